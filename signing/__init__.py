@@ -1,0 +1,1 @@
+"""The signing side: the web tier (CSC API, enrolment) and the signature activation module behind ``link``."""

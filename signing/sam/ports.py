@@ -1,0 +1,114 @@
+"""What the core needs from outside: a signature creation device.
+
+The storage ports stand in :mod:`signing.sam.store`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol
+
+from signing.errors import SigningError
+from signing.sam.algorithms import KeyProfile, SignatureAlgorithm
+
+
+class DeviceError(SigningError):
+    """Base of what a device answers when it does not do what was asked; never raised itself."""
+
+    code = "device_error"
+    certainly_not_signed: ClassVar[bool] = False
+    """True only where it is certain that C_Sign was never sent: the reservation may then be released."""
+
+
+class DeviceUnavailable(DeviceError):
+    """The device could not be reached, and nothing was sent to it."""
+
+    code = "device_unavailable"
+    certainly_not_signed = True
+
+
+class DeviceLost(DeviceError):
+    """The device or its worker failed, or the deadline passed, after the operation may have been sent."""
+
+    code = "device_lost"
+
+
+class WrappedKeyRefused(DeviceError):
+    """The wrapped key cannot be unwrapped: truncated, altered, or wrapped under another key."""
+
+    code = "wrapped_key_refused"
+    certainly_not_signed = True
+
+
+class OperationNotPermitted(DeviceError):
+    """Key, mechanism or lengths do not fit: permanent, not worth a retry."""
+
+    code = "operation_not_permitted"
+    certainly_not_signed = True
+
+
+class MacInvalid(DeviceError):
+    """A row's MAC does not verify."""
+
+    code = "row_integrity"
+    certainly_not_signed = True
+
+
+class PinRefused(DeviceError):
+    """The device refused the PIN.  Never retried: a second try brings the token closer to being locked."""
+
+    code = "pin_refused"
+    certainly_not_signed = True
+
+
+@dataclass(frozen=True, slots=True)
+class WrappedKey:
+    """A user's private key as it leaves the device: wrapped by the KEK, useless without the device."""
+
+    blob: bytes = field(repr=False)
+    kek_id: str
+    """Which KEK wrapped it (CKA_ID in hexadecimal)."""
+    profile: str
+    """Name in :data:`signing.sam.algorithms.KEY_PROFILES`."""
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedKey:
+    """A new key pair."""
+
+    wrapped: WrappedKey
+    public_key: bytes
+    """DER SubjectPublicKeyInfo (RFC 5280 4.1.2.7)."""
+
+
+class SignatureDevice(Protocol):
+    """The signature creation device (SCDev).
+
+    Every call may raise :class:`DeviceUnavailable`, :class:`DeviceLost`, :class:`PinRefused`.
+    """
+
+    def generate(self, profile: KeyProfile) -> GeneratedKey:
+        """Generate a key pair inside the device and give it back wrapped; nothing stays on the token."""
+        ...
+
+    def sign(self, key: WrappedKey, algorithm: SignatureAlgorithm, digests: Sequence[bytes]) -> tuple[bytes, ...]:
+        """Unwrap once, sign each digest in order, destroy.
+
+        :returns: one value a digest: DER ``Ecdsa-Sig-Value`` (RFC 3279 2.2.3), or the RSA signature's octets.
+        :raises WrappedKeyRefused: the blob does not unwrap.
+        :raises OperationNotPermitted: algorithm, key and digest length do not fit together.
+        """
+        ...
+
+    def mac(self, message: bytes) -> bytes:
+        """HMAC-SHA-256 with the row key, which never leaves the device (32 octets)."""
+        ...
+
+    def verify_mac(self, message: bytes, tag: bytes) -> None:
+        """:raises MacInvalid: the tag is not that of the message."""
+        ...
+
+    def canary(self) -> None:
+        """Make and verify one signature with the device's own canary key, to prove that it works."""
+        ...
