@@ -1,0 +1,160 @@
+"""An in-memory signature device: port and refusals of the real one, with counters and scripted failures."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import threading
+from collections import Counter, deque
+from collections.abc import Sequence
+from typing import Literal
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.keywrap import (
+    InvalidUnwrap,
+    aes_key_unwrap_with_padding,
+    aes_key_wrap_with_padding,
+)
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_der_private_key,
+)
+
+from signing.sam.algorithms import SHA256, SHA384, SHA512, KeyProfile, SignatureAlgorithm
+from signing.sam.ports import DeviceError, GeneratedKey, MacInvalid, WrappedKey, WrappedKeyRefused
+from signing.scdev.fitting import check_fits, profile_named
+
+_HASHES: dict[str, hashes.HashAlgorithm] = {
+    SHA256: hashes.SHA256(),
+    SHA384: hashes.SHA384(),
+    SHA512: hashes.SHA512(),
+}
+_PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+_CURVES: dict[int, ec.EllipticCurve] = {256: ec.SECP256R1(), 384: ec.SECP384R1()}
+
+Operation = Literal["generate", "sign", "mac", "verify_mac", "canary"]
+
+
+class FakeDevice:
+    """Keys are wrapped with AES-KWP (RFC 5649) under a key that lives as long as this object.
+
+    ``signatures`` counts values made (also those lost on the way back), ``calls`` counts calls by name.
+    Failures scripted by :meth:`fail_next` are consumed in order; :meth:`corrupt_next` spoils values.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kek = secrets.token_bytes(32)
+        self._mac_key = secrets.token_bytes(32)
+        self._script: dict[str, deque[tuple[DeviceError, bool]]] = {}
+        self._corrupt = 0
+        self.kek_id = secrets.token_hex(16)
+        self.signatures = 0
+        self.calls: Counter[str] = Counter()
+
+    # Scripting
+
+    def fail_next(self, operation: Operation, error: DeviceError, *, after: bool = False) -> None:
+        """The next such call raises ``error``; with ``after`` only once the work is done (and counted)."""
+        with self._lock:
+            self._script.setdefault(operation, deque()).append((error, after))
+
+    def corrupt_next(self, values: int = 1) -> None:
+        """As many values as said come out with one bit wrong (KEY-12)."""
+        with self._lock:
+            self._corrupt += values
+
+    # The port
+
+    def generate(self, profile: KeyProfile) -> GeneratedKey:
+        lost = self._enter("generate")
+        key: _PrivateKey
+        if profile.kind == "EC":
+            key = ec.generate_private_key(_CURVES[profile.bits])
+        else:
+            key = rsa.generate_private_key(65537, profile.bits)
+        plain = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+        wrapped = WrappedKey(aes_key_wrap_with_padding(self._kek, plain), self.kek_id, profile.name)
+        if lost is not None:
+            raise lost
+        public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        return GeneratedKey(wrapped, public)
+
+    def sign(
+        self, key: WrappedKey, algorithm: SignatureAlgorithm, digests: Sequence[bytes]
+    ) -> tuple[bytes, ...]:
+        lost = self._enter("sign")
+        check_fits(profile_named(key.profile), algorithm, digests)
+        private = self._unwrap(key)
+        values = tuple(self._value(private, algorithm, digest) for digest in digests)
+        if lost is not None:
+            raise lost
+        return values
+
+    def mac(self, message: bytes) -> bytes:
+        lost = self._enter("mac")
+        tag = hmac.digest(self._mac_key, message, "sha256")
+        if lost is not None:
+            raise lost
+        return tag
+
+    def verify_mac(self, message: bytes, tag: bytes) -> None:
+        lost = self._enter("verify_mac")
+        if lost is not None:
+            raise lost
+        if not hmac.compare_digest(hmac.digest(self._mac_key, message, "sha256"), tag):
+            raise MacInvalid("the row's MAC does not verify")
+
+    def canary(self) -> None:
+        lost = self._enter("canary")
+        if lost is not None:
+            raise lost
+
+    # Inside
+
+    def _enter(self, operation: Operation) -> DeviceError | None:
+        """Count the call; raise a scripted failure, or give it back where it is to come afterwards."""
+        with self._lock:
+            self.calls[operation] += 1
+            waiting = self._script.get(operation)
+            if not waiting:
+                return None
+            error, after = waiting.popleft()
+        if after:
+            return error
+        raise error
+
+    def _unwrap(self, key: WrappedKey) -> _PrivateKey:
+        if key.kek_id != self.kek_id:
+            raise WrappedKeyRefused("the key was wrapped by another device")
+        try:
+            private = load_der_private_key(aes_key_unwrap_with_padding(self._kek, key.blob), None)
+        except (InvalidUnwrap, ValueError) as error:
+            raise WrappedKeyRefused("the wrapped key does not unwrap") from error
+        expected = ec.EllipticCurvePrivateKey if key.profile.startswith("ec-") else rsa.RSAPrivateKey
+        if not isinstance(private, expected):
+            raise WrappedKeyRefused("the wrapped key is not of the profile's kind")
+        if not isinstance(private, _PrivateKey):
+            raise WrappedKeyRefused("the wrapped key is of no kind known")
+        return private
+
+    def _value(self, key: _PrivateKey, algorithm: SignatureAlgorithm, digest: bytes) -> bytes:
+        hashed = Prehashed(_HASHES[algorithm.hash_alg])
+        if isinstance(key, ec.EllipticCurvePrivateKey):
+            value = key.sign(digest, ec.ECDSA(hashed))
+        elif algorithm.scheme == "rsa-pss":
+            mgf = padding.MGF1(_HASHES[algorithm.hash_alg])
+            value = key.sign(digest, padding.PSS(mgf, len(digest)), hashed)
+        else:
+            value = key.sign(digest, padding.PKCS1v15(), hashed)
+        with self._lock:
+            self.signatures += 1
+            if self._corrupt:
+                self._corrupt -= 1
+                value = value[:-1] + bytes([value[-1] ^ 1])
+        return value
