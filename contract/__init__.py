@@ -1,0 +1,1 @@
+"""What the identity provider and the signature activation module agree on, and nothing else."""

@@ -1,0 +1,278 @@
+"""Compact JWS in one strict form, over joserfc.
+
+joserfc does the cryptography.  Around it stands what a verifier of legal consequence must not leave to chance: a length
+cap before anything is parsed, canonical base64url, an allow-list of header members, the algorithm fixed by the key and
+never by the token, an explicit type (RFC 8725 3.1, 3.11), no duplicate member anywhere.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from joserfc import jws
+from joserfc.errors import JoseError as LibraryError
+from joserfc.jwk import ECKey, OKPKey, RSAKey
+
+from foundation.errors import JoseError, TokenMalformed, TokenUntrusted
+
+Algorithm = Literal["ES256", "PS256", "Ed25519"]
+ALGORITHMS: Final[tuple[Algorithm, ...]] = ("ES256", "PS256", "Ed25519")
+"""Public-key algorithms only: with no HMAC there is nothing that a public key could be mistaken for."""
+
+MAX_TOKEN_OCTETS: Final = 24 * 1024
+"""Room for a SAD over 100 SHA-512 digests; anything longer is refused unread."""
+
+_SEGMENT: Final = re.compile(rb"[A-Za-z0-9_-]+\Z")
+_KID: Final = re.compile(r"[A-Za-z0-9._~-]{1,128}\Z")
+_HEADER_MEMBERS: Final = frozenset({"alg", "typ", "kid"})
+
+Key = ECKey | RSAKey | OKPKey
+JsonObject = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A private key with the one algorithm it is for."""
+
+    kid: str
+    algorithm: Algorithm
+    key: Key = field(repr=False)
+
+    def verification_key(self) -> VerificationKey:
+        """The public half."""
+        public = type(self.key).import_key(self.key.as_dict(private=False))
+        return VerificationKey(self.kid, self.algorithm, public)
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationKey:
+    """A public key with the one algorithm it verifies."""
+
+    kid: str
+    algorithm: Algorithm
+    key: Key = field(repr=False)
+
+    def as_jwk(self) -> JsonObject:
+        """A public JWK with ``kid``, ``alg`` and ``use`` (RFC 7517 4)."""
+        return {**self.key.as_dict(private=False), "kid": self.kid, "alg": self.algorithm, "use": "sig"}
+
+
+def generate_signing_key(algorithm: Algorithm = "ES256") -> SigningKey:
+    """A new key; its ``kid`` is the RFC 7638 thumbprint."""
+    key: Key
+    if algorithm == "ES256":
+        key = ECKey.generate_key("P-256")
+    elif algorithm == "Ed25519":
+        key = OKPKey.generate_key("Ed25519")
+    else:
+        key = RSAKey.generate_key(3072)
+    return SigningKey(key.thumbprint(), algorithm, key)
+
+
+def import_signing_key(pem: bytes) -> SigningKey:
+    """Load a private key from PKCS#8 PEM.
+
+    :raises TokenUntrusted: not a P-256, RSA (2048 bits or more) or Ed25519 private key.
+    """
+    key, algorithm = _import(pem)
+    if not key.is_private:
+        raise TokenUntrusted("a private key was expected")
+    return SigningKey(key.thumbprint(), algorithm, key)
+
+
+def export_signing_key(key: SigningKey) -> bytes:
+    """PKCS#8 PEM, for an owner-only file."""
+    return key.key.as_pem(private=True)
+
+
+def import_verification_key(data: bytes | Mapping[str, Any]) -> VerificationKey:
+    """Load a public key from SubjectPublicKeyInfo PEM or a JWK; the key kind fixes the algorithm.
+
+    :raises TokenUntrusted: another kind of key, or a private one.
+    """
+    key, algorithm = _import(data)
+    if key.is_private:
+        raise TokenUntrusted("a public key was expected, and a private one was given")
+    kid = data.get("kid") if isinstance(data, Mapping) else None
+    return VerificationKey(kid if isinstance(kid, str) and _KID.match(kid) else key.thumbprint(), algorithm, key)
+
+
+def _import(data: bytes | Mapping[str, Any]) -> tuple[Key, Algorithm]:
+    value: Any = dict(data) if isinstance(data, Mapping) else data
+    kinds: tuple[tuple[type[Key], Algorithm], ...] = ((ECKey, "ES256"), (RSAKey, "PS256"), (OKPKey, "Ed25519"))
+    for kind, algorithm in kinds:
+        try:
+            key = kind.import_key(value)
+        except (LibraryError, ValueError, TypeError, KeyError):
+            continue
+        _check_strength(key)
+        return key, algorithm
+    raise TokenUntrusted("the key is of no kind that is accepted here")
+
+
+def _check_strength(key: Key) -> None:
+    if isinstance(key, ECKey) and key.curve_name != "P-256":
+        raise TokenUntrusted("EC keys must be on P-256")
+    if isinstance(key, OKPKey) and key.curve_name != "Ed25519":
+        raise TokenUntrusted("OKP keys must be on Ed25519")
+    if isinstance(key, RSAKey) and key.public_key.key_size < 2048:
+        raise TokenUntrusted("RSA keys must have 2048 bits or more")
+
+
+def sign_compact(claims: Mapping[str, Any], key: SigningKey, typ: str) -> str:
+    """Sign claims; the header holds ``alg``, ``typ`` and ``kid`` and nothing else."""
+    header = {"alg": key.algorithm, "typ": typ, "kid": key.kid}
+    payload = json.dumps(claims, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return jws.serialize_compact(header, payload, key.key, algorithms=[key.algorithm])
+
+
+def verify_compact(
+    token: str,
+    keys: Iterable[VerificationKey],
+    types: Collection[str | None],
+    *,
+    max_octets: int = MAX_TOKEN_OCTETS,
+    kid_required: bool = True,
+) -> JsonObject:
+    """Verify a compact JWS and give back its claims, of which nothing is checked but that they are a JSON object.
+
+    :param types: the ``typ`` values accepted, compared without regard to case and to an ``application/`` prefix
+        (RFC 7515 4.1.9); ``None`` among them accepts a token without one.
+    :param kid_required: only for client assertions, whose ``kid`` RFC 7523 leaves optional: without one, each key
+        is tried.
+    :raises TokenMalformed: not in the strict form.
+    :raises TokenUntrusted: no key, algorithm or type fits, or the signature does not verify.
+    """
+    header, payload = _split(token, max_octets)
+    # 1. The header says nothing that is not expected.
+    _check_header(header, types, kid_required=kid_required)
+    # 2. The key is chosen among those given, and fixes the algorithm.
+    kid = header.get("kid")
+    candidates = [key for key in keys if kid is None or key.kid == kid]
+    candidates = [key for key in candidates if key.algorithm == header["alg"]]
+    if not candidates:
+        raise TokenUntrusted("no trusted key fits the token")
+    # 3. The signature.
+    for key in candidates:
+        try:
+            jws.deserialize_compact(token, key.key, algorithms=[key.algorithm])
+        except (LibraryError, ValueError):
+            continue
+        return parse_json_object(payload)
+    raise TokenUntrusted("the signature does not verify")
+
+
+def peek_claims(token: str, *, max_octets: int = MAX_TOKEN_OCTETS) -> JsonObject:
+    """Claims of a token that nobody has verified: only to find out whose keys to verify it with.
+
+    :raises TokenMalformed: not in the strict form.
+    """
+    return parse_json_object(_split(token, max_octets)[1])
+
+
+def _split(token: str, max_octets: int) -> tuple[JsonObject, bytes]:
+    if len(token) > max_octets:
+        raise TokenMalformed(f"the token is longer than {max_octets} octets")
+    try:
+        raw = token.encode("ascii")
+    except UnicodeEncodeError as error:
+        raise TokenMalformed("the token is not ASCII") from error
+    segments = raw.split(b".")
+    if len(segments) != 3:
+        raise TokenMalformed("the token does not have three segments")
+    header, payload, _signature = (decode_base64url(segment) for segment in segments)
+    return parse_json_object(header), payload
+
+
+def _check_header(header: JsonObject, types: Collection[str | None], *, kid_required: bool) -> None:
+    unknown = header.keys() - _HEADER_MEMBERS
+    if unknown:
+        raise TokenMalformed("the token's header has members that are not accepted")
+    if header.get("alg") not in ALGORITHMS:
+        raise TokenUntrusted("the token's algorithm is not accepted")
+    kid = header.get("kid")
+    if kid is None:
+        if kid_required:
+            raise TokenMalformed("the token's header lacks kid")
+    elif not isinstance(kid, str) or not _KID.match(kid):
+        raise TokenMalformed("the token's kid is not in the accepted form")
+    typ = header.get("typ")
+    if typ is not None and not isinstance(typ, str):
+        raise TokenMalformed("the token's typ is not a string")
+    if _normal_type(typ) not in {_normal_type(accepted) for accepted in types}:
+        raise TokenUntrusted("the token is of another type")
+
+
+def _normal_type(typ: str | None) -> str | None:
+    return None if typ is None else typ.lower().removeprefix("application/")
+
+
+def decode_base64url(segment: bytes) -> bytes:
+    """Decode canonical base64url without padding (RFC 7515 2).
+
+    :raises TokenMalformed: padding, another alphabet, or bits left over that are not zero.
+    """
+    if not _SEGMENT.match(segment):
+        raise TokenMalformed("not base64url without padding")
+    try:
+        data = base64.urlsafe_b64decode(segment + b"=" * (-len(segment) % 4))
+    except ValueError as error:
+        raise TokenMalformed("not base64url without padding") from error
+    if encode_base64url(data).encode() != segment:
+        raise TokenMalformed("not canonical base64url")
+    return data
+
+
+def encode_base64url(data: bytes) -> str:
+    """Encode base64url without padding (RFC 7515 2)."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def parse_json_object(data: bytes) -> JsonObject:
+    """Parse a JSON object strictly: UTF-8, no duplicate member, no NaN or Infinity, an object at the top.
+
+    :raises TokenMalformed: anything else.
+    """
+    try:
+        value = json.loads(data.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise TokenMalformed("not a JSON object in the strict form") from error
+    if not isinstance(value, dict):
+        raise TokenMalformed("not a JSON object")
+    return value
+
+
+def _no_duplicates(pairs: Sequence[tuple[str, Any]]) -> JsonObject:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("duplicate member")
+    return value
+
+
+def _no_constant(_name: str) -> None:
+    raise ValueError("not a JSON number")
+
+
+__all__ = [
+    "ALGORITHMS",
+    "MAX_TOKEN_OCTETS",
+    "Algorithm",
+    "JoseError",
+    "SigningKey",
+    "VerificationKey",
+    "decode_base64url",
+    "encode_base64url",
+    "export_signing_key",
+    "generate_signing_key",
+    "import_signing_key",
+    "import_verification_key",
+    "parse_json_object",
+    "peek_claims",
+    "sign_compact",
+    "verify_compact",
+]
