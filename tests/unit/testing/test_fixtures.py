@@ -1,0 +1,58 @@
+"""The fixtures keep their promises: a guard that does not guard would be green for ever."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from tests.conftest import NetworkForbiddenError
+
+
+def test_a_unit_test_cannot_open_a_socket_even_on_this_machine() -> None:
+    with socket.socket() as sock, pytest.raises(NetworkForbiddenError):
+        sock.bind(("127.0.0.1", 0))
+
+
+@pytest.mark.loopback
+def test_a_marked_unit_test_may_use_loopback() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname(), timeout=5) as client,
+    ):
+        assert client.getpeername() == server.getsockname()
+
+
+@pytest.mark.loopback
+@pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1", "0.0.0.0"])
+def test_no_test_leaves_this_machine(address: str) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as sock, pytest.raises(NetworkForbiddenError):
+        sock.connect((address, 9))
+    with pytest.raises(NetworkForbiddenError):
+        socket.getaddrinfo("example.org", 443)
+
+
+def test_unix_sockets_stay_usable_in_unit_tests() -> None:
+    left, right = socket.socketpair()
+    with left, right:
+        left.sendall(b"ping")
+        assert right.recv(4) == b"ping"
+
+
+def test_each_test_gets_an_empty_database_of_the_named_kind(database_url: str) -> None:
+    engine = create_engine(database_url)
+    with engine.begin() as link:
+        link.execute(text("CREATE TABLE only_here (n INTEGER)"))
+        assert link.execute(text("SELECT count(*) FROM only_here")).scalar() == 0
+    engine.dispose()
+    assert database_url.startswith(engine.dialect.name)
+
+
+def test_the_next_test_does_not_see_the_last_ones_tables(database_url: str) -> None:
+    engine = create_engine(database_url)
+    with engine.begin() as link:
+        link.execute(text("CREATE TABLE only_here (n INTEGER)"))
+    engine.dispose()
+    assert engine.pool.checkedout() == 0  # type: ignore[attr-defined] # both pools used here count
