@@ -1,0 +1,1 @@
+"""The identity provider and authorisation server: accounts, authenticators, policy, OpenID Connect, activation."""

@@ -1,0 +1,1 @@
+"""From an approved signature intent to signature activation data, and to orders.  Pure."""

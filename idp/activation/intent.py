@@ -1,0 +1,59 @@
+"""What a relying party asks to have signed: the part of an authorization request that a person approves."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+HashType = Literal["dtbsr", "sdr"]
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentDigest:
+    """One digest to be signed, with the name that the relying party gives its document."""
+
+    digest: bytes
+    label: str
+    """As stated by the relying party: nobody has compared it with a document."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureIntent:
+    """A request to activate one credential for exactly these digests (CSC API 2.0.0.2 clause 8.3.3, RFC 9396)."""
+
+    credential_id: str
+    hash_alg: str
+    """OID, a key of ``contract.digests.HASH_LENGTHS``."""
+    digests: tuple[DocumentDigest, ...]
+    hash_type: HashType
+    sign_count: int
+    locations: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object from which :meth:`from_json` makes the same intent."""
+        return {
+            "credential_id": self.credential_id,
+            "hash_alg": self.hash_alg,
+            "digests": [
+                {"digest": base64.b64encode(item.digest).decode(), "label": item.label} for item in self.digests
+            ],
+            "hash_type": self.hash_type,
+            "sign_count": self.sign_count,
+            "locations": list(self.locations),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> SignatureIntent:
+        """The intent that :meth:`to_json` wrote; not for input from outside."""
+        return cls(
+            credential_id=value["credential_id"],
+            hash_alg=value["hash_alg"],
+            digests=tuple(
+                DocumentDigest(base64.b64decode(item["digest"]), item["label"]) for item in value["digests"]
+            ),
+            hash_type=cast("HashType", value["hash_type"]),
+            sign_count=value["sign_count"],
+            locations=tuple(value["locations"]),
+        )

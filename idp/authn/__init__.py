@@ -1,0 +1,1 @@
+"""Authentication: evidence, sessions, step-up and the authenticators that yield evidence.  Pure."""
