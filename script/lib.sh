@@ -81,7 +81,7 @@ need_venv() {
       --require-hashes --only-binary :all: -r "requirements/$lock.lock"
     printf '%s' "$want" >"$VENV/.stamp-$lock"
   fi
-  want=$(digest setup.cfg pyproject.toml)
+  want="$(digest setup.cfg pyproject.toml) $(printf "%s " */__init__.py)"
   if [[ $(cat "$VENV/.stamp-self" 2>/dev/null || true) != "$want" ]]; then
     say "installing this checkout into .venv"
     "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-input \

@@ -1,0 +1,83 @@
+"""The `privyseal` command: finds a sub-command by its entry point and imports nothing else.
+
+Sub-commands are the entry points of group :data:`GROUP` of this distribution only. Another installed package can
+neither add one nor take one's place. Each is a ``main(argv: Sequence[str]) -> int``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import EntryPoint, PackageNotFoundError, distribution
+
+from foundation import __version__
+from foundation.errors import PrivySealError
+from launcher.errors import NotInstalledError, UnknownCommandError
+
+GROUP = "privyseal.commands"
+
+SUMMARIES = {
+    "audit": "verify and export the tamper-evident audit chain",
+    "credential": "create, list, suspend and delete signing credentials",
+    "dev": "run the whole product on this machine with development stand-ins",
+    "idp": "set up and administer the identity provider",
+    "policy": "lint, test and explain policy files",
+    "sam": "set up and run the signature activation module",
+}
+"""One line a command for ``--help``, which imports none of them; a test compares the keys with the entry points."""
+
+USAGE_ERROR = 2
+INTERRUPTED = 130
+
+
+def commands() -> dict[str, EntryPoint]:
+    """The sub-commands by name, not imported.
+
+    :raises NotInstalledError: the distribution's metadata cannot be found.
+    """
+    try:
+        found = distribution("privyseal").entry_points.select(group=GROUP)
+    except PackageNotFoundError as error:
+        raise NotInstalledError("privyseal is not installed in this environment: run script/bootstrap") from error
+    return {point.name: point for point in sorted(found, key=lambda point: point.name)}
+
+
+def usage(known: Sequence[str]) -> str:
+    """The help text that lists the known commands."""
+    lines = [f"  {name:<12} {SUMMARIES.get(name, '')}".rstrip() for name in known]
+    return "\n".join(
+        ("usage: privyseal COMMAND [ARGUMENTS]", "", "commands:", *lines, "", "privyseal COMMAND --help tells more.")
+    )
+
+
+def find(name: str) -> Callable[[Sequence[str]], int]:
+    """Import the one command that is wanted.
+
+    :raises UnknownCommandError: no such command; the text lists those there are.
+    """
+    known = commands()
+    if name not in known:
+        raise UnknownCommandError(f"unknown command {name!r}; known are: {', '.join(known)}")
+    loaded: Callable[[Sequence[str]], int] = known[name].load()
+    return loaded
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `privyseal ARGV`; returns the exit code. An error of the product is one line on stderr, not a traceback."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if not arguments or arguments[0] in {"-h", "--help", "help"}:
+            print(usage(tuple(commands())))
+            return 0 if arguments else USAGE_ERROR
+        if arguments[0] in {"-V", "--version"}:
+            print(f"privyseal {__version__}")
+            return 0
+        return find(arguments[0])(arguments[1:])
+    except UnknownCommandError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USAGE_ERROR
+    except PrivySealError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
