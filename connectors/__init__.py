@@ -1,0 +1,1 @@
+"""Everything that belongs to a third party: ports, and implementations that are reached by entry point only."""

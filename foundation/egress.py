@@ -1,0 +1,131 @@
+"""The one way out: where outgoing HTTP may go, and how much it may bring back.
+
+An address that comes from a certificate, a client's metadata or a message is chosen by somebody else.  So every name
+is resolved here, an address that is not public is refused unless the operator allowed that host and port, the
+connection is made to the very address that was judged (no second look-up for a rebinding name server), redirects are
+not followed and answers are capped.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from foundation.errors import EgressRefused
+
+Resolver = Callable[[str, int], list[str]]
+_CHUNK: Final = 16 * 1024
+
+
+def resolve(host: str, port: int) -> list[str]:
+    """Addresses of a host; ``*.localhost`` is loopback (RFC 6761 6.3), which the C library does not know."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return ["127.0.0.1"]
+    try:
+        return [str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    except OSError as error:
+        raise EgressRefused(f"{host} does not resolve") from error
+
+
+class Egress:
+    """Where outgoing requests may go.
+
+    :param allow: ``host:port`` pairs that may be on a private or loopback address.
+    """
+
+    def __init__(self, allow: tuple[str, ...] = (), resolver: Resolver = resolve) -> None:
+        self._allow = frozenset(item.lower() for item in allow)
+        self._resolver = resolver
+
+    def address_for(self, url: str) -> str:
+        """The address to connect to for a URL.
+
+        :raises EgressRefused: another scheme than http and https, credentials in the URL, a name that does not resolve,
+            an address that is not public and was not allowed; http to anything that was not allowed.
+        """
+        try:
+            parts = urlsplit(url)
+            port = parts.port or (443 if parts.scheme == "https" else 80)
+        except ValueError as error:
+            raise EgressRefused("the URL cannot be read") from error
+        host = (parts.hostname or "").lower()
+        credentials = parts.username is not None or parts.password is not None
+        if parts.scheme not in {"http", "https"} or not host or credentials:
+            raise EgressRefused("only http and https URLs without credentials are requested")
+        allowed = f"{host}:{port}" in self._allow
+        if parts.scheme == "http" and not allowed:
+            raise EgressRefused(f"{host}:{port} may not be reached without TLS")
+        addresses = self._resolver(host, port)
+        if not addresses or not (allowed or all(ipaddress.ip_address(item).is_global for item in addresses)):
+            raise EgressRefused(f"{host}:{port} is on an address that is not public and was not allowed")
+        return addresses[0]
+
+    def session(self, timeout_seconds: float) -> requests.Session:
+        """A session whose every request is judged, bounded in time and not redirected."""
+        session = requests.Session()
+        session.trust_env = False  # no proxies and no .netrc from the surroundings
+        adapter = _GuardedAdapter(self, timeout_seconds)
+        session.mount("http://", adapter)
+        session.mount("https://", adapter)
+        session.max_redirects = 0
+        return session
+
+
+class _GuardedAdapter(HTTPAdapter):
+    def __init__(self, egress: Egress, timeout_seconds: float) -> None:
+        self._egress = egress
+        self._timeout = timeout_seconds
+        super().__init__(max_retries=0)
+
+    def send(  # noqa: PLR0917 - the signature is requests' own
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,
+        timeout: Any = None,
+        verify: bool | str = True,
+        cert: Any = None,
+        proxies: Mapping[str, str] | None = None,
+    ) -> requests.Response:
+        url = request.url or ""
+        address = self._egress.address_for(url)
+        parts = urlsplit(url)
+        literal = f"[{address}]" if ":" in address else address
+        netloc = literal if parts.port is None else f"{literal}:{parts.port}"
+        request.headers.setdefault("Host", parts.netloc)
+        request.url = urlunsplit((parts.scheme, netloc, parts.path, parts.query, ""))
+        try:
+            return super().send(request, stream, timeout or self._timeout, verify, cert, proxies)
+        finally:
+            request.url = url
+
+    def build_connection_pool_key_attributes(
+        self, request: requests.PreparedRequest, verify: bool | str, cert: Any = None
+    ) -> Any:
+        """Name the host that the URL named, not the address, in the TLS handshake and its check."""
+        host_params, pool = super().build_connection_pool_key_attributes(request, verify, cert)
+        pool_kwargs: dict[str, Any] = {**pool}
+        if host_params.get("scheme") == "https":
+            name = urlsplit(f"//{request.headers['Host']}").hostname
+            pool_kwargs["assert_hostname"] = name
+            pool_kwargs["server_hostname"] = name
+        return host_params, pool_kwargs
+
+
+def read_limited(response: requests.Response, max_octets: int) -> bytes:
+    """Read the body of a response that was requested with ``stream=True``.
+
+    :raises EgressRefused: it is longer than ``max_octets``.
+    """
+    body = bytearray()
+    for chunk in response.iter_content(_CHUNK):
+        body += chunk
+        if len(body) > max_octets:
+            response.close()
+            raise EgressRefused(f"the answer is longer than {max_octets} octets")
+    return bytes(body)
