@@ -1,0 +1,172 @@
+"""The web tier's half of the link; imports nothing of the module behind it."""
+
+from __future__ import annotations
+
+import queue
+import select
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from foundation import claims as read
+from foundation.errors import JoseError
+from signing.link.errors import LinkRefused, LinkUnavailable, MessageInvalid
+from signing.link.frames import receive_frame, send_frame
+from signing.link.messages import (
+    MAX_DIGESTS_IN_REQUEST,
+    MAX_ITEM_CHARACTERS,
+    CreatedCredential,
+    CredentialView,
+    SignRequest,
+    octets_from_json,
+    octets_to_json,
+)
+
+
+class SamClient:
+    """Asks the signature activation module.  Thread-safe: a request has a connection to itself for its duration.
+
+    Every method raises :class:`LinkUnavailable` where no answer came, :class:`LinkRefused` where it was no, and
+    :class:`MessageInvalid` where it could not be read; all are :class:`signing.link.errors.LinkError`.
+    Nothing is ever sent a second time: whether a request without an answer was carried out is not known here.
+    """
+
+    def __init__(self, socket_path: Path, timeout_seconds: float = 15, pool_size: int = 8) -> None:
+        """:param timeout_seconds: for a whole request, the wait for a free connection included."""
+        self._path = socket_path
+        self._timeout = timeout_seconds
+        self._idle: queue.LifoQueue[socket.socket] = queue.LifoQueue()
+        self._slots = threading.BoundedSemaphore(pool_size)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        while True:
+            try:
+                self._idle.get_nowait().close()
+            except queue.Empty:
+                return
+
+    def ping(self) -> None:
+        """Ask whether the module can sign: its store answers and its device works."""
+        self.call("ping", {})
+
+    def credential(self, credential_id: str) -> CredentialView:
+        """One credential, deleted ones included."""
+        return CredentialView.from_json(self.call("credential", {"credential_id": credential_id}))
+
+    def list_credentials(self, owner: str) -> tuple[CredentialView, ...]:
+        """The credentials of a person, oldest first, without deleted ones.
+
+        An empty ``owner`` asks for everybody's, which only the administration socket answers.
+        """
+        return _views(self.call("list_credentials", {"owner": owner}))
+
+    def sign(self, request: SignRequest) -> tuple[bytes, ...]:
+        """Spend a SAD's allowance: one value a digest, in the request's order.
+
+        DER ``Ecdsa-Sig-Value`` (RFC 3279 2.2.3) for EC keys, the signature's octets for RSA.
+        """
+        answer = self.call("sign", request.to_json())
+        values = octets_from_json(answer, "signatures", MAX_DIGESTS_IN_REQUEST, MAX_ITEM_CHARACTERS)
+        if len(values) != len(request.digests):
+            raise MessageInvalid("the module answered with another number of values")
+        return values
+
+    def create_credential(self, order: str) -> CreatedCredential:
+        """Carry out an order of operation ``credential.create``.
+
+        The same order gives the same credential and request again as long as no certificate is linked.
+        """
+        return CreatedCredential.from_json(self.call("create_credential", {"order": order}))
+
+    def link_certificate(self, credential_id: str, chain: tuple[bytes, ...]) -> CredentialView:
+        """Give a pending credential its certificate.
+
+        :param chain: DER, the signer's first, then its issuers; the anchor may be left out.
+        """
+        body = {"credential_id": credential_id, "chain": octets_to_json(chain)}
+        return CredentialView.from_json(self.call("link_certificate", body))
+
+    def execute_order(self, order: str) -> CredentialView:
+        """Carry out an order to suspend, resume or delete; the answer shows the credential afterwards."""
+        return CredentialView.from_json(self.call("execute_order", {"order": order}))
+
+    def call(self, operation: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """One request and its answer, as JSON."""
+        deadline = time.monotonic() + self._timeout
+        with self._connection(deadline) as link:
+            send_frame(link, {"op": operation, "body": body}, deadline)
+            answer = receive_frame(link, deadline)
+        if answer is None:
+            raise LinkUnavailable("the signature activation module closed the connection")
+        return _body(answer)
+
+    @contextmanager
+    def _connection(self, deadline: float) -> Iterator[socket.socket]:
+        if not self._slots.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            raise LinkUnavailable("no connection to the signature activation module became free")
+        try:
+            link = self._usable() or self._connect(deadline)
+            try:
+                yield link
+            except BaseException:
+                # What is left on the connection belongs to a request that nobody waits for any longer.
+                link.close()
+                raise
+            self._idle.put(link)
+        finally:
+            self._slots.release()
+
+    def _usable(self) -> socket.socket | None:
+        """An idle connection that the module has not closed meanwhile: then it would be readable."""
+        while True:
+            try:
+                link = self._idle.get_nowait()
+            except queue.Empty:
+                return None
+            poll = select.poll()
+            poll.register(link, select.POLLIN)
+            if not poll.poll(0):
+                return link
+            link.close()
+
+    def _connect(self, deadline: float) -> socket.socket:
+        link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            link.settimeout(max(0.001, deadline - time.monotonic()))
+            link.connect(str(self._path))
+        except OSError as error:
+            link.close()
+            raise LinkUnavailable("the signature activation module does not listen") from error
+        return link
+
+
+def _body(answer: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        if "error" in answer:
+            read.check_members(answer, {"error"})
+            refusal = read.mapping(answer, "error")
+            read.check_members(refusal, {"code", "detail"})
+            code, detail = read.text(refusal, "code", max_length=64), read.text(refusal, "detail", max_length=255)
+            raise LinkRefused(code, detail)
+        read.check_members(answer, {"ok"})
+        return dict(read.mapping(answer, "ok"))
+    except JoseError as error:
+        raise MessageInvalid("an answer that is not in the form of the link") from error
+
+
+def _views(answer: Mapping[str, Any]) -> tuple[CredentialView, ...]:
+    items = answer.get("credentials")
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise MessageInvalid("not a list of credentials")
+    return tuple(CredentialView.from_json(item) for item in items)

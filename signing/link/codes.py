@@ -1,0 +1,68 @@
+"""Why the signature activation module refuses: the codes that go over the link, each with one constant sentence.
+
+The sentence depends on the code alone, so an answer tells nothing that the code does not (SAD-15).  What an operator
+needs beyond it stands in the module's log and audit chain.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+INVALID_SAD: Final = "invalid_sad"
+EXPIRED_SAD: Final = "expired_sad"
+SAD_USED: Final = "sad_used"
+HASH_NOT_AUTHORIZED: Final = "hash_not_authorized"
+INVALID_DIGEST_LENGTH: Final = "invalid_digest_length"
+INVALID_DIGEST: Final = "invalid_digest"
+WRONG_CREDENTIAL: Final = "wrong_credential"
+WRONG_CLIENT: Final = "wrong_client"
+WRONG_OWNER: Final = "wrong_owner"
+UNKNOWN_CREDENTIAL: Final = "unknown_credential"
+CREDENTIAL_DISABLED: Final = "credential_disabled"
+CERTIFICATE_EXPIRED: Final = "certificate_expired"
+FLOOR_NOT_MET: Final = "floor_not_met"
+ALGORITHM_NOT_ALLOWED: Final = "algorithm_not_allowed"
+PROOF_UNSUPPORTED: Final = "proof_unsupported"
+TOO_MANY_SIGNATURES: Final = "too_many_signatures"
+INVALID_ORDER: Final = "invalid_order"
+ORDER_USED: Final = "order_used"
+EXPIRED_ORDER: Final = "expired_order"
+CERTIFICATE_REFUSED: Final = "certificate_refused"
+ROW_INTEGRITY: Final = "row_integrity"
+DEVICE_UNAVAILABLE: Final = "device_unavailable"
+INDETERMINATE: Final = "indeterminate"
+AUDIT_UNAVAILABLE: Final = "audit_unavailable"
+BUSY: Final = "busy"
+BAD_REQUEST: Final = "bad_request"
+NOT_PERMITTED: Final = "not_permitted"
+
+DETAILS: Final[dict[str, str]] = {
+    INVALID_SAD: "The SAD is not valid.",
+    EXPIRED_SAD: "The SAD has expired.",
+    SAD_USED: "What the SAD authorised has been spent.",
+    HASH_NOT_AUTHORIZED: "A digest is not authorised by the SAD.",
+    INVALID_DIGEST_LENGTH: "A digest does not have the length of its hash function.",
+    INVALID_DIGEST: "The digests cannot be read, or there are none.",
+    WRONG_CREDENTIAL: "The SAD is for another credential.",
+    WRONG_CLIENT: "The SAD was given to another client.",
+    WRONG_OWNER: "The credential belongs to another person.",
+    UNKNOWN_CREDENTIAL: "There is no such credential.",
+    CREDENTIAL_DISABLED: "The credential is not active.",
+    CERTIFICATE_EXPIRED: "The credential's certificate is not valid at this time.",
+    FLOOR_NOT_MET: "The authentication does not reach what the credential demands.",
+    ALGORITHM_NOT_ALLOWED: "The signature algorithm is not allowed for this key.",
+    PROOF_UNSUPPORTED: "The SAD has a condition that this version cannot verify.",
+    TOO_MANY_SIGNATURES: "More signatures than the credential allows at a time.",
+    INVALID_ORDER: "The order is not valid.",
+    ORDER_USED: "The order has been used.",
+    EXPIRED_ORDER: "The order has expired.",
+    CERTIFICATE_REFUSED: "The certificate is not one for this credential.",
+    ROW_INTEGRITY: "The credential's record has been altered.",
+    DEVICE_UNAVAILABLE: "The signature creation device is not available.",
+    INDETERMINATE: "It is not certain what became of the request; what it authorised is spent.",
+    AUDIT_UNAVAILABLE: "The record cannot be written, so nothing is done.",
+    BUSY: "Too much is in progress.",
+    BAD_REQUEST: "The request is not in the form of the link.",
+    NOT_PERMITTED: "The operation is not permitted here.",
+}
+"""Every code with its sentence; a code that is not here never leaves the module."""

@@ -1,0 +1,84 @@
+"""Frames: a length of four octets, big-endian, then so many octets of a JSON object.
+
+Both halves of the link read with a deadline for the whole frame, not for each octet: a peer that drips cannot hold a
+reader for longer (DOS-02).
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from foundation.errors import TokenMalformed
+from foundation.jose import parse_json_object
+from signing.link.errors import LinkUnavailable, MessageInvalid
+
+MAX_FRAME_OCTETS: Final = 1024 * 1024
+"""Room for 100 RSA signatures or a certificate chain many times over."""
+
+_LENGTH: Final = struct.Struct(">I")
+
+
+def send_frame(link: socket.socket, message: Mapping[str, Any], deadline: float) -> None:
+    """Send one message; ``deadline`` is a value of ``time.monotonic``.
+
+    :raises MessageInvalid: it is larger than :data:`MAX_FRAME_OCTETS`.
+    :raises LinkUnavailable: the deadline passed or the connection broke.
+    """
+    body = json.dumps(message, separators=(",", ":"), allow_nan=False).encode()
+    if len(body) > MAX_FRAME_OCTETS:
+        raise MessageInvalid("the message is larger than a frame may be")
+    try:
+        link.settimeout(_left(deadline))
+        link.sendall(_LENGTH.pack(len(body)) + body)
+    except OSError as error:
+        raise LinkUnavailable("the message could not be sent") from error
+
+
+def receive_frame(link: socket.socket, deadline: float) -> dict[str, Any] | None:
+    """Receive one message, or ``None`` where the peer closed the connection between two of them.
+
+    :raises MessageInvalid: too large, empty, or not a JSON object in the strict form.
+    :raises LinkUnavailable: the deadline passed or the connection broke.
+    """
+    head = _receive(link, _LENGTH.size, deadline)
+    if head is None:
+        return None
+    (length,) = _LENGTH.unpack(head)
+    if not 0 < length <= MAX_FRAME_OCTETS:
+        raise MessageInvalid("a frame of a length that is not accepted")
+    body = _receive(link, length, deadline)
+    if body is None:
+        raise LinkUnavailable("the connection ended within a frame")
+    try:
+        return parse_json_object(body)
+    except TokenMalformed as error:
+        raise MessageInvalid("a frame that is not a JSON object") from error
+
+
+def _receive(link: socket.socket, length: int, deadline: float) -> bytes | None:
+    buffer = bytearray()
+    while len(buffer) < length:
+        try:
+            link.settimeout(_left(deadline))
+            chunk = link.recv(min(length - len(buffer), 65536))
+        except OSError as error:
+            raise LinkUnavailable("no message came in time") from error
+        if not chunk:
+            if buffer:
+                raise LinkUnavailable("the connection ended within a frame")
+            return None
+        buffer += chunk
+    return bytes(buffer)
+
+
+def _left(deadline: float) -> float:
+    """Seconds until the deadline; never zero, which would make the socket non-blocking."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("the deadline has passed")
+    return left

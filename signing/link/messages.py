@@ -1,0 +1,217 @@
+"""What goes over the link, as dataclasses with their JSON.
+
+Reading is strict on both sides: every member is required, none is unknown, octets are canonical base64url.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, Literal, cast
+
+from contract.order import SubjectClaim
+from foundation import claims as read
+from foundation.errors import JoseError
+from foundation.jose import decode_base64url, encode_base64url
+from signing.link.errors import MessageInvalid
+
+MAX_TOKEN_CHARACTERS: Final = 24 * 1024
+MAX_ITEM_CHARACTERS: Final = 32 * 1024
+"""One certificate, request or signature, in base64url."""
+MAX_CHAIN: Final = 8
+MAX_DIGESTS_IN_REQUEST: Final = 1000
+"""Only a bound for the parser: what may be signed at a time is the credential's business."""
+
+Status = Literal["pending", "active", "suspended", "deleted"]
+_STATUSES: Final = ("pending", "active", "suspended", "deleted")
+_KINDS: Final = ("EC", "RSA")
+_SCALS: Final = ("1", "2")
+
+
+@dataclass(frozen=True, slots=True)
+class SignRequest:
+    """Signatures wanted: the SAD, and what the web tier says about the request."""
+
+    sad: str = field(repr=False)
+    client_id: str | None
+    """The relying party that presented the SAD; ``None`` where the SAD itself was its authentication."""
+    credential_id: str
+    hash_alg: str | None
+    """OID; needed where ``sign_algo`` names no hash function."""
+    digests: tuple[bytes, ...]
+    """In the order in which the values are wanted."""
+    sign_algo: str
+    """OID of a signature algorithm."""
+    sign_algo_params: bytes | None = None
+    """DER parameters, for RSASSA-PSS."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The request's members."""
+        return {
+            "sad": self.sad,
+            "client_id": self.client_id,
+            "credential_id": self.credential_id,
+            "hash_alg": self.hash_alg,
+            "digests": octets_to_json(self.digests),
+            "sign_algo": self.sign_algo,
+            "sign_algo_params": None if self.sign_algo_params is None else encode_base64url(self.sign_algo_params),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> SignRequest:
+        """:raises MessageInvalid: not such a request."""
+        try:
+            read.check_members(value, cls.__slots__)
+            return cls(
+                sad=read.text(value, "sad", max_length=MAX_TOKEN_CHARACTERS),
+                client_id=_optional_text(value, "client_id", 255),
+                credential_id=read.text(value, "credential_id", max_length=128),
+                hash_alg=_optional_text(value, "hash_alg", 64),
+                digests=octets_from_json(value, "digests", MAX_DIGESTS_IN_REQUEST, 128),
+                sign_algo=read.text(value, "sign_algo", max_length=64),
+                sign_algo_params=_optional_octets(value, "sign_algo_params", 1024),
+            )
+        except JoseError as error:
+            raise MessageInvalid("not a request for signatures") from error
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialView:
+    """What the web tier may know of a credential."""
+
+    credential_id: str
+    owner: str
+    status: Status
+    profile: str
+    key_kind: Literal["EC", "RSA"]
+    key_bits: int
+    curve: str | None
+    """OID of the named curve, for EC."""
+    schemes: tuple[str, ...]
+    """Names of :data:`SCHEMES`."""
+    certificates: tuple[bytes, ...]
+    """DER, the signer's first; empty while pending."""
+    scal: Literal["1", "2"]
+    signature_qualifier: str | None
+    multisign: int
+    """Signatures that one SAD may authorise."""
+    created_at: int
+    """NumericDate."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The view's members."""
+        return {
+            **asdict(self),
+            "schemes": list(self.schemes),
+            "certificates": octets_to_json(self.certificates),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> CredentialView:
+        """:raises MessageInvalid: not such a view."""
+        try:
+            read.check_members(value, cls.__slots__)
+            return cls(
+                credential_id=read.text(value, "credential_id", max_length=128),
+                owner=read.text(value, "owner", max_length=255),
+                status=cast("Status", _choice(value, "status", _STATUSES)),
+                profile=read.text(value, "profile", max_length=64),
+                key_kind=cast("Literal['EC', 'RSA']", _choice(value, "key_kind", _KINDS)),
+                key_bits=read.integer(value, "key_bits", low=1, high=65536),
+                curve=_optional_text(value, "curve", 64),
+                schemes=read.texts(value, "schemes", max_items=8, max_length=32),
+                certificates=octets_from_json(value, "certificates", MAX_CHAIN, MAX_ITEM_CHARACTERS),
+                scal=cast("Literal['1', '2']", _choice(value, "scal", _SCALS)),
+                signature_qualifier=_optional_text(value, "signature_qualifier", 64),
+                multisign=read.integer(value, "multisign", low=1, high=1_000_000),
+                created_at=read.numeric_date(value, "created_at"),
+            )
+        except JoseError as error:
+            raise MessageInvalid("not a credential's view") from error
+
+
+SCHEMES: Final = ("ecdsa", "rsa-pss", "rsa-pkcs1-v1_5")
+"""Signature schemes a key may serve."""
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedCredential:
+    """A credential that waits for its certificate."""
+
+    credential: CredentialView
+    pkcs10: bytes
+    """DER CertificationRequest (RFC 2986), signed with the credential's key."""
+    subject: SubjectClaim
+    """Whom the certificate has to name, from the order."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The members."""
+        return {
+            "credential": self.credential.to_json(),
+            "pkcs10": encode_base64url(self.pkcs10),
+            "subject": asdict(self.subject),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> CreatedCredential:
+        """:raises MessageInvalid: not such an answer."""
+        try:
+            read.check_members(value, cls.__slots__)
+            subject = read.mapping(value, "subject")
+            read.check_members(subject, SubjectClaim.__slots__)
+            return cls(
+                credential=CredentialView.from_json(read.mapping(value, "credential")),
+                pkcs10=octets(value, "pkcs10", MAX_ITEM_CHARACTERS),
+                subject=SubjectClaim(
+                    common_name=read.text(subject, "common_name", max_length=64),
+                    given_name=_optional_text(subject, "given_name", 64),
+                    surname=_optional_text(subject, "surname", 64),
+                    serial_number=_optional_text(subject, "serial_number", 64),
+                    country=_optional_text(subject, "country", 2),
+                ),
+            )
+        except JoseError as error:
+            raise MessageInvalid("not a created credential") from error
+
+
+def octets_to_json(items: Sequence[bytes]) -> list[str]:
+    """Octet strings as base64url; an empty one is the empty string, which a reader refuses."""
+    return [encode_base64url(item) for item in items]
+
+
+def octets(value: Mapping[str, Any], name: str, max_characters: int) -> bytes:
+    """A member that is one octet string.
+
+    :raises MessageInvalid: anything else.
+    """
+    try:
+        return decode_base64url(read.text(value, name, max_length=max_characters).encode())
+    except (JoseError, UnicodeEncodeError) as error:
+        raise MessageInvalid(f"member {name} is not base64url") from error
+
+
+def octets_from_json(value: Mapping[str, Any], name: str, max_items: int, max_characters: int) -> tuple[bytes, ...]:
+    """A member that is a list of octet strings.
+
+    :raises MessageInvalid: anything else.
+    """
+    try:
+        items = read.texts(value, name, max_items=max_items, max_length=max_characters)
+        return tuple(decode_base64url(item.encode()) for item in items)
+    except (JoseError, UnicodeEncodeError) as error:
+        raise MessageInvalid(f"member {name} is not a list of base64url") from error
+
+
+def _optional_text(value: Mapping[str, Any], name: str, max_length: int) -> str | None:
+    return None if value[name] is None else read.text(value, name, max_length=max_length)
+
+
+def _optional_octets(value: Mapping[str, Any], name: str, max_characters: int) -> bytes | None:
+    return None if value[name] is None else octets(value, name, max_characters)
+
+
+def _choice(value: Mapping[str, Any], name: str, allowed: Sequence[str]) -> str:
+    found = read.text(value, name, max_length=32)
+    if found not in allowed:
+        raise MessageInvalid(f"member {name} has a value that is not accepted")
+    return found
