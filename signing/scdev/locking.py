@@ -1,0 +1,29 @@
+"""python-pkcs11's library class, initialised so that the module takes its own locks.
+
+``C_Initialize(NULL)`` promises a module that one thread calls it; SoftHSM2 then drops its mutexes, and a second
+thread crashes it within milliseconds.  The flag CKF_OS_LOCKING_OK says the opposite (PKCS #11 2.40, 5.4).
+"""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+
+from pkcs11 import _pkcs11
+
+from signing.scdev.cryptoki import CKF_OS_LOCKING_OK, CKR_ALREADY_INITIALIZED, InitializeArgs, function_list
+from signing.scdev.errors import CryptokiError
+
+
+class LockingLibrary(_pkcs11.lib):
+    """As ``pkcs11.lib``, thread-safe.  C_Finalize is left to the end of the process, in which it lives alone."""
+
+    def initialize(self) -> None:
+        """Called by the constructor.
+
+        :raises CryptokiError: C_Initialize refused.
+        """
+        arguments = InitializeArgs(flags=CKF_OS_LOCKING_OK)
+        code = function_list(Path(self.so))("C_Initialize")(ctypes.byref(arguments))
+        if code not in {0, CKR_ALREADY_INITIALIZED}:
+            raise CryptokiError(f"C_Initialize answered {code:#x}", code)

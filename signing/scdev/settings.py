@@ -1,0 +1,57 @@
+"""Settings and state of the device: plain values, no PKCS#11."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+KeyWrap = Literal["aes-kwp", "aes-kw"]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSettings:
+    """Which token, and how the processes that use it are kept."""
+
+    module: Path
+    """The PKCS#11 module (a shared library)."""
+    token_label: str
+    pin_file: Path
+    """Owner-only file with the user PIN; opened by the workers, never by the process that starts them."""
+    workers: int = 2
+    deadline_seconds: float = 10.0
+    """For one call, from when it was handed to a worker; and as much for waiting until one is free."""
+    recycle_after: int = 20_000
+    """Operations after which a worker is replaced: modules leak (SoftHSM2 about 250 octets an unwrap)."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """What the workers get as their environment beside PATH and LANG, such as SOFTHSM2_CONF; nothing else."""
+    kek_id: str | None = None
+    """CKA_ID (hexadecimal) of the KEK for new keys; needed only if the token holds more than one."""
+    key_wrap: KeyWrap = "aes-kwp"
+    """CKM_AES_KEY_WRAP_PAD (RFC 5649), or CKM_AES_KEY_WRAP (RFC 3394) for tokens that lack it."""
+    require_trusted_kek: bool = True
+    """Refuse a KEK that is not CKA_TRUSTED; false only for tokens on which none can be made."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceHealth:
+    """What the supervisor knows, without asking the device."""
+
+    available: bool
+    """At least one worker has proved itself with a canary signature and has not failed since."""
+    workers_ready: int
+    workers: int
+    pin_refused: bool
+    """The token refused the PIN: nobody logs in again before the process is restarted by its operator."""
+    restarts: int
+    """Workers replaced after a failure (not those recycled in time)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerKeys:
+    """CKA_IDs (hexadecimal) of the keys that belong to the server itself."""
+
+    kek_id: str
+    mac_key_id: str
+    canary_id: str
