@@ -1,0 +1,229 @@
+"""The main job from outside: a relying party asks, a person approves, a PDF is signed. HTTP only.
+
+`python -m examples.walkthrough --help` lists the options and the exit codes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from examples import csc_client, oauth_client, pdf_signing
+from examples.errors import ExampleError, ProtocolError, UsageError, VerdictError
+from examples.options import Setting, describe, parser, person, setting, signed_name
+from examples.person import Person, PolicyReason, Returned, save_owner_only
+
+EXIT_CODES = """exit codes:
+  0  the PDF is signed and the verdict is valid (or the order was written)
+  2  an option or a file cannot be used
+  3  the identity provider did not accept the password or the one-time code
+  4  authorisation was refused: by the policy, by the person, or as an OAuth error
+  5  an answer breaks the protocol, does not belong to the request, or the signing service refused
+  6  the one-time code did not reach the inbox within 10 seconds
+  7  a service does not answer
+  8  the signature value is wrong, or the signed PDF does not verify"""
+
+
+class Report:
+    """Numbered steps, printed as they happen, or kept for one JSON object at the end."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._as_json = as_json
+        self.steps: list[dict[str, Any]] = []
+
+    def step(self, title: str, *details: str, reasons: Sequence[PolicyReason] = ()) -> None:
+        """One step; never give it a secret."""
+        self.steps.append(
+            {
+                "step": len(self.steps) + 1,
+                "title": title,
+                "details": list(details),
+                "policy": [dataclasses.asdict(reason) for reason in reasons],
+            }
+        )
+        if self._as_json:
+            return
+        print(f"{len(self.steps):2}. {title}")
+        for detail in details:
+            print(f"      {detail}")
+        for reason in reasons:
+            print(f"      policy: {reason}")
+        sys.stdout.flush()
+
+    def finish(self, result: dict[str, Any]) -> None:
+        if self._as_json:
+            print(json.dumps({**result, "steps": self.steps}, default=str))
+
+
+def sign(given: Setting, report: Report) -> Path:
+    """Sign the PDF and return the path of the result.
+
+    :raises VerdictError: signed, and pyHanko does not accept it.
+    """
+    metadata = oauth_client.discover(given.http, given.issuer)
+    info = csc_client.service_info(given.http, given.csc)
+    report.step(
+        "Discovery",
+        f"identity provider {metadata.issuer}",
+        f'signing service "{info.get("name", "")}", CSC {info.get("specs", "")} at {given.csc}',
+    )
+    token = _sign_in(given, metadata, report)
+    credential = _choose_credential(given, token, report)
+    prepared = pdf_signing.prepare(given.pdf, credential.certificates, prefer_pss=credential.prefers_pss)
+    report.step(
+        f"PDF prepared: {given.pdf_name}",
+        f"signed attributes hashed with {prepared.digest_algorithm}: {prepared.dtbsr_base64}",
+    )
+    sad = _authorise(given, metadata, credential, prepared, report)
+    values = csc_client.sign_hash(
+        given.http,
+        given.csc,
+        sad,
+        credential_id=credential.credential_id,
+        hashes=[prepared.dtbsr_base64],
+        hash_algorithm_oid=prepared.hash_algorithm_oid,
+        sign_algo=prepared.sign_algo,
+        sign_algo_params=prepared.sign_algo_params,
+    )
+    report.step("signatures/signHash", f"one value of {len(values[0])} bytes for the digest that was approved")
+    return _finish(given, pdf_signing.assemble(prepared, values[0]), report)
+
+
+def order_credential(who: Person, issuer: str, path: Path, report: Report) -> None:
+    """As the person: order a signing credential on the account pages and keep the order."""
+    order = who.order_credential(issuer)
+    try:
+        save_owner_only(path, order)
+    except OSError as e:
+        message = f"{path} cannot be written"
+        raise UsageError(message) from e
+    report.step("Signing credential ordered", f"pages: {', '.join(who.pages)}", f"order: {path}", reasons=who.reasons)
+
+
+def arrive(who: Person, url: str) -> dict[str, str]:
+    """Let the person walk from a URL until the browser is back; the parameters that it brings."""
+    arrival = who.walk(url)
+    if not isinstance(arrival, Returned):
+        message = "The provider sent a file where it should have sent the browser back."
+        raise ProtocolError(message)
+    return oauth_client.response_parameters(arrival.url)
+
+
+def _sign_in(given: Setting, metadata: oauth_client.ServerMetadata, report: Report) -> str:
+    pending, url = oauth_client.begin_sign_in(metadata, given.client)
+    parameters = arrive(given.person, url)
+    tokens = oauth_client.finish(given.http, metadata, given.client, pending, parameters)
+    report.step(
+        "Signed in",
+        f"scope {pending.scope}; pages: {', '.join(given.person.pages)}",
+        f"acr {tokens.claims.get('acr', '(none)')}, amr {' '.join(tokens.claims.get('amr') or []) or '(none)'}",
+        reasons=given.person.reasons,
+    )
+    return tokens.access_token
+
+
+def _choose_credential(given: Setting, token: str, report: Report) -> csc_client.Credential:
+    ids = csc_client.list_credentials(given.http, given.csc, token)
+    described = [csc_client.credential_info(given.http, given.csc, token, each) for each in ids]
+    usable = [each for each in described if each.usable]
+    if not usable:
+        message = "The person has no credential that can sign."
+        raise ProtocolError(message)
+    credential = usable[0]
+    report.step(
+        "credentials/list and credentials/info",
+        f"{len(ids)} found; using {credential.credential_id}",
+        f"{credential.subject}, SCAL{credential.scal}, certificate valid to {credential.valid_to}",
+    )
+    return credential
+
+
+def _authorise(
+    given: Setting,
+    metadata: oauth_client.ServerMetadata,
+    credential: csc_client.Credential,
+    prepared: pdf_signing.Prepared,
+    report: Report,
+) -> str:
+    """Push the request, have the person step up and approve, and collect the SAD."""
+    details = oauth_client.credential_details(
+        credential.credential_id,
+        [(prepared.dtbsr_base64, given.pdf_name)],
+        prepared.hash_algorithm_oid,
+        given.csc,
+    )
+    pending, url = oauth_client.begin_signing(metadata, given.client, details)
+    report.step("Request pushed", "authorization_details: credential, one digest, its label, where it shall be used")
+    parameters = arrive(given.person, url)
+    pages = given.person.pages
+    report.step(
+        "Stepped up and approved",
+        f"pages: {', '.join(pages)}" + (f"; one-time code by {given.channel}" if "otp" in pages else ""),
+        reasons=given.person.reasons,
+    )
+    tokens = oauth_client.finish(given.http, metadata, given.client, pending, parameters)
+    report.step("Signature activation data received", f"valid for {tokens.expires_in} s, for this digest only")
+    return tokens.access_token
+
+
+def _finish(given: Setting, signed: bytes, report: Report) -> Path:
+    path = given.out / signed_name(given.pdf_name)
+    try:
+        path.write_bytes(signed)
+    except OSError as e:
+        message = f"{path} cannot be written"
+        raise UsageError(message) from e
+    report.step("PDF assembled", str(path.resolve()))
+    verdict = pdf_signing.verify(signed, given.roots, fetch_revocation=given.hard_fail, hard_fail=given.hard_fail)
+    report.step("Verdict of pyHanko against the given root", *describe(verdict))
+    report.finish({"ok": verdict.bottom_line, "pdf": str(path.resolve()), "verdict": dataclasses.asdict(verdict)})
+    if not verdict.bottom_line:
+        raise VerdictError(verdict.problem)
+    return path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns the exit code."""
+    options = _options(arguments)
+    # pyHanko logs a traceback for every signature it does not trust; the verdict says the same in one line.
+    logging.getLogger("pyhanko").setLevel(logging.CRITICAL)
+    report = Report(options.json)
+    try:
+        if options.create_credential_order is not None:
+            order_credential(person(options), options.issuer, options.create_credential_order, report)
+            report.finish({"ok": True, "order": str(options.create_credential_order)})
+        else:
+            sign(setting(options), report)
+    except VerdictError as e:
+        print(f"{e.code}: {e}", file=sys.stderr)
+        return e.exit_status
+    except ExampleError as e:
+        report.finish({"ok": False, "error": e.code, "message": str(e)})
+        print(f"{e.code}: {e}", file=sys.stderr)
+        return e.exit_status
+    return 0
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    made = parser(
+        "python -m examples.walkthrough",
+        "Signs a PDF from outside, over HTTP only, as a relying party and as a person.",
+        EXIT_CODES,
+    )
+    made.add_argument(
+        "--create-credential-order",
+        type=Path,
+        metavar="FILE",
+        help="only order a signing credential as the person, and write the order to FILE (owner only)",
+    )
+    return made.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
