@@ -202,8 +202,7 @@ def start(argv: Sequence[str] | None) -> None:
             raise OptionsInvalid("--init-only needs --public-url or a fixed --port")
         build(options.state, options.public_url or f"http://{options.host}:{options.port}", options.token_file)
         return
-    listener = bind(options.host, options.port)
-    with listener:
+    with bind(options.host, options.port) as listener:
         handler = build(options.state, options.public_url or url_of(listener), options.token_file)[1]
         serve(listener, handler)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import ClassVar
 
 from foundation.errors import PrivySealError
@@ -128,3 +129,14 @@ class ReasonUnknown(RequestRefused):
     """Not a revocation reason of RFC 5280 clause 5.3.1 that an end entity's certificate can have here."""
 
     code = "reason_unknown"
+
+
+class TwilioRefusal(DevelopmentServiceError):
+    """A refusal of the messaging endpoint; ``twilio_code`` is a number of Twilio's error dictionary."""
+
+    code = "twilio_refusal"
+
+    def __init__(self, status: HTTPStatus, twilio_code: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.twilio_code = twilio_code
