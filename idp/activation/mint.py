@@ -1,0 +1,84 @@
+"""An approval and the intent it was given for become signature activation data.  Pure: signing it is the caller's."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from contract.sad import EvidenceClaim, PolicyClaim, Sad
+from foundation.clock import epoch
+from idp.activation.intent import SignatureIntent
+from idp.authn.approval import Approval
+from idp.errors import NotActivatable
+from idp.policy.evidence import Evidence
+
+ACTION: Final = "signature.activate"
+"""The policy's action under which signatures are approved."""
+
+MAX_LIFETIME_SECONDS: Final = 300
+"""The default ceiling of the module's credential profiles; a longer life would be refused there."""
+
+
+def sad_for(
+    approval: Approval,
+    intent: SignatureIntent,
+    *,
+    issuer: str,
+    audience: str,
+    jti: str,
+    now: datetime,
+    lifetime_seconds: int,
+) -> Sad:
+    """The content of the SAD for one approved transaction (EN 419 241-1 3.1).
+
+    :param lifetime_seconds: at most :data:`MAX_LIFETIME_SECONDS`.
+    :raises NotActivatable: the approval is for another action, claims no eIDAS level, rests on evidence of the future,
+        or the lifetime is out of bounds.
+    """
+    # 1. What was approved was a signature.
+    if approval.action != ACTION:
+        raise NotActivatable("the approval is not for a signature")
+    # 2. The module's floor is an eIDAS level; without one nothing could be compared with it.
+    if approval.loa not in {"low", "substantial", "high"}:
+        raise NotActivatable("the level that was reached claims no eIDAS level")
+    # 3. It lives for a moment only, and does not begin before what it rests on.
+    if not 0 < lifetime_seconds <= MAX_LIFETIME_SECONDS:
+        raise NotActivatable(f"a lifetime is 1 to {MAX_LIFETIME_SECONDS} seconds")
+    iat = epoch(now)
+    if not approval.evidence or any(item.at > now for item in approval.evidence):
+        raise NotActivatable("there is no evidence, or it is from the future")
+    return Sad(
+        iss=issuer,
+        aud=audience,
+        sub=approval.account_id,
+        client_id=approval.client_id,
+        txn=approval.txn,
+        jti=jti,
+        iat=iat,
+        exp=iat + lifetime_seconds,
+        credential_id=intent.credential_id,
+        hash_alg=intent.hash_alg,
+        dtbsr=tuple(item.digest for item in intent.digests),
+        hash_type=intent.hash_type,
+        sign_count=len(intent.digests) or intent.sign_count,
+        acr=approval.acr,
+        loa=approval.loa,  # type: ignore[arg-type] # one of the three: step 2
+        amr=approval.amr,
+        auth_time=epoch(approval.auth_time),
+        evidence=tuple(_claim(item, approval.txn) for item in approval.evidence),
+        policy=PolicyClaim(approval.policy_name, approval.policy_sha256, approval.decision_id),
+    )
+
+
+def _claim(item: Evidence, txn: str) -> EvidenceClaim:
+    return EvidenceClaim(
+        factor=item.factor,
+        category=item.category,
+        at=epoch(item.at),
+        authenticator_id=item.authenticator_id,
+        phishing_resistant=item.has("phishing_resistant"),
+        user_verified=item.has("user_verified"),
+        restricted=item.has("restricted"),
+        # Made for some transaction is not enough: for this one.
+        transaction_bound=item.has("transaction_bound") and item.transaction == txn,
+    )

@@ -1,0 +1,131 @@
+"""Why the identity provider refuses.  ``code`` is for logs and audit; what a person reads is chosen by the page."""
+
+from __future__ import annotations
+
+from foundation.errors import PrivySealError
+
+
+class IdpError(PrivySealError):
+    """Base of the errors of this package; never raised itself."""
+
+
+class NotInitialised(IdpError):
+    """The database or the key directory has not been set up: ``privyseal idp init`` does it."""
+
+    code = "not_initialised"
+
+
+class SchemaMismatch(IdpError):
+    """The database's tables are of another version than this program."""
+
+    code = "schema_mismatch"
+
+
+class AlreadyExists(IdpError):
+    """An account or a client of that name is there already."""
+
+    code = "already_exists"
+
+
+class UnknownAccount(IdpError):
+    """There is no such account."""
+
+    code = "unknown_account"
+
+
+class InputRefused(IdpError):
+    """A name, address or password that an administrator gave is of a form that is not accepted."""
+
+    code = "input_refused"
+
+
+class LoginRefused(IdpError):
+    """User name or password is wrong, or the account may not sign in: which of these is never told."""
+
+    code = "login_refused"
+
+
+class LoginBusy(IdpError):
+    """More passwords are being verified than the machine was given memory for; ask again in a moment."""
+
+    code = "login_busy"
+
+
+class OtpRefused(IdpError):
+    """Base of the refusals of one-time codes; never raised itself."""
+
+
+class OtpWrong(OtpRefused):
+    """Not the code that was sent."""
+
+    code = "otp_wrong"
+
+
+class OtpDead(OtpRefused):
+    """The challenge is used, expired, replaced or has met too many wrong codes."""
+
+    code = "otp_dead"
+
+
+class OtpLocked(OtpRefused):
+    """The authenticator met too many failures: for a day, or for good."""
+
+    code = "otp_locked"
+
+
+class OtpCoolDown(OtpRefused):
+    """A code was sent a moment ago; ``seconds`` tells when the next may be."""
+
+    code = "otp_cool_down"
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(f"the next message may be sent in {seconds} seconds")
+        self.seconds = seconds
+
+
+class OtpNotSent(OtpRefused):
+    """The message gateway did not take the message."""
+
+    code = "otp_not_sent"
+
+
+class NoSuchFactor(OtpRefused):
+    """The account has no usable authenticator of that kind, or the policy does not ask for it now."""
+
+    code = "no_such_factor"
+
+
+class InteractionLost(IdpError):
+    """No open interaction of that id belongs to this browser's session."""
+
+    code = "interaction_lost"
+
+
+class CsrfRefused(IdpError):
+    """A form came without the token of the session it belongs to."""
+
+    code = "csrf"
+
+
+class ConsentMismatch(IdpError):
+    """What was approved is not what this transaction is about."""
+
+    code = "consent_mismatch"
+
+
+class CredentialUnavailable(IdpError):
+    """The credential to be used could not be read from the signing service."""
+
+    code = "credential_unavailable"
+
+
+class KeyUnavailable(IdpError):
+    """A key file is missing or is not the key that its name says."""
+
+    code = "key_unavailable"
+
+
+class NotActivatable(IdpError):
+    """The approval does not permit what signature activation data would say: it is for a policy to be corrected."""
+
+    code = "not_activatable"

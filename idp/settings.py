@@ -1,0 +1,209 @@
+"""Settings of the identity provider: ``idp.toml``, environment prefix ``PRIVYSEAL_IDP_``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+from urllib.parse import urlsplit
+
+LANGUAGES: Final = ("en", "es", "de", "fr")
+"""Languages in which the pages exist; the first is their source."""
+
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """Limits of a browser's session, in seconds; a policy may set shorter ones for a level."""
+
+    idle_seconds: int = 30 * 60
+    """NIST SP 800-63B r3 4.2.3 for AAL2."""
+    absolute_seconds: int = 12 * 60 * 60
+    interaction_seconds: int = 15 * 60
+    """How long a person may take over one sign-in or one approval."""
+
+    def faults(self) -> Iterable[str]:
+        """What types cannot say."""
+        if not 60 <= self.idle_seconds <= self.absolute_seconds <= 30 * 24 * 60 * 60:
+            yield "idle_seconds is at least 60 and at most absolute_seconds, which is at most 30 days"
+        if not 60 <= self.interaction_seconds <= 60 * 60:
+            yield "interaction_seconds is 60 to 3600"
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordSettings:
+    """Cost of argon2id (RFC 9106) and what a new password must be."""
+
+    memory_kib: int = 7168
+    iterations: int = 5
+    parallelism: int = 1
+    concurrent: int = 4
+    """Verifications at one time: each takes ``memory_kib``."""
+    min_length: int = 8
+    """NIST SP 800-63B r4 3.1.1: 8 where it is one of two factors."""
+
+    def faults(self) -> Iterable[str]:
+        """Not weaker than OWASP's weakest recommendation (7 MiB, 5 iterations)."""
+        if self.memory_kib * self.iterations < 7168 * 5 or self.memory_kib < 7168:
+            yield "memory_kib and iterations are at least 7168 and 5, or their equivalent with more memory"
+        if not 1 <= self.parallelism <= 16 or not 1 <= self.concurrent <= 256:
+            yield "parallelism is 1 to 16, concurrent is 1 to 256"
+        if self.min_length < 8:
+            yield "min_length is at least 8"
+
+
+@dataclass(frozen=True, slots=True)
+class OtpSettings:
+    """Limits of one-time codes."""
+
+    lifetime_seconds: int = 300
+    max_wrong: int = 5
+    """Wrong codes after which a challenge is dead."""
+    max_failed_challenges_a_day: int = 10
+    max_failed_challenges: int = 100
+    """Ever, without a success in between: then the authenticator is disabled (NIST SP 800-63B r4 3.2.2)."""
+    cool_down_seconds: int = 30
+    max_sends: int = 3
+    """Messages with the same code."""
+
+    def faults(self) -> Iterable[str]:
+        """The ceilings of NIST SP 800-63B."""
+        if not 30 <= self.lifetime_seconds <= 600:
+            yield "lifetime_seconds is 30 to 600"
+        if not 1 <= self.max_wrong <= 10:
+            yield "max_wrong is 1 to 10"
+        if not 1 <= self.max_failed_challenges_a_day <= self.max_failed_challenges <= 100:
+            yield "max_failed_challenges_a_day is at most max_failed_challenges, which is at most 100"
+        if not 10 <= self.cool_down_seconds <= 300 or not 1 <= self.max_sends <= 10:
+            yield "cool_down_seconds is 10 to 300, max_sends is 1 to 10"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSettings:
+    """Lifetimes, in seconds, of what the token endpoint gives out."""
+
+    code_seconds: int = 60
+    par_seconds: int = 90
+    access_token_seconds: int = 600
+    id_token_seconds: int = 600
+    refresh_token_seconds: int = 12 * 60 * 60
+    sad_seconds: int = 300
+
+    def faults(self) -> Iterable[str]:
+        """Bounds: RFC 6749 4.1.2 for the code, the module's ceiling for the SAD."""
+        if not 10 <= self.code_seconds <= 600 or not 10 <= self.par_seconds <= 600:
+            yield "code_seconds and par_seconds are 10 to 600"
+        if not 30 <= self.sad_seconds <= 300:
+            yield "sad_seconds is 30 to 300"
+        if not 30 <= self.access_token_seconds <= 3600 or not 30 <= self.id_token_seconds <= 3600:
+            yield "access_token_seconds and id_token_seconds are 30 to 3600"
+        if not 60 <= self.refresh_token_seconds <= 90 * 24 * 60 * 60:
+            yield "refresh_token_seconds is 60 seconds to 90 days"
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectorSettings:
+    """A connector by its registered name, with the settings that it defines itself."""
+
+    connector: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class MessagingSettings:
+    """How messages go out."""
+
+    sms: ConnectorSettings | None = None
+    mail: ConnectorSettings | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SigningSettings:
+    """The signing service that this identity provider activates signatures for."""
+
+    csc_base: str
+    """Base of its CSC API, such as ``https://sign.example.org/csc/v2``; also the audience of service tokens."""
+    sam_id: str
+    """Audience of SADs and orders: the signature activation module's identifier."""
+    profiles: tuple[str, ...] = ("default",)
+    """Credential profiles that a person may order, by the module's names; the first is the default."""
+    order_seconds: int = 600
+    timeout_seconds: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class IdpSettings:
+    """Everything in ``idp.toml``."""
+
+    mode: Literal["development", "production"]
+    issuer: str
+    """Issuer identifier: an https origin without a path."""
+    key_dir: Path
+    """Owner-only directory of the private keys."""
+    policy_file: Path
+    signing: SigningSettings
+    database_url: str | None = None
+    database_url_file: Path | None = None
+    """Owner-only file, for a URL that carries a password."""
+    service_name: str = "Privy Seal"
+    languages: tuple[str, ...] = LANGUAGES
+    egress_allow: tuple[str, ...] = ()
+    """``host:port`` pairs on private or loopback addresses that may be reached."""
+    session: SessionSettings = field(default_factory=SessionSettings)
+    password: PasswordSettings = field(default_factory=PasswordSettings)
+    otp: OtpSettings = field(default_factory=OtpSettings)
+    tokens: TokenSettings = field(default_factory=TokenSettings)
+    messaging: MessagingSettings = field(default_factory=MessagingSettings)
+
+    @property
+    def production(self) -> bool:
+        """Whether development stand-ins are refused."""
+        return self.mode == "production"
+
+    @property
+    def secure_cookies(self) -> bool:
+        """Whether cookies carry ``Secure`` and the ``__Host-`` prefix: always over https."""
+        return self.issuer.startswith("https://")
+
+    def faults(self) -> Iterable[str]:
+        """What types cannot say, production's refusals among them."""
+        yield from self._issuer_faults()
+        if (self.database_url is None) == (self.database_url_file is None):
+            yield "exactly one of database_url and database_url_file is given"
+        for language in self.languages:
+            if language not in LANGUAGES:
+                yield f"languages: there are no pages in {language!r}; there are {', '.join(LANGUAGES)}"
+        if not self.languages:
+            yield "languages names at least one"
+        if not self.signing.profiles:
+            yield "signing.profiles names at least one"
+        if self.production:
+            yield from self._production_faults()
+
+    def _issuer_faults(self) -> Iterable[str]:
+        parts = urlsplit(self.issuer)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path or parts.query or parts.fragment:
+            yield "issuer is an origin: scheme, host and port, without a path or a trailing slash"
+        if not re.match(r"https?://[^/\s]+/\S+\Z", self.signing.csc_base) or self.signing.csc_base.endswith("/"):
+            yield "signing.csc_base is a URL with a path and without a trailing slash"
+
+    def _production_faults(self) -> Iterable[str]:
+        if not self.issuer.startswith("https://"):
+            yield "mode is production: issuer must be https"
+        if not self.signing.csc_base.startswith("https://"):
+            yield "mode is production: signing.csc_base must be https"
+        if (self.database_url or "").startswith("sqlite"):
+            yield "mode is production: SQLite serves one process on one machine; use PostgreSQL"
+        if "@" in (self.database_url or "") and re.search(r"://[^/@]*:[^/@]+@", self.database_url or ""):
+            yield "mode is production: a database URL with a password belongs in database_url_file"
+        for name, connector in (("sms", self.messaging.sms), ("mail", self.messaging.mail)):
+            if connector is not None and _looks_local(connector.settings):
+                yield f"mode is production: messaging.{name} points at this machine or at plain http"
+
+
+def _looks_local(settings: Mapping[str, Any]) -> bool:
+    texts = [value for value in settings.values() if isinstance(value, str)]
+    return any(
+        text.startswith("http://") or re.search(r"(^|[/@.])(localhost|127\.0\.0\.1|\[?::1\]?)(:|/|$)", text) is not None
+        for text in texts
+    )

@@ -1,0 +1,151 @@
+"""Accounts: who there is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, cast
+
+from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from foundation.clock import epoch
+from idp.errors import AlreadyExists, InputRefused, UnknownAccount
+from idp.policy.model import PROOFING, Proofing
+from idp.storage.models import accounts
+
+_USERNAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9._@+-]{0,126}[a-z0-9])?\Z", re.ASCII)
+_COUNTRY: Final = re.compile(r"[A-Z]{2}\Z", re.ASCII)
+_NAME_MAX: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class NewAccount:
+    """What an administrator states about a person."""
+
+    username: str
+    name: str
+    """As a certificate's common name is to read."""
+    given_name: str | None = None
+    surname: str | None = None
+    country: str | None = None
+    """ISO 3166-1 alpha-2."""
+    serial_number: str | None = None
+    """ETSI EN 319 412-1 5.1.3, such as ``PNOES-12345678``; goes into the certificate."""
+    locale: str | None = None
+    proofing: Proofing = "none"
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A person as this identity provider knows them."""
+
+    id: str
+    username: str
+    status: str
+    """``active`` or ``disabled``."""
+    name: str
+    given_name: str | None
+    surname: str | None
+    country: str | None
+    serial_number: str | None
+    locale: str | None
+    proofing: Proofing
+    groups: frozenset[str]
+
+    @property
+    def active(self) -> bool:
+        """Whether the person may sign in."""
+        return self.status == "active"
+
+
+def normalise_username(text: str) -> str:
+    """User names do not tell upper from lower case, nor surrounding blanks."""
+    return text.strip().lower()
+
+
+def create(connection: Connection, account_id: str, new: NewAccount, now: datetime) -> Account:
+    """Add an account.
+
+    :raises InputRefused: a field is not of its form.
+    :raises AlreadyExists: the user name is taken.
+    """
+    _check(new)
+    values = {
+        "id": account_id,
+        "username": normalise_username(new.username),
+        "status": "active",
+        "name": new.name,
+        "given_name": new.given_name,
+        "surname": new.surname,
+        "country": new.country,
+        "serial_number": new.serial_number,
+        "locale": new.locale,
+        "proofing": new.proofing,
+        "groups": sorted(new.groups),
+        "created_at": epoch(now),
+    }
+    try:
+        with connection.begin_nested():
+            connection.execute(insert(accounts).values(**values))
+    except IntegrityError as error:
+        raise AlreadyExists(f"there is an account with the user name {values['username']!r}") from error
+    found = find(connection, account_id)
+    if found is None:
+        raise UnknownAccount("the account vanished while it was being made")
+    return found
+
+
+def _check(new: NewAccount) -> None:
+    if not _USERNAME.match(normalise_username(new.username)):
+        raise InputRefused("a user name is 1 to 128 of a-z, 0-9 and . _ @ + -, and begins and ends with a letter or digit")
+    for label, text in (("name", new.name), ("given name", new.given_name), ("surname", new.surname)):
+        if text is not None and (not 1 <= len(text) <= _NAME_MAX or not text.isprintable() or text != text.strip()):
+            raise InputRefused(f"a {label} is 1 to {_NAME_MAX} printable characters")
+    if new.country is not None and not _COUNTRY.match(new.country):
+        raise InputRefused("a country is two capital letters (ISO 3166-1 alpha-2)")
+    if new.proofing not in PROOFING:
+        raise InputRefused(f"proofing is one of {', '.join(PROOFING)}")
+
+
+def find(connection: Connection, account_id: str) -> Account | None:
+    """The account, or None."""
+    row = connection.execute(select(accounts).where(accounts.c.id == account_id)).one_or_none()
+    return None if row is None else _account(row)
+
+
+def find_by_username(connection: Connection, username: str) -> Account | None:
+    """The account of that user name, or None."""
+    wanted = normalise_username(username)
+    row = connection.execute(select(accounts).where(accounts.c.username == wanted)).one_or_none()
+    return None if row is None else _account(row)
+
+
+def set_status(connection: Connection, account_id: str, status: str) -> None:
+    """Disable or enable an account.
+
+    :raises UnknownAccount: there is none of that id.
+    """
+    changed = connection.execute(update(accounts).where(accounts.c.id == account_id).values(status=status))
+    if changed.rowcount != 1:
+        raise UnknownAccount("there is no such account")
+
+
+def _account(row: Row[Any]) -> Account:
+    groups = cast("Collection[str]", row.groups)
+    return Account(
+        id=row.id,
+        username=row.username,
+        status=row.status,
+        name=row.name,
+        given_name=row.given_name,
+        surname=row.surname,
+        country=row.country,
+        serial_number=row.serial_number,
+        locale=row.locale,
+        proofing=row.proofing,
+        groups=frozenset(groups),
+    )

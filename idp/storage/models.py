@@ -1,0 +1,141 @@
+"""The identity provider's tables.  Times are seconds since the epoch, UTC; identifiers are random text.
+
+No column holds a secret in clear: passwords are argon2id hashes, session cookies are kept as SHA-256, and of a
+one-time code nothing is kept at all (it is derived from a key outside the database and the challenge's row).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import JSON, BigInteger, Column, ForeignKey, Index, Integer, MetaData, String, Table, Text
+
+SCHEMA_VERSION: Final = 1
+
+metadata: Final = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+"""All tables of this database, those of other modules of this package too."""
+
+schema_version: Final = Table(
+    "schema_version",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("version", Integer, nullable=False),
+)
+
+accounts: Final = Table(
+    "accounts",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("username", String(128), nullable=False, unique=True),
+    Column("status", String(16), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("given_name", String(64)),
+    Column("surname", String(64)),
+    Column("country", String(2)),
+    Column("serial_number", String(64)),
+    Column("locale", String(16)),
+    # How well the person was identified, and the policy's groups.
+    Column("proofing", String(16), nullable=False),
+    Column("groups", JSON, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+authenticators: Final = Table(
+    "authenticators",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("account_id", String(64), ForeignKey("accounts.id"), nullable=False, index=True),
+    Column("kind", String(16), nullable=False),
+    Column("address", String(255)),
+    Column("secret_hash", String(255)),
+    Column("failures", Integer, nullable=False, default=0),
+    Column("blocked_until", BigInteger, nullable=False, default=0),
+    Column("failed_challenges", Integer, nullable=False, default=0),
+    Column("disabled_at", BigInteger),
+    Column("not_before", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+otp_challenges: Final = Table(
+    "otp_challenges",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("authenticator_id", String(64), ForeignKey("authenticators.id"), nullable=False),
+    Column("session_id", String(64), nullable=False),
+    Column("txn", String(64), nullable=False),
+    Column("intent_sha256", String(64), nullable=False),
+    Column("state", String(16), nullable=False),
+    # Unique while the challenge is live, null afterwards: there is one live code a purpose.
+    Column("live_slot", String(160), unique=True),
+    Column("failures", Integer, nullable=False, default=0),
+    Column("sends", Integer, nullable=False, default=0),
+    Column("created_at", BigInteger, nullable=False),
+    Column("sent_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+    Column("closed_at", BigInteger),
+    Index("ix_otp_challenges_counting", "authenticator_id", "state", "closed_at"),
+)
+
+sessions: Final = Table(
+    "sessions",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("token_hash", String(64), nullable=False, unique=True),
+    Column("account_id", String(64), ForeignKey("accounts.id"), index=True),
+    Column("evidence", JSON, nullable=False),
+    Column("device", String(255), nullable=False, default=""),
+    Column("created_at", BigInteger, nullable=False),
+    Column("last_seen_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+    Column("revoked_at", BigInteger),
+)
+
+interactions: Final = Table(
+    "interactions",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("session_id", String(64), nullable=False, index=True),
+    Column("account_id", String(64)),
+    Column("txn", String(64), nullable=False, unique=True),
+    Column("state", String(16), nullable=False),
+    Column("request", JSON, nullable=False),
+    # Evidence that is bound to this transaction; what holds for the whole session is in the session's row.
+    Column("evidence", JSON, nullable=False),
+    Column("credential", JSON),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+)
+
+decisions: Final = Table(
+    "decisions",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("txn", String(64), nullable=False, index=True),
+    Column("account_id", String(64), nullable=False),
+    Column("client_id", String(255), nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("effect", String(16), nullable=False),
+    Column("policy_name", String(128), nullable=False),
+    Column("policy_sha256", String(64), nullable=False),
+    Column("detail", JSON, nullable=False),
+)
+
+token_keys: Final = Table(
+    "token_keys",
+    metadata,
+    Column("kid", String(128), primary_key=True),
+    Column("state", String(16), nullable=False),
+    # Unique for "next" and "current", null for "retired": there is one of each.
+    Column("slot", String(16), unique=True),
+    Column("public_jwk", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+)

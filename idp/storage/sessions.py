@@ -1,0 +1,161 @@
+"""Browsers' sessions, kept on the server.  The cookie holds a random token; the row holds its SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, insert, or_, select, update
+
+from foundation.clock import epoch, from_epoch
+from idp.policy.evidence import Evidence
+from idp.settings import SessionSettings
+from idp.storage.models import sessions
+
+_MAX_EVIDENCE = 16
+_TOUCH_SECONDS = 15
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSession:
+    """A session's row; ``id`` stays while the cookie's token changes."""
+
+    id: str
+    account_id: str | None
+    evidence: tuple[Evidence, ...]
+    device: str
+    created_at: datetime
+    last_seen_at: datetime
+    expires_at: datetime
+
+
+def hash_token(token: str) -> str:
+    """What is stored of a cookie's token: it is 256 random bits, so a plain hash is enough."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def create(
+    connection: Connection,
+    *,
+    session_id: str,
+    token: str,
+    account_id: str | None,
+    device: str,
+    now: datetime,
+    limits: SessionSettings,
+) -> None:
+    """Begin a session; without an account it lives only as long as an interaction may take."""
+    at = epoch(now)
+    life = limits.interaction_seconds if account_id is None else limits.absolute_seconds
+    connection.execute(
+        insert(sessions).values(
+            id=session_id,
+            token_hash=hash_token(token),
+            account_id=account_id,
+            evidence=[],
+            device=device[:255],
+            created_at=at,
+            last_seen_at=at,
+            expires_at=at + life,
+        )
+    )
+
+
+def find_by_token(connection: Connection, token: str, now: datetime, limits: SessionSettings) -> StoredSession | None:
+    """The live session of a cookie's token, or None."""
+    row = connection.execute(
+        select(sessions).where(sessions.c.token_hash == hash_token(token), _live(now, limits))
+    ).one_or_none()
+    return None if row is None else _session(row)
+
+
+def is_live(connection: Connection, session_id: str, now: datetime, limits: SessionSettings) -> bool:
+    """Whether the session is neither revoked nor past one of its limits."""
+    query = select(sessions.c.id).where(sessions.c.id == session_id, _live(now, limits))
+    return connection.execute(query).one_or_none() is not None
+
+
+def _live(now: datetime, limits: SessionSettings) -> Any:
+    at = epoch(now)
+    return (
+        sessions.c.revoked_at.is_(None)
+        & (sessions.c.expires_at > at)
+        & (sessions.c.last_seen_at > at - limits.idle_seconds)
+    )
+
+
+def touch(connection: Connection, session: StoredSession, now: datetime) -> None:
+    """Note activity, at most every few seconds: a page view need not cost a write."""
+    at = epoch(now)
+    connection.execute(
+        update(sessions)
+        .where(sessions.c.id == session.id, sessions.c.last_seen_at <= at - _TOUCH_SECONDS)
+        .values(last_seen_at=at)
+    )
+
+
+def needs_touch(session: StoredSession, now: datetime) -> bool:
+    """Whether :func:`touch` would write."""
+    return epoch(session.last_seen_at) <= epoch(now) - _TOUCH_SECONDS
+
+
+def change_token(connection: Connection, session_id: str, token: str) -> None:
+    """Give the session another cookie: the former one is worth nothing from now on."""
+    connection.execute(update(sessions).where(sessions.c.id == session_id).values(token_hash=hash_token(token)))
+
+
+def add_evidence(connection: Connection, session_id: str, item: Evidence) -> None:
+    """Add evidence that holds for the whole session; an older use of the same authenticator is dropped."""
+    found = connection.execute(
+        select(sessions.c.evidence).where(sessions.c.id == session_id).with_for_update()
+    ).scalar_one()
+    kept = [old for old in found if old["authenticator_id"] != item.authenticator_id]
+    connection.execute(
+        update(sessions)
+        .where(sessions.c.id == session_id)
+        .values(evidence=[*kept, item.to_json()][-_MAX_EVIDENCE:])
+    )
+
+
+def revoke(connection: Connection, session_id: str, now: datetime) -> None:
+    """End a session on the server; harmless when it has ended."""
+    connection.execute(
+        update(sessions)
+        .where(sessions.c.id == session_id, sessions.c.revoked_at.is_(None))
+        .values(revoked_at=epoch(now))
+    )
+
+
+def of_account(
+    connection: Connection, account_id: str, now: datetime, limits: SessionSettings
+) -> tuple[StoredSession, ...]:
+    """The account's live sessions, the latest used first."""
+    rows = connection.execute(
+        select(sessions)
+        .where(sessions.c.account_id == account_id, _live(now, limits))
+        .order_by(sessions.c.last_seen_at.desc())
+    )
+    return tuple(_session(row) for row in rows)
+
+
+def purge(connection: Connection, now: datetime) -> int:
+    """Forget sessions without an account that have ended, and others a day after they have; returns how many."""
+    at = epoch(now)
+    day = 24 * 60 * 60
+    anonymous = sessions.c.account_id.is_(None) & (sessions.c.expires_at <= at)
+    gone = connection.execute(delete(sessions).where(or_(anonymous, sessions.c.expires_at <= at - day)))
+    return gone.rowcount
+
+
+def _session(row: Row[Any]) -> StoredSession:
+    return StoredSession(
+        id=row.id,
+        account_id=row.account_id,
+        evidence=tuple(Evidence.from_json(item) for item in row.evidence),
+        device=row.device,
+        created_at=from_epoch(row.created_at),
+        last_seen_at=from_epoch(row.last_seen_at),
+        expires_at=from_epoch(row.expires_at),
+    )

@@ -1,0 +1,86 @@
+"""What the pages and endpoints stand on, in one frozen value; ``idp.app`` makes it, tests make their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, cast
+
+from flask import Flask, current_app
+from sqlalchemy import Connection, Engine
+
+from connectors.ports.messaging import Mailer, SmsGateway
+from foundation.clock import Clock
+from idp.policy.model import Policy
+from idp.settings import IdpSettings
+from idp.storage.keys import KeyStore
+
+EXTENSION: Final = "privyseal"
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialView:
+    """What a person is shown of a signing credential, as the signing service states it."""
+
+    credential_id: str
+    subject: str
+    issuer: str
+    valid_from: str
+    valid_to: str
+    """ISO 8601 in UTC, or empty where the service did not say."""
+    scal: str
+    qualifier: str | None
+    status: str
+
+
+class CredentialReader(Protocol):
+    """Reads ``credentials/info`` for an account."""
+
+    def read(self, account_id: str, client_id: str, credential_id: str) -> CredentialView:
+        """The credential, read for its owner.
+
+        :raises CredentialUnavailable: it is not there, not this account's, or the service does not answer.
+        """
+        ...
+
+
+class AuditTrail(Protocol):
+    """Where what happened is recorded so that it cannot be changed unseen."""
+
+    def record(self, connection: Connection, event: str, **fields: Any) -> None:
+        """Append an entry in the caller's transaction; fields are JSON values and never secrets."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Messaging:
+    """The gateways that the operator enabled."""
+
+    sms: SmsGateway | None
+    mail: Mailer | None
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything a request may need that is not in the request."""
+
+    settings: IdpSettings
+    clock: Clock
+    engine: Engine
+    policy: Policy
+    keys: KeyStore
+    audit: AuditTrail
+    messaging: Messaging
+    credentials: CredentialReader
+    random: Callable[[int], bytes]
+    """Octets from the operating system's generator."""
+
+
+def install(app: Flask, services: Services) -> None:
+    """Make the services reachable from requests to this app."""
+    app.extensions[EXTENSION] = services
+
+
+def services() -> Services:
+    """The services of the app that handles the current request."""
+    return cast("Services", current_app.extensions[EXTENSION])
