@@ -1,0 +1,38 @@
+"""WSGI factories of the two web applications, each importing only its own side.
+
+For granian: ``granian --interface wsgi --factory wsgi:idp``. The settings' file is named by ``PRIVYSEAL_IDP_CONFIG`` and
+``PRIVYSEAL_WEB_CONFIG``; secrets are never in the environment, because servers copy it into every request.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication
+
+
+def _config(component: str) -> Path:
+    from foundation.settings import process_environment
+
+    name = component.lower()
+    return Path(process_environment().get(f"PRIVYSEAL_{component}_CONFIG", f"/etc/privyseal/{name}.toml"))
+
+
+def idp() -> WSGIApplication:
+    """The identity provider and authorisation server."""
+    from foundation.settings import load
+    from idp.app import create_app
+    from idp.settings import IdpSettings
+
+    return create_app(load(IdpSettings, _config("IDP"), prefix="IDP"))
+
+
+def signing() -> WSGIApplication:
+    """The signing web tier: the CSC API."""
+    from foundation.settings import load
+    from signing.app import create_app
+    from signing.settings import WebSettings
+
+    return create_app(load(WebSettings, _config("WEB"), prefix="WEB"))
