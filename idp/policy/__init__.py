@@ -1,0 +1,21 @@
+"""The policy language: which evidence amounts to which level, and which action needs which level.
+
+Pure: a file's octets go in, a :class:`~idp.policy.model.Policy` comes out; a policy and facts go in, a
+:class:`~idp.policy.model.Decision` comes out.  Time is an argument.  The language is described in
+``docs/policy-language.md``.
+
+========== ==========================================================
+file       what it holds
+========== ==========================================================
+evidence   one authenticator used once: the only source of a level
+model      policy, facts, decision
+document   YAML octets to a tree whose nodes know line and column
+schema     readers for the tree's values, collecting faults
+load       the tree to a policy
+matching   which evidence meets a level's requirements
+evaluate   policy and facts to a decision
+wording    the same things in words for a person
+explain    a decision with its derivation
+cli        ``privyseal policy``
+========== ==========================================================
+"""

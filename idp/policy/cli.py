@@ -1,0 +1,238 @@
+"""``privyseal policy``: check a policy file, explain a decision.
+
+Exit codes: 0 the file is sound, or the action is allowed; 1 a policy file cannot be used; 2 wrong usage; 3 the person
+has to step up; 4 the action is refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from foundation.clock import Clock, SystemClock
+from idp.policy.errors import EvidenceInvalid, FactsInvalid, PolicyLoadError
+from idp.policy.evaluate import evaluate
+from idp.policy.evidence import CATEGORIES, FACTOR_CATEGORIES, SELF, Category, Evidence
+from idp.policy.explain import explain, explain_json
+from idp.policy.load import load_policy
+from idp.policy.model import PROOFING, CredentialFacts, EnrolledFactor, Facts
+
+EXIT_OK: Final = 0
+EXIT_UNUSABLE: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_STEP_UP: Final = 3
+EXIT_DENY: Final = 4
+
+_OUTCOMES: Final = {"allow": EXIT_OK, "step_up": EXIT_STEP_UP, "deny": EXIT_DENY}
+
+_EXIT_CODES: Final = """exit codes:
+  0  the file is sound; the action is allowed
+  1  a policy file cannot be used
+  2  wrong usage
+  3  explain: the person has to step up
+  4  explain: the action is refused
+"""
+
+_FACTOR_FORM: Final = """FACTOR is a factor's name, followed by details after commas:
+  age=SECONDS        how long ago (evidence only; 0 unless given)
+  flags=A+B          properties, such as phishing_resistant+user_verified
+  issuer=NAME        who vouches (self unless given)
+  category=NAME      only for 'upstream', which has none of its own
+  for=TRANSACTION    the transaction it was made for (evidence only)
+"""
+
+
+class _Usage(Exception):
+    """An argument that argparse cannot judge by itself."""
+
+
+def main(argv: Sequence[str], clock: Clock | None = None) -> int:
+    """Run ``privyseal policy <argv>``; returns the exit code."""
+    parser = _parser()
+    try:
+        options = parser.parse_args(argv)
+    except SystemExit as stop:
+        return EXIT_OK if stop.code in {None, 0} else EXIT_USAGE
+    try:
+        if options.command == "check":
+            return _check(options)
+        return _explain(options, (clock or SystemClock()).now())
+    except (_Usage, EvidenceInvalid, FactsInvalid) as error:
+        print(f"privyseal policy: {error}", file=sys.stderr)
+        return EXIT_USAGE
+
+
+def _parser() -> argparse.ArgumentParser:
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="privyseal policy",
+        description="Work with policy files.",
+        epilog=_EXIT_CODES,
+        formatter_class=form,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    check = commands.add_parser(
+        "check",
+        help="read policy files and report everything that is wrong with them",
+        description="Read policy files and report everything that is wrong with them, as file:line:column: message.",
+        epilog=_EXIT_CODES,
+        formatter_class=form,
+    )
+    check.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    check.add_argument("--json", action="store_true", help="write JSON")
+    command = commands.add_parser(
+        "explain",
+        help="show what a policy decides and why",
+        description="Show what a policy decides for an action, and the lines that it rests on.",
+        epilog=f"{_FACTOR_FORM}\n{_EXIT_CODES}",
+        formatter_class=form,
+    )
+    _explain_arguments(command)
+    return parser
+
+
+def _explain_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("file", type=Path, metavar="FILE")
+    command.add_argument("--action", required=True, help="for example signature.activate")
+    command.add_argument("--evidence", action="append", default=[], metavar="FACTOR", help="what was used; repeatable")
+    command.add_argument(
+        "--enrolled", action="append", default=[], metavar="FACTOR", help="what the person could use; repeatable"
+    )
+    command.add_argument("--client", metavar="ID", help="the relying party")
+    command.add_argument("--group", action="append", default=[], help="a group of the person; repeatable")
+    command.add_argument("--proofing", choices=PROOFING, default="none", help="of the person's identity")
+    command.add_argument("--credential", metavar="ID", help="the signing credential; needs --scal")
+    command.add_argument("--scal", choices=("1", "2"), help="the credential's sole control assurance level")
+    command.add_argument("--qualifier", help="the credential's qualifier, such as eu_eidas_qes")
+    command.add_argument("--transaction", metavar="ID", help="the transaction to decide")
+    command.add_argument("--acr", action="append", default=[], metavar="URI", help="asked for; repeatable, in order")
+    command.add_argument(
+        "--essential-acr", action="append", default=[], metavar="URI", help="insisted on; repeatable, in order"
+    )
+    command.add_argument("--max-age", type=int, metavar="SECONDS", help="as in an OpenID Connect request")
+    command.add_argument("--force", action="store_true", help="a new authentication is asked for (prompt=login)")
+    command.add_argument("--json", action="store_true", help="write JSON")
+
+
+def _check(options: argparse.Namespace) -> int:
+    results: list[dict[str, Any]] = []
+    code = EXIT_OK
+    for path in options.files:
+        try:
+            policy = load_policy(path)
+        except PolicyLoadError as error:
+            code = EXIT_UNUSABLE
+            results.append({"file": str(path), "sound": False, "faults": _faults_json(error)})
+            if not options.json:
+                print(error, file=sys.stderr)
+        else:
+            results.append({"file": str(path), "sound": True, "name": policy.name, "sha256": policy.sha256})
+            if not options.json:
+                counts = f"{len(policy.levels)} levels, {len(policy.rules)} rules"
+                print(f"{path}: sound ({policy.name}, {counts}, sha256 {policy.sha256})")
+    if options.json:
+        print(json.dumps(results, indent=2))
+    return code
+
+
+def _faults_json(error: PolicyLoadError) -> list[dict[str, Any]]:
+    return [
+        {"file": fault.file, "line": fault.line, "column": fault.column, "message": fault.message}
+        for fault in error.faults
+    ]
+
+
+def _explain(options: argparse.Namespace, now: datetime) -> int:
+    try:
+        policy = load_policy(options.file)
+    except PolicyLoadError as error:
+        if options.json:
+            print(json.dumps({"faults": _faults_json(error)}, indent=2))
+        else:
+            print(error, file=sys.stderr)
+        return EXIT_UNUSABLE
+    facts = _facts(options, now)
+    decision = evaluate(policy, facts)
+    if options.json:
+        print(json.dumps(explain_json(policy, facts, decision), indent=2))
+    else:
+        print(explain(policy, facts, decision))
+    return _OUTCOMES[decision.outcome]
+
+
+def _facts(options: argparse.Namespace, now: datetime) -> Facts:
+    credential = None
+    if options.credential is not None:
+        if options.scal is None:
+            raise _Usage("--credential needs --scal")
+        credential = CredentialFacts(options.credential, options.scal, options.qualifier)
+    elif options.scal is not None or options.qualifier is not None:
+        raise _Usage("--scal and --qualifier need --credential")
+    return Facts(
+        action=options.action,
+        evidence=tuple(_evidence(text, position, now) for position, text in enumerate(options.evidence, 1)),
+        now=now,
+        client_id=options.client,
+        groups=frozenset(options.group),
+        proofing=options.proofing,
+        credential=credential,
+        transaction=options.transaction,
+        acr_values=tuple(options.acr),
+        essential_acr=tuple(options.essential_acr),
+        max_age=options.max_age,
+        force_reauthentication=options.force,
+        enrolled=tuple(_enrolled(text) for text in options.enrolled),
+    )
+
+
+def _evidence(text: str, position: int, now: datetime) -> Evidence:
+    factor, details = _details(text, {"age", "flags", "issuer", "category", "for"})
+    try:
+        at = now - timedelta(seconds=int(details.get("age", "0")))
+    except (ValueError, OverflowError) as error:
+        raise _Usage(f"'{text}': age is a number of seconds") from error
+    return Evidence(
+        factor=factor,
+        authenticator_id=f"argument-{position}",
+        category=_category(factor, details),
+        at=at,
+        issuer=details.get("issuer", SELF),
+        flags=_flags(details),
+        transaction=details.get("for"),
+    )
+
+
+def _enrolled(text: str) -> EnrolledFactor:
+    factor, details = _details(text, {"flags", "issuer", "category"})
+    return EnrolledFactor(factor, _category(factor, details), _flags(details), details.get("issuer", SELF))
+
+
+def _details(text: str, known: set[str]) -> tuple[str, dict[str, str]]:
+    factor, *parts = text.split(",")
+    details: dict[str, str] = {}
+    for part in parts:
+        key, _, value = part.partition("=")
+        if key not in known or not value or key in details:
+            raise _Usage(f"'{text}': '{part}' is not one of {', '.join(sorted(known))} with a value, each once")
+        details[key] = value
+    return factor, details
+
+
+def _category(factor: str, details: dict[str, str]) -> Category:
+    named = details.get("category")
+    for category in CATEGORIES:
+        if category == named:
+            return category
+    own = FACTOR_CATEGORIES.get(factor)
+    if named is not None or own is None:
+        raise _Usage(f"'{factor}' needs category={'|'.join(CATEGORIES)}, or is unknown")
+    return own
+
+
+def _flags(details: dict[str, str]) -> frozenset[str]:
+    return frozenset(details["flags"].split("+")) if "flags" in details else frozenset()

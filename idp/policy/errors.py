@@ -1,0 +1,50 @@
+"""What can go wrong before a decision is made.  A decision itself never raises: a refusal is a value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from foundation.errors import PrivySealError
+
+
+class PolicyError(PrivySealError):
+    """Base of this package's errors; never raised itself."""
+
+    code = "policy"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Fault:
+    """One thing that is wrong in a policy file, and where.  Line and column count from 1."""
+
+    file: str
+    line: int
+    column: int
+    message: str
+
+    def __str__(self) -> str:
+        text = f"{self.file}:{self.line}:{self.column}: {self.message}"
+        # A file may hold escape sequences that would act on the terminal of whoever checks it.
+        return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
+
+
+class PolicyLoadError(PolicyError):
+    """The file cannot be used; ``faults`` has everything that is wrong with it, in the order of the file."""
+
+    code = "policy_unusable"
+
+    def __init__(self, faults: tuple[Fault, ...]) -> None:
+        super().__init__("\n".join(str(fault) for fault in faults))
+        self.faults = faults
+
+
+class EvidenceInvalid(PolicyError):
+    """An evidence record, in memory or as JSON, does not have the form of one."""
+
+    code = "evidence_invalid"
+
+
+class FactsInvalid(PolicyError):
+    """The facts given to an evaluation contradict their own form (a naive time, a negative ``max_age``)."""
+
+    code = "facts_invalid"

@@ -1,0 +1,141 @@
+"""A decision with its derivation: as JSON values, and as text for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from foundation.clock import epoch
+from idp.policy import wording
+from idp.policy.matching import Standing, proofed
+from idp.policy.model import Decision, EvidenceSet, Facts, Level, Policy, Where
+
+
+def decision_json(decision: Decision) -> dict[str, Any]:
+    """A decision as JSON values; times are NumericDates.  This is what the audit log keeps."""
+    return {
+        "outcome": decision.outcome,
+        "refusal": decision.refusal,
+        "required": list(decision.required),
+        "reached": list(decision.reached),
+        "acr": decision.acr,
+        "loa": decision.loa,
+        "amr": list(decision.amr),
+        "auth_time": None if decision.auth_time is None else epoch(decision.auth_time),
+        "session_limit": decision.session_limit,
+        "idle_limit": decision.idle_limit,
+        "relied_on": [item.to_json() for item in decision.relied_on],
+        "options": [{"level": item.level, "missing": list(item.missing)} for item in decision.options],
+        "reasons": [
+            {
+                "rule": reason.rule,
+                "file": reason.file,
+                "line": reason.line,
+                "text": reason.text,
+                "contributor": reason.contributor,
+            }
+            for reason in decision.reasons
+        ],
+    }
+
+
+def explain_json(policy: Policy, facts: Facts, decision: Decision) -> dict[str, Any]:
+    """The decision, the policy that made it, and for each level what of it is met."""
+    standing = Standing(policy, facts, facts.evidence)
+    return {
+        "policy": {"name": policy.name, "file": policy.file, "sha256": policy.sha256},
+        "action": facts.action,
+        "decision": decision_json(decision),
+        "levels": [_level_json(level, facts, standing) for level in policy.levels],
+    }
+
+
+def _level_json(level: Level, facts: Facts, standing: Standing) -> dict[str, Any]:
+    reached = standing.level(level.name)
+    return {
+        "name": level.name,
+        "reached": reached is not None,
+        "by_way_of": None if reached is None or reached.by == level else reached.by.name,
+        "proofed": proofed(level, facts),
+        "line": level.where.line,
+        "any_of": [_set_json(item, level.freshness, standing) for item in level.any_of],
+    }
+
+
+def _set_json(item: EvidenceSet, freshness: int | None, standing: Standing) -> dict[str, Any]:
+    return {
+        "line": item.where.line,
+        "met": standing.meets(item, freshness) is not None,
+        "all_of": [
+            {
+                "line": need.where.line,
+                "asks": wording.requirement(need),
+                "met": standing.meeting(need, freshness),
+            }
+            for need in item.all_of
+        ],
+        "different_categories": item.different_categories,
+    }
+
+
+def explain(policy: Policy, facts: Facts, decision: Decision) -> str:
+    """The same for a person to read; ends without a newline."""
+    return "\n".join(_lines(policy, facts, decision))
+
+
+_OUTCOMES = {"allow": "allowed", "step_up": "more is needed", "deny": "refused"}
+
+
+def _lines(policy: Policy, facts: Facts, decision: Decision) -> Iterator[str]:
+    refusal = f" ({decision.refusal})" if decision.refusal else ""
+    yield f"{facts.action}: {_OUTCOMES[decision.outcome]}{refusal}"
+    yield f"  policy    {policy.name}, {policy.file}, sha256 {policy.sha256}"
+    yield f"  required  {', '.join(decision.required) or 'nothing'}"
+    yield f"  reached   {', '.join(decision.reached) or 'nothing'}"
+    yield f"  acr       {decision.acr}"
+    yield f"  eIDAS     {decision.loa or 'none'}"
+    yield f"  amr       {' '.join(decision.amr) or 'none'}"
+    if decision.auth_time is not None:
+        yield f"  auth_time {decision.auth_time:%Y-%m-%d %H:%M:%SZ}"
+    for name, limit in (("session", decision.session_limit), ("idle", decision.idle_limit)):
+        if limit is not None:
+            yield f"  {name:<9} at most {wording.duration(limit)}"
+    if decision.options:
+        yield ""
+        yield "ways on, best first"
+        for option in decision.options:
+            words = (wording.FACTOR_WORDS[factor] for factor in option.missing)
+            yield f"  {wording.listed(words, 'and')}: leads to {option.level}"
+    yield ""
+    yield "because"
+    for reason in decision.reasons:
+        yield f"  {reason.file}:{reason.line} [{reason.contributor}] {reason.text}"
+    yield ""
+    yield "levels"
+    standing = Standing(policy, facts, facts.evidence)
+    for level in policy.levels:
+        yield from _level_lines(level, facts, standing)
+
+
+def _level_lines(level: Level, facts: Facts, standing: Standing) -> Iterator[str]:
+    reached = standing.level(level.name)
+    state = "not reached" if reached is None else "reached"
+    if reached is not None and reached.by != level:
+        state += f" by way of {reached.by.name}"
+    yield f"  {level.name}: {state} ({_place(level.where)})"
+    if not proofed(level, facts):
+        yield f"    - identity proofed at '{level.proofing}'; this person's was at '{facts.proofing}'"
+    for item in level.any_of:
+        met = standing.meets(item, level.freshness) is not None
+        yield f"    {_mark(met=met)} {wording.alternative(item)} ({_place(item.where)})"
+        for need in item.all_of:
+            fits = standing.meeting(need, level.freshness)
+            yield f"      {_mark(met=fits)} {wording.requirement(need)} ({_place(need.where)})"
+
+
+def _mark(*, met: bool) -> str:
+    return "+" if met else "-"
+
+
+def _place(where: Where) -> str:
+    return f"line {where.line}"

@@ -1,0 +1,330 @@
+"""Policy, facts and decision: what goes into an evaluation and what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Final, Literal, get_args
+
+from idp.policy.errors import FactsInvalid
+from idp.policy.evidence import FACTORS, FLAGS, SELF, Category, Evidence
+
+Proofing = Literal["none", "low", "substantial", "high"]
+"""How well the person behind the account was identified, on the scale of (EU) 2015/1502, annex, 2.1."""
+
+PROOFING: Final[tuple[Proofing, ...]] = get_args(Proofing)
+
+Loa = Literal["low", "substantial", "high"]
+"""Assurance levels of (EU) No 910/2014, article 8(2)."""
+
+LOAS: Final[tuple[Loa, ...]] = get_args(Loa)
+
+EIDAS: Final = "eidas-2015-1502"
+
+Scal = Literal["1", "2"]
+"""Sole control assurance level, as CSC writes it."""
+
+NO_ACR: Final = "0"
+"""OIDC Core 2: the authentication did not meet ISO/IEC 29115 level 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """A place in a policy file; line and column count from 1."""
+
+    file: str
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """What one piece of evidence must be.  An empty set of factors or categories asks for nothing."""
+
+    where: Where
+    factors: frozenset[str] = frozenset()
+    categories: frozenset[Category] = frozenset()
+    flags: frozenset[str] = frozenset()
+    """All of these must be set."""
+    without: frozenset[str] = frozenset()
+    """None of these may be set."""
+    issuers: frozenset[str] = frozenset({SELF})
+    max_age: int | None = None
+    """Seconds; evidence of exactly this age still counts."""
+    per_transaction: bool = False
+    """Only evidence made for the transaction that is being decided."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceSet:
+    """Requirements that must all be met, each by another authenticator."""
+
+    where: Where
+    all_of: tuple[Requirement, ...]
+    different_categories: int = 1
+    """How many categories the evidence must cover together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A framework's level that a level of the policy claims to be."""
+
+    framework: str
+    level: str
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A name for what evidence amounts to.  Times are seconds."""
+
+    where: Where
+    name: str
+    any_of: tuple[EvidenceSet, ...]
+    title: str = ""
+    claims: tuple[Claim, ...] = ()
+    acr: tuple[str, ...] = ()
+    """The values of ``acr`` that express it, the one to emit first."""
+    implies: tuple[str, ...] = ()
+    """Levels that whoever reaches this one has reached as well."""
+    proofing: Proofing = "none"
+    freshness: int | None = None
+    session_limit: int | None = None
+    idle_limit: int | None = None
+
+    @property
+    def loa(self) -> Loa | None:
+        """The eIDAS level it claims, if any."""
+        for claim in self.claims:
+            for loa in LOAS:
+                if claim == Claim(EIDAS, loa):
+                    return loa
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialCondition:
+    """Which signing credentials a rule is about; an empty set asks for nothing."""
+
+    ids: frozenset[str] = frozenset()
+    scal: frozenset[str] = frozenset()
+    qualifiers: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """When a rule applies: every part that is given must hold."""
+
+    clients: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+    credential: CredentialCondition | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A floor: these actions, under this condition, need these levels and this evidence."""
+
+    where: Where
+    id: str
+    actions: tuple[str, ...]
+    """Names, or a prefix ending in ``.*``."""
+    require: tuple[str, ...]
+    when: Condition = field(default_factory=Condition)
+    evidence: tuple[Requirement, ...] = ()
+    because: str = ""
+    evidence_set: EvidenceSet | None = field(init=False, repr=False, compare=False)
+    """``evidence`` as one set, made once."""
+
+    def __post_init__(self) -> None:
+        combined = EvidenceSet(self.where, self.evidence) if self.evidence else None
+        object.__setattr__(self, "evidence_set", combined)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A policy file that has been read and found sound; :mod:`idp.policy.load` makes them.
+
+    The fields after ``rules`` are indexes over the first ones, made once so that an evaluation only looks up.
+    """
+
+    name: str
+    file: str
+    """The path as it was given to the loader."""
+    sha256: str
+    """Hexadecimal, of the file's octets."""
+    rules_at: Where
+    """Where the rules begin: the place to point at when none of them is about an action."""
+    levels: tuple[Level, ...]
+    rules: tuple[Rule, ...]
+    by_name: Mapping[str, Level] = field(init=False, repr=False, compare=False)
+    by_acr: Mapping[str, Level] = field(init=False, repr=False, compare=False)
+    stronger: Mapping[str, tuple[Level, ...]] = field(init=False, repr=False, compare=False)
+    """A level's name to itself and every level that implies it, in the order of the file after itself."""
+    _exact: Mapping[str, tuple[Rule, ...]] = field(init=False, repr=False, compare=False)
+    _prefixed: tuple[Rule, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        by_name = {level.name: level for level in self.levels}
+        implied = {level.name: _closure(level.name, by_name) for level in self.levels}
+        stronger = {
+            level.name: (
+                level,
+                *(other for other in self.levels if level.name in implied[other.name] and other != level),
+            )
+            for level in self.levels
+        }
+        exact: dict[str, tuple[Rule, ...]] = {}
+        for rule in self.rules:
+            for action in dict.fromkeys(rule.actions):
+                exact[action] = (*exact.get(action, ()), rule)
+        index: dict[str, object] = {
+            "by_name": MappingProxyType(by_name),
+            "by_acr": MappingProxyType({uri: level for level in self.levels for uri in level.acr}),
+            "stronger": MappingProxyType(stronger),
+            "_exact": MappingProxyType({name: found for name, found in exact.items() if not name.endswith(".*")}),
+            "_prefixed": tuple(rule for rule in self.rules if any(name.endswith(".*") for name in rule.actions)),
+        }
+        for name, value in index.items():
+            object.__setattr__(self, name, value)
+
+    def rules_about(self, action: str) -> Iterator[Rule]:
+        """The rules that name the action, whatever their conditions."""
+        named = self._exact.get(action, ())
+        yield from named
+        for rule in self._prefixed:
+            if rule not in named and any(name.endswith(".*") and action.startswith(name[:-1]) for name in rule.actions):
+                yield rule
+
+    def implies(self, stronger: str, weaker: str) -> bool:
+        """Whether reaching the one level is reaching the other; a level implies itself."""
+        return any(level.name == stronger for level in self.stronger[weaker])
+
+
+def _closure(name: str, by_name: Mapping[str, Level]) -> frozenset[str]:
+    """The level and all that it implies, over any number of edges."""
+    found: set[str] = set()
+    open_names = [name]
+    while open_names:
+        current = open_names.pop()
+        if current not in found:
+            found.add(current)
+            open_names.extend(by_name[current].implies)
+    return frozenset(found)
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolledFactor:
+    """Something the person can be asked for now: an authenticator, or a linked upstream identity provider.
+
+    ``flags`` are those that its evidence will carry.  Before the person is known, these are the factors that the
+    deployment offers for signing in.
+    """
+
+    factor: str
+    category: Category
+    flags: frozenset[str] = frozenset()
+    issuer: str = SELF
+
+    def __post_init__(self) -> None:
+        if self.factor not in FACTORS:
+            raise FactsInvalid(f"unknown factor {self.factor!r}")
+        if self.flags - FLAGS:
+            raise FactsInvalid(f"unknown flags {sorted(self.flags - FLAGS)}")
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialFacts:
+    """The signing credential that an action is about."""
+
+    id: str
+    scal: Scal
+    qualifier: str | None = None
+    """For example ``eu_eidas_qes``, as CSC names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything an evaluation may look at.
+
+    :raises FactsInvalid: ``now`` is not aware UTC, or ``max_age`` is negative.
+    """
+
+    action: str
+    evidence: tuple[Evidence, ...]
+    now: datetime
+    client_id: str | None = None
+    groups: frozenset[str] = frozenset()
+    attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    proofing: Proofing = "none"
+    """The account's.  Before the person is known, ``high``: without evidence nothing is allowed, and what can be
+    offered then does not depend on whose account it will be."""
+    credential: CredentialFacts | None = None
+    network: str | None = None
+    """The address the request came from."""
+    transaction: str | None = None
+    """The transaction that is being decided: for a signature, its ``txn``; for a sign-in, that interaction."""
+    acr_values: tuple[str, ...] = ()
+    """Asked for by the request, in its order of preference (OIDC Core 3.1.2.1): voluntary."""
+    essential_acr: tuple[str, ...] = ()
+    """Asked for as an essential claim (OIDC Core 5.5.1.1): one of them, or nothing."""
+    max_age: int | None = None
+    """Seconds; nothing older counts.  0 means the same as ``force_reauthentication``."""
+    force_reauthentication: bool = False
+    """Only evidence made for ``transaction`` counts (``prompt=login``, SAML ``ForceAuthn``)."""
+    enrolled: tuple[EnrolledFactor, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.now.tzinfo is None or self.now.utcoffset() != timedelta(0):
+            raise FactsInvalid("now is aware and in UTC")
+        if self.max_age is not None and self.max_age < 0:
+            raise FactsInvalid("max_age may not be negative")
+
+
+Outcome = Literal["allow", "step_up", "deny"]
+
+Refusal = Literal["no_rule", "proofing", "unreachable", "unmet_request"]
+"""Why an outcome is ``deny``.  ``unmet_request`` is OIDC's ``unmet_authentication_requirements``: without the essential
+``acr`` the action would be possible."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepUpOption:
+    """One way to get what is missing: all of these factors, in this order."""
+
+    level: str
+    """What it leads to; several names are joined with ``+``."""
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One sentence of the derivation and the line of the policy that it rests on."""
+
+    rule: str
+    """A rule's id, or ``level:<name>``, or ``request``, or ``default``."""
+    file: str
+    line: int
+    text: str
+    contributor: str
+    """Who brought it in: ``policy`` (a rule without condition), the parts of a rule's condition (``client``, ``group``,
+    ``credential``, joined with ``+``), ``request``, ``evidence`` or ``person``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the policy says.  Limits are seconds from sign-in and from the last activity; None: the policy sets none."""
+
+    outcome: Outcome
+    required: tuple[str, ...]
+    reached: tuple[str, ...]
+    acr: str
+    loa: Loa | None
+    amr: tuple[str, ...]
+    relied_on: tuple[Evidence, ...]
+    auth_time: datetime | None
+    session_limit: int | None
+    idle_limit: int | None
+    options: tuple[StepUpOption, ...]
+    reasons: tuple[Reason, ...]
+    refusal: Refusal | None = None
