@@ -1,0 +1,75 @@
+"""Composition root of the signing web tier: the CSC API over the link to the activation module."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flask import Flask, Response, jsonify
+from werkzeug.exceptions import HTTPException
+
+from foundation import log
+from foundation.clock import Clock, SystemClock
+from foundation.egress import Egress
+from foundation.settings import load
+from signing.csc.core import Rssp
+from signing.csc.dialect import V1, V2
+from signing.csc.issuer import Issuer
+from signing.csc.views import MAX_BODY, csc_blueprint, http_error, unexpected
+from signing.link.client import SamClient
+from signing.link.errors import LinkError
+from signing.settings import WebSettings
+
+
+def load_app(config: Path) -> Flask:
+    """The application that a settings file describes.
+
+    :raises foundation.errors.SettingsError: the settings have faults.
+    """
+    settings = load(WebSettings, config, prefix="WEB")
+    log.configure("signing-web", settings.log_level)
+    return create_app(settings)
+
+
+def create_app(settings: WebSettings, *, clock: Clock | None = None, sam: SamClient | None = None) -> Flask:
+    """Build the application.
+
+    :param sam: the link's client, where a test has one already.
+    """
+    clock = clock or SystemClock()
+    sam = sam or SamClient(settings.sam_socket, settings.sam_timeout_seconds)
+    issuer = Issuer(settings.issuer, settings.resource, clock, Egress(settings.egress_allow))
+    rssp = Rssp(settings, sam, issuer, clock)
+    app = Flask("signing", static_folder=str(Path(__file__).parent / "static"))
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    for dialect in (V1, V2):
+        app.register_blueprint(csc_blueprint(dialect, rssp))
+    app.register_error_handler(HTTPException, http_error)
+    app.register_error_handler(Exception, unexpected)
+    app.after_request(_headers)
+    _add_health(app, sam)
+    return app
+
+
+def _add_health(app: Flask, sam: SamClient) -> None:
+    def live() -> Response:
+        return jsonify({"status": "ok"})
+
+    def ready() -> Response:
+        try:
+            sam.ping()
+        except LinkError:
+            answer = jsonify({"status": "unavailable", "cause": "activation module"})
+            answer.status_code = 503
+            return answer
+        return jsonify({"status": "ok"})
+
+    app.add_url_rule("/health/live", "live", live)
+    app.add_url_rule("/health/ready", "ready", ready)
+
+
+def _headers(response: Response) -> Response:
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Content-Security-Policy"] = "default-src 'none'; frame-ancestors 'none'"
+    response.headers["Referrer-Policy"] = "no-referrer"
+    return response

@@ -1,0 +1,123 @@
+"""The API's errors, with the error names and descriptions of CSC API 2.0.0.2 clauses 10 and 11.
+
+Clients compare the descriptions literally, so they are kept here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from signing.errors import SigningError
+
+
+class CscError(SigningError):
+    """Base of the API's errors; never raised itself.  ``code`` is the ``error`` member of the body."""
+
+    status: ClassVar[int] = 400
+
+    def __init__(self, description: str) -> None:
+        super().__init__(description)
+        self.description = description
+        """The ``error_description`` member: never input of the caller's."""
+
+
+class InvalidRequest(CscError):
+    """A parameter is missing, of the wrong type or refused."""
+
+    code = "invalid_request"
+
+
+class MissingToken(CscError):
+    """No access token was presented (RFC 6750 3.1)."""
+
+    code = "invalid_token"
+    status = 401
+
+    def __init__(self) -> None:
+        super().__init__("An access token is required")
+
+
+class InvalidToken(CscError):
+    """The access token is not one of ours, is for another audience, or lacks the scope for the method."""
+
+    code = "invalid_token"
+    status = 401
+
+    def __init__(self) -> None:
+        super().__init__("The access token is not valid")
+
+
+class ExpiredToken(CscError):
+    """The access token has expired or was revoked."""
+
+    code = "expired_token"
+    status = 401
+
+    def __init__(self) -> None:
+        super().__init__("The access token is expired or has been revoked")
+
+
+class UnauthorizedClient(CscError):
+    """The client may not use the method in this way."""
+
+    code = "unauthorized_client"
+    status = 403
+
+
+class AccessDenied(CscError):
+    """The service refused."""
+
+    code = "access_denied"
+    status = 403
+
+    def __init__(self) -> None:
+        super().__init__("The user or Remote Service denied the request.")
+
+
+class NotImplementedHere(CscError):
+    """A method of the specification that this service does not have."""
+
+    code = "invalid_request"
+    status = 501
+
+
+class ServerError(CscError):
+    """Something that is not the caller's fault and that an operator has to look at."""
+
+    code = "server_error"
+    status = 500
+
+    def __init__(self) -> None:
+        super().__init__("The service could not handle the request")
+
+
+class TemporarilyUnavailable(CscError):
+    """The activation module, its device or its audit chain is not there now."""
+
+    code = "temporarily_unavailable"
+    status = 503
+
+
+def missing_string(name: str) -> InvalidRequest:
+    """A required string is missing or is not a string."""
+    return InvalidRequest(f"Missing (or invalid type) string parameter {name}")
+
+
+def missing_array(name: str) -> InvalidRequest:
+    """A required array is missing or is not an array."""
+    return InvalidRequest(f"Missing (or invalid type) array parameter {name}")
+
+
+def invalid(name: str) -> InvalidRequest:
+    """A parameter has a value that is refused."""
+    return InvalidRequest(f"Invalid parameter {name}")
+
+
+MALFORMED_HEADER = "Malformed authorization header"
+EMPTY_HASHES = "Empty hash array"
+INVALID_BASE64 = "Invalid Base64 hash string parameter"
+INVALID_LENGTH = "Invalid digest value length"
+NOT_AUTHORIZED = "Hash is not authorized by the SAD"
+SAD_EXPIRED = "SAD expired"
+USER_ID_NOT_NULL = "userID parameter MUST be null"
+CREDENTIAL_DISABLED = "The credential identified by credentialID is disabled"

@@ -1,0 +1,192 @@
+"""The identity provider as the API sees it: its keys, and whether a token still lives.
+
+A signature alone would keep a revoked token alive until it expires, so each is introspected as well (RFC 7662), and the
+answer is kept for at most five seconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import requests
+
+from contract.errors import SadInvalid
+from contract.sad import Sad, decode
+from foundation.claims import check_not_expired
+from foundation.clock import Clock
+from foundation.egress import Egress, read_limited
+from foundation.errors import EgressRefused, JoseError, PrivySealError
+from foundation.files import read_secret
+from foundation.jose import VerificationKey, import_verification_key, parse_json_object, verify_compact
+from foundation.log import get
+from signing.csc import errors
+from signing.csc.service_token import ACCESS_TOKEN_TYPE, ServiceToken, service_token_of
+from signing.settings import IssuerSettings
+
+_KEYS_SECONDS: Final = 300.0
+_KEYS_RETRY_SECONDS: Final = 5.0
+"""An unknown ``kid`` makes us look again, but not more often than this: anybody can send one."""
+_CACHE_ENTRIES: Final = 4096
+_MAX_ANSWER: Final = 256 * 1024
+_MAX_SERVICE_TOKEN: Final = 8 * 1024
+
+_log = get(__name__)
+
+
+class IssuerUnavailable(PrivySealError):
+    """The identity provider did not give a usable answer."""
+
+    code = "issuer_unavailable"
+
+
+@dataclass(slots=True)
+class _Cached:
+    active: bool
+    until: float
+
+
+class Issuer:
+    """Verifies service tokens, and SADs where they are the bearer of a query.  Thread-safe.
+
+    :param monotonic: seconds of a clock that is never set, for the caches.
+    """
+
+    def __init__(
+        self,
+        settings: IssuerSettings,
+        resource: str,
+        clock: Clock,
+        egress: Egress,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._resource = resource
+        self._clock = clock
+        self._session = egress.session(settings.timeout_seconds)
+        self._monotonic = monotonic
+        self._credentials = (settings.client_id, read_secret(settings.client_secret_file).decode())
+        self._sad_keys = tuple(import_verification_key(path.read_bytes()) for path in settings.sad_keys)
+        self._keys: tuple[VerificationKey, ...] = ()
+        self._keys_until = 0.0
+        self._keys_retry = 0.0
+        self._cache: OrderedDict[bytes, _Cached] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def service_token(self, token: str) -> ServiceToken:
+        """Verify a service token.
+
+        :raises errors.InvalidToken: :raises errors.ExpiredToken: it is not good.
+        :raises errors.TemporarilyUnavailable: the identity provider cannot be asked.
+        """
+        try:
+            claims = self._verified(token)
+            verdict = service_token_of(
+                claims, issuer=self._settings.url, resource=self._resource, now=self._clock.now()
+            )
+            if not self._active(token):
+                raise errors.ExpiredToken
+        except IssuerUnavailable as error:
+            _log.error("the identity provider cannot be asked", extra={"fields": {"reason": str(error)}})
+            raise errors.TemporarilyUnavailable("The authorization server cannot be reached") from error
+        return verdict
+
+    def sad(self, token: str) -> Sad:
+        """Verify a SAD that is the bearer of a query; nothing is spent.
+
+        :raises errors.InvalidToken: not one of the pinned issuer's, or no key is pinned here.
+        :raises errors.ExpiredToken: ``exp`` has been reached.
+        """
+        try:
+            sad = decode(token, self._sad_keys)
+            if sad.iss != self._settings.url:
+                raise errors.InvalidToken
+            check_not_expired(sad.exp, self._clock.now())
+        except SadInvalid as error:
+            raise errors.InvalidToken from error
+        except JoseError as error:
+            raise errors.ExpiredToken from error
+        return sad
+
+    def _verified(self, token: str) -> dict[str, Any]:
+        try:
+            return self._verify(token, self._current_keys(refresh=False))
+        except JoseError:
+            keys = self._current_keys(refresh=True)
+        try:
+            return self._verify(token, keys)
+        except JoseError as error:
+            raise errors.InvalidToken from error
+
+    @staticmethod
+    def _verify(token: str, keys: tuple[VerificationKey, ...]) -> dict[str, Any]:
+        return verify_compact(token, keys, {ACCESS_TOKEN_TYPE}, max_octets=_MAX_SERVICE_TOKEN)
+
+    def _current_keys(self, *, refresh: bool) -> tuple[VerificationKey, ...]:
+        with self._lock:
+            now = self._monotonic()
+            stale = now >= self._keys_until or (refresh and now >= self._keys_retry)
+            if not stale:
+                return self._keys
+            # Others go on with the keys there are while one asks.
+            self._keys_retry = now + _KEYS_RETRY_SECONDS
+        keys = self._fetch_keys()
+        with self._lock:
+            self._keys = keys
+            self._keys_until = self._monotonic() + _KEYS_SECONDS
+        return keys
+
+    def _fetch_keys(self) -> tuple[VerificationKey, ...]:
+        uri = self._settings.jwks_uri or f"{self._settings.url}/oauth2/jwks"
+        answer = self._exchange("GET", uri, None)
+        entries = answer.get("keys")
+        if not isinstance(entries, list):
+            raise IssuerUnavailable("the key set is not one")
+        keys = []
+        for entry in entries[:16]:
+            try:
+                keys.append(import_verification_key(entry))
+            except JoseError:
+                continue  # a kind that we do not use; a token under it is refused
+        return tuple(keys)
+
+    def _active(self, token: str) -> bool:
+        key = hashlib.sha256(token.encode()).digest()
+        with self._lock:
+            cached = self._cache.get(key)
+            if cached is not None and self._monotonic() < cached.until:
+                return cached.active
+        # Counted from before the question: the answer may already be old when it arrives.
+        until = self._monotonic() + self._settings.introspection_cache_seconds
+        uri = self._settings.introspection_endpoint or f"{self._settings.url}/oauth2/introspect"
+        answer = self._exchange("POST", uri, {"token": token, "token_type_hint": "access_token"})
+        active = answer.get("active") is True
+        with self._lock:
+            self._cache[key] = _Cached(active, until)
+            self._cache.move_to_end(key)
+            while len(self._cache) > _CACHE_ENTRIES:
+                self._cache.popitem(last=False)
+        return active
+
+    def _exchange(self, method: str, uri: str, data: dict[str, str] | None) -> dict[str, Any]:
+        try:
+            answer = self._session.request(
+                method,
+                uri,
+                data=data,
+                auth=self._credentials if data is not None else None,
+                headers={"Accept": "application/json"},
+                allow_redirects=False,
+                stream=True,
+            )
+            body = read_limited(answer, _MAX_ANSWER)
+            if answer.status_code != 200:
+                raise IssuerUnavailable(f"status {answer.status_code}")
+            return parse_json_object(body)
+        except (requests.RequestException, EgressRefused, JoseError) as error:
+            raise IssuerUnavailable(type(error).__name__) from error

@@ -1,0 +1,95 @@
+"""Reading a request's JSON members, with the specification's own complaints."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from signing.csc import errors
+
+MAX_TEXT: Final = 32 * 1024
+"""A SAD over 100 SHA-512 digests has about 12 KB."""
+_OID: Final = re.compile(r"[0-2](?:\.(?:0|[1-9]\d{0,12})){1,24}\Z")
+
+
+def required_text(body: Mapping[str, Any], name: str) -> str:
+    """A string that must be there.
+
+    :raises errors.InvalidRequest: missing, of another type, empty or longer than :data:`MAX_TEXT`.
+    """
+    value = body.get(name)
+    if not isinstance(value, str) or not value:
+        raise errors.missing_string(name)
+    if len(value) > MAX_TEXT:
+        raise errors.invalid(name)
+    return value
+
+
+def optional_text(body: Mapping[str, Any], name: str) -> str | None:
+    """A string that may be absent or null.
+
+    :raises errors.InvalidRequest: of another type, empty or longer than :data:`MAX_TEXT`.
+    """
+    return None if body.get(name) is None else required_text(body, name)
+
+
+def flag(body: Mapping[str, Any], name: str) -> bool:
+    """A boolean that is false where absent or null.
+
+    :raises errors.InvalidRequest: of another type.
+    """
+    value = body.get(name)
+    if value is None:
+        return False
+    if not isinstance(value, bool):
+        raise errors.invalid(name)
+    return value
+
+
+def choice(body: Mapping[str, Any], name: str, allowed: tuple[str, ...], default: str) -> str:
+    """One of several strings.
+
+    :raises errors.InvalidRequest: another one.
+    """
+    value = body.get(name)
+    if value is None:
+        return default
+    if value not in allowed:
+        raise errors.invalid(name)
+    return str(value)
+
+
+def oid(body: Mapping[str, Any], name: str) -> str:
+    """An object identifier in dotted form.
+
+    :raises errors.InvalidRequest: missing, or not one.
+    """
+    value = required_text(body, name)
+    if not _OID.match(value):
+        raise errors.invalid(name)
+    return value
+
+
+def optional_oid(body: Mapping[str, Any], name: str) -> str | None:
+    """An object identifier in dotted form that may be absent or null.
+
+    :raises errors.InvalidRequest: not one.
+    """
+    return None if body.get(name) is None else oid(body, name)
+
+
+def base64_octets(text: str) -> bytes:
+    """Octets from canonical base64 (RFC 4648 4).
+
+    :raises ValueError: another alphabet, wrong padding, or bits left over that are not zero.
+    """
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ValueError("not base64") from error
+    if base64.b64encode(data).decode() != text:
+        raise ValueError("not canonical base64")
+    return data

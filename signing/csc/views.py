@@ -1,0 +1,123 @@
+"""The API over HTTP: one blueprint a dialect.  All methods are POST with JSON (CSC API 2.0.0.2 clause 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from flask import Blueprint, Response, jsonify, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
+
+from foundation.errors import TokenMalformed
+from foundation.jose import parse_json_object
+from foundation.log import get
+from signing.csc import errors
+from signing.csc.bearer import Bearer, parse_authorization
+from signing.csc.core import Rssp
+from signing.csc.dialect import Dialect, to_v2_names
+
+MAX_BODY: Final = 256 * 1024
+"""A hundred digests, a SAD over them, and room."""
+
+_OTHER_METHODS: Final = (
+    "auth/login",
+    "auth/revoke",
+    "credentials/authorize",
+    "credentials/authorizeCheck",
+    "credentials/getChallenge",
+    "credentials/sendOTP",
+    "credentials/extendTransaction",
+    "credentials/create",
+    "credentials/delete",
+    "signatures/signDoc",
+    "signatures/signPolling",
+    "signatures/timestamp",
+)
+"""Methods of the specification that this service does not have: 501 (10.1), so that a client can tell."""
+
+_log = get(__name__)
+
+Method = Callable[[Dialect, Bearer, Mapping[str, Any]], dict[str, Any]]
+
+
+def csc_blueprint(dialect: Dialect, rssp: Rssp) -> Blueprint:
+    """The API in one dialect, at its path."""
+    blueprint = Blueprint(f"csc_{dialect.name}", __name__, url_prefix=dialect.path)
+    methods: dict[str, Method] = {
+        "credentials/list": rssp.credentials_list,
+        "credentials/info": rssp.credentials_info,
+        "signatures/signHash": lambda _dialect, bearer, body: rssp.sign_hash(bearer, body),
+    }
+
+    def info() -> Response:
+        _json_body()
+        return _answer(rssp.info(dialect))
+
+    def method(name: str) -> Callable[[], Response]:
+        def view() -> Response:
+            bearer = parse_authorization(request.headers.get("Authorization"))
+            return _answer(methods[name](dialect, bearer, to_v2_names(dialect, _json_body())))
+
+        return view
+
+    def missing() -> Response:
+        raise errors.NotImplementedHere("The method is not implemented by this service")
+
+    blueprint.add_url_rule("/info", "info", info, methods=["POST"])
+    for name in methods:
+        blueprint.add_url_rule(f"/{name}", name.replace("/", "_"), method(name), methods=["POST"])
+    for name in _OTHER_METHODS:
+        blueprint.add_url_rule(f"/{name}", name.replace("/", "_"), missing, methods=["POST"])
+    blueprint.register_error_handler(errors.CscError, _refusal)
+    return blueprint
+
+
+def _json_body() -> dict[str, Any]:
+    if request.mimetype != "application/json":
+        raise errors.InvalidRequest("The request must be of type application/json")
+    try:
+        return parse_json_object(request.get_data(cache=False))
+    except TokenMalformed as error:
+        raise errors.InvalidRequest("The request is not a JSON object") from error
+
+
+def _answer(body: Mapping[str, Any]) -> Response:
+    return jsonify(body)
+
+
+def _refusal(error: errors.CscError) -> Response:
+    answer = jsonify({"error": error.code, "error_description": error.description})
+    answer.status_code = error.status
+    if error.status == 401:
+        challenge = "Bearer"
+        if not isinstance(error, errors.MissingToken):
+            # RFC 6750 3.1 knows no expired_token: over HTTP an expired token is an invalid one.
+            challenge += f' error="invalid_token", error_description="{error.description}"'
+        answer.headers["WWW-Authenticate"] = challenge
+    if error.status == 503:
+        answer.headers["Retry-After"] = "5"
+    return answer
+
+
+def http_error(error: HTTPException) -> Response:
+    """Errors that arise before a method is reached, in the API's own form."""
+    if isinstance(error, RequestEntityTooLarge):
+        return _plain(413, "invalid_request", "The request is too large")
+    if isinstance(error, NotFound | MethodNotAllowed):
+        answer = _plain(error.code or 404, "invalid_request", "There is no such method")
+        if isinstance(error, MethodNotAllowed):
+            answer.headers["Allow"] = "POST"
+        return answer
+    return _plain(error.code or 400, "invalid_request", "The request cannot be read")
+
+
+def unexpected(error: Exception) -> Response:
+    """A fault of ours: logged with type and place, answered with neither."""
+    _log.error("unexpected error", exc_info=error)
+    return _refusal(errors.ServerError())
+
+
+def _plain(status: int, code: str, description: str) -> Response:
+    answer = jsonify({"error": code, "error_description": description})
+    answer.status_code = status
+    return answer

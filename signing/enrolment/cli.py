@@ -1,0 +1,153 @@
+"""``privyseal credential``: create, list, show, suspend, resume and delete credentials."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from cryptography import x509
+
+from connectors.errors import ConnectorError
+from connectors.ports.pki import PkiError
+from connectors.registry import load as load_connector
+from contract.order import ORDER_TYPE
+from foundation.clock import from_epoch
+from foundation.errors import PrivySealError, SettingsError
+from foundation.settings import load
+from signing.enrolment.enrol import enrol
+from signing.link.client import SamClient
+from signing.link.errors import LinkError, LinkRefused
+from signing.link.messages import CredentialView
+from signing.settings import WebSettings
+
+EXIT_OK: Final = 0
+EXIT_USAGE: Final = 2
+EXIT_REFUSED: Final = 3
+EXIT_UNAVAILABLE: Final = 4
+_MAX_ORDER: Final = 24 * 1024
+
+_EPILOG: Final = """exit codes:
+  0  done
+  2  the command line, the settings or the order's file cannot be used
+  3  the activation module or the authority refused
+  4  the activation module or the authority does not answer
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command; see ``--help`` for the exit codes."""
+    arguments = _parser().parse_args(argv)
+    try:
+        settings = load(WebSettings, arguments.config, prefix="WEB")
+        with SamClient(settings.sam_socket, settings.sam_timeout_seconds) as sam:
+            return _run(arguments, settings, sam)
+    except (SettingsError, ConnectorError, OSError) as error:
+        return _fail(EXIT_USAGE, str(error))
+    except LinkRefused as error:
+        return _fail(EXIT_REFUSED, f"the activation module refused: {error}")
+    except LinkError as error:
+        return _fail(EXIT_UNAVAILABLE, f"the activation module does not answer: {error}")
+    except PkiError as error:
+        status = EXIT_UNAVAILABLE if error.code == "pki_unavailable" else EXIT_REFUSED
+        return _fail(status, f"the certification authority: {error}")
+    except PrivySealError as error:
+        return _fail(EXIT_USAGE, str(error))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="privyseal credential",
+        description="Credentials: a signing key in the HSM with its certificate and its owner.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    helps = {
+        "create": "carry out an order: key, certificate request, certificate, link",
+        "suspend": "carry out an order that suspends a credential",
+        "resume": "carry out an order that resumes a suspended credential",
+        "delete": "carry out an order that deletes a credential and its key",
+    }
+    for name, text in helps.items():
+        command = _common(commands.add_parser(name, help=text, description=text))
+        command.add_argument("--order", type=Path, required=True, help="file with the order, as the idp issued it")
+    listing = _common(commands.add_parser("list", help="list a person's credentials"))
+    listing.add_argument("--owner", required=True, help="account id; `privyseal sam credentials` lists everybody's")
+    show = _common(commands.add_parser("show", help="show one credential"))
+    show.add_argument("credential_id")
+    return parser
+
+
+def _common(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser.add_argument("--config", type=Path, required=True, help="settings file of the signing web tier (TOML)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def _run(arguments: argparse.Namespace, settings: WebSettings, sam: SamClient) -> int:
+    if arguments.command == "list":
+        _print([_as_json(view) for view in sam.list_credentials(arguments.owner)], as_json=arguments.json)
+        return EXIT_OK
+    if arguments.command == "show":
+        _print([_as_json(sam.credential(arguments.credential_id))], as_json=arguments.json)
+        return EXIT_OK
+    order = _read_order(arguments.order)
+    if arguments.command == "create":
+        view = _create(order, settings, sam)
+    else:
+        view = sam.execute_order(order)
+    _print([_as_json(view)], as_json=arguments.json)
+    return EXIT_OK
+
+
+def _create(order: str, settings: WebSettings, sam: SamClient) -> CredentialView:
+    if settings.pki is None:
+        raise SettingsError(("pki is missing: no certification authority to ask",))
+    authority = load_connector(
+        "pki", settings.pki.connector, settings.pki.settings, production=settings.mode == "production"
+    )
+    return enrol(order, sam=sam, authority=authority, profile=settings.pki.profile)
+
+
+def _read_order(path: Path) -> str:
+    if path.stat().st_size > _MAX_ORDER:
+        raise SettingsError((f"{path}: too large for an order ({ORDER_TYPE})",))
+    try:
+        return path.read_text("ascii").strip()
+    except UnicodeDecodeError as error:
+        raise SettingsError((f"{path}: not an order ({ORDER_TYPE})",)) from error
+
+
+def _as_json(view: CredentialView) -> dict[str, Any]:
+    value = asdict(view)
+    value["schemes"] = list(view.schemes)
+    value["created_at"] = from_epoch(view.created_at).isoformat()
+    value["certificates"] = len(view.certificates)
+    if view.certificates:
+        certificate = x509.load_der_x509_certificate(view.certificates[0])
+        value["subject"] = certificate.subject.rfc4514_string()
+        value["issuer"] = certificate.issuer.rfc4514_string()
+        value["serial_number"] = f"{certificate.serial_number:X}"
+        value["valid_to"] = certificate.not_valid_after_utc.isoformat()
+    return value
+
+
+def _print(credentials: list[dict[str, Any]], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(credentials, indent=2))
+        return
+    for credential in credentials:
+        print(f"{credential['credential_id']}  {credential['status']}")
+        for name, value in credential.items():
+            if name not in {"credential_id", "status"} and value is not None:
+                print(f"    {name}: {', '.join(value) if isinstance(value, list) else value}")
+
+
+def _fail(status: int, text: str) -> int:
+    print(f"privyseal credential: {text}", file=sys.stderr)
+    return status

@@ -1,0 +1,104 @@
+"""Settings of the signing web tier."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from foundation.settings import Mode
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerSettings:
+    """Table ``issuer``: the identity provider whose service tokens are accepted."""
+
+    url: str
+    """Issuer identifier, exactly as in the tokens' ``iss``."""
+    client_id: str
+    """This resource server's own client, for introspection (RFC 7662 2.1)."""
+    client_secret_file: Path
+    jwks_uri: str | None = None
+    """Default: ``<url>/oauth2/jwks``."""
+    introspection_endpoint: str | None = None
+    """Default: ``<url>/oauth2/introspect``."""
+    introspection_cache_seconds: float = 5.0
+    sad_keys: tuple[Path, ...] = ()
+    """Public activation keys (PEM), so that a SAD can be the bearer of ``credentials/info``; signing never relies on
+    them, the module verifies for itself."""
+    timeout_seconds: float = 5.0
+
+    def faults(self) -> Iterator[str]:
+        """What the types cannot say."""
+        if not 0 <= self.introspection_cache_seconds <= 5:
+            yield "introspection_cache_seconds must be 0 to 5: a revoked token may not live on longer"
+        if not 0 < self.timeout_seconds <= 30:
+            yield "timeout_seconds must be above 0 and at most 30"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSettings:
+    """Table ``service``: what ``info`` tells about the service (CSC API 2.0.0.2 11.1)."""
+
+    name: str = "Privy Seal"
+    description: str = "Remote signing with sole control"
+    region: str = "EU"
+    """ISO 3166-1 alpha-2."""
+    lang: str = "en"
+    logo: str | None = None
+    """Default: the logo that the service itself serves."""
+
+    def faults(self) -> Iterator[str]:
+        """What the types cannot say."""
+        if not 0 < len(self.name) <= 255 or not 0 < len(self.description) <= 255:
+            yield "name and description must have 1 to 255 characters"
+        if len(self.region) != 2 or not self.region.isascii() or not self.region.isupper():
+            yield "region must be two capital letters"
+
+
+@dataclass(frozen=True, slots=True)
+class PkiSettings:
+    """Table ``pki``: where certificates come from."""
+
+    connector: str
+    profile: str = "signer"
+    settings: dict[str, Any] = field(default_factory=dict)
+    """The connector's own table."""
+
+
+@dataclass(frozen=True, slots=True)
+class WebSettings:
+    """Settings of the signing web tier, one TOML file; environment prefix ``PRIVYSEAL_WEB_``."""
+
+    mode: Mode
+    public_url: str
+    """Without a path and without a slash at the end; the API's bases are ``<public_url>/csc/v2`` and ``.../csc/v1``."""
+    sam_socket: Path
+    issuer: IssuerSettings
+    service: ServiceSettings = field(default_factory=ServiceSettings)
+    pki: PkiSettings | None = None
+    egress_allow: tuple[str, ...] = ()
+    """``host:port`` pairs that may be on private addresses, such as an identity provider in the same network."""
+    user_listing_clients: tuple[str, ...] = ()
+    """Clients whose own (not user-specific) service token may name a ``userID`` in ``credentials/list``."""
+    sam_timeout_seconds: float = 15.0
+    log_level: str = "INFO"
+
+    def faults(self) -> Iterator[str]:
+        """What the types cannot say, and what production refuses."""
+        parts = urlsplit(self.public_url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path or parts.query or parts.fragment:
+            yield "public_url must be a scheme and a host, and nothing behind them"
+        if self.mode == "production":
+            for name, url in (("public_url", self.public_url), ("issuer.url", self.issuer.url)):
+                if not url.startswith("https://"):
+                    yield f"{name} must begin with https:// in production mode"
+            if (parts.hostname or "").endswith("localhost"):
+                yield "public_url names a loopback host in production mode"
+
+    @property
+    def resource(self) -> str:
+        """The resource indicator of the API, ``aud`` of its service tokens (RFC 8707, RFC 9068)."""
+        return f"{self.public_url}/csc/v2"
