@@ -75,7 +75,7 @@ class Issuance:
     """DER."""
     subject: NaturalPerson
     idempotency_key: str
-    profile: str = "natural-person"
+    profile: str = "signer"
     """Recorded; certificates of all profiles have the same form."""
 
     def digest(self) -> bytes:

@@ -9,7 +9,6 @@ import argparse
 import base64
 import binascii
 import hmac
-import json
 import secrets
 import sys
 from collections.abc import Callable, Sequence
@@ -26,6 +25,8 @@ from devservices.ocsp import OcspResponder
 from devservices.serving import Handler, bind, json_response, port_number, run, serve, url_of
 from devservices.state import open_directory, secret_file
 from foundation.clock import Clock, SystemClock, from_epoch
+from foundation.errors import TokenMalformed
+from foundation.jose import parse_json_object
 
 DEFAULT_PORT = 8403
 
@@ -124,22 +125,12 @@ def json_object(request: Request, members: frozenset[str]) -> dict[str, Any]:
     if request.mimetype != "application/json":
         raise RequestMalformed("the body is not application/json")
     try:
-        body = json.loads(request.get_data(), object_pairs_hook=_no_member_twice)
-    except (ValueError, RecursionError) as error:
-        raise RequestMalformed("the body is not well-formed JSON with each member once") from error
-    if not isinstance(body, dict):
-        raise RequestMalformed("the body is not a JSON object")
-    unknown = sorted(set(body) - members)
-    if unknown:
+        body = parse_json_object(request.get_data())
+    except TokenMalformed as error:
+        raise RequestMalformed("the body is not a JSON object with each member once") from error
+    if not members.issuperset(body):
         raise RequestMalformed("the body has unknown members")
     return body
-
-
-def _no_member_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ValueError("a member stands twice")
-    return result
 
 
 def text_member(body: dict[str, Any], name: str) -> str:
