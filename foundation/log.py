@@ -92,7 +92,8 @@ def configure(component: str, level: str = "INFO", *, stream: TextIO | None = No
     handler.setFormatter(JsonFormatter(component, clock or SystemClock()))
     root = logging.getLogger()
     for old in root.handlers[:]:
-        root.removeHandler(old)
+        if isinstance(old.formatter, JsonFormatter):
+            root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level)
     # These log whole requests, with their bodies, at DEBUG.

@@ -10,7 +10,6 @@ from werkzeug.exceptions import HTTPException
 from foundation import log
 from foundation.clock import Clock, SystemClock
 from foundation.egress import Egress
-from foundation.settings import load
 from signing.csc.core import Rssp
 from signing.csc.dialect import V1, V2
 from signing.csc.issuer import Issuer
@@ -20,21 +19,12 @@ from signing.link.errors import LinkError
 from signing.settings import WebSettings
 
 
-def load_app(config: Path) -> Flask:
-    """The application that a settings file describes.
-
-    :raises foundation.errors.SettingsError: the settings have faults.
-    """
-    settings = load(WebSettings, config, prefix="WEB")
-    log.configure("signing-web", settings.log_level)
-    return create_app(settings)
-
-
 def create_app(settings: WebSettings, *, clock: Clock | None = None, sam: SamClient | None = None) -> Flask:
     """Build the application.
 
     :param sam: the link's client, where a test has one already.
     """
+    log.configure("signing-web", settings.log_level)
     clock = clock or SystemClock()
     sam = sam or SamClient(settings.sam_socket, settings.sam_timeout_seconds)
     issuer = Issuer(settings.issuer, settings.resource, clock, Egress(settings.egress_allow))

@@ -97,10 +97,7 @@ def _run(arguments: argparse.Namespace, settings: WebSettings, sam: SamClient) -
         _print([_as_json(sam.credential(arguments.credential_id))], as_json=arguments.json)
         return EXIT_OK
     order = _read_order(arguments.order)
-    if arguments.command == "create":
-        view = _create(order, settings, sam)
-    else:
-        view = sam.execute_order(order)
+    view = _create(order, settings, sam) if arguments.command == "create" else sam.execute_order(order)
     _print([_as_json(view)], as_json=arguments.json)
     return EXIT_OK
 
