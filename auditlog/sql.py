@@ -1,0 +1,143 @@
+"""The chain in a database, written in the caller's transaction.
+
+The head row is what serialises writers, so it is locked last: everything else of a transaction comes before
+:meth:`AuditLog.append`, and the commit right after.  On PostgreSQL it is ``SELECT ... FOR UPDATE``; on SQLite the
+caller's transaction has to begin with ``BEGIN IMMEDIATE``, which excludes every other writer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import BigInteger, Column, Connection, Integer, MetaData, String, Table, Text, insert, select, update
+
+from auditlog.catalogue import Catalogue
+from auditlog.chain import EMPTY, Checkpoint, Entry, Fields, Head, append, microseconds
+from auditlog.errors import ChainNotReady
+
+_HEAD: Final = 1
+_PAGE: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class AuditTables:
+    """The two tables of a chain."""
+
+    entries: Table
+    head: Table
+
+
+def audit_tables(metadata: MetaData) -> AuditTables:
+    """Define ``audit_entries`` and ``audit_head`` in the metadata of a process's own database."""
+    entries = Table(
+        "audit_entries",
+        metadata,
+        Column("sequence", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+        Column("at", BigInteger, nullable=False),
+        Column("event", String(64), nullable=False),
+        Column("fields", Text, nullable=False),
+        Column("previous", String(64), nullable=False, unique=True),
+        Column("hash", String(64), nullable=False),
+    )
+    head = Table(
+        "audit_head",
+        metadata,
+        Column("id", Integer, primary_key=True, autoincrement=False),
+        Column("sequence", BigInteger, nullable=False),
+        Column("hash", String(64), nullable=False),
+    )
+    return AuditTables(entries, head)
+
+
+class AuditLog:
+    """A chain in a database."""
+
+    def __init__(self, tables: AuditTables, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._entries = tables.entries
+        self._head = tables.head
+        # Built once: the hot path of a signature writes two records.
+        self._lock = select(tables.head.c.sequence, tables.head.c.hash).where(tables.head.c.id == _HEAD)
+        self._lock = self._lock.with_for_update()
+        self._insert = insert(tables.entries)
+
+    def initialise(self, connection: Connection) -> None:
+        """Begin a chain where there is none."""
+        if connection.execute(select(self._head.c.id)).first() is None:
+            connection.execute(insert(self._head).values(id=_HEAD, sequence=EMPTY.sequence, hash=EMPTY.hash))
+
+    def append(self, connection: Connection, event: str, fields: Fields, at: datetime) -> Entry:
+        """Write a record; the last statement of a transaction before its commit.
+
+        :raises EventRefused: not in the catalogue.
+        :raises ChainNotReady: there is no head row, or it changed although it was locked.
+        """
+        self._catalogue.check(event, fields)
+        row = connection.execute(self._lock).first()
+        if row is None:
+            raise ChainNotReady("the audit chain has no head")
+        entry = append(Head(row.sequence, row.hash), event, fields, at)
+        connection.execute(
+            self._insert,
+            {
+                "sequence": entry.sequence,
+                "at": entry.at,
+                "event": entry.event,
+                "fields": entry.fields,
+                "previous": entry.previous,
+                "hash": entry.hash,
+            },
+        )
+        moved = connection.execute(
+            update(self._head)
+            .where(self._head.c.id == _HEAD, self._head.c.sequence == row.sequence)
+            .values(sequence=entry.sequence, hash=entry.hash)
+        )
+        if moved.rowcount != 1:
+            raise ChainNotReady("the audit chain's head moved under its lock")
+        return entry
+
+    def head(self, connection: Connection) -> Head:
+        """Where the chain ends by its head row.
+
+        :raises ChainNotReady: there is none.
+        """
+        return read_head(connection, self._head)
+
+
+def read_head(connection: Connection, table: Table) -> Head:
+    """The head row.
+
+    :raises ChainNotReady: there is none.
+    """
+    row = connection.execute(select(table.c.sequence, table.c.hash).where(table.c.id == _HEAD)).first()
+    if row is None:
+        raise ChainNotReady("the audit chain has no head")
+    return Head(row.sequence, row.hash)
+
+
+def read_entries(connection: Connection, table: Table) -> Iterator[Entry]:
+    """All records in order, a page at a time."""
+    after = -1
+    while True:
+        page = connection.execute(
+            select(
+                table.c.sequence, table.c.at, table.c.event, table.c.fields, table.c.previous, table.c.hash
+            )
+            .where(table.c.sequence > after)
+            .order_by(table.c.sequence)
+            .limit(_PAGE)
+        ).all()
+        for row in page:
+            yield Entry(row.sequence, row.at, row.event, row.fields, row.previous, row.hash)
+        if len(page) < _PAGE:
+            return
+        after = page[-1].sequence
+
+
+def checkpoint(head: Head, at: datetime) -> Checkpoint:
+    """A checkpoint of a head, to be kept outside the database."""
+    return Checkpoint(head.sequence, head.hash, microseconds(at))
