@@ -99,3 +99,9 @@ class VerdictError(ExampleError):
 
     code = "not_valid"
     exit_status = 8
+
+
+class FormNotCurrentError(ExampleError):
+    """A form was sent without the token of this visit: sent by another site, or the visit has ended."""
+
+    code = "form_not_current"
