@@ -1,0 +1,248 @@
+"""A registered client, and how it shows who it is."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, get_args
+from urllib.parse import unquote_plus, urlsplit
+
+from foundation.errors import JoseError
+from foundation.jose import VerificationKey, encode_base64url, import_verification_key
+from idp.oidc.errors import ClientAuthenticationFailed, RequestInvalid
+
+AuthMethod = Literal["client_secret_basic", "client_secret_post", "private_key_jwt", "none"]
+AUTH_METHODS: Final[tuple[AuthMethod, ...]] = get_args(AuthMethod)
+
+GrantType = Literal["authorization_code", "refresh_token", "client_credentials"]
+GRANT_TYPES: Final[tuple[GrantType, ...]] = get_args(GrantType)
+
+Scope = Literal["openid", "service", "credential"]
+SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
+
+ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+SECRET_OCTETS: Final = 32
+"""Client secrets are generated here and never chosen.  With 256 random bits there is nothing to guess, so what is
+stored need not be slow to compute: one salted SHA-256, where a person's password takes argon2id."""
+
+_CLIENT_ID: Final = re.compile(r"[A-Za-z0-9._~-]{1,128}\Z")
+_SECRET_HASH: Final = re.compile(r"sha256\$([0-9a-f]{32})\$([0-9a-f]{64})\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What an operator registers; everything of :class:`Client` but its secret."""
+
+    client_id: str
+    name: str
+    """Shown to the person whose signature is asked for."""
+    auth_method: AuthMethod
+    redirect_uris: tuple[str, ...] = ()
+    """Compared character for character."""
+    post_logout_redirect_uris: tuple[str, ...] = ()
+    scopes: tuple[str, ...] = ("openid", "service")
+    grant_types: tuple[str, ...] = ("authorization_code", "refresh_token")
+    resources: tuple[str, ...] = ()
+    """Audiences besides the CSC resource that it may ask tokens for."""
+    jwks: tuple[Mapping[str, Any], ...] = ()
+    """Public keys for ``private_key_jwt``; each key's kind fixes its algorithm."""
+    introspects: tuple[str, ...] = ()
+    """Audiences for which it is the resource server: it may introspect every token for them (RFC 7662 2.1)."""
+    require_par: bool = False
+    """All its authorization requests must be pushed (RFC 9126 6)."""
+    plain_intents: bool = False
+    """It may ask for signatures in the browser's address line too, as the CSC API allows.  Off by default: what is
+    pushed cannot be changed by whoever holds the browser, and is shown to nobody on the way."""
+    without_digests: bool = False
+    """It may ask for a number of signatures without saying of what (credentials at SCAL1 only)."""
+
+    def faults(self) -> Iterable[str]:
+        """What is wrong with the registration, one sentence each."""
+        if not _CLIENT_ID.match(self.client_id):
+            yield "client_id: 1 to 128 of A-Z a-z 0-9 . _ ~ -"
+        if not 0 < len(self.name) <= 200 or not self.name.isprintable():
+            yield "name: 1 to 200 printable characters"
+        if self.auth_method not in AUTH_METHODS:
+            yield f"auth_method: one of {', '.join(AUTH_METHODS)}"
+        yield from self._scope_faults()
+        yield from self._uri_faults()
+        yield from self._key_faults()
+
+    def _scope_faults(self) -> Iterable[str]:
+        if unknown := set(self.scopes) - set(SCOPES):
+            yield f"scopes: unknown {sorted(unknown)}"
+        if unknown := set(self.grant_types) - set(GRANT_TYPES):
+            yield f"grant_types: unknown {sorted(unknown)}"
+        if self.auth_method == "none" and "client_credentials" in self.grant_types:
+            yield "grant_types: client_credentials needs a client that authenticates (RFC 6749 4.4)"
+        if self.auth_method == "none" and "credential" in self.scopes:
+            yield "scopes: credential needs a client that authenticates, because its pushed requests must be its own"
+        if self.auth_method == "none" and self.introspects:
+            yield "introspects: needs a client that authenticates (RFC 7662 2.1)"
+
+    def _uri_faults(self) -> Iterable[str]:
+        if "authorization_code" in self.grant_types and not self.redirect_uris:
+            yield "redirect_uris: authorization_code needs at least one"
+        for uri in (*self.redirect_uris, *self.post_logout_redirect_uris):
+            if not _is_redirect_uri(uri):
+                yield "redirect_uris: absolute http or https URIs without fragment and without user information"
+
+    def _key_faults(self) -> Iterable[str]:
+        if (self.auth_method == "private_key_jwt") != bool(self.jwks):
+            yield "jwks: keys go with private_key_jwt, and it needs one"
+        for jwk in self.jwks:
+            try:
+                import_verification_key(jwk)
+            except JoseError as error:
+                yield f"jwks: {error}"
+
+
+def _is_redirect_uri(uri: str) -> bool:
+    try:
+        parts = urlsplit(uri)
+        port_is_valid = parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+    printable = all("!" <= character <= "~" for character in uri)
+    return (
+        printable
+        and port_is_valid
+        and parts.scheme in {"http", "https"}
+        and bool(parts.hostname)
+        and "@" not in parts.netloc
+        and "#" not in uri
+        and "\\" not in uri
+        and len(uri) <= 2048
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A registered client as it is stored."""
+
+    registration: Registration
+    secret_hash: str | None = field(repr=False)
+    active: bool = True
+
+    @property
+    def client_id(self) -> str:
+        """The client's identifier."""
+        return self.registration.client_id
+
+    @property
+    def name(self) -> str:
+        """The client's name for people."""
+        return self.registration.name
+
+    @property
+    def keys(self) -> tuple[VerificationKey, ...]:
+        """The registered public keys."""
+        return tuple(import_verification_key(jwk) for jwk in self.registration.jwks)
+
+    def may_redirect_to(self, uri: str) -> bool:
+        """Whether the URI is registered, character for character (RFC 9700 2.1)."""
+        return uri in self.registration.redirect_uris
+
+    def has_secret(self, secret: str) -> bool:
+        """Whether this is the client's secret; takes the same time whether or not it has one."""
+        return check_secret(secret, self.secret_hash)
+
+
+def make_secret(random_octets: bytes) -> str:
+    """A client secret from :data:`SECRET_OCTETS` random octets."""
+    if len(random_octets) != SECRET_OCTETS:
+        raise ValueError(f"a client secret takes {SECRET_OCTETS} random octets")
+    return encode_base64url(random_octets)
+
+
+def hash_secret(secret: str, salt: bytes) -> str:
+    """What is stored of a secret made by :func:`make_secret`; the salt has 16 octets."""
+    return f"sha256${salt.hex()}${hashlib.sha256(salt + secret.encode()).hexdigest()}"
+
+
+_NO_SECRET: Final = hash_secret("", bytes(16))
+
+
+def check_secret(secret: str, stored: str | None) -> bool:
+    """Whether the secret is the stored one.  Without a stored one the same work is done, and the answer is no."""
+    match = _SECRET_HASH.match(stored or _NO_SECRET)
+    if match is None:
+        return False
+    computed = hashlib.sha256(bytes.fromhex(match[1]) + secret.encode()).hexdigest()
+    return hmac.compare_digest(computed, match[2]) and stored is not None
+
+
+@dataclass(frozen=True, slots=True)
+class PresentedSecret:
+    """``client_secret_basic`` or ``client_secret_post``."""
+
+    client_id: str
+    method: AuthMethod
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PresentedAssertion:
+    """``private_key_jwt``; the client id is what the request says, and may be absent."""
+
+    client_id: str | None
+    assertion: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PresentedNothing:
+    """A client that only says its name: a public one, or one that failed to authenticate."""
+
+    client_id: str
+
+
+Presented = PresentedSecret | PresentedAssertion | PresentedNothing
+
+
+def read_credentials(authorization: str | None, form: Mapping[str, str]) -> Presented:
+    """How the client presents itself in a request to an endpoint other than the authorization endpoint.
+
+    :raises RequestInvalid: more than one way at once (RFC 6749 2.3).
+    :raises ClientAuthenticationFailed: none, or not in the form of one.
+    """
+    ways = [
+        authorization is not None,
+        "client_secret" in form,
+        "client_assertion" in form or "client_assertion_type" in form,
+    ]
+    if sum(ways) > 1:
+        raise RequestInvalid("more than one method of client authentication")
+    if authorization is not None:
+        return _read_basic(authorization, form.get("client_id"))
+    if ways[2]:
+        if form.get("client_assertion_type") != ASSERTION_TYPE or not form.get("client_assertion"):
+            raise ClientAuthenticationFailed("client_assertion or its type missing or unknown")
+        return PresentedAssertion(form.get("client_id"), form["client_assertion"])
+    client_id = form.get("client_id")
+    if not client_id:
+        raise ClientAuthenticationFailed("no client_id")
+    if ways[1]:
+        return PresentedSecret(client_id, "client_secret_post", form["client_secret"])
+    return PresentedNothing(client_id)
+
+
+def _read_basic(authorization: str, stated: str | None) -> PresentedSecret:
+    scheme, _, value = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        raise ClientAuthenticationFailed("another scheme than Basic")
+    try:
+        name, colon, secret = base64.b64decode(value.strip(), validate=True).decode("utf-8").partition(":")
+    except (binascii.Error, ValueError) as error:
+        raise ClientAuthenticationFailed("Basic credentials malformed") from error
+    client_id = unquote_plus(name)
+    if not colon or not client_id:
+        raise ClientAuthenticationFailed("Basic credentials incomplete")
+    if stated is not None and stated != client_id:
+        raise ClientAuthenticationFailed("client_id differs from the Basic credentials")
+    return PresentedSecret(client_id, "client_secret_basic", unquote_plus(secret))

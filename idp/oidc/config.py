@@ -1,0 +1,55 @@
+"""What the authorization server is told about itself: names and lifetimes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from idp.settings import IdpSettings
+
+
+@dataclass(frozen=True, slots=True)
+class OidcConfig:
+    """Names and lifetimes (seconds) of one authorization server."""
+
+    issuer: str
+    """Issuer identifier: scheme, host, optional port; no path, query or trailing slash (RFC 8414 2)."""
+    resource: str
+    """The CSC resource: ``aud`` of service tokens, and the default of ``resource``."""
+    sad_audience: str
+    """Identifier of the signature activation module: ``aud`` of every SAD."""
+    code_seconds: int = 60
+    pushed_request_seconds: int = 90
+    """RFC 9126 2.2: 5 to 600."""
+    access_token_seconds: int = 600
+    refresh_seconds: int = 12 * 60 * 60
+    """Life of a whole refresh family from the sign-in: rotation does not prolong it."""
+    sad_seconds: int = 300
+    id_token_seconds: int = 600
+
+    @classmethod
+    def of(cls, settings: IdpSettings) -> OidcConfig:
+        """What the settings say."""
+        tokens = settings.tokens
+        return cls(
+            issuer=settings.issuer,
+            resource=settings.signing.csc_base,
+            sad_audience=settings.signing.sam_id,
+            code_seconds=tokens.code_seconds,
+            pushed_request_seconds=tokens.par_seconds,
+            access_token_seconds=tokens.access_token_seconds,
+            refresh_seconds=tokens.refresh_token_seconds,
+            sad_seconds=tokens.sad_seconds,
+            id_token_seconds=tokens.id_token_seconds,
+        )
+
+    @property
+    def token_endpoint(self) -> str:
+        """Also an audience of client assertions (OIDC Core 9)."""
+        return f"{self.issuer}/oauth2/token"
+
+    @property
+    def locations(self) -> tuple[str, ...]:
+        """What ``locations`` in authorization details may name: the CSC resource, or its origin."""
+        parts = urlsplit(self.resource)
+        return (self.resource, f"{parts.scheme}://{parts.netloc}")

@@ -1,0 +1,183 @@
+"""Why an OAuth or OpenID Connect request is refused.
+
+``code`` is the error of the standard that names it, ``status`` the HTTP status when the answer is JSON, and
+``may_redirect`` whether an authorization endpoint may send the browser back with it.  That last is a property of the
+cause, not of the place that raises it: while the client or its redirect URI is in doubt, sending the browser on would
+make the server an open redirector (RFC 9700 4.11.2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from foundation.errors import PrivySealError
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseTarget:
+    """Where the answer to an authorization request goes, once client and redirect URI are known to belong together."""
+
+    client_id: str
+    redirect_uri: str
+    state: str | None
+
+
+class OidcError(PrivySealError):
+    """Base of this package's errors; never raised itself.  The text goes over the wire: it quotes no input."""
+
+    code: ClassVar[str] = "server_error"
+    status: ClassVar[int] = 400
+    may_redirect: ClassVar[bool] = True
+
+    def __init__(self, description: str) -> None:
+        super().__init__(description)
+        self.description = description
+        self.target: ResponseTarget | None = None
+        """Set by the parser when the error may be sent to the client through the browser."""
+
+
+class ClientUnknown(OidcError):
+    """No active client has this ``client_id``."""
+
+    code = "invalid_request"
+    may_redirect = False
+
+
+class RedirectUriRefused(OidcError):
+    """The redirect URI is missing or is not, character for character, one that the client registered."""
+
+    code = "invalid_request"
+    may_redirect = False
+
+
+class ParameterRepeated(OidcError):
+    """A parameter stands in the request twice (RFC 6749 3.1): which one counts would depend on who reads it."""
+
+    code = "invalid_request"
+    may_redirect = False
+
+
+class ParameterTooLong(OidcError):
+    """A parameter is longer than it may be.  Not redirected: ``state`` could not be given back whole."""
+
+    code = "invalid_request"
+    may_redirect = False
+
+
+class StateRefused(OidcError):
+    """``state`` has characters that RFC 6749 A.5 does not allow, and so could not be given back unchanged."""
+
+    code = "invalid_request"
+    may_redirect = False
+
+
+class RequestUriInvalid(OidcError):
+    """The pushed request is unknown, used, expired or another client's (RFC 9126 4)."""
+
+    code = "invalid_request_uri"
+    may_redirect = False
+
+
+class RequestInvalid(OidcError):
+    """A parameter is missing or has a value that is not accepted."""
+
+    code = "invalid_request"
+
+
+class RequestObjectRefused(OidcError):
+    """``request``: request objects are not supported (OIDC Core 6.1); PAR gives what they are for."""
+
+    code = "request_not_supported"
+
+
+class RequestUriRefused(OidcError):
+    """``request_uri`` that this server did not issue (OIDC Core 6.2): it would have to be fetched."""
+
+    code = "request_uri_not_supported"
+
+
+class RegistrationRefused(OidcError):
+    """``registration``: self-issued clients are not supported (OIDC Core 7.2.1)."""
+
+    code = "registration_not_supported"
+
+
+class ResponseTypeRefused(OidcError):
+    """Anything but ``code``: the implicit grant is off (RFC 9700 2.1.2)."""
+
+    code = "unsupported_response_type"
+
+
+class ScopeRefused(OidcError):
+    """A scope is unknown, is not this client's, or does not go with the rest of the request."""
+
+    code = "invalid_scope"
+
+
+class TargetRefused(OidcError):
+    """``resource`` names no resource of this client (RFC 8707 2)."""
+
+    code = "invalid_target"
+
+
+class AuthorizationDetailsInvalid(OidcError):
+    """``authorization_details`` cannot be used (RFC 9396 5)."""
+
+    code = "invalid_authorization_details"
+
+
+class ClientNotPermitted(OidcError):
+    """The client exists, and may not do this."""
+
+    code = "unauthorized_client"
+
+
+class LoginRequired(OidcError):
+    """The person signed in is not the one that the client asked for (OIDC Core 3.1.2.6)."""
+
+    code = "login_required"
+
+
+class AccessDenied(OidcError):
+    """The person or the policy said no."""
+
+    code = "access_denied"
+
+
+class ClientAuthenticationFailed(OidcError):
+    """The client did not prove who it is.  One text for every cause: an outsider learns nothing about a client."""
+
+    code = "invalid_client"
+    status = 401
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("Client authorization required")
+        self.reason = reason
+        """For the audit trail only."""
+
+
+class GrantInvalid(OidcError):
+    """The code or refresh token is unknown, used, expired, revoked, or another client's."""
+
+    code = "invalid_grant"
+
+
+class GrantTypeRefused(OidcError):
+    """A grant type that is not offered: password, implicit and device grants are off."""
+
+    code = "unsupported_grant_type"
+
+
+class TooManyRequests(OidcError):
+    """The client has more pushed requests open than it may (RFC 9126 2.3)."""
+
+    code = "temporarily_unavailable"
+    status = 429
+
+
+class AccessTokenInvalid(OidcError):
+    """The bearer token at UserInfo is missing, unknown, expired or revoked (RFC 6750 3.1)."""
+
+    code = "invalid_token"
+    status = 401

@@ -1,0 +1,431 @@
+"""Authorization requests: parameters in, an :class:`AuthorizationRequest` or a refusal out.
+
+The checks stand in tables, one function a rule.  Those of the first table establish to whom an answer may go; their
+errors are shown here and never redirected.  Those of the second know the target, and their errors carry it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+from idp.activation.intent import SignatureIntent
+from idp.oidc import pkce, rar
+from idp.oidc.client import SCOPES, Client
+from idp.oidc.config import OidcConfig
+from idp.oidc.errors import (
+    AuthorizationDetailsInvalid,
+    ClientNotPermitted,
+    ClientUnknown,
+    OidcError,
+    ParameterRepeated,
+    ParameterTooLong,
+    RedirectUriRefused,
+    RegistrationRefused,
+    RequestInvalid,
+    RequestObjectRefused,
+    RequestUriRefused,
+    ResponseTarget,
+    ResponseTypeRefused,
+    ScopeRefused,
+    StateRefused,
+    TargetRefused,
+)
+
+MAX_PARAMETERS: Final = 64
+MAX_NAME: Final = 64
+DEFAULT_MAX: Final = 1024
+MAX_LENGTHS: Final[Mapping[str, int]] = {
+    "state": 2048,
+    "redirect_uri": 2048,
+    "authorization_details": rar.MAX_DETAILS,
+    "hashes": 16 * 1024,
+    "hash": 16 * 1024,
+    "claims": 4096,
+    "id_token_hint": 8192,
+    "request": 64 * 1024,
+    "client_assertion": 8192,
+    "account_token": 4096,
+    "clientData": 4096,
+    "description": 2048,
+}
+"""Characters of a parameter's value; :data:`DEFAULT_MAX` for any other.  A limit above what is accepted is there so
+that the refusal can name its cause."""
+
+PROMPTS: Final = ("none", "login", "consent", "select_account")
+_PRINTABLE: Final = re.compile(r"[ -~]*\Z")
+_SCOPE: Final = re.compile(r"[!#-\[\]-~]+(?: [!#-\[\]-~]+)*\Z")
+_MAX_AGE: Final = re.compile(r"[0-9]{1,9}\Z")
+_LOCALE: Final = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8}){0,8}\Z")
+_MAX_LIST: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationRequest:
+    """A request that was checked whole; nothing in it is a secret."""
+
+    client_id: str
+    redirect_uri: str
+    scopes: tuple[str, ...]
+    state: str | None
+    nonce: str | None
+    code_challenge: str
+    """S256."""
+    resource: str
+    """Audience of the access token (RFC 8707)."""
+    prompt: tuple[str, ...] = ()
+    max_age: int | None = None
+    acr_values: tuple[str, ...] = ()
+    """Wished for, in order of preference."""
+    essential_acr: tuple[str, ...] = ()
+    """One of these must be reached, or the request fails (OIDC Core 5.5.1.1)."""
+    ui_locales: tuple[str, ...] = ()
+    login_hint: str | None = None
+    subject_hint: str | None = None
+    """Account that must be the one signed in (OIDC Core 3.1.2.1, ``id_token_hint``)."""
+    intent: SignatureIntent | None = None
+    details_type: str | None = None
+    """Type of the authorization details in which the intent came; None for the query form."""
+
+    @property
+    def target(self) -> ResponseTarget:
+        """Where the answer goes."""
+        return ResponseTarget(self.client_id, self.redirect_uri, self.state)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object from which :meth:`from_json` makes the same request."""
+        value: dict[str, Any] = {}
+        for item in fields(self):
+            content = getattr(self, item.name)
+            value[item.name] = list(content) if isinstance(content, tuple) else content
+        value["intent"] = None if self.intent is None else self.intent.to_json()
+        return value
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> AuthorizationRequest:
+        """The request that :meth:`to_json` wrote; not for input from outside."""
+        content: dict[str, Any] = {
+            name: tuple(item) if isinstance(item, list) else item for name, item in value.items()
+        }
+        content["intent"] = None if value["intent"] is None else SignatureIntent.from_json(value["intent"])
+        return cls(**content)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """What a request is checked against, beside itself."""
+
+    config: OidcConfig
+    find_client: Callable[[str], Client | None]
+    """Gives active clients only."""
+    subject_of_hint: Callable[[str, str], str]
+    """Account id of an ``id_token_hint`` for a client id; raises :class:`RequestInvalid` for what is none."""
+    pushed: bool
+    """Whether the request came through the pushed authorization request endpoint."""
+
+
+def read_parameters(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Parameters by name, each once and within bounds; an empty one counts as absent (RFC 6749 3.1).
+
+    :raises ParameterRepeated: a name occurs twice.
+    :raises ParameterTooLong: too many, or one that is too long.
+    """
+    found: dict[str, str] = {}
+    for count, (name, value) in enumerate(pairs):
+        if count >= MAX_PARAMETERS or len(name) > MAX_NAME:
+            raise ParameterTooLong("too many parameters, or one with too long a name")
+        if name in found:
+            raise ParameterRepeated("a parameter is given twice")
+        if len(value) > MAX_LENGTHS.get(name, DEFAULT_MAX):
+            raise ParameterTooLong("a parameter is too long")
+        found[name] = value
+    return {name: value for name, value in found.items() if value}
+
+
+def parse_authorization_request(pairs: Iterable[tuple[str, str]], context: RequestContext) -> AuthorizationRequest:
+    """Check a request, pushed or plain, that carries its parameters itself.
+
+    :raises OidcError: the first check that fails; ``target`` is set if the error may be redirected.
+    """
+    # 1. Who asks, and where would the answer go: nothing is redirected before both are known.
+    parameters = read_parameters(pairs)
+    client = _client(parameters, context)
+    target = ResponseTarget(client.client_id, _redirect_uri(parameters, client), _state(parameters))
+    # 2. Everything else.
+    try:
+        return _parse(parameters, client, target, context)
+    except OidcError as error:
+        if error.may_redirect:
+            error.target = target
+        raise
+
+
+def _client(parameters: Mapping[str, str], context: RequestContext) -> Client:
+    client = context.find_client(parameters.get("client_id", ""))
+    if client is None:
+        raise ClientUnknown("Invalid parameter client_id")
+    return client
+
+
+def _redirect_uri(parameters: Mapping[str, str], client: Client) -> str:
+    # Required even with a single registered one: a default would make what the client meant a guess.
+    redirect_uri = parameters.get("redirect_uri")
+    if redirect_uri is None or not client.may_redirect_to(redirect_uri):
+        raise RedirectUriRefused("Invalid parameter redirect_uri")
+    return redirect_uri
+
+
+def _state(parameters: Mapping[str, str]) -> str | None:
+    state = parameters.get("state")
+    if state is not None and not _PRINTABLE.match(state):
+        raise StateRefused("state has characters that cannot be given back (RFC 6749 A.5)")
+    return state
+
+
+Check = Callable[[Mapping[str, str], Client, RequestContext], None]
+
+
+def _parse(
+    parameters: Mapping[str, str], client: Client, target: ResponseTarget, context: RequestContext
+) -> AuthorizationRequest:
+    for check in CHECKS:
+        check(parameters, client, context)
+    intent = _intent(parameters, client, context)
+    scopes = _scopes(parameters, client, intent)
+    acr_values, essential = _acr(parameters)
+    hint = parameters.get("id_token_hint")
+    details = parameters.get("authorization_details")
+    return AuthorizationRequest(
+        client_id=client.client_id,
+        redirect_uri=target.redirect_uri,
+        scopes=scopes,
+        state=target.state,
+        nonce=parameters.get("nonce"),
+        code_challenge=pkce.check_challenge(parameters.get("code_challenge"), parameters.get("code_challenge_method")),
+        resource=_resource(parameters, client, scopes, context.config),
+        prompt=_prompt(parameters),
+        max_age=_max_age(parameters),
+        acr_values=acr_values,
+        essential_acr=essential,
+        ui_locales=_ui_locales(parameters),
+        login_hint=parameters.get("login_hint"),
+        subject_hint=None if hint is None else context.subject_of_hint(hint, client.client_id),
+        intent=intent,
+        details_type=None if details is None else rar.details_type(details),
+    )
+
+
+def _check_response_type(parameters: Mapping[str, str], _client: Client, _context: RequestContext) -> None:
+    if "response_type" not in parameters:
+        raise RequestInvalid("Missing parameter response_type")
+    if parameters["response_type"] != "code":
+        raise ResponseTypeRefused("response_type must be code")
+
+
+def _check_response_mode(parameters: Mapping[str, str], _client: Client, _context: RequestContext) -> None:
+    if parameters.get("response_mode", "query") != "query":
+        raise RequestInvalid("response_mode must be query")
+
+
+def _check_grant(_parameters: Mapping[str, str], client: Client, _context: RequestContext) -> None:
+    if "authorization_code" not in client.registration.grant_types:
+        raise ClientNotPermitted("the client is not registered for the authorization code grant")
+
+
+def _check_pushed(_parameters: Mapping[str, str], client: Client, context: RequestContext) -> None:
+    if client.registration.require_par and not context.pushed:
+        raise RequestInvalid("this client must push its authorization requests")
+
+
+def _check_no_request_object(parameters: Mapping[str, str], _client: Client, _context: RequestContext) -> None:
+    if "request" in parameters:
+        raise RequestObjectRefused("request objects are not supported; push the request instead")
+
+
+def _check_no_request_uri(parameters: Mapping[str, str], _client: Client, context: RequestContext) -> None:
+    if "request_uri" in parameters:
+        if context.pushed:
+            raise RequestInvalid("request_uri may not be pushed")
+        raise RequestUriRefused("request_uri must be one that this server issued")
+
+
+def _check_no_registration(parameters: Mapping[str, str], _client: Client, _context: RequestContext) -> None:
+    if "registration" in parameters:
+        raise RegistrationRefused("registration is not supported")
+
+
+def _check_no_account_token(parameters: Mapping[str, str], _client: Client, _context: RequestContext) -> None:
+    # CSC API 2.0.0.2 clause 8.4.1: a condition on who may sign in.  Passing over it would lift a restriction.
+    if "account_token" in parameters:
+        raise RequestInvalid("account_token is not supported")
+
+
+def _check_nonce(parameters: Mapping[str, str], _client: Client, _context: RequestContext) -> None:
+    if not _PRINTABLE.match(parameters.get("nonce", "")):
+        raise RequestInvalid("Invalid parameter nonce")
+
+
+def _check_login_hint(parameters: Mapping[str, str], _client: Client, _context: RequestContext) -> None:
+    if not parameters.get("login_hint", "").isprintable():
+        raise RequestInvalid("Invalid parameter login_hint")
+
+
+CHECKS: Final[tuple[Check, ...]] = (
+    _check_response_type,
+    _check_response_mode,
+    _check_grant,
+    _check_pushed,
+    _check_no_request_object,
+    _check_no_request_uri,
+    _check_no_registration,
+    _check_no_account_token,
+    _check_nonce,
+    _check_login_hint,
+)
+"""In this order; each raises or returns nothing."""
+
+
+def _intent(parameters: Mapping[str, str], client: Client, context: RequestContext) -> SignatureIntent | None:
+    details = parameters.get("authorization_details")
+    queried = rar.QUERY_PARAMETERS & parameters.keys()
+    if details is None and not queried:
+        return None
+    if details is not None and queried:
+        raise RequestInvalid("authorization_details and the credential parameters say the same thing twice")
+    registration = client.registration
+    if not context.pushed and not registration.plain_intents:
+        raise RequestInvalid("requests for signatures must be pushed (RFC 9126)")
+    if details is not None:
+        return rar.parse_details(details, context.config.locations)
+    return rar.parse_query(parameters, without_digests=registration.without_digests)
+
+
+def _scopes(parameters: Mapping[str, str], client: Client, intent: SignatureIntent | None) -> tuple[str, ...]:
+    if "scope" not in parameters:
+        # CSC API 2.0.0.2 clause 8.4.2: service if omitted; authorization_details of a credential type imply theirs.
+        implied = "credential" if intent is not None and "authorization_details" in parameters else "service"
+        scopes: tuple[str, ...] = (implied,)
+    else:
+        if not _SCOPE.match(parameters["scope"]):
+            raise ScopeRefused("Invalid parameter scope")
+        scopes = tuple(dict.fromkeys(parameters["scope"].split(" ")))
+    return check_scopes(scopes, client, with_intent=intent is not None)
+
+
+def check_scopes(scopes: Sequence[str], client: Client, *, with_intent: bool) -> tuple[str, ...]:
+    """The scopes are known, are the client's, and go together.
+
+    A credential-scope token *is* the SAD: it opens one signature and nothing else, so ``credential`` stands alone.
+
+    :raises ScopeRefused: otherwise.
+    """
+    if not set(scopes) <= set(SCOPES):
+        raise ScopeRefused("a scope is unknown")
+    if not set(scopes) <= set(client.registration.scopes):
+        raise ScopeRefused("the client is not registered for a scope")
+    if "credential" in scopes and len(scopes) > 1:
+        raise ScopeRefused("scope credential goes with no other scope")
+    if with_intent and "credential" not in scopes:
+        raise ScopeRefused("a request for signatures has scope credential")
+    if "credential" in scopes and not with_intent:
+        raise ScopeRefused("scope credential needs what is to be signed")
+    return tuple(scopes)
+
+
+def _resource(parameters: Mapping[str, str], client: Client, scopes: Sequence[str], config: OidcConfig) -> str:
+    # Without a CSC scope the token opens UserInfo only, and is the issuer's own.
+    default = config.issuer if tuple(scopes) == ("openid",) else config.resource
+    resource = parameters.get("resource", default)
+    if resource != default and (resource not in client.registration.resources or "credential" in scopes):
+        raise TargetRefused("resource is none of this client's")
+    return resource
+
+
+def _prompt(parameters: Mapping[str, str]) -> tuple[str, ...]:
+    prompt = tuple(dict.fromkeys(parameters.get("prompt", "").split()))
+    if not set(prompt) <= set(PROMPTS):
+        raise RequestInvalid("Invalid parameter prompt")
+    if "none" in prompt and len(prompt) > 1:
+        raise RequestInvalid("prompt none goes with no other (OIDC Core 3.1.2.1)")
+    return prompt
+
+
+def _max_age(parameters: Mapping[str, str]) -> int | None:
+    text = parameters.get("max_age")
+    if text is None:
+        return None
+    if not _MAX_AGE.match(text):
+        raise RequestInvalid("Invalid parameter max_age")
+    return int(text)
+
+
+def _ui_locales(parameters: Mapping[str, str]) -> tuple[str, ...]:
+    # ``lang`` is the CSC API's name of it.  A wish about language is never a reason to refuse.
+    wished = parameters.get("ui_locales", parameters.get("lang", "")).split()
+    return tuple(item for item in wished[:_MAX_LIST] if _LOCALE.match(item))
+
+
+def _acr(parameters: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    wished = parameters.get("acr_values", "").split()
+    claim = _acr_claim(parameters.get("claims"))
+    values = [claim["value"]] if "value" in claim else claim.get("values", [])
+    essential = claim.get("essential", False)
+    if not isinstance(values, list) or not isinstance(essential, bool):
+        raise RequestInvalid("Invalid parameter claims")
+    for item in (*wished, *values):
+        if not isinstance(item, str) or not 0 < len(item) <= 255 or not _PRINTABLE.match(item):
+            raise RequestInvalid("Invalid parameter acr_values")
+    if len(wished) > _MAX_LIST or len(values) > _MAX_LIST:
+        raise RequestInvalid("too many acr values")
+    if essential and values:
+        return tuple(wished), tuple(values)
+    return (*wished, *values), ()
+
+
+def _acr_claim(text: str | None) -> Mapping[str, Any]:
+    """The request for ``acr`` in the ``claims`` parameter; other claims are voluntary and may go unanswered
+    (OIDC Core 5.5.1), but a condition on ``sub`` may not."""
+    if text is None:
+        return {}
+    try:
+        claims = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise RequestInvalid("Invalid parameter claims") from error
+    if not isinstance(claims, dict):
+        raise RequestInvalid("Invalid parameter claims")
+    for place in ("id_token", "userinfo"):
+        requested = claims.get(place)
+        if requested is not None and not isinstance(requested, dict):
+            raise RequestInvalid("Invalid parameter claims")
+        if requested and "sub" in requested:
+            raise RequestInvalid("a request for a value of sub is not supported; use id_token_hint")
+    acr = (claims.get("id_token") or {}).get("acr")
+    if acr is None:
+        return {}
+    if not isinstance(acr, dict):
+        raise RequestInvalid("Invalid parameter claims")
+    return acr
+
+
+def check_repeated_details(text: str, request: AuthorizationRequest, config: OidcConfig) -> None:
+    """``authorization_details`` repeated at the token endpoint say what was approved (CSC API 2.0.0.2 clause 8.4.4).
+
+    :raises AuthorizationDetailsInvalid: they say anything else.
+    """
+    if rar.parse_details(text, config.locations) != request.intent:
+        raise AuthorizationDetailsInvalid("authorization_details are not those that were approved")
+
+
+__all__ = [
+    "CHECKS",
+    "MAX_LENGTHS",
+    "AuthorizationRequest",
+    "RequestContext",
+    "check_repeated_details",
+    "check_scopes",
+    "parse_authorization_request",
+    "read_parameters",
+]
