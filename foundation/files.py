@@ -24,9 +24,11 @@ def read_secret(path: Path) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
         raise SecretFileError(f"{path}: cannot be opened ({error.strerror})") from error
-    with os.fdopen(descriptor, "rb") as handle:
-        _check(path, os.fstat(handle.fileno()))
-        data = handle.read(MAX_SECRET_BYTES + 1)
+    try:
+        _check(path, os.fstat(descriptor))
+        data = os.read(descriptor, MAX_SECRET_BYTES + 1)
+    finally:
+        os.close(descriptor)
     if len(data) > MAX_SECRET_BYTES:
         raise SecretFileError(f"{path}: larger than {MAX_SECRET_BYTES} octets")
     data = data.removesuffix(b"\n").removesuffix(b"\r")

@@ -1,0 +1,111 @@
+"""The one way out (PKI-01)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+import requests
+
+from foundation.egress import Egress, read_limited, resolve
+from foundation.errors import EgressRefused
+
+
+def resolver(*addresses: str):  # type: ignore[no-untyped-def] # a stub of one line
+    return lambda _host, _port: list(addresses)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["127.0.0.1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "::1", "fe80::1", "fc00::1", "0.0.0.0",
+     "100.64.0.1", "::ffff:127.0.0.1"],
+)  # fmt: skip
+def test_PKI_01_a_name_that_leads_to_a_private_address_is_refused(address: str) -> None:
+    with pytest.raises(EgressRefused):
+        Egress(resolver=resolver(address)).address_for("https://ca.example.org/x")
+
+
+def test_PKI_01_one_private_address_among_public_ones_is_enough_to_refuse() -> None:
+    with pytest.raises(EgressRefused):
+        Egress(resolver=resolver("93.184.216.34", "127.0.0.1")).address_for("https://ca.example.org/")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["file:///etc/passwd", "gopher://x/", "ftp://x/", "https://user:pw@example.org/", "https://", "http://example.org/",
+     "https://example.org:x/", "//example.org/", ""],
+)  # fmt: skip
+def test_PKI_01_other_schemes_credentials_and_plain_http_are_refused(url: str) -> None:
+    with pytest.raises(EgressRefused):
+        Egress(resolver=resolver("93.184.216.34")).address_for(url)
+
+
+def test_a_public_address_is_given_back_and_is_the_one_to_connect_to() -> None:
+    assert Egress(resolver=resolver("93.184.216.34")).address_for("https://example.org/") == "93.184.216.34"
+
+
+def test_what_the_operator_allowed_is_allowed_for_that_host_and_port_only() -> None:
+    egress = Egress(("ca.internal:8443",), resolver=resolver("10.0.0.1"))
+    assert egress.address_for("http://ca.internal:8443/") == "10.0.0.1"
+    with pytest.raises(EgressRefused):
+        egress.address_for("https://ca.internal/")
+
+
+def test_localhost_names_are_loopback_without_asking_anybody() -> None:
+    assert resolve("idp.localhost", 80) == ["127.0.0.1"]
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        if self.path == "/redirect":
+            self.send_response(302)
+            self.send_header("Location", "http://169.254.169.254/")
+            self.end_headers()
+            return
+        body = b"x" * 100_000 if self.path == "/large" else self.headers["Host"].encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    httpd = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=httpd.serve_forever, daemon=True)
+    thread.start()
+    yield f"svc.localhost:{httpd.server_port}"
+    httpd.shutdown()
+    thread.join()
+    httpd.server_close()
+
+
+@pytest.mark.loopback
+def test_the_host_of_the_url_is_named_to_the_server(server: str) -> None:
+    with Egress((server,)).session(5) as session:
+        assert session.get(f"http://{server}/").text == server
+
+
+@pytest.mark.loopback
+def test_PKI_01_a_redirect_is_not_followed(server: str) -> None:
+    with Egress((server,)).session(5) as session, pytest.raises(requests.TooManyRedirects):
+        session.get(f"http://{server}/redirect")
+
+
+@pytest.mark.loopback
+def test_PKI_03_a_long_answer_is_cut_off(server: str) -> None:
+    with Egress((server,)).session(5) as session:
+        answer = session.get(f"http://{server}/large", stream=True)
+        with pytest.raises(EgressRefused):
+            read_limited(answer, 1000)
+
+
+@pytest.mark.loopback
+def test_a_session_refuses_what_was_not_allowed(server: str) -> None:
+    with Egress().session(5) as session, pytest.raises(EgressRefused):
+        session.get(f"http://{server}/")
