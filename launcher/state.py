@@ -51,6 +51,11 @@ class State:
         return self.root / "public"
 
     @property
+    def signed(self) -> Path:
+        """Where the walkthrough leaves signed documents."""
+        return self.root / "signed"
+
+    @property
     def logs(self) -> Path:
         """One log a service."""
         return self.root / "log"
@@ -111,6 +116,7 @@ class State:
             folder.chmod(0o755)
         for role in ROLES:
             self._folder(self.home(role), self.accounts.of(role), 0o700)
+        self._folder(self.signed, self.accounts.of("dev"), 0o700)
         sam = self.accounts.of("sam")
         self._folder(self.admin_socket.parent, sam, 0o700)
         # The group's bit and the inherited group let the web tier, and nobody else, reach the socket.

@@ -70,24 +70,33 @@ class Supervisor:
         self._say = say
         self._running: list[tuple[Service, subprocess.Popen[bytes]]] = []
 
-    def start(self, service: Service, deadline_seconds: float = READY_SECONDS) -> None:
-        """Start a service and wait until it is ready.
+    def start(self, *services: Service, deadline_seconds: float = READY_SECONDS) -> None:
+        """Start services, none of which needs another of them to start, and wait until all are ready.
 
-        :raises ChildFailedError: it cannot be started, ended early or was not ready in time.
+        :raises ChildFailedError: one cannot be started, ended early or was not ready in time.
         """
+        began = time.monotonic()
+        for service in services:
+            self._launch(service)
+        for service in services:
+            self._await(service, began, deadline_seconds)
+
+    def _launch(self, service: Service) -> None:
         log = self._log_of(service.name)
         if log.exists():
             log.replace(log.with_suffix(".log.1"))
-        began = time.monotonic()
         try:
             with log.open("wb") as output:
                 child = spawn(service.command, output)
         except OSError as error:
             raise ChildFailedError(f"{service.title} cannot be started: {error}") from error
         self._running.append((service, child))
+
+    def _await(self, service: Service, began: float, deadline_seconds: float) -> None:
         while not service.ready():
             self.check()
             if time.monotonic() - began > deadline_seconds:
+                log = self._log_of(service.name)
                 raise ChildFailedError(
                     f"{service.title} was not ready after {deadline_seconds:.0f} s; the end of {log}:\n{tail(log)}"
                 )

@@ -62,7 +62,7 @@ def test_a_child_makes_files_for_its_owner_only_and_cannot_gain_privileges(tmp_p
 def test_a_service_is_ready_when_it_accepts_connections(tmp_path: Path, supervisor: Supervisor) -> None:
     path = tmp_path / "s"
     service = Service("sam", "the module", command(SERVE_UNIX, str(path), cwd=tmp_path), accepts_unix(path))
-    supervisor.start(service, 20)
+    supervisor.start(service, deadline_seconds=20)
     supervisor.check()
     assert accepts_unix(path)()
     supervisor.stop()
@@ -72,7 +72,7 @@ def test_a_service_is_ready_when_it_accepts_connections(tmp_path: Path, supervis
 def test_a_service_that_dies_is_reported_with_the_tail_of_its_log(tmp_path: Path, supervisor: Supervisor) -> None:
     failing = command("print('the key store is locked'); raise SystemExit(7)", cwd=tmp_path)
     with pytest.raises(ChildFailedError) as failed:
-        supervisor.start(Service("idp", "identity provider", failing, lambda: False), 20)
+        supervisor.start(Service("idp", "identity provider", failing, lambda: False), deadline_seconds=20)
     assert "identity provider ended (exit code 7)" in str(failed.value)
     assert "the key store is locked" in str(failed.value)
     assert failed.value.exit_code == 5
@@ -81,14 +81,14 @@ def test_a_service_that_dies_is_reported_with_the_tail_of_its_log(tmp_path: Path
 def test_a_service_that_is_never_ready_is_reported_after_its_deadline(tmp_path: Path, supervisor: Supervisor) -> None:
     idle = command("print('waiting', flush=True); import time; time.sleep(60)", cwd=tmp_path)
     with pytest.raises(ChildFailedError, match="was not ready after"):
-        supervisor.start(Service("idp", "identity provider", idle, lambda: False), 0.5)
+        supervisor.start(Service("idp", "identity provider", idle, lambda: False), deadline_seconds=0.5)
 
 
 def test_a_service_that_cannot_be_started_is_reported(tmp_path: Path, supervisor: Supervisor) -> None:
     own = Account("me", os.getuid(), os.getgid())
     missing = Command((str(tmp_path / "nothing"),), own, tmp_path, tmp_path)
     with pytest.raises(ChildFailedError, match="cannot be started"):
-        supervisor.start(Service("idp", "identity provider", missing, lambda: False), 1)
+        supervisor.start(Service("idp", "identity provider", missing, lambda: False))
 
 
 def test_services_are_stopped_last_first(tmp_path: Path, supervisor: Supervisor) -> None:
@@ -100,7 +100,7 @@ def test_services_are_stopped_last_first(tmp_path: Path, supervisor: Supervisor)
     )
     for name in ("a", "b", "c"):
         ready = (tmp_path / name).exists
-        supervisor.start(Service(name, name, command(code, str(order), name, cwd=tmp_path), ready), 20)
+        supervisor.start(Service(name, name, command(code, str(order), name, cwd=tmp_path), ready))
     supervisor.stop()
     assert order.read_text() == "cba"
 

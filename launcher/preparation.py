@@ -1,0 +1,186 @@
+"""What is done once for a new state: secrets, settings, databases, token, demo person, demo relying party, credential.
+
+Each step runs the product's own command as the user it belongs to. Secrets are made here, written to owner-only files
+of those who share them, and named to commands by path.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher import configuration
+from launcher.accounts import Role
+from launcher.configuration import CSC_CLIENT, RP_CLIENT, Installation
+from launcher.errors import StepFailedError
+from launcher.process import Command, python, run_to_end, tail
+from launcher.toml import dumps
+
+PERSON = "alice"
+PERSON_EMAIL = "alice@example.org"
+PERSON_PHONE = "+15550100"
+PUBLIC_MODE = 0o644
+SHARED: dict[str, tuple[Role, Role]] = {
+    "ca-token": ("dev", "web"),
+    "twilio-token": ("dev", "idp"),
+    "rp-secret": ("dev", "idp"),
+    "person-password": ("dev", "idp"),
+    "csc-secret": ("web", "idp"),
+}
+"""Secrets that two of the users know, each in a file of its own for either."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step: what people are told, whose it is, the Python module with its arguments, and what follows it."""
+
+    title: str
+    role: Role
+    module: tuple[str, ...]
+    after: Callable[[], object] | None = None
+
+
+def run(here: Installation, steps: Iterable[Step], say: Callable[[str], None], watch: Callable[[], None]) -> None:
+    """Run steps in order.
+
+    :raises StepFailedError: one of them failed; the text ends with its output.
+    """
+    for step in steps:
+        say(step.title)
+        log = here.state.log("setup")
+        with log.open("ab") as output:
+            code = run_to_end(command(here, step.role, *step.module), output, watch)
+        if code:
+            name = " ".join(step.module[:3])
+            raise StepFailedError(f"{step.title}: {name} ended with exit code {code}; the end of {log}:\n{tail(log)}")
+        if step.after is not None:
+            step.after()
+
+
+def command(here: Installation, role: Role, module: str, *arguments: str, **environment: str) -> Command:
+    """A Python module of ours, run as a role's user."""
+    return Command(
+        python(here.code.interpreter, module, *arguments),
+        here.state.accounts.of(role),
+        here.code.root,
+        here.state.home(role),
+        environment,
+    )
+
+
+def write_files(here: Installation) -> None:
+    """Write the settings of each process, and the secrets that two of them share, each to its owners' own files."""
+    state = here.state
+    for name, owners in SHARED.items():
+        secret = secrets.token_urlsafe(32).encode()
+        for owner in owners:
+            state.write(state.home(owner) / name, secret, owner)
+    state.write(here.file("sam", "softhsm2.conf"), configuration.softhsm_conf(here).encode(), "sam")
+    state.write(here.file("idp", "idp.toml"), dumps(configuration.idp(here)).encode(), "idp")
+    state.write(here.file("web", "web.toml"), dumps(configuration.web(here)).encode(), "web")
+    state.write(here.file("sam", "sam.toml"), dumps(configuration.sam(here)).encode(), "sam")
+
+
+def publish(source: Path, target: Path) -> None:
+    """Copy public material out of a role's folder, for all to read; a link in its place is not followed."""
+    descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as reader, target.open("wb") as writer:
+        shutil.copyfileobj(reader, writer)
+    target.chmod(PUBLIC_MODE)
+
+
+def hand_over(here: Installation, source: Path, role: Role) -> Path:
+    """Give a role's user a copy of a file of the demo person's, such as the order she downloaded."""
+    descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as reader:
+        return here.state.write(here.state.home(role) / source.name, reader.read(), role)
+
+
+def before_start(here: Installation) -> tuple[Step, ...]:
+    """The steps that need no running service."""
+    ports = here.ports
+    idp, sam = ("--config", str(here.file("idp", "idp.toml"))), ("--config", str(here.file("sam", "sam.toml")))
+    ca = here.file("dev", "ca")
+    exported = here.file("idp", "activation.pem")
+
+    def forget() -> None:
+        # The identity provider keeps hashes; the copies that its commands read have done their work.
+        for name in ("rp-secret", "person-password", "csc-secret"):
+            here.file("idp", name).unlink()
+
+    return (
+        Step(
+            "development certification authority",
+            "dev",
+            ("devservices.ca_http", "--state", str(ca), "--public-url", ports.url("trust"),
+             "--token-file", str(here.file("dev", "ca-token")), "--init-only"),
+            lambda: publish(ca / "root.crt", here.root_certificate),
+        ),
+        Step(
+            "development time-stamping authority",
+            "dev",
+            ("devservices.tsa", "--state", str(here.file("dev", "tsa")), "--ca-state", str(ca), "--init-only"),
+        ),
+        Step("identity provider: database and keys", "idp", ("launcher", "idp", "init", *idp)),
+        Step(
+            "identity provider: the public activation key, for the module to pin",
+            "idp",
+            ("launcher", "idp", "keys", "export-activation", *idp, "--out", str(exported)),
+            lambda: publish(exported, here.activation_key),
+        ),
+        Step(
+            "demo relying party",
+            "idp",
+            ("launcher", "idp", "client", "create", *idp, "--client-id", RP_CLIENT, "--name", "Example Contracts",
+             "--secret-file", str(here.file("idp", "rp-secret")), "--redirect-uri", here.redirect_uri,
+             "--scope", "openid service credential", "--grant", "authorization_code", "--grant", "refresh_token"),
+        ),
+        Step(
+            "the signing service's own client, for introspection",
+            "idp",
+            ("launcher", "idp", "client", "create", *idp, "--client-id", CSC_CLIENT, "--name", "Privy Seal CSC API",
+             "--secret-file", str(here.file("idp", "csc-secret")), "--introspect"),
+        ),
+        Step(
+            "demo person",
+            "idp",
+            ("launcher", "idp", "account", "create", *idp, "--username", PERSON, "--given-name", "Alice",
+             "--surname", "Example", "--email", PERSON_EMAIL, "--phone", PERSON_PHONE,
+             "--password-file", str(here.file("idp", "person-password"))),
+            forget,
+        ),
+        Step("signature activation module: token, server keys and database", "sam",
+             ("launcher", "sam", "init", *sam)),
+    )  # fmt: skip
+
+
+def after_start(here: Installation) -> tuple[Step, ...]:
+    """The steps that go through the running services, as the demo person would."""
+    order = here.file("dev", "credential-order.jws")
+    return (
+        Step(
+            "the demo person orders a signing credential",
+            "dev",
+            ("examples.walkthrough", *person_options(here), "--create-credential-order", str(order)),
+            lambda: hand_over(here, order, "web"),
+        ),
+        Step(
+            "key made in the token, certificate issued and linked",
+            "web",
+            ("launcher", "credential", "create", "--order", str(here.file("web", order.name)),
+             "--config", str(here.file("web", "web.toml"))),
+        ),
+    )  # fmt: skip
+
+
+def person_options(here: Installation) -> tuple[str, ...]:
+    """What the walkthrough is told about the services and the demo person."""
+    return (
+        "--issuer", here.ports.url("idp"), "--csc", here.csc_base, "--inbox", here.ports.url("inbox"),
+        "--redirect-uri", here.redirect_uri, "--username", PERSON, "--phone", PERSON_PHONE, "--email", PERSON_EMAIL,
+        "--password-file", str(here.file("dev", "person-password")),
+    )  # fmt: skip
