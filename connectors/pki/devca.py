@@ -211,7 +211,7 @@ def check_chain(chain: tuple[bytes, ...], request: CertificateRequest) -> None:
     if not _is_subject(leaf.subject, request.subject):
         raise PkiAnswerInvalid("the certificate is for another subject")
     # 4. A person's certificate for signing, below authorities.
-    _check_use(leaf, issuers)
+    check_use(leaf, issuers)
     # 5. Each signed by the next.
     try:
         for certificate, issuer in zip(certificates, issuers, strict=False):
@@ -234,7 +234,11 @@ def _is_subject(name: x509.Name, subject: SubjectName) -> bool:
     return len(found) == len(wanted) and set(found) == wanted
 
 
-def _check_use(leaf: x509.Certificate, issuers: list[x509.Certificate]) -> None:
+def check_use(leaf: x509.Certificate, issuers: list[x509.Certificate]) -> None:
+    """Check that a leaf is for signing and no authority, and that its issuers are authorities.
+
+    :raises PkiAnswerInvalid: they are not.
+    """
     try:
         if not leaf.extensions.get_extension_for_class(x509.KeyUsage).value.content_commitment:
             raise PkiAnswerInvalid("the certificate is not for signing (keyUsage)")
