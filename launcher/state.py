@@ -106,8 +106,10 @@ class State:
     def make_folders(self) -> None:
         """Make the folders with their owners and modes.
 
-        :raises StateRefusedError: a socket's path would be too long for the system.
+        :raises StateRefusedError: a socket's path would be too long for the system, or the service users could not
+            get to their folders.
         """
+        self._check_reachable()
         for socket in (self.link_socket, self.admin_socket):
             if len(os.fsencode(socket)) > MAX_SOCKET_PATH:
                 raise StateRefusedError(f"{socket} is too long for a socket: choose a shorter --state")
@@ -121,6 +123,11 @@ class State:
         self._folder(self.admin_socket.parent, sam, 0o700)
         # The group's bit and the inherited group let the web tier, and nobody else, reach the socket.
         self._folder(self.link_socket.parent, Account(sam.name, sam.uid, self.accounts.of("web").gid), 0o2750)
+
+    def _check_reachable(self) -> None:
+        closed = [parent for parent in self.root.parents if parent.exists() and not parent.stat().st_mode & 0o001]
+        if self.accounts.separate and closed:
+            raise StateRefusedError(f"the service users cannot enter {closed[-1]}: choose another --state")
 
     def _folder(self, folder: Path, owner: Account, mode: int) -> None:
         folder.mkdir(exist_ok=True)

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from signing.scdev.settings import DeviceSettings
+from tests.fakes.softhsm import make_token
 from tests.postgres import PostgresServer
 
 UNIT = Path(__file__).parent / "unit"
@@ -85,3 +87,9 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     url = request.getfixturevalue("postgres_url")
     assert isinstance(url, str)
     return url
+
+
+@pytest.fixture
+def softhsm(tmp_path: Path) -> DeviceSettings:
+    """A fresh SoftHSM2 token with the server's keys, in a directory of this test's own."""
+    return make_token(tmp_path / "token")

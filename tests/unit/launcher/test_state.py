@@ -108,3 +108,12 @@ def test_a_path_too_long_for_a_socket_is_refused_before_anything_is_made(state: 
     with pytest.raises(StateRefusedError, match="too long"):
         long.make_folders()
     assert not long.root.exists()
+
+
+def test_a_directory_that_the_service_users_cannot_get_to_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    own = Account("me", os.getuid(), os.getgid())
+    (tmp_path / "private").mkdir(mode=0o700)
+    closed = State(tmp_path / "private" / "demo", Accounts(dict.fromkeys(ROLES, own), separate=True))
+    with pytest.raises(StateRefusedError, match="cannot enter"):
+        closed.make_folders()
+    assert not closed.root.exists()

@@ -7,6 +7,7 @@ import socket
 import pytest
 from sqlalchemy import create_engine, text
 
+from signing.scdev.settings import DeviceSettings
 from tests.conftest import NetworkForbiddenError
 
 
@@ -56,3 +57,9 @@ def test_the_next_test_does_not_see_the_last_ones_tables(database_url: str) -> N
         link.execute(text("CREATE TABLE only_here (n INTEGER)"))
     engine.dispose()
     assert engine.pool.checkedout() == 0  # type: ignore[attr-defined] # both pools used here count
+
+
+@pytest.mark.hsm
+def test_each_test_gets_a_token_of_its_own(softhsm: DeviceSettings) -> None:
+    assert softhsm.module.is_file()
+    assert softhsm.pin_file.stat().st_mode & 0o077 == 0

@@ -1,0 +1,130 @@
+"""The whole product, started once as a person would start it, on ports of its own.
+
+All tests here carry the marker `e2e` and run in one test process (`--dist loadgroup`), so that it is started once.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from launcher.errors import PortTakenError
+from launcher.ports import Ports
+
+ROOT = Path(__file__).resolve().parents[2]
+SERVING = "Try it by hand"
+START_SECONDS = 150
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Before xdist reads the groups: everything in this folder belongs to one."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.e2e)
+            item.add_marker(pytest.mark.xdist_group("product"))
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A running development installation."""
+
+    state: Path
+    ports: Ports
+    output: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def root_certificate(self) -> Path:
+        """PEM of the development root."""
+        return self.state / "public" / "root.pem"
+
+    @property
+    def csc_base(self) -> str:
+        """Base URL of the CSC API, version 2."""
+        return f"{self.ports.url('web')}/csc/v2"
+
+    @property
+    def password_file(self) -> Path:
+        """The demo person's password."""
+        return self.state / "dev" / "person-password"
+
+    @property
+    def client_secret_file(self) -> Path:
+        """The demo relying party's secret."""
+        return self.state / "dev" / "rp-secret"
+
+
+def free_ports() -> Ports:
+    """A base from which all ports are free just now."""
+    for base in range(20000, 30000, 40):
+        try:
+            Ports(base).check()
+        except PortTakenError:
+            continue
+        return Ports(base)
+    raise LookupError("no free range of ports")
+
+
+def start(state: Path, ports: Ports, output: Path, *options: str) -> subprocess.Popen[bytes]:
+    """Start `privyseal dev` on a state directory; its output goes to a file."""
+    with output.open("wb") as sink:
+        return subprocess.Popen(
+            [sys.executable, "-m", "launcher", "dev", "--state", str(state), "--base-port", str(ports.base), *options],
+            cwd=ROOT, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def place() -> Iterator[Path]:
+    """A directory that the service users can enter, unlike pytest's own."""
+    path = Path(tempfile.mkdtemp(prefix="privyseal-e2e-", dir="/tmp"))
+    path.chmod(0o755)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)
+
+
+@pytest.fixture(scope="session")
+def product(place: Path) -> Iterator[Product]:
+    """The product, prepared from nothing and serving after its walkthrough."""
+    ports, output, state = free_ports(), place / "output", place / "state"
+    process = start(state, ports, output)
+    try:
+        until = time.monotonic() + START_SECONDS
+        while SERVING not in output.read_text(encoding="utf-8"):
+            assert process.poll() is None, f"privyseal dev ended:\n{output.read_text()}"
+            assert time.monotonic() < until, f"privyseal dev is not serving:\n{output.read_text()}"
+            time.sleep(0.1)
+        yield Product(state, ports, output, process)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+def children(pid: int) -> list[int]:
+    """All descendants of a process."""
+    found: list[int] = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if parent == pid:
+                found += [int(entry.name), *children(int(entry.name))]
+    return found
+
+
+AS_ROOT = os.geteuid() == 0
