@@ -64,15 +64,19 @@ def access_token_claims(
     scopes: Sequence[str],
     now: datetime,
     lifetime_seconds: int,
+    subject: str,
     approval: Approval | None,
 ) -> dict[str, Any]:
-    """RFC 9068 2.2.  Without an approval no person stands behind it: ``sub`` is the client, and ``auth_time``,
-    ``acr``, ``amr`` and ``sid`` are absent."""
+    """RFC 9068 2.2.
+
+    :param subject: account id; the client id itself if no person stands behind the token.
+    :param approval: None if nobody signed in for this very token: ``auth_time``, ``acr``, ``amr``, ``sid`` are absent.
+    """
     iat = epoch(now)
     claims: dict[str, Any] = {
         "iss": issuer,
         "aud": audience,
-        "sub": client_id if approval is None else approval.account_id,
+        "sub": subject,
         "client_id": client_id,
         "iat": iat,
         "exp": iat + lifetime_seconds,

@@ -1,0 +1,128 @@
+"""Registered clients.  Of a secret only a salted hash is kept; it is shown once, when it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Connection, Row, String, Table, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from foundation.clock import epoch
+from idp.errors import AlreadyExists, InputRefused
+from idp.oidc.client import SECRET_OCTETS, Client, Registration, hash_secret, make_secret
+from idp.storage.models import metadata
+
+oidc_clients: Final = Table(
+    "oidc_clients",
+    metadata,
+    Column("client_id", String(128), primary_key=True),
+    Column("registration", JSON, nullable=False),
+    Column("secret_hash", String(128)),
+    Column("active", Boolean, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+_SALT_OCTETS: Final = 16
+
+
+def create(
+    connection: Connection, registration: Registration, now: datetime, random: Callable[[int], bytes]
+) -> tuple[Client, str | None]:
+    """Register a client; returns it with its new secret, if its method of authentication has one.
+
+    :param random: octets from the operating system's generator.
+    :raises InputRefused: the registration has faults; all are named.
+    :raises AlreadyExists: the client id is taken.
+    """
+    faults = tuple(registration.faults())
+    if faults:
+        raise InputRefused("; ".join(faults))
+    secret = None
+    if registration.auth_method in {"client_secret_basic", "client_secret_post"}:
+        secret = make_secret(random(SECRET_OCTETS))
+    client = Client(registration, None if secret is None else hash_secret(secret, random(_SALT_OCTETS)))
+    try:
+        with connection.begin_nested():
+            connection.execute(
+                insert(oidc_clients).values(
+                    client_id=registration.client_id,
+                    registration=asdict(registration),
+                    secret_hash=client.secret_hash,
+                    active=True,
+                    created_at=epoch(now),
+                )
+            )
+    except IntegrityError as error:
+        raise AlreadyExists(f"there is a client {registration.client_id!r}") from error
+    return client, secret
+
+
+def find(connection: Connection, client_id: str) -> Client | None:
+    """The client, active or not; None if there is none."""
+    row = connection.execute(select(oidc_clients).where(oidc_clients.c.client_id == client_id)).one_or_none()
+    return None if row is None else _client(row)
+
+
+def find_active(connection: Connection, client_id: str) -> Client | None:
+    """The client if it may be served."""
+    client = find(connection, client_id)
+    return client if client is not None and client.active else None
+
+
+def everyone(connection: Connection) -> tuple[Client, ...]:
+    """All clients, by id."""
+    rows = connection.execute(select(oidc_clients).order_by(oidc_clients.c.client_id))
+    return tuple(_client(row) for row in rows)
+
+
+def replace(connection: Connection, registration: Registration) -> bool:
+    """Give a client another registration with the same method of authentication; False if there is no such client.
+
+    :raises InputRefused: the registration has faults, or another method.
+    """
+    faults = list(registration.faults())
+    client = find(connection, registration.client_id)
+    if client is not None and client.registration.auth_method != registration.auth_method:
+        faults.append("auth_method: cannot be changed; register another client")
+    if faults:
+        raise InputRefused("; ".join(faults))
+    changed = connection.execute(
+        update(oidc_clients)
+        .where(oidc_clients.c.client_id == registration.client_id)
+        .values(registration=asdict(registration))
+    )
+    return changed.rowcount == 1
+
+
+def renew_secret(connection: Connection, client_id: str, random: Callable[[int], bytes]) -> str | None:
+    """A new secret; the old one is refused from now on.  None if the client has no secret to renew."""
+    secret = make_secret(random(SECRET_OCTETS))
+    changed = connection.execute(
+        update(oidc_clients)
+        .where(oidc_clients.c.client_id == client_id, oidc_clients.c.secret_hash.is_not(None))
+        .values(secret_hash=hash_secret(secret, random(_SALT_OCTETS)))
+    )
+    return secret if changed.rowcount == 1 else None
+
+
+def set_active(connection: Connection, client_id: str, *, active: bool) -> bool:
+    """Enable or disable a client; False if there is none.  While disabled, none of its tokens is active."""
+    changed = connection.execute(
+        update(oidc_clients).where(oidc_clients.c.client_id == client_id).values(active=active)
+    )
+    return changed.rowcount == 1
+
+
+def _client(row: Row[Any]) -> Client:
+    return Client(_registration(row.registration), row.secret_hash, row.active)
+
+
+def _registration(value: Mapping[str, Any]) -> Registration:
+    known = {item.name for item in fields(Registration)}
+    content: dict[str, Any] = {
+        name: tuple(item) if isinstance(item, list) else item for name, item in value.items() if name in known
+    }
+    return Registration(**content)

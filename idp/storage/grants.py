@@ -1,0 +1,488 @@
+"""What was granted to clients: pushed requests, codes, refresh families, access tokens.
+
+Codes, tokens and request URIs are 256 random bits or signed; only their SHA-256 is kept, so whoever reads this
+database can use none of them.  Single use is one conditional statement whose row count decides: of two that race,
+one finds nothing left to change, on SQLite and on PostgreSQL.
+
+A *grant* is one approval by one person for one client (or a client's own).  All its tokens hang from it, so that
+revoking it kills them; a token is active only while its grant is.
+
+Nothing here raises for a refusal: the caller's transaction must commit what a refusal changes, and an exception would
+roll it back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Connection,
+    ForeignKey,
+    Row,
+    String,
+    Table,
+    Text,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.exc import IntegrityError
+
+from foundation.clock import epoch
+from idp.authn.approval import Approval
+from idp.oidc.assertion import AssertionUse
+from idp.oidc.request import AuthorizationRequest
+from idp.storage.models import metadata
+
+oidc_pushed_requests: Final = Table(
+    "oidc_pushed_requests",
+    metadata,
+    Column("handle_hash", String(64), primary_key=True),
+    Column("client_id", String(128), nullable=False, index=True),
+    Column("request", JSON, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+)
+
+oidc_grants: Final = Table(
+    "oidc_grants",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("client_id", String(128), nullable=False, index=True),
+    # The account, or the client's own id where no person stands behind the grant.
+    Column("subject", String(128), nullable=False),
+    Column("session_id", String(64), index=True),
+    Column("request", JSON(none_as_null=True)),
+    Column("approval", JSON(none_as_null=True)),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+    Column("issued_at", BigInteger),
+    Column("revoked_at", BigInteger),
+    Column("revoked_for", String(32)),
+)
+
+oidc_codes: Final = Table(
+    "oidc_codes",
+    metadata,
+    Column("code_hash", String(64), primary_key=True),
+    Column("grant_id", String(64), ForeignKey("oidc_grants.id"), nullable=False, index=True),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("used_at", BigInteger),
+)
+
+oidc_refresh_tokens: Final = Table(
+    "oidc_refresh_tokens",
+    metadata,
+    Column("token_hash", String(64), primary_key=True),
+    Column("grant_id", String(64), ForeignKey("oidc_grants.id"), nullable=False, index=True),
+    Column("issued_at", BigInteger, nullable=False),
+    Column("used_at", BigInteger),
+)
+
+oidc_access_tokens: Final = Table(
+    "oidc_access_tokens",
+    metadata,
+    Column("token_hash", String(64), primary_key=True),
+    Column("jti", String(128), nullable=False, unique=True),
+    Column("grant_id", String(64), ForeignKey("oidc_grants.id"), nullable=False, index=True),
+    Column("kind", String(8), nullable=False),
+    Column("audience", String(255), nullable=False),
+    Column("resource", String(255), nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("issued_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+    Column("revoked_at", BigInteger),
+)
+
+oidc_assertions: Final = Table(
+    "oidc_assertions",
+    metadata,
+    Column("client_id", String(128), primary_key=True),
+    Column("jti_hash", String(64), primary_key=True),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+)
+
+KEEP_SECONDS: Final = 24 * 60 * 60
+"""How long an ended grant is remembered, so that a code used again is known for what it is."""
+
+Kind = Literal["access", "sad"]
+Reason = Literal["unknown", "expired", "used", "other_client", "revoked"]
+
+
+def hash_token(token: str) -> str:
+    """What is stored of a code or token."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One approval for one client; ``request`` and ``approval`` are absent where a client acts for itself."""
+
+    id: str
+    client_id: str
+    subject: str
+    session_id: str | None
+    request: AuthorizationRequest | None
+    approval: Approval | None
+    expires_at: int
+    revoked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why a code or refresh token is not honoured; ``grant_id`` names the grant that it once belonged to."""
+
+    reason: Reason
+    grant_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """A stored access token, with the grant it hangs from."""
+
+    token_hash: str
+    jti: str
+    kind: Kind
+    audience: str
+    """``aud`` of the token."""
+    resource: str
+    """The resource server that may introspect it."""
+    scopes: tuple[str, ...]
+    issued_at: int
+    expires_at: int
+    revoked: bool
+    grant: Grant
+
+
+@dataclass(frozen=True, slots=True)
+class NewAccessToken:
+    """An access token that is about to be given out."""
+
+    token_hash: str
+    jti: str
+    kind: Kind
+    audience: str
+    resource: str
+    scopes: tuple[str, ...]
+    expires_at: int
+
+
+# Pushed authorization requests
+
+
+def push(
+    connection: Connection, handle: str, request: AuthorizationRequest, now: datetime, *, seconds: int, limit: int
+) -> bool:
+    """Keep a pushed request; False if the client has ``limit`` of them open."""
+    at = epoch(now)
+    count = select(func.count()).where(
+        oidc_pushed_requests.c.client_id == request.client_id, oidc_pushed_requests.c.expires_at > at
+    )
+    if connection.execute(count).scalar_one() >= limit:
+        return False
+    connection.execute(
+        insert(oidc_pushed_requests).values(
+            handle_hash=hash_token(handle),
+            client_id=request.client_id,
+            request=request.to_json(),
+            expires_at=at + seconds,
+        )
+    )
+    return True
+
+
+def take_pushed(connection: Connection, handle: str, client_id: str, now: datetime) -> AuthorizationRequest | None:
+    """The pushed request, once: it is deleted.  None if it is unknown, taken, expired or another client's."""
+    table = oidc_pushed_requests
+    row = connection.execute(
+        delete(table)
+        .where(
+            table.c.handle_hash == hash_token(handle), table.c.client_id == client_id, table.c.expires_at > epoch(now)
+        )
+        .returning(table.c.request)
+    ).one_or_none()
+    return None if row is None else AuthorizationRequest.from_json(row.request)
+
+
+# Grants
+
+
+def begin(
+    connection: Connection,
+    grant_id: str,
+    *,
+    client_id: str,
+    subject: str,
+    now: datetime,
+    seconds: int,
+    request: AuthorizationRequest | None = None,
+    approval: Approval | None = None,
+) -> Grant:
+    """A new grant; ``seconds`` is its life, which no refreshing prolongs."""
+    at = epoch(now)
+    connection.execute(
+        insert(oidc_grants).values(
+            id=grant_id,
+            client_id=client_id,
+            subject=subject,
+            session_id=None if approval is None else approval.session_id,
+            request=None if request is None else request.to_json(),
+            approval=None if approval is None else approval.to_json(),
+            created_at=at,
+            expires_at=at + seconds,
+        )
+    )
+    session_id = None if approval is None else approval.session_id
+    return Grant(grant_id, client_id, subject, session_id, request, approval, at + seconds, revoked=False)
+
+
+def find(connection: Connection, grant_id: str) -> Grant | None:
+    """The grant, revoked or not."""
+    row = connection.execute(select(oidc_grants).where(oidc_grants.c.id == grant_id)).one_or_none()
+    return None if row is None else _grant(row)
+
+
+def revoke(connection: Connection, grant_id: str, now: datetime, reason: str) -> None:
+    """Kill the grant and with it all its tokens; harmless when it is dead."""
+    _revoke(connection, oidc_grants.c.id == grant_id, now, reason)
+
+
+def revoke_session(connection: Connection, session_id: str, now: datetime) -> int:
+    """Kill what was granted in a session; returns how many grants."""
+    return _revoke(connection, oidc_grants.c.session_id == session_id, now, "session")
+
+
+def revoke_client(connection: Connection, client_id: str, now: datetime) -> int:
+    """Kill everything granted to a client; returns how many grants."""
+    return _revoke(connection, oidc_grants.c.client_id == client_id, now, "client")
+
+
+def _revoke(connection: Connection, condition: Any, now: datetime, reason: str) -> int:
+    changed = connection.execute(
+        update(oidc_grants)
+        .where(condition, oidc_grants.c.revoked_at.is_(None))
+        .values(revoked_at=epoch(now), revoked_for=reason)
+    )
+    return changed.rowcount
+
+
+# Authorization codes
+
+
+def add_code(connection: Connection, code: str, grant_id: str, now: datetime, *, seconds: int) -> None:
+    """Keep a code of the grant."""
+    connection.execute(
+        insert(oidc_codes).values(code_hash=hash_token(code), grant_id=grant_id, expires_at=epoch(now) + seconds)
+    )
+
+
+def redeem_code(connection: Connection, code: str, client_id: str, now: datetime) -> Grant | Refused:
+    """Use up a code, whatever becomes of the request that brought it.
+
+    A code that comes twice, or from another client, has leaked: its grant is revoked (RFC 6749 4.1.2).
+    """
+    code_hash = hash_token(code)
+    row = connection.execute(
+        select(oidc_codes.c.expires_at, oidc_grants)
+        .join(oidc_grants, oidc_grants.c.id == oidc_codes.c.grant_id)
+        .where(oidc_codes.c.code_hash == code_hash)
+    ).one_or_none()
+    if row is None:
+        return Refused("unknown")
+    if row.client_id != client_id:
+        revoke(connection, row.id, now, "other_client")
+        return Refused("other_client", row.id)
+    used = connection.execute(
+        update(oidc_codes)
+        .where(oidc_codes.c.code_hash == code_hash, oidc_codes.c.used_at.is_(None))
+        .values(used_at=epoch(now))
+    )
+    if used.rowcount != 1:
+        revoke(connection, row.id, now, "code_used_again")
+        return Refused("used", row.id)
+    if row[0] <= epoch(now):
+        return Refused("expired", row.id)
+    return Refused("revoked", row.id) if row.revoked_at is not None else _grant(row)
+
+
+# Tokens
+
+
+def issue(connection: Connection, grant: Grant, access: NewAccessToken, now: datetime) -> bool:
+    """Record an access token before it is given out; False if the grant was revoked meanwhile.
+
+    Touching the grant's row first orders this against a revocation that happens at the same time.
+    """
+    at = epoch(now)
+    alive = connection.execute(
+        update(oidc_grants).where(oidc_grants.c.id == grant.id, oidc_grants.c.revoked_at.is_(None)).values(issued_at=at)
+    )
+    if alive.rowcount != 1:
+        return False
+    connection.execute(
+        insert(oidc_access_tokens).values(
+            token_hash=access.token_hash,
+            jti=access.jti,
+            grant_id=grant.id,
+            kind=access.kind,
+            audience=access.audience,
+            resource=access.resource,
+            scope=" ".join(access.scopes),
+            issued_at=at,
+            expires_at=access.expires_at,
+        )
+    )
+    return True
+
+
+def add_refresh(connection: Connection, token: str, grant_id: str, now: datetime) -> None:
+    """Keep a refresh token of the grant."""
+    connection.execute(
+        insert(oidc_refresh_tokens).values(token_hash=hash_token(token), grant_id=grant_id, issued_at=epoch(now))
+    )
+
+
+def check_refresh(connection: Connection, token: str, client_id: str, now: datetime) -> Grant | Refused:
+    """The grant of a refresh token, without using it up.
+
+    One that was used before, or comes from another client, has leaked: the whole family dies (RFC 9700 4.14.2).
+    """
+    row = connection.execute(
+        select(oidc_refresh_tokens.c.used_at, oidc_grants)
+        .join(oidc_grants, oidc_grants.c.id == oidc_refresh_tokens.c.grant_id)
+        .where(oidc_refresh_tokens.c.token_hash == hash_token(token))
+    ).one_or_none()
+    if row is None:
+        return Refused("unknown")
+    if row.client_id != client_id:
+        revoke(connection, row.id, now, "other_client")
+        return Refused("other_client", row.id)
+    if row[0] is not None:
+        revoke(connection, row.id, now, "refresh_used_again")
+        return Refused("used", row.id)
+    if row.revoked_at is not None:
+        return Refused("revoked", row.id)
+    return Refused("expired", row.id) if row.expires_at <= epoch(now) else _grant(row)
+
+
+def use_refresh(connection: Connection, token: str, now: datetime) -> bool:
+    """Use up a refresh token; False if another request did so first."""
+    used = connection.execute(
+        update(oidc_refresh_tokens)
+        .where(oidc_refresh_tokens.c.token_hash == hash_token(token), oidc_refresh_tokens.c.used_at.is_(None))
+        .values(used_at=epoch(now))
+    )
+    return used.rowcount == 1
+
+
+def find_access(connection: Connection, token: str) -> AccessToken | None:
+    """The access token, whatever has become of it."""
+    table = oidc_access_tokens
+    row = connection.execute(
+        select(
+            table.c.token_hash,
+            table.c.jti,
+            table.c.kind,
+            table.c.audience,
+            table.c.resource,
+            table.c.scope,
+            table.c.issued_at.label("token_issued_at"),
+            table.c.expires_at.label("token_expires_at"),
+            table.c.revoked_at.label("token_revoked_at"),
+            oidc_grants,
+        )
+        .join(oidc_grants, oidc_grants.c.id == table.c.grant_id)
+        .where(table.c.token_hash == hash_token(token))
+    ).one_or_none()
+    if row is None:
+        return None
+    return AccessToken(
+        token_hash=row.token_hash,
+        jti=row.jti,
+        kind=row.kind,
+        audience=row.audience,
+        resource=row.resource,
+        scopes=tuple(row.scope.split()),
+        issued_at=row.token_issued_at,
+        expires_at=row.token_expires_at,
+        revoked=row.token_revoked_at is not None,
+        grant=_grant(row),
+    )
+
+
+def find_refresh(connection: Connection, token: str) -> Grant | None:
+    """The grant of a refresh token, whatever has become of either."""
+    row = connection.execute(
+        select(oidc_grants)
+        .join(oidc_refresh_tokens, oidc_grants.c.id == oidc_refresh_tokens.c.grant_id)
+        .where(oidc_refresh_tokens.c.token_hash == hash_token(token))
+    ).one_or_none()
+    return None if row is None else _grant(row)
+
+
+def revoke_access(connection: Connection, token_hash: str, now: datetime) -> None:
+    """Kill one access token and nothing else (CSC API 2.0.0.2 clause 8.4.5); harmless when it is dead."""
+    connection.execute(
+        update(oidc_access_tokens)
+        .where(oidc_access_tokens.c.token_hash == token_hash, oidc_access_tokens.c.revoked_at.is_(None))
+        .values(revoked_at=epoch(now))
+    )
+
+
+# Client assertions
+
+
+def remember_assertion(connection: Connection, use: AssertionUse) -> bool:
+    """Remember an assertion until it expires; False if it has been used before."""
+    try:
+        with connection.begin_nested():
+            connection.execute(
+                insert(oidc_assertions).values(
+                    client_id=use.client_id, jti_hash=hash_token(use.jti), expires_at=use.exp
+                )
+            )
+    except IntegrityError:
+        return False
+    return True
+
+
+# Housekeeping
+
+
+def purge(connection: Connection, now: datetime) -> int:
+    """Forget what can no longer be used nor abused; returns how many rows."""
+    at = epoch(now)
+    ended = select(oidc_grants.c.id).where(oidc_grants.c.expires_at <= at - KEEP_SECONDS)
+    statements = (
+        delete(oidc_pushed_requests).where(oidc_pushed_requests.c.expires_at <= at),
+        delete(oidc_assertions).where(oidc_assertions.c.expires_at <= at),
+        delete(oidc_access_tokens).where(oidc_access_tokens.c.expires_at <= at),
+        delete(oidc_access_tokens).where(oidc_access_tokens.c.grant_id.in_(ended)),
+        delete(oidc_refresh_tokens).where(oidc_refresh_tokens.c.grant_id.in_(ended)),
+        delete(oidc_codes).where(oidc_codes.c.grant_id.in_(ended)),
+        delete(oidc_grants).where(oidc_grants.c.expires_at <= at - KEEP_SECONDS),
+    )
+    return sum(connection.execute(statement).rowcount for statement in statements)
+
+
+def _grant(row: Row[Any]) -> Grant:
+    request: Mapping[str, Any] | None = row.request
+    approval: Mapping[str, Any] | None = row.approval
+    return Grant(
+        id=row.id,
+        client_id=row.client_id,
+        subject=row.subject,
+        session_id=row.session_id,
+        request=None if request is None else AuthorizationRequest.from_json(request),
+        approval=None if approval is None else Approval.from_json(approval),
+        expires_at=row.expires_at,
+        revoked=row.revoked_at is not None,
+    )
