@@ -130,6 +130,7 @@ def _create_server_keys(
             **_token_object(CANARY_LABEL, canary_id),
             **_KEPT,
             Attribute.SIGN: True,
+            Attribute.SIGN_RECOVER: False,
             Attribute.DECRYPT: False,
             Attribute.UNWRAP: False,
             Attribute.DERIVE: False,
