@@ -19,8 +19,6 @@ from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 from devservices.messages import Channel, UnsafeInbox
 from foundation.clock import Clock
 
-log = logging.getLogger(__name__)
-
 MAX_MAIL_BYTES = 256 * 1024
 MAX_RECIPIENTS = 20
 IDLE_SECONDS = 30
@@ -84,7 +82,7 @@ def text_of(mail: EmailMessage) -> str:
         content = part.get_content()
     except (LookupError, ValueError):  # an unknown or wrong charset
         return ""
-    return content if isinstance(content, str) else ""
+    return content.replace("\r\n", "\n") if isinstance(content, str) else ""
 
 
 class Authenticator:
@@ -115,6 +113,9 @@ class SmtpService:
         host, port = listener.getsockname()[:2]
         self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self.port = int(port)
+
+        # aiosmtpd logs every command: addresses, and the password of AUTH.
+        logging.getLogger("mail.log").setLevel(logging.CRITICAL)
 
     def _session(self) -> Any:
         login = self._policy.login

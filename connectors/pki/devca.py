@@ -143,6 +143,8 @@ class UnsafeDevelopmentCa:
                 )
                 with response:
                     return _object_of(response.status_code, _read(response, deadline))
+        except requests.TooManyRedirects as error:  # the guarded session allows none
+            raise PkiAnswerInvalid("the development CA answered with a redirect") from error
         except (requests.RequestException, HTTPError, EgressRefused, OSError) as error:
             raise PkiUnavailable(f"the development CA cannot be reached ({type(error).__name__})") from error
 

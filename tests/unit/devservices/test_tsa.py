@@ -22,7 +22,7 @@ IMPRINT = hashlib.sha256(b"a signature").digest()
 def tsa(
     authority: UnsafeDevelopmentCertificateAuthority, tmp_path: Path, clock: FixedClock
 ) -> UnsafeDevelopmentTsa:
-    assert authority.certificate("root")
+    del authority  # its state directory is what counts
     prepare(tmp_path / "tsa", tmp_path / "ca", clock)
     return UnsafeDevelopmentTsa(tmp_path / "tsa", clock)
 
@@ -84,10 +84,10 @@ def test_our_own_policy_may_be_asked_for(tsa: UnsafeDevelopmentTsa) -> None:
     assert response["status"]["status"].native == "granted"
 
 
+@pytest.mark.usefixtures("tsa")
 def test_the_units_certificate_is_of_the_one_development_root(
-    tsa: UnsafeDevelopmentTsa, authority: UnsafeDevelopmentCertificateAuthority, tmp_path: Path
+    authority: UnsafeDevelopmentCertificateAuthority, tmp_path: Path
 ) -> None:
-    assert tsa
     certificate = x509.load_pem_x509_certificate((tmp_path / "tsa" / "tsa.crt").read_bytes())
     certificate.verify_directly_issued_by(authority.certificate("root"))
     usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
@@ -95,10 +95,8 @@ def test_the_units_certificate_is_of_the_one_development_root(
     assert [oid.dotted_string for oid in usage.value] == ["1.3.6.1.5.5.7.3.8"]
 
 
-def test_a_second_start_keeps_the_certificate_and_a_new_root_replaces_it(
-    authority: UnsafeDevelopmentCertificateAuthority, tmp_path: Path, clock: FixedClock
-) -> None:
-    assert authority.certificate("root")
+@pytest.mark.usefixtures("authority")
+def test_a_second_start_keeps_the_certificate_and_a_new_root_replaces_it(tmp_path: Path, clock: FixedClock) -> None:
     UnsafeDevelopmentCertificateAuthority(tmp_path / "ca2", "http://127.0.0.1:8403", clock=clock)
     prepare(tmp_path / "tsa", tmp_path / "ca", clock)
     first = (tmp_path / "tsa" / "tsa.crt").read_bytes()
