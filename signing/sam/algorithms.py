@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from signing.sam.errors import AlgorithmNotAllowed
+
 KeyKind = Literal["EC", "RSA"]
 SchemeName = Literal["ecdsa", "rsa-pss", "rsa-pkcs1-v1_5"]
 
@@ -54,3 +56,112 @@ class SignatureAlgorithm:
     """OID of the hash function of the digests."""
     salt_length: int | None = None
     """PSS only: octets of salt, equal to the digest's length (RFC 8017 9.1)."""
+
+
+ECDSA_HASHES: Final[dict[str, str]] = {
+    "1.2.840.10045.4.3.2": SHA256,
+    "1.2.840.10045.4.3.3": SHA384,
+    "1.2.840.10045.4.3.4": SHA512,
+}
+"""ecdsa-with-SHA256, -SHA384, -SHA512 (RFC 5758 3.2)."""
+
+PKCS1_HASHES: Final[dict[str, str]] = {
+    "1.2.840.113549.1.1.11": SHA256,
+    "1.2.840.113549.1.1.12": SHA384,
+    "1.2.840.113549.1.1.13": SHA512,
+}
+"""sha256WithRSAEncryption and so on (RFC 8017 A.2.4)."""
+
+_SIGNED_HASHES: Final = frozenset({SHA256, SHA384, SHA512})
+_DIGEST_OCTETS: Final[dict[str, int]] = {SHA256: 32, SHA384: 48, SHA512: 64}
+
+
+def signature_algorithm(
+    sign_algo: str, sign_algo_params: bytes | None, hash_alg: str | None, profile: KeyProfile
+) -> SignatureAlgorithm:
+    """What ``signatures/signHash`` asks for, as the device understands it (CSC API 2.0.0.2 clause 11.10).
+
+    :param sign_algo: OID of the signature algorithm.
+    :param sign_algo_params: DER of its parameters: required for RSASSA-PSS, refused for all others.
+    :param hash_alg: OID of the hash function: required where ``sign_algo`` names none; where it names one and this
+        contradicts it, the request is refused, although CSC would let it be ignored.
+    :raises AlgorithmNotAllowed: unknown, contradictory, or not the scheme of the key.
+    """
+    if sign_algo in ECDSA_HASHES:
+        algorithm = SignatureAlgorithm("ecdsa", ECDSA_HASHES[sign_algo])
+    elif sign_algo in PKCS1_HASHES:
+        algorithm = SignatureAlgorithm("rsa-pkcs1-v1_5", PKCS1_HASHES[sign_algo])
+    elif sign_algo == RSA_ENCRYPTION and hash_alg in _SIGNED_HASHES:
+        algorithm = SignatureAlgorithm("rsa-pkcs1-v1_5", hash_alg)
+    elif sign_algo == RSASSA_PSS:
+        hash_of_pss = _PSS_PARAMETERS.get(sign_algo_params or b"")
+        if hash_of_pss is None:
+            raise AlgorithmNotAllowed("the PSS parameters are absent or not accepted")
+        algorithm = SignatureAlgorithm("rsa-pss", hash_of_pss, _DIGEST_OCTETS[hash_of_pss])
+    else:
+        raise AlgorithmNotAllowed("the signature algorithm is not offered, or lacks its hash function")
+    if hash_alg not in (None, algorithm.hash_alg):
+        raise AlgorithmNotAllowed("the hash function contradicts the signature algorithm")
+    if sign_algo_params is not None and algorithm.scheme != "rsa-pss":
+        raise AlgorithmNotAllowed("the signature algorithm has no parameters")
+    if algorithm.scheme not in profile.schemes:
+        raise AlgorithmNotAllowed("the key serves another scheme")
+    return algorithm
+
+
+def pss_parameters(hash_alg: str) -> bytes:
+    """DER RSASSA-PSS-params with MGF1 over the same hash function and a salt of its length (RFC 4055 3.1)."""
+    return _pss(hash_alg, with_null=(True, True))
+
+
+def _pss(hash_alg: str, with_null: tuple[bool, bool]) -> bytes:
+    outer, inner = (_sequence(_oid(hash_alg), b"\x05\x00" if null else b"") for null in with_null)
+    mgf1 = _sequence(_oid("1.2.840.113549.1.1.8"), inner)
+    salt = b"\x02\x01" + bytes([_DIGEST_OCTETS[hash_alg]])
+    return _sequence(*(der(0xA0 + tag, body) for tag, body in enumerate((outer, mgf1, salt))))
+
+
+def der(tag: int, *parts: bytes) -> bytes:
+    """One DER element (X.690 10.1: the shortest form of the length)."""
+    body = b"".join(parts)
+    if len(body) < 0x80:
+        return bytes([tag, len(body)]) + body
+    length = len(body).to_bytes((len(body).bit_length() + 7) // 8, "big")
+    return bytes([tag, 0x80 | len(length)]) + length + body
+
+
+def _sequence(*parts: bytes) -> bytes:
+    return der(0x30, *parts)
+
+
+def _oid(dotted: str) -> bytes:
+    """DER OBJECT IDENTIFIER (X.690 8.19)."""
+    first, second, *rest = (int(arc) for arc in dotted.split("."))
+    octets = bytearray([40 * first + second])
+    for arc in rest:
+        groups = [arc & 0x7F]
+        while arc := arc >> 7:
+            groups.append(0x80 | arc & 0x7F)
+        octets += bytes(reversed(groups))
+    return der(0x06, bytes(octets))
+
+
+def algorithm_identifier(algorithm: SignatureAlgorithm) -> bytes:
+    """DER AlgorithmIdentifier of a signature (RFC 5758 3.2, RFC 4055 3.1 and 5)."""
+    if algorithm.scheme == "rsa-pss":
+        return _sequence(_oid(RSASSA_PSS), pss_parameters(algorithm.hash_alg))
+    table, parameters = (ECDSA_HASHES, b"") if algorithm.scheme == "ecdsa" else (PKCS1_HASHES, b"\x05\x00")
+    (oid,) = (oid for oid, hash_alg in table.items() if hash_alg == algorithm.hash_alg)
+    return _sequence(_oid(oid), parameters)
+
+
+_PSS_PARAMETERS: Final[dict[bytes, str]] = {
+    _pss(hash_alg, (outer, inner)): hash_alg
+    for hash_alg in (SHA256, SHA384, SHA512)
+    for outer in (True, False)
+    for inner in (True, False)
+}
+"""Every encoding that is accepted, with its hash function: the strictest parser is a comparison.
+
+RFC 4055 2.1 lets the NULL of a hash function's AlgorithmIdentifier be present or absent; trailerField is DEFAULT, so
+DER leaves it out."""

@@ -1,0 +1,263 @@
+"""From a SAD to signature values: the one walk on which a user's key is used.
+
+======================= ============================================================================================
+decode                  signature and form of the SAD, with pinned keys
+load                    credential row and ledger epoch; the row's MAC
+verify                  :func:`signing.sam.verify.verify_sad`
+reserve                 positions and intent, one committed transaction: no intent, no signature
+sign                    the device unwraps the key, signs, destroys it
+check                   each value with the certificate's public key
+conclude                outcome committed
+release                 the values, in the request's order
+======================= ============================================================================================
+
+Whatever dies wherever: nothing is signed twice, since the positions were committed as reserved before the device was
+asked; no value leaves without its committed outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from auditlog.chain import Fields
+from contract.sad import Sad
+from foundation import log
+from foundation.clock import Clock, epoch
+from signing.sam import events
+from signing.sam.algorithms import SignatureAlgorithm
+from signing.sam.credential import Credential
+from signing.sam.custody import opened
+from signing.sam.errors import (
+    AlgorithmNotAllowed,
+    CommitUnknown,
+    Indeterminate,
+    RowAltered,
+    SadSpent,
+    SamError,
+    ScdevUnavailable,
+    StoreUnavailable,
+    UnknownCredential,
+)
+from signing.sam.ledger import Redemption, Reservation, SpentMemory, State, allowance_of, assign
+from signing.sam.ports import DeviceError, OperationNotPermitted, SignatureDevice, WrappedKey, WrappedKeyRefused
+from signing.sam.refusals import RefusalBudget
+from signing.sam.store import Record, Store
+from signing.sam.tokens import decode_sad
+from signing.sam.values import ValueRefused, verify_values
+from signing.sam.verify import SamPolicy, SignatureRequest, verify_sad
+
+CONCLUDE_ATTEMPTS: Final = 3
+"""An outcome whose commit failed or is unknown is written again: its row is unique, so a second one cannot count."""
+
+_log = log.get(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Permit:
+    """What a verified SAD permits: made by :meth:`Activator._permitted` alone, used once, kept nowhere."""
+
+    sad: Sad
+    request: SignatureRequest
+    credential: Credential
+    key: WrappedKey
+    algorithm: SignatureAlgorithm
+
+
+class Activator:
+    """Signs what SADs authorise.  Thread-safe; any number of processes may share one database."""
+
+    def __init__(
+        self,
+        device: SignatureDevice,
+        store: Store,
+        policy: SamPolicy,
+        *,
+        clock: Clock,
+        random: Callable[[int], bytes],
+        memory: SpentMemory | None = None,
+        refusals: RefusalBudget | None = None,
+    ) -> None:
+        """:param random: gives so many random octets; they name redemptions and are not secret."""
+        self._device = device
+        self._store = store
+        self._policy = policy
+        self._clock = clock
+        self._random = random
+        self._memory = memory or SpentMemory()
+        self._refusals = refusals or RefusalBudget()
+
+    def sign(self, request: SignatureRequest) -> tuple[bytes, ...]:
+        """One value a digest, in the request's order.
+
+        :raises SadInvalid: the SAD is not one; leaves no trace in the audit chain, since anybody can send such.
+        :raises SamError: the refusal; recorded, since the SAD was signed by a pinned issuer.
+        """
+        sad = decode_sad(request.sad, self._policy)
+        now = self._clock.now()
+        try:
+            permit = self._permitted(sad, request, now)
+            reservation, positions = self._reserved(permit, now)
+        except SamError as refusal:
+            self._note_refusal(sad, request, refusal, now)
+            raise
+        return self._spend(permit, reservation, positions)
+
+    def _permitted(self, sad: Sad, request: SignatureRequest, now: datetime) -> _Permit:
+        row, ledger_epoch = self._store.for_signature(request.credential_id)
+        if row is None:
+            raise UnknownCredential("there is no such credential")
+        try:
+            credential = opened(row, self._policy.realm, self._device)
+        except DeviceError as error:
+            raise ScdevUnavailable("the device cannot verify the row's MAC") from error
+        policy = replace(self._policy, epoch_not_before=ledger_epoch.not_before)
+        algorithm = verify_sad(sad, request, credential, policy, now)
+        if credential.key is None:
+            raise RowAltered("an active credential has no key")
+        return _Permit(sad, request, credential, credential.key, algorithm)
+
+    def _reserved(self, permit: _Permit, now: datetime) -> tuple[Reservation, tuple[int, ...]]:
+        sad, digests = permit.sad, permit.request.digests
+        reservation = Reservation(
+            id=self._random(16).hex(),
+            issuer=sad.iss,
+            txn=sad.txn,
+            allowance=allowance_of(sad),
+            sad_jti=sad.jti,
+            credential_id=permit.credential.id,
+            client_id=sad.client_id,
+            reserved_at=epoch(now),
+        )
+        positions = self._store.reserve(
+            reservation,
+            lambda taken: assign(sad, digests, taken),
+            lambda chosen: _intent(permit, reservation, chosen, now),
+        )
+        if self._memory.knows_any(sad.iss, sad.txn, positions):
+            self._alarm_set_back(reservation, positions, now)
+            raise SadSpent("the ledger does not know of a redemption that this process made")
+        self._memory.remember(sad.iss, sad.txn, positions, sad.exp, epoch(now))
+        return reservation, positions
+
+    def _spend(self, permit: _Permit, reservation: Reservation, positions: tuple[int, ...]) -> tuple[bytes, ...]:
+        digests, count = permit.request.digests, len(positions)
+        try:
+            values = self._device.sign(permit.key, permit.algorithm, digests)
+        except DeviceError as error:
+            if not error.certainly_not_signed:
+                _log.error("device lost while signing", extra={"fields": {"redemption": reservation.id}})
+                raise Indeterminate("the device was lost while it may have signed") from error
+            self._memory.forget(reservation.issuer, reservation.txn, positions)
+            self._conclude(reservation, count, State.RELEASED, error.code)
+            raise _translated(error) from error
+        try:
+            verify_values(permit.credential.public_key, permit.algorithm, digests, values)
+        except ValueRefused as error:
+            _log.critical("the device made a wrong value", extra={"fields": {"redemption": reservation.id}})
+            self._conclude(reservation, count, State.INDETERMINATE, error.code)
+            raise Indeterminate("a value does not verify") from error
+        if self._conclude(reservation, count, State.CONSUMED, "released") is not State.CONSUMED:
+            raise Indeterminate("the redemption was closed before its outcome was known")
+        return values
+
+    def _conclude(self, reservation: Reservation, count: int, state: State, reason: str) -> State:
+        record = outcome_record(reservation, count=count, state=state, reason=reason, at=self._clock.now())
+        for attempt in range(CONCLUDE_ATTEMPTS):
+            try:
+                return self._store.conclude(reservation.id, state, reason, record)
+            except (StoreUnavailable, CommitUnknown):
+                fields = {"redemption": reservation.id, "state": str(state), "attempt": attempt + 1}
+                _log.error("an outcome could not be written", extra={"fields": fields})
+        # What was reserved stays so until the reconciler closes it.
+        return State.RESERVED
+
+    def _note_refusal(self, sad: Sad, request: SignatureRequest, refusal: SamError, now: datetime) -> None:
+        fields = {
+            "code": refusal.code,
+            "reason": str(refusal),
+            "credential_id": request.credential_id,
+            "issuer": sad.iss,
+            "txn": sad.txn,
+            "jti": sad.jti,
+            "client_id": request.client_id,
+        }
+        _log.warning("signature refused", extra={"fields": fields})
+        if isinstance(refusal, (StoreUnavailable, CommitUnknown)) or not self._refusals.take(now):
+            return
+        try:
+            if isinstance(refusal, RowAltered):
+                altered = {"credential_id": request.credential_id, "reason": str(refusal)}
+                _log.critical("a credential's record was altered", extra={"fields": altered})
+                self._store.note(Record(events.CREDENTIAL_ALTERED, altered, now))
+            self._store.note(Record(events.SIGNATURE_REFUSED, fields, now))
+        except (StoreUnavailable, CommitUnknown):
+            # The refusal stands, recorded or not: nothing was signed.
+            _log.error("a refusal could not be recorded", extra={"fields": fields})
+
+    def _alarm_set_back(self, reservation: Reservation, positions: tuple[int, ...], now: datetime) -> None:
+        fields = {
+            "redemption": reservation.id,
+            "issuer": reservation.issuer,
+            "txn": reservation.txn,
+            "positions": _numbers(positions),
+        }
+        _log.critical("the ledger was set back", extra={"fields": fields})
+        self._conclude(reservation, len(positions), State.INDETERMINATE, "ledger_set_back")
+        self._store.note(Record(events.LEDGER_SET_BACK, fields, now))
+
+
+def outcome_record(
+    redemption: Reservation | Redemption, *, count: int, state: State, reason: str, at: datetime
+) -> Record:
+    """The audit record of an outcome."""
+    event = {
+        State.CONSUMED: events.SIGNATURE_CONSUMED,
+        State.RELEASED: events.SIGNATURE_RELEASED,
+        State.INDETERMINATE: events.SIGNATURE_INDETERMINATE,
+    }[state]
+    fields: Fields = {
+        "redemption": redemption.id,
+        "credential_id": redemption.credential_id,
+        "issuer": redemption.issuer,
+        "txn": redemption.txn,
+        "count": count,
+        "reason": reason,
+    }
+    return Record(event, fields, at)
+
+
+def _intent(permit: _Permit, reservation: Reservation, positions: tuple[int, ...], now: datetime) -> Record:
+    sad, credential = permit.sad, permit.credential
+    fields: Fields = {
+        "redemption": reservation.id,
+        "credential_id": credential.id,
+        "credential_version": credential.version,
+        "owner": credential.owner,
+        "client_id": sad.client_id,
+        "issuer": sad.iss,
+        "txn": sad.txn,
+        "jti": sad.jti,
+        "hash_alg": sad.hash_alg,
+        "scheme": permit.algorithm.scheme,
+        "positions": _numbers(positions),
+        "digests": [digest.hex() for digest in permit.request.digests],
+        "loa": sad.loa,
+        "decision": sad.policy.decision_id,
+        "policy_sha256": sad.policy.sha256,
+    }
+    return Record(events.SIGNATURE_INTENT, fields, now)
+
+
+def _numbers(positions: tuple[int, ...]) -> list[str]:
+    return [str(position) for position in positions]
+
+
+def _translated(error: DeviceError) -> SamError:
+    if isinstance(error, WrappedKeyRefused):
+        return RowAltered("the device does not unwrap the credential's key")
+    if isinstance(error, OperationNotPermitted):
+        return AlgorithmNotAllowed("the device does not permit the algorithm for the key")
+    return ScdevUnavailable("the device did nothing")

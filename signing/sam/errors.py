@@ -1,0 +1,177 @@
+"""Why the module refuses.  ``code`` goes over the link; the text is for the operator and never holds a secret."""
+
+from __future__ import annotations
+
+from signing.errors import SigningError
+
+
+class SamError(SigningError):
+    """Base of the module's refusals; never raised itself."""
+
+
+class SadRefused(SamError):
+    """The SAD is well formed and signed, and still not one for this module at this time."""
+
+    code = "invalid_sad"
+
+
+class SadExpired(SamError):
+    """``exp`` has been reached."""
+
+    code = "expired_sad"
+
+
+class SadSpent(SamError):
+    """What the SAD authorised has been spent, or is reserved by another request."""
+
+    code = "sad_used"
+
+
+class DigestNotAuthorized(SamError):
+    """A digest, or its hash function, is not among those that the SAD names."""
+
+    code = "hash_not_authorized"
+
+
+class DigestLengthInvalid(SamError):
+    """A digest does not have its hash function's length."""
+
+    code = "invalid_digest_length"
+
+
+class DigestsMissing(SamError):
+    """There is nothing to sign."""
+
+    code = "invalid_digest"
+
+
+class WrongCredential(SamError):
+    """The SAD is for another credential."""
+
+    code = "wrong_credential"
+
+
+class WrongClient(SamError):
+    """The SAD was given to another client."""
+
+    code = "wrong_client"
+
+
+class WrongOwner(SamError):
+    """SAD or order and credential belong to different persons."""
+
+    code = "wrong_owner"
+
+
+class UnknownCredential(SamError):
+    """There is no credential of that id."""
+
+    code = "unknown_credential"
+
+
+class CredentialDisabled(SamError):
+    """The credential is not in the status that the operation needs."""
+
+    code = "credential_disabled"
+
+
+class CertificateExpired(SamError):
+    """The certificate is not valid now."""
+
+    code = "certificate_expired"
+
+
+class FloorNotMet(SamError):
+    """Level, categories or age of the evidence fall short of the floor stored with the credential."""
+
+    code = "floor_not_met"
+
+
+class AlgorithmNotAllowed(SamError):
+    """No such algorithm, or none that this key serves."""
+
+    code = "algorithm_not_allowed"
+
+
+class ProofUnsupported(SamError):
+    """The SAD or the credential has a condition that this version cannot verify."""
+
+    code = "proof_unsupported"
+
+
+class TooManySignatures(SamError):
+    """More signatures than the credential allows in one SAD, or than the SAD allows."""
+
+    code = "too_many_signatures"
+
+
+class OrderRefused(SamError):
+    """The order is well formed and signed, and still not one for this module at this time."""
+
+    code = "invalid_order"
+
+
+class OrderUsed(SamError):
+    """The order has been carried out."""
+
+    code = "order_used"
+
+
+class OrderExpired(SamError):
+    """``exp`` of the order has been reached."""
+
+    code = "expired_order"
+
+
+class CertificateRefused(SamError):
+    """The certificate does not belong to the credential, or does not come from a pinned anchor."""
+
+    code = "certificate_refused"
+
+
+class RowAltered(SamError):
+    """A credential's record does not have the integrity that its MAC gave it."""
+
+    code = "row_integrity"
+
+
+class Indeterminate(SamError):
+    """What became of the request is not certain; its positions are spent."""
+
+    code = "indeterminate"
+
+
+class StoreUnavailable(SamError):
+    """The database cannot be read or written, so neither ledger nor audit can; nothing was committed."""
+
+    code = "audit_unavailable"
+
+
+class CommitUnknown(SamError):
+    """A commit was sent and no answer came: it may or may not have been done."""
+
+    code = "indeterminate"
+
+
+class NotPermitted(SamError):
+    """Not offered by this version, or not on this socket."""
+
+    code = "not_permitted"
+
+
+class ScdevUnavailable(SamError):
+    """The device did nothing, and it is certain that it did not."""
+
+    code = "device_unavailable"
+
+
+class TransitionRefused(SamError):
+    """A redemption does not go from the one state to the other: a fault in our code."""
+
+    code = "indeterminate"
+
+
+class StateRefused(SamError):
+    """The database is not this module's: no tables, another schema version or another realm."""
+
+    code = "state_refused"

@@ -1,0 +1,80 @@
+"""The module's audit events; ``docs/audit-events.md`` shows them, and a test compares the two."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from auditlog.catalogue import Catalogue, Event
+
+SIGNATURE_INTENT: Final = "signature.intent"
+SIGNATURE_CONSUMED: Final = "signature.consumed"
+SIGNATURE_RELEASED: Final = "signature.released"
+SIGNATURE_INDETERMINATE: Final = "signature.indeterminate"
+SIGNATURE_REFUSED: Final = "signature.refused"
+CREDENTIAL_INTENT: Final = "credential.create_intent"
+CREDENTIAL_CREATED: Final = "credential.created"
+CREDENTIAL_ACTIVATED: Final = "credential.activated"
+CREDENTIAL_SUSPENDED: Final = "credential.suspended"
+CREDENTIAL_RESUMED: Final = "credential.resumed"
+CREDENTIAL_DELETED: Final = "credential.deleted"
+CREDENTIAL_ALTERED: Final = "credential.altered"
+LEDGER_SET_BACK: Final = "ledger.set_back"
+EPOCH_RAISED: Final = "ledger.epoch_raised"
+SAM_STARTED: Final = "sam.started"
+
+_OUTCOME: Final = frozenset({"redemption", "credential_id", "issuer", "txn", "count", "reason"})
+_CHANGE: Final = frozenset({"credential_id", "owner", "version", "issuer", "order", "decision"})
+
+CATALOGUE: Final = Catalogue(
+    (
+        Event(
+            SIGNATURE_INTENT,
+            "Positions of an approval were reserved; the device is asked next.",
+            frozenset(
+                {
+                    "redemption", "credential_id", "credential_version", "owner", "client_id", "issuer", "txn", "jti",
+                    "hash_alg", "scheme", "positions", "digests", "loa", "decision", "policy_sha256",
+                }
+            ),
+        ),
+        Event(SIGNATURE_CONSUMED, "The values were made, verified and released.", _OUTCOME),
+        Event(SIGNATURE_RELEASED, "The device certainly did nothing; the positions are free again.", _OUTCOME),
+        Event(SIGNATURE_INDETERMINATE, "Alarm: nobody knows, or a value was refused; spent for good.", _OUTCOME),
+        Event(
+            SIGNATURE_REFUSED,
+            "A SAD with a valid signature did not authorise the request.",
+            frozenset({"code", "reason", "credential_id", "issuer", "txn", "jti", "client_id"}),
+        ),
+        Event(
+            CREDENTIAL_INTENT,
+            "An order to create a credential was accepted; the device is asked for a key and its request next.",
+            frozenset({"credential_id", "owner", "profile", "issuer", "order", "decision"}),
+        ),
+        Event(
+            CREDENTIAL_CREATED,
+            "A key and the PKCS#10 request that it signed exist; no certificate yet.",
+            frozenset({"credential_id", "owner", "version", "profile", "public_key_sha256"}),
+        ),
+        Event(
+            CREDENTIAL_ACTIVATED,
+            "A certificate from a pinned anchor was linked.",
+            frozenset({"credential_id", "owner", "version", "certificate_sha256"}),
+        ),
+        Event(CREDENTIAL_SUSPENDED, "A credential was suspended.", _CHANGE),
+        Event(CREDENTIAL_RESUMED, "A suspended credential was resumed; earlier SADs no longer serve.", _CHANGE),
+        Event(CREDENTIAL_DELETED, "A credential's wrapped key was removed for good.", _CHANGE),
+        Event(
+            CREDENTIAL_ALTERED,
+            "Alarm: a credential's record is not as the module wrote it.",
+            frozenset({"credential_id", "reason"}),
+        ),
+        Event(
+            LEDGER_SET_BACK,
+            "Alarm: the ledger does not know of a redemption that this process made.",
+            frozenset({"redemption", "issuer", "txn", "positions"}),
+        ),
+        Event(EPOCH_RAISED, "After a restore: SADs and orders issued before are refused.", frozenset({"epoch"})),
+        Event(SAM_STARTED, "The module started.", frozenset({"sam_id", "realm", "epoch", "mode"})),
+    )
+)  # fmt: skip
+"""Every event that the module writes."""

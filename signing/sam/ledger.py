@@ -1,0 +1,144 @@
+"""The ledger of redemptions: which positions of an approval are spent.  Pure; tables are in :mod:`signing.storage`.
+
+An approval (``txn``) has one position for each authorised digest occurrence.  A *redemption* is one request's use of
+some of them; it goes through the states below as a whole, and each position belongs to at most one redemption that was
+not released: that is the database's constraint, not only this module's word.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from base64 import b64encode
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from contract.sad import Sad
+from signing.sam.errors import DigestNotAuthorized, SadSpent, TransitionRefused
+
+
+class State(StrEnum):
+    """Where a redemption stands."""
+
+    RESERVED = "reserved"
+    """Intent committed; the device may be asked."""
+    CONSUMED = "consumed"
+    """Outcome committed; the values may be released."""
+    RELEASED = "released"
+    """It is certain that C_Sign was never sent; the positions are free again."""
+    INDETERMINATE = "indeterminate"
+    """Nobody knows, or a value was refused: spent for good, with an alarm."""
+
+
+TRANSITIONS: Final[dict[State, frozenset[State]]] = {
+    State.RESERVED: frozenset({State.CONSUMED, State.RELEASED, State.INDETERMINATE}),
+    State.CONSUMED: frozenset(),
+    State.RELEASED: frozenset(),
+    State.INDETERMINATE: frozenset(),
+}
+
+
+def check_transition(before: State, after: State) -> None:
+    """:raises TransitionRefused: a redemption does not go from the one to the other."""
+    if after not in TRANSITIONS[before]:
+        raise TransitionRefused(f"a redemption does not go from {before} to {after}")
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """What is to be reserved."""
+
+    id: str
+    """Random; names the redemption in ledger and audit."""
+    issuer: str
+    txn: str
+    allowance: str
+    """:func:`allowance_of` the SAD."""
+    sad_jti: str
+    credential_id: str
+    client_id: str
+    reserved_at: int
+    """NumericDate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Redemption:
+    """A redemption as it is found in the ledger."""
+
+    id: str
+    issuer: str
+    txn: str
+    credential_id: str
+    reserved_at: int
+    positions: tuple[int, ...]
+    state: State
+
+
+def allowance_of(sad: Sad) -> str:
+    """Fingerprint of what an approval allows, in hexadecimal.
+
+    All SADs of one ``txn`` have to agree in it: otherwise position 0 of one would be another digest than position 0 of
+    the next, and the two together would allow more than either.
+    """
+    content = [
+        sad.sub,
+        sad.client_id,
+        sad.credential_id,
+        sad.hash_alg,
+        sad.hash_type,
+        sad.sign_count,
+        [b64encode(digest).decode() for digest in sad.dtbsr],
+    ]
+    return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()
+
+
+def assign(sad: Sad, digests: Sequence[bytes], taken: Collection[int]) -> tuple[int, ...]:
+    """The positions that a request takes, one a digest in the request's order.
+
+    Deterministic: each digest gets the lowest position of its own that is free.  With no digests in the SAD (SCAL1)
+    these are the lowest free ones below ``sign_count``.
+
+    :param taken: positions that are reserved or spent.
+    :raises DigestNotAuthorized: a digest is not among those authorised, or wanted more often than it is.
+    :raises SadSpent: it is, and is not free.
+    """
+    free = [position for position in range(sad.sign_count) if position not in taken]
+    chosen: list[int] = []
+    for digest in digests:
+        fitting = (position for position in free if not sad.dtbsr or sad.dtbsr[position] == digest)
+        position = next(fitting, None)
+        if position is None:
+            if sad.dtbsr and list(digests).count(digest) > sad.dtbsr.count(digest):
+                raise DigestNotAuthorized("a digest is not authorised, or not so often")
+            raise SadSpent("what the SAD authorised has been spent")
+        free.remove(position)
+        chosen.append(position)
+    return tuple(chosen)
+
+
+class SpentMemory:
+    """What this process has sent to the device, until the SAD expires: finds a ledger that was set back.
+
+    Not thread-safe by itself for one ``txn``; the caller holds the reservation of the positions it asks about.
+    """
+
+    def __init__(self, max_entries: int = 1_000_000) -> None:
+        self._expiry: dict[tuple[str, str, int], int] = {}
+        self._max = max_entries
+
+    def knows_any(self, issuer: str, txn: str, positions: Collection[int]) -> bool:
+        """Whether any of the positions was spent through this process."""
+        return any((issuer, txn, position) in self._expiry for position in positions)
+
+    def remember(self, issuer: str, txn: str, positions: Collection[int], expires: int, now: int) -> None:
+        """Remember until the second ``expires``; forgets what has expired when there is much of it."""
+        if len(self._expiry) + len(positions) > self._max:
+            self._expiry = {key: at for key, at in self._expiry.copy().items() if at > now}
+        self._expiry.update({(issuer, txn, position): expires for position in positions})
+
+    def forget(self, issuer: str, txn: str, positions: Collection[int]) -> None:
+        """The device did nothing for these."""
+        for position in positions:
+            self._expiry.pop((issuer, txn, position), None)

@@ -1,0 +1,282 @@
+"""What happens to a credential from its order to its deletion.
+
+``pending`` (key and request) → ``active`` (certificate linked) ⇄ ``suspended``; any of them → ``deleted`` (wrapped key
+removed).  Every change is a new version under a new MAC, with its audit record in the same transaction.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from cryptography import x509
+
+from auditlog.chain import Fields
+from contract.order import CreateParameters, CredentialParameters, Operation, Order
+from foundation.clock import Clock, epoch
+from signing.sam import events
+from signing.sam.algorithms import KEY_PROFILES
+from signing.sam.credential import Credential, Status
+from signing.sam.custody import opened, sealed
+from signing.sam.errors import (
+    CredentialDisabled,
+    OrderRefused,
+    OrderUsed,
+    ScdevUnavailable,
+    UnknownCredential,
+    WrongOwner,
+)
+from signing.sam.link_certificate import verify_chain
+from signing.sam.orders import spent, verify_order
+from signing.sam.pkcs10 import certification_request, subject_name
+from signing.sam.ports import DeviceError, SignatureDevice
+from signing.sam.store import Record, SpentOrder, Store
+from signing.sam.tokens import decode_order
+from signing.sam.verify import SamPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    before: frozenset[Status]
+    after: Status
+    event: str
+
+
+CHANGES: Final[dict[Operation, _Change]] = {
+    "credential.suspend": _Change(frozenset({"active"}), "suspended", events.CREDENTIAL_SUSPENDED),
+    "credential.resume": _Change(frozenset({"suspended"}), "active", events.CREDENTIAL_RESUMED),
+    "credential.delete": _Change(frozenset({"pending", "active", "suspended"}), "deleted", events.CREDENTIAL_DELETED),
+}
+"""From which status an order leads to which."""
+
+
+class Lifecycle:
+    """Creates, activates and changes credentials.  Thread-safe."""
+
+    def __init__(
+        self,
+        device: SignatureDevice,
+        store: Store,
+        policy: SamPolicy,
+        *,
+        anchors: Sequence[x509.Certificate],
+        clock: Clock,
+        random: Callable[[int], bytes],
+    ) -> None:
+        """:param anchors: certificates of the issuers that the operator pinned."""
+        self._device = device
+        self._store = store
+        self._policy = policy
+        self._anchors = tuple(anchors)
+        self._clock = clock
+        self._random = random
+
+    def credential(self, credential_id: str) -> Credential:
+        """One credential, its row verified.
+
+        :raises UnknownCredential: there is none.
+        :raises RowAltered: it is not as it was written.
+        """
+        row = self._store.credential(credential_id)
+        if row is None:
+            raise UnknownCredential("there is no such credential")
+        with _device_errors():
+            return opened(row, self._policy.realm, self._device)
+
+    def credentials(self, owner: str) -> tuple[Credential, ...]:
+        """A person's credentials, oldest first, their rows verified; deleted ones are left out.
+
+        :raises RowAltered: one is not as it was written.
+        """
+        with _device_errors():
+            return tuple(opened(row, self._policy.realm, self._device) for row in self._store.credentials(owner))
+
+    def create(self, token: str) -> Credential:
+        """Carry out an order to create: a key, its request, a pending credential.
+
+        The same order again gives the same credential, as long as that is pending: a retry after an answer that was
+        lost must not leave a second key behind (KEY-10).
+
+        :raises OrderInvalid: not an order under a pinned key.
+        :raises OrderRefused: not for this module, not of this operation, no such profile, a name that cannot be.
+        :raises OrderUsed: it has led to a credential that is not pending any more.
+        """
+        order, now = decode_order(token, self._policy), self._clock.now()
+        if not isinstance(order.parameters, CreateParameters):
+            raise OrderRefused("the order is for another operation")
+        mine = spent(order, token, self._random(16).hex(), now)
+        found = self._found(mine)
+        if found is None:
+            self._check(order, now)
+            profile = self._policy.profiles.get(order.parameters.profile)
+            if profile is None:
+                raise OrderRefused("the order names a profile that is not offered")
+            subject_name(order.parameters.subject)
+            intent: Fields = {
+                "credential_id": mine.credential_id,
+                "owner": order.sub,
+                "profile": profile.name,
+                "issuer": order.iss,
+                "order": order.jti,
+                "decision": order.policy,
+            }
+            found = self._store.spend_order(mine, Record(events.CREDENTIAL_INTENT, intent, now)) or mine
+            _check_same(found, mine)
+        existing = self._pending(found)
+        return existing or self._made(order, order.parameters, found.credential_id, now)
+
+    def link(self, credential_id: str, chain: Sequence[bytes]) -> Credential:
+        """Give a pending credential its certificate; it is active from then on.
+
+        Needs no order of its own (``docs/adr/0003-one-order-covers-create-and-link.md``).  The same chain again, on the
+        credential that it made active, changes nothing.
+
+        :raises CertificateRefused: not the certificate that it waits for.
+        :raises CredentialDisabled: it waits for none.
+        """
+        credential, now = self.credential(credential_id), self._clock.now()
+        if credential.status == "active" and credential.certificates == tuple(chain):
+            return credential
+        if credential.status != "pending":
+            raise CredentialDisabled("the credential does not wait for a certificate")
+        kept = verify_chain(chain, credential.public_key, credential.subject, self._anchors, now)
+        active = replace(
+            credential, status="active", certificates=kept, version=credential.version + 1, not_before=epoch(now)
+        )
+        fields: Fields = {
+            "credential_id": active.id,
+            "owner": active.owner,
+            "version": active.version,
+            "certificate_sha256": hashlib.sha256(kept[0]).hexdigest(),
+        }
+        self._replace(active, Record(events.CREDENTIAL_ACTIVATED, fields, now), None)
+        return active
+
+    def execute(self, token: str) -> Credential:
+        """Carry out an order to suspend, resume or delete.
+
+        :raises OrderInvalid: not an order under a pinned key.
+        :raises OrderRefused: not for this module, or of another operation.
+        :raises OrderUsed: it has been carried out.
+        :raises WrongOwner: the credential is another person's.
+        :raises CredentialDisabled: its status does not allow it.
+        """
+        order, now = decode_order(token, self._policy), self._clock.now()
+        self._check(order, now)
+        if not isinstance(order.parameters, CredentialParameters):
+            raise OrderRefused("the order is for another operation")
+        credential = self.credential(order.parameters.credential_id)
+        if credential.owner != order.sub:
+            raise WrongOwner("the credential is another person's")
+        mine = spent(order, token, credential.id, now)
+        if self._store.order(mine.issuer, mine.jti) is not None:
+            raise OrderUsed("the order has been carried out")
+        change = CHANGES[order.operation]
+        if credential.status not in change.before:
+            raise CredentialDisabled(f"a credential that is {credential.status} does not become {change.after}")
+        changed = replace(
+            credential,
+            status=change.after,
+            policy=order.policy,
+            key=None if change.after == "deleted" else credential.key,
+            version=credential.version + 1,
+            not_before=epoch(now),
+        )
+        fields: Fields = {
+            "credential_id": changed.id,
+            "owner": changed.owner,
+            "version": changed.version,
+            "issuer": order.iss,
+            "order": order.jti,
+            "decision": order.policy,
+        }
+        self._replace(changed, Record(change.event, fields, now), mine)
+        return changed
+
+    def _check(self, order: Order, now: datetime) -> None:
+        ledger_epoch = self._store.epoch()
+        verify_order(order, replace(self._policy, epoch_not_before=ledger_epoch.not_before), now)
+
+    def _found(self, mine: SpentOrder) -> SpentOrder | None:
+        found = self._store.order(mine.issuer, mine.jti)
+        if found is not None:
+            _check_same(found, mine)
+        return found
+
+    def _pending(self, order: SpentOrder) -> Credential | None:
+        row = self._store.credential(order.credential_id)
+        if row is None:
+            return None
+        with _device_errors():
+            credential = opened(row, self._policy.realm, self._device)
+        if credential.status != "pending":
+            raise OrderUsed("the order has led to a credential that is not pending any more")
+        return credential
+
+    def _made(self, order: Order, parameters: CreateParameters, credential_id: str, now: datetime) -> Credential:
+        profile = self._policy.profiles.get(parameters.profile)
+        if profile is None:
+            raise OrderRefused("the order names a profile that is not offered")
+        key_profile = KEY_PROFILES[profile.key]
+        with _device_errors():
+            key = self._device.generate(key_profile)
+            request = certification_request(parameters.subject, key, key_profile, self._device)
+            row = sealed(
+                Credential(
+                    realm=self._policy.realm,
+                    id=credential_id,
+                    owner=order.sub,
+                    status="pending",
+                    profile=profile.name,
+                    policy=order.policy,
+                    scal=profile.scal,
+                    qualifier=profile.qualifier,
+                    multisign=profile.multisign,
+                    floor=profile.floor,
+                    subject=parameters.subject,
+                    public_key=key.public_key,
+                    request=request,
+                    certificates=(),
+                    key=key.wrapped,
+                    proof_keys=(),
+                    version=1,
+                    created=epoch(now),
+                    not_before=epoch(now),
+                ),
+                self._device,
+            )
+        fields: Fields = {
+            "credential_id": credential_id,
+            "owner": order.sub,
+            "version": 1,
+            "profile": profile.name,
+            "public_key_sha256": hashlib.sha256(key.public_key).hexdigest(),
+        }
+        if self._store.add_credential(row, Record(events.CREDENTIAL_CREATED, fields, now)):
+            return row.credential
+        # Another thread or process carried out the same order: its key is the one that stays.
+        return self.credential(credential_id)
+
+    def _replace(self, credential: Credential, record: Record, order: SpentOrder | None) -> None:
+        with _device_errors():
+            row = sealed(credential, self._device)
+        if not self._store.replace_credential(row, record, order):
+            raise CredentialDisabled("the credential was changed by another request meanwhile")
+
+
+def _check_same(found: SpentOrder, mine: SpentOrder) -> None:
+    if (found.token_sha256, found.operation) != (mine.token_sha256, mine.operation):
+        raise OrderUsed("another order with the same jti has been carried out")
+
+
+@contextmanager
+def _device_errors() -> Iterator[None]:
+    """Outside of signing nothing is spent: whatever became of the call, it is safe to say that the device failed."""
+    try:
+        yield
+    except DeviceError as error:
+        raise ScdevUnavailable("the device did not do what was asked") from error

@@ -1,0 +1,82 @@
+"""The certification request that a new key signs, once, as proof of possession (RFC 2986, ETSI EN 319 411-1 REG-6.3).
+
+The module builds what is signed from the order's subject and the key that the device has just made; it signs no
+caller's octets here, and there is no way to have a second one signed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID, ObjectIdentifier
+
+from contract.order import SubjectClaim
+from signing.sam.algorithms import (
+    SHA256,
+    SHA384,
+    KeyProfile,
+    SignatureAlgorithm,
+    algorithm_identifier,
+    der,
+)
+from signing.sam.errors import OrderRefused, ScdevUnavailable
+from signing.sam.ports import GeneratedKey, SignatureDevice
+
+_SEQUENCE: Final = 0x30
+_NO_ATTRIBUTES: Final = b"\xa0\x00"
+_VERSION_1: Final = b"\x02\x01\x00"
+
+
+def subject_attributes(subject: SubjectClaim) -> tuple[tuple[ObjectIdentifier, str], ...]:
+    """The attributes of the name, in the order in which they stand in it."""
+    named = (
+        (NameOID.COUNTRY_NAME, subject.country),
+        (NameOID.COMMON_NAME, subject.common_name),
+        (NameOID.GIVEN_NAME, subject.given_name),
+        (NameOID.SURNAME, subject.surname),
+        (NameOID.SERIAL_NUMBER, subject.serial_number),
+    )
+    return tuple((oid, value) for oid, value in named if value is not None)
+
+
+def subject_name(subject: SubjectClaim) -> x509.Name:
+    """The distinguished name (ETSI EN 319 412-2 4.2.4).
+
+    :raises OrderRefused: an attribute cannot stand in a name.
+    """
+    try:
+        return x509.Name([x509.NameAttribute(oid, value) for oid, value in subject_attributes(subject)])
+    except ValueError as error:
+        raise OrderRefused("the ordered subject cannot stand in a certificate") from error
+
+
+def request_algorithm(profile: KeyProfile) -> SignatureAlgorithm:
+    """With which algorithm a key of that profile signs its own request."""
+    hash_alg = SHA384 if profile.kind == "EC" and profile.bits == 384 else SHA256
+    salt = hashlib.sha256().digest_size if profile.schemes[0] == "rsa-pss" else None
+    return SignatureAlgorithm(profile.schemes[0], hash_alg, salt)
+
+
+def certification_request(
+    subject: SubjectClaim, key: GeneratedKey, profile: KeyProfile, device: SignatureDevice
+) -> bytes:
+    """A DER CertificationRequest, signed with the key that it is for.
+
+    :raises OrderRefused: the subject cannot stand in a name.
+    :raises ScdevUnavailable: what the device made does not verify.
+    :raises DeviceError: the device's.
+    """
+    algorithm = request_algorithm(profile)
+    info = der(_SEQUENCE, _VERSION_1, subject_name(subject).public_bytes(), key.public_key, _NO_ATTRIBUTES)
+    digest = hashlib.new("sha384" if algorithm.hash_alg == SHA384 else "sha256", info).digest()
+    (value,) = device.sign(key.wrapped, algorithm, (digest,))
+    request = der(_SEQUENCE, info, algorithm_identifier(algorithm), der(0x03, b"\x00", value))
+    try:
+        valid = x509.load_der_x509_csr(request).is_signature_valid
+    except ValueError as error:
+        raise ScdevUnavailable("the request that the device signed cannot be read") from error
+    if not valid:
+        raise ScdevUnavailable("the request that the device signed does not verify")
+    return request

@@ -1,0 +1,117 @@
+"""What the core needs from a database.
+
+Every method may raise :class:`signing.sam.errors.StoreUnavailable` (nothing was committed), and those that write
+:class:`signing.sam.errors.CommitUnknown`.  Each write is one transaction, its audit record included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from auditlog.chain import Fields
+from signing.sam.credential import SealedCredential
+from signing.sam.ledger import Redemption, Reservation, State
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An audit record, to be written in the transaction of what it tells."""
+
+    event: str
+    fields: Fields
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """The ledger's epoch: raised when a database was restored."""
+
+    number: int
+    not_before: int
+    """NumericDate; SADs and orders with an earlier ``iat`` are refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpentOrder:
+    """An order that has been used, or is being."""
+
+    issuer: str
+    jti: str
+    token_sha256: str
+    """Of the order's octets, in hexadecimal: tells a retry from another order with the same ``jti``."""
+    operation: str
+    credential_id: str
+    """For ``credential.create`` the id that the new credential will have."""
+    used_at: int
+
+
+class Store(Protocol):
+    """Credentials, orders, ledger and audit chain."""
+
+    def epoch(self) -> Epoch:
+        """The ledger's epoch."""
+        ...
+
+    def credential(self, credential_id: str) -> SealedCredential | None:
+        """A credential's row, or None."""
+        ...
+
+    def for_signature(self, credential_id: str) -> tuple[SealedCredential | None, Epoch]:
+        """Both in one, for the hot path."""
+        ...
+
+    def credentials(self, owner: str | None) -> tuple[SealedCredential, ...]:
+        """A person's rows, or everybody's; oldest first, without deleted ones."""
+        ...
+
+    def spend_order(self, order: SpentOrder, record: Record) -> SpentOrder | None:
+        """Insert the order; where its issuer and ``jti`` are there already, change nothing and give back what is."""
+        ...
+
+    def order(self, issuer: str, jti: str) -> SpentOrder | None:
+        """An order that has been used, or None."""
+        ...
+
+    def add_credential(self, row: SealedCredential, record: Record) -> bool:
+        """Insert a row; False where one of that id is there already."""
+        ...
+
+    def replace_credential(self, row: SealedCredential, record: Record, order: SpentOrder | None = None) -> bool:
+        """Put the next version in place of the one before, and spend the order in the same transaction.
+
+        :returns: False where the version before is not there any more.
+        :raises OrderUsed: the order is spent.
+        """
+        ...
+
+    def reserve(
+        self,
+        reservation: Reservation,
+        assign: Callable[[Collection[int]], tuple[int, ...]],
+        record: Callable[[tuple[int, ...]], Record],
+    ) -> tuple[int, ...]:
+        """Reserve positions and write the intent, in one committed transaction.
+
+        :param assign: chooses positions, given those taken; what it raises ends the transaction without a trace.
+        :raises SadRefused: another SAD of the same ``txn`` had another allowance.
+        :raises SadSpent: another request was faster, again and again.
+        """
+        ...
+
+    def conclude(self, redemption_id: str, state: State, reason: str, record: Record) -> State:
+        """Write the outcome of a reserved redemption, once.
+
+        :returns: the state it has now: another one than asked for where somebody else was first.
+        """
+        ...
+
+    def overdue(self, reserved_before: int, limit: int) -> tuple[Redemption, ...]:
+        """Redemptions reserved before that second which have no outcome."""
+        ...
+
+    def note(self, record: Record) -> None:
+        """Write an audit record on its own."""
+        ...

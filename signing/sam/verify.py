@@ -1,0 +1,289 @@
+"""Whether a SAD authorises a request: one pure function, raising at the first thing that is wrong.
+
+The signature has been verified and every claim read (:func:`contract.sad.decode`), the credential's row has been opened
+(:func:`signing.sam.custody.opened`); that the digests are *unspent* is the ledger's, at the moment it reserves them.
+
+Sources: EN 419 241-2 FMT_MSA and FDP_ACF for what binds SAD, signer, key and data; CSC API 2.0.0.2 clause 8.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from contract.digests import HASH_LENGTHS
+from contract.sad import LOA_ORDER, Sad
+from foundation.clock import epoch
+from foundation.jose import VerificationKey
+from signing.sam.algorithms import SignatureAlgorithm, signature_algorithm
+from signing.sam.credential import Credential, Profile
+from signing.sam.errors import (
+    AlgorithmNotAllowed,
+    CertificateExpired,
+    CredentialDisabled,
+    DigestLengthInvalid,
+    DigestNotAuthorized,
+    DigestsMissing,
+    FloorNotMet,
+    NotPermitted,
+    ProofUnsupported,
+    RowAltered,
+    SadExpired,
+    SadRefused,
+    TooManySignatures,
+    WrongClient,
+    WrongCredential,
+    WrongOwner,
+)
+
+TWO_CATEGORIES: Final = 2
+"""EN 419 241-1 SRA_SAP.1.1 for SCAL2: at least two authentication factors of different categories."""
+_SUMMARIES: Final = frozenset({"mfa", "mca"})
+"""Values of ``amr`` that say how many there were, not which (RFC 8176 2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureRequest:
+    """What the web tier says it was asked for; none of it is believed."""
+
+    sad: str = field(repr=False)
+    client_id: str | None
+    """The client that presented the SAD; ``None`` where the SAD itself was its authentication."""
+    credential_id: str
+    hash_alg: str | None
+    digests: tuple[bytes, ...]
+    sign_algo: str
+    sign_algo_params: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SamPolicy:
+    """What this module's operator laid down."""
+
+    realm: str
+    sam_id: str
+    """``aud`` of SADs and orders."""
+    issuers: Mapping[str, tuple[VerificationKey, ...]]
+    """Pinned keys, by issuer."""
+    profiles: Mapping[str, Profile]
+    epoch_not_before: int
+    """Start of the ledger's epoch: SADs issued before it are refused (SAD-12)."""
+    leeway_seconds: int = 5
+    """How far the issuer's clock may be ahead; never applied to ``exp``."""
+    max_order_seconds: int = 900
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    sad: Sad
+    request: SignatureRequest
+    credential: Credential
+    policy: SamPolicy
+    now: datetime
+
+
+def verify_sad(
+    sad: Sad, request: SignatureRequest, credential: Credential, policy: SamPolicy, now: datetime
+) -> SignatureAlgorithm:
+    """Verify that the SAD authorises the request; the steps are those of :data:`CHECKS`, in that order.
+
+    :returns: the signature algorithm to use, which is a part of what was verified.
+    :raises SamError: the subclass that the step which failed names.
+    """
+    case = _Case(sad, request, credential, policy, now)
+    for check in CHECKS:
+        check(case)
+    return _algorithm(case)
+
+
+def _check_issuer(case: _Case) -> None:
+    if case.sad.iss not in case.policy.issuers:
+        raise SadRefused("the SAD's issuer is not pinned")
+
+
+def _check_audience(case: _Case) -> None:
+    if case.sad.aud != case.policy.sam_id:
+        raise SadRefused("the SAD is for another module")
+
+
+def _check_expiry(case: _Case) -> None:
+    if epoch(case.now) >= case.sad.exp:
+        raise SadExpired("the SAD has expired")
+
+
+def _check_issue(case: _Case) -> None:
+    if case.sad.iat > epoch(case.now) + case.policy.leeway_seconds:
+        raise SadRefused("the SAD was issued in the future")
+
+
+def _check_lifetime(case: _Case) -> None:
+    if case.sad.exp - case.sad.iat > case.credential.floor.max_sad_seconds:
+        raise SadRefused("the SAD lives longer than the credential allows")
+
+
+def _check_epoch(case: _Case) -> None:
+    if case.sad.iat < case.policy.epoch_not_before:
+        raise SadRefused("the SAD was issued before the ledger's epoch")
+
+
+def _check_credential_not_before(case: _Case) -> None:
+    if case.sad.iat < case.credential.not_before:
+        raise SadRefused("the SAD was issued before the credential's last change of status")
+
+
+def _check_credential(case: _Case) -> None:
+    if not case.sad.credential_id == case.request.credential_id == case.credential.id:
+        raise WrongCredential("the SAD is for another credential")
+
+
+def _check_owner(case: _Case) -> None:
+    if case.sad.sub != case.credential.owner:
+        raise WrongOwner("the SAD is another person's")
+
+
+def _check_client(case: _Case) -> None:
+    if case.request.client_id is not None and case.request.client_id != case.sad.client_id:
+        raise WrongClient("the SAD was given to another client")
+
+
+def _check_status(case: _Case) -> None:
+    if case.credential.status != "active":
+        raise CredentialDisabled("the credential is not active")
+
+
+def _check_certificate(case: _Case) -> None:
+    check_certificate(case.credential, case.now)
+
+
+def _check_level(case: _Case) -> None:
+    if LOA_ORDER[case.sad.loa] < LOA_ORDER[case.credential.floor.loa]:
+        raise FloorNotMet("the level of assurance is below the credential's floor")
+
+
+def _check_evidence_age(case: _Case) -> None:
+    oldest = min(case.sad.auth_time, *(item.at for item in case.sad.evidence))
+    if case.sad.iat - oldest > case.credential.floor.max_evidence_age_seconds:
+        raise FloorNotMet("the oldest evidence is older than the credential allows")
+
+
+def _check_categories(case: _Case) -> None:
+    floor = case.credential.floor.min_categories
+    needed = max(floor, TWO_CATEGORIES) if case.credential.scal == "2" else floor
+    categories = {str(item.category) for item in case.sad.evidence}
+    if any(item.category == "possession" and item.user_verified for item in case.sad.evidence):
+        # A multi-factor authenticator asked for its PIN or biometric itself (NIST SP 800-63B 5.1.8, 5.1.9).
+        categories.add("activation of the authenticator")
+    if len(categories) < needed:
+        raise FloorNotMet("the evidence has fewer categories than the credential demands")
+    if len(set(case.sad.amr) - _SUMMARIES) < needed:
+        raise FloorNotMet("amr names fewer methods than the credential demands categories")
+
+
+def _check_hash_type(case: _Case) -> None:
+    if case.sad.hash_type != "dtbsr":
+        # Documents' digests need the module to build what is signed; it does not believe the web tier's word for it.
+        raise NotPermitted("digests of documents are not signed by this version")
+
+
+def _check_count(case: _Case) -> None:
+    if not case.request.digests:
+        raise DigestsMissing("there is nothing to sign")
+    if case.sad.sign_count > case.credential.multisign:
+        raise TooManySignatures("the SAD authorises more signatures than the credential allows")
+    if not case.sad.dtbsr and len(case.request.digests) > case.sad.sign_count:
+        raise TooManySignatures("more signatures than the SAD authorises")
+
+
+def _check_digest_lengths(case: _Case) -> None:
+    length = HASH_LENGTHS[case.sad.hash_alg]
+    if any(len(digest) != length for digest in case.request.digests):
+        raise DigestLengthInvalid("a digest does not have its hash function's length")
+
+
+def _check_digests(case: _Case) -> None:
+    if not case.sad.dtbsr:
+        if case.credential.scal == "2":
+            raise DigestNotAuthorized("the SAD names no digests, and the credential demands them")
+        return
+    if Counter(case.request.digests) - Counter(case.sad.dtbsr):
+        raise DigestNotAuthorized("a digest is not authorised by the SAD")
+
+
+def _check_algorithm(case: _Case) -> None:
+    if _algorithm(case).hash_alg != case.sad.hash_alg:
+        raise DigestNotAuthorized("the digests were authorised with another hash function")
+
+
+def _check_conditions(case: _Case) -> None:
+    sad = case.sad
+    if sad.cnf is not None or sad.signer_proof is not None or sad.supersedes is not None:
+        raise ProofUnsupported("the SAD has a condition that this version cannot verify")
+    if case.credential.proof_keys:
+        raise ProofUnsupported("the credential demands a signer proof, which this version cannot verify")
+
+
+CHECKS: Final[tuple[Callable[[_Case], None], ...]] = (
+    # 1. Whose word it is, and for whom.
+    _check_issuer,
+    _check_audience,
+    # 2. Time: `exp` is the first second refused.
+    _check_expiry,
+    _check_issue,
+    _check_lifetime,
+    _check_epoch,
+    _check_credential_not_before,
+    # 3. Credential, owner and client.
+    _check_credential,
+    _check_owner,
+    _check_client,
+    # 4. The credential can sign now.
+    _check_status,
+    _check_certificate,
+    # 5. Level and factors against the credential's own floor; two categories for SCAL2.
+    _check_level,
+    _check_evidence_age,
+    _check_categories,
+    # 6. Digests: how many, how long, a sub-multiset of those authorised.
+    _check_hash_type,
+    _check_count,
+    _check_digest_lengths,
+    _check_digests,
+    # 7. Algorithm and padding of the key, with the hash function that was authorised.
+    _check_algorithm,
+    # 8. Conditions that could only be ignored.
+    _check_conditions,
+)
+
+
+def check_certificate(credential: Credential, now: datetime) -> None:
+    """The signer's certificate is valid now, and certifies the credential's key (KEY-02).
+
+    :raises CertificateExpired: before notBefore or after notAfter (RFC 5280 4.1.2.5: both inclusive).
+    :raises RowAltered: there is none, it cannot be read, or certifies another key.
+    """
+    if not credential.certificates:
+        raise RowAltered("an active credential has no certificate")
+    try:
+        certificate = x509.load_der_x509_certificate(credential.certificates[0])
+    except ValueError as error:
+        raise RowAltered("the certificate cannot be read") from error
+    public_key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    if public_key != credential.public_key:
+        raise RowAltered("the certificate certifies another key")
+    if not certificate.not_valid_before_utc <= now.replace(microsecond=0) <= certificate.not_valid_after_utc:
+        raise CertificateExpired("the certificate is not valid at this time")
+
+
+def _algorithm(case: _Case) -> SignatureAlgorithm:
+    request = case.request
+    if request.hash_alg is not None and request.hash_alg not in HASH_LENGTHS:
+        raise AlgorithmNotAllowed("the hash function is not known")
+    return signature_algorithm(
+        request.sign_algo, request.sign_algo_params, request.hash_alg, case.credential.key_profile()
+    )
