@@ -187,7 +187,7 @@ class _Loader:
             where=fields.where,
             name=name,
             any_of=tuple(self._set(item) for item in read.items(fields.get("any_of"), "any_of")),
-            title=read.text(fields.get("title"), "title"),
+            title=_one_line(read.text(fields.get("title"), "title")),
             claims=self._claims(fields),
             acr=tuple(self._acr(text) for text in read.texts(fields.get("acr"), "acr")),
             implies=tuple(text.value for text in implied),
@@ -286,7 +286,7 @@ class _Loader:
             require=tuple(level.value for level in required),
             when=Condition() if when is None else self._condition(when),
             evidence=tuple(self._requirement(item) for item in read.items(fields.get("evidence"), "evidence")),
-            because=read.text(fields.get("because"), "because"),
+            because=_one_line(read.text(fields.get("because"), "because")),
         )
 
     def _check_action(self, action: Text) -> None:
@@ -379,6 +379,10 @@ def _implied_names(name: str, levels: Mapping[str, Level]) -> frozenset[str]:
             found.add(current)
             open_names.extend(levels[current].implies)
     return frozenset(found)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _values(texts: tuple[Text, ...]) -> frozenset[str]:

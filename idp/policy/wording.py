@@ -101,4 +101,4 @@ def rule(item: Rule, levels: Iterable[Level]) -> str:
     asks = f"Rule '{item.id}' asks for level {listed((level(each) for each in levels), 'and')}"
     if item.evidence_set is not None:
         asks += f", with {alternative(item.evidence_set)}"
-    return f"{asks}." + (f" {' '.join(item.because.split())}" if item.because else "")
+    return f"{asks}." + (f" {item.because}" if item.because else "")

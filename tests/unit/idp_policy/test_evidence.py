@@ -1,0 +1,87 @@
+"""Evidence records."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from idp.policy.errors import EvidenceInvalid, PolicyError
+from idp.policy.evidence import FACTOR_CATEGORIES, FACTORS, Evidence
+from tests.unit.idp_policy.support import NOW, used
+
+
+def test_a_record_survives_json() -> None:
+    record = Evidence(
+        "sms_otp", "a1", "possession", NOW, "self", frozenset({"restricted", "transaction_bound"}), "sms", "txn-1"
+    )
+
+    assert Evidence.from_json(record.to_json()) == record
+    assert record.to_json() == {
+        "factor": "sms_otp",
+        "authenticator_id": "a1",
+        "category": "possession",
+        "at": 1772445600,
+        "issuer": "self",
+        "flags": ["restricted", "transaction_bound"],
+        "channel": "sms",
+        "transaction": "txn-1",
+    }
+
+
+def test_fractions_of_a_second_are_dropped_so_that_memory_and_token_agree() -> None:
+    assert used("password").at == Evidence("password", "p", "knowledge", NOW + timedelta(microseconds=999999)).at
+
+
+def test_every_factor_but_a_foreign_login_has_a_category() -> None:
+    assert {*FACTOR_CATEGORIES, "upstream"} == FACTORS
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"factor": "telepathy"}, "unknown factor 'telepathy'"),
+        ({"category": "luck"}, "unknown category 'luck'"),
+        ({"flags": frozenset({"nice"})}, "unknown flags ['nice']"),
+        ({"authenticator_id": ""}, "authenticator_id and issuer may not be empty"),
+        ({"issuer": ""}, "authenticator_id and issuer may not be empty"),
+        ({"at": datetime(2026, 1, 1)}, "the time of evidence is aware and in UTC"),  # noqa: DTZ001 - the misuse
+        ({"at": datetime(2026, 1, 1, tzinfo=timezone(timedelta(hours=1)))}, "the time of evidence is aware and in UTC"),
+    ],
+)
+def test_a_record_that_means_nothing_is_refused(change: dict[str, Any], message: str) -> None:
+    values: dict[str, Any] = {
+        "factor": "password", "authenticator_id": "p", "category": "knowledge", "at": datetime(2026, 1, 1, tzinfo=UTC),
+    }  # fmt: skip
+    with pytest.raises(EvidenceInvalid) as refusal:
+        Evidence(**{**values, **change})
+    assert str(refusal.value) == message
+    assert isinstance(refusal.value, PolicyError)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"factor": 1}, "'factor' is a string"),
+        ({"at": "now"}, "'at' is a whole number of seconds"),
+        ({"at": True}, "'at' is a whole number of seconds"),
+        ({"at": 10**30}, "'at' is out of range"),
+        ({"flags": "attested"}, "'flags' is a list of strings"),
+        ({"flags": [1]}, "'flags' is a list of strings"),
+        ({"category": "luck"}, "unknown category 'luck'"),
+        ({"channel": 5}, "'channel' is a string"),
+        ({"transaction": []}, "'transaction' is a string"),
+    ],
+)
+def test_json_of_another_form_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(EvidenceInvalid) as refusal:
+        Evidence.from_json({**used("password").to_json(), **change})
+    assert str(refusal.value) == message
+
+
+def test_an_unknown_or_missing_key_is_refused() -> None:
+    good = used("password").to_json()
+    for bad in ({**good, "level": "high"}, {key: good[key] for key in good if key != "flags"}, [], None):
+        with pytest.raises(EvidenceInvalid, match="exactly the keys"):
+            Evidence.from_json(bad)
