@@ -194,7 +194,7 @@ def start(argv: Sequence[str] | None) -> None:
     """
     options, clock = parser().parse_args(argv), SystemClock()
     if not ACCOUNT_SID.fullmatch(options.account_sid):
-        raise OptionsInvalid("--account-sid is AC and 32 lower-case hexadecimal digits")
+        raise OptionsInvalid("--account-sid is AC and 32 hexadecimal digits")
     with ExitStack() as stack:
         web = stack.enter_context(bind(options.host, options.port))
         mail = stack.enter_context(bind(options.host, options.smtp_port))

@@ -21,7 +21,7 @@ from foundation.clock import Clock
 
 PATH = re.compile(r"/2010-04-01/Accounts/(?P<account>[^/]+)/Messages\.json")
 
-ACCOUNT_SID = re.compile(r"AC[0-9a-f]{32}")
+ACCOUNT_SID = re.compile(r"AC[0-9a-fA-F]{32}")
 
 E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 """ITU-T E.164: at most 15 digits."""

@@ -245,7 +245,7 @@ def test_OTP_06_the_process_ends_at_once_and_wrote_no_code_and_no_number(ca: Run
         (("--smtp-user", "privyseal"), "need --ca-state"),
         (("--smtp-user", "privyseal", "--ca-state", "nowhere"), "go together"),
         (("--ca-state", "nowhere"), "no development CA here yet"),
-        (("--account-sid", "AC1"), "32 lower-case hexadecimal"),
+        (("--account-sid", "AC1"), "32 hexadecimal"),
         (("--host", "192.0.2.1"), "not loopback"),
     ],
 )

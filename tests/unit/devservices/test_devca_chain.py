@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from connectors.pki.devca import UnsafeDevelopmentCa, check_chain, check_use
 from connectors.ports.pki import CertificateRequest, PkiAnswerInvalid, PkiRefused, SubjectName
 from devservices.ca import UnsafeDevelopmentCertificateAuthority
 from devservices.names import NaturalPerson
+from devservices.profiles import ca_name, key_usage
 from foundation.errors import SecretFileError, SettingsError
 from tests.unit.devservices.conftest import ALICE, PUBLIC_URL, csr_for, issuance
 
@@ -83,6 +87,28 @@ def test_PKI_04_a_certificate_that_is_not_for_signing_is_not_taken(authority: Ca
     # Right key and right chain; with the subject put right, keyUsage is what remains wrong.
     with pytest.raises(PkiAnswerInvalid, match="keyUsage"):
         check_use(leaf, [authority.certificate("root")])
+
+
+def _self_signed(*extensions: x509.ExtensionType) -> x509.Certificate:
+    key = ec.generate_private_key(ec.SECP256R1())
+    start = datetime(2026, 3, 1, tzinfo=UTC)
+    builder = x509.CertificateBuilder(
+        subject_name=ca_name("a"), issuer_name=ca_name("a"), public_key=key.public_key(), serial_number=1,
+        not_valid_before=start, not_valid_after=start + timedelta(days=1),
+    )  # fmt: skip
+    for extension in extensions:
+        builder = builder.add_extension(extension, critical=True)
+    return builder.sign(key, hashes.SHA256())
+
+
+def test_PKI_04_an_authority_or_a_certificate_without_key_usage_is_not_taken(authority: Ca) -> None:
+    issuers = [authority.certificate("issuing")]
+    signing = key_usage("content_commitment")
+    check_use(_self_signed(signing), issuers)
+    with pytest.raises(PkiAnswerInvalid, match="below authorities"):
+        check_use(_self_signed(signing, x509.BasicConstraints(ca=True, path_length=None)), issuers)
+    with pytest.raises(PkiAnswerInvalid, match="extensions cannot be used"):
+        check_use(_self_signed(), issuers)
 
 
 def test_a_request_that_cannot_be_read_is_refused_before_the_answer_is_judged(

@@ -145,6 +145,7 @@ def test_the_page_says_where_to_send_when_it_is_empty(client: Client) -> None:
     assert "Nothing here yet" in page
     assert "127.0.0.1:8425" in page
     assert "http-equiv" not in page
+    assert "No message matches" in client.get("/?to=alice@example.org").get_data(as_text=True)
 
 
 def test_the_page_reloads_only_when_asked_to(client: Client) -> None:
