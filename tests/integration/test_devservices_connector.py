@@ -18,6 +18,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from werkzeug.wrappers import Request, Response
 
+from connectors import registry
+from connectors.errors import ConnectorNotAllowed
 from connectors.pki.devca import UnsafeDevelopmentCa
 from connectors.ports.pki import (
     CertificateAuthority,
@@ -64,6 +66,13 @@ def test_it_issues_repeats_and_revokes(ca: RunningCa) -> None:
     authority.revoke(issued.chain[0], "cessationOfOperation")
     authority.revoke(issued.chain[0], "keyCompromise")
     assert leaf.serial_number in crl_serials(ca)
+
+
+def test_installed_is_not_enabled_and_production_refuses_it(ca: RunningCa) -> None:
+    settings = {"base_url": ca.url, "token_file": str(ca.state / "token")}
+    assert registry.load("pki", "devca", settings, production=False).issue(asked("order-0012")).chain
+    with pytest.raises(ConnectorNotAllowed):
+        registry.load("pki", "devca", settings, production=True)
 
 
 def test_the_hosts_name_may_be_below_localhost(ca: RunningCa) -> None:

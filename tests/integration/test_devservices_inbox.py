@@ -18,6 +18,9 @@ from twilio.base.exceptions import TwilioRestException
 from twilio.http.http_client import TwilioHttpClient
 from twilio.rest import Client
 
+from connectors.messaging.smtp import SmtpMailer
+from connectors.messaging.twilio_sms import TwilioSms
+from connectors.ports.messaging import MailMessage, SmsMessage
 from devservices.inbox import DEFAULT_ACCOUNT_SID, tls_context
 from devservices.messages import UnsafeInbox
 from devservices.serving import bind
@@ -263,3 +266,25 @@ def test_a_taken_smtp_port_ends_with_status_2(tmp_path: Path) -> None:
         ended = run("devservices.inbox", "--state", str(tmp_path / "inbox"), "--port", "0", "--smtp-port", port)
     assert ended.returncode == 2
     assert f"port {port} on 127.0.0.1 is taken" in ended.stderr
+
+
+def test_the_products_own_connectors_deliver_here(
+    service: tuple[Command, Path], web: str, ca: RunningCa
+) -> None:
+    port = urlsplit(service[0].ready.split()[1]).port
+    mailer = SmtpMailer(
+        {"host": "localhost", "port": port, "sender": "privyseal@example.org", "ca_file": str(ca.state / "root.crt")}
+    )
+    mailer.send_mail(MailMessage(to="alice+connector@example.org", subject="Your code", text="Your code is 271828"))
+    gateway = TwilioSms(
+        {
+            "account_sid": DEFAULT_ACCOUNT_SID,
+            "auth_token_file": str(service[1] / "twilio-token"),
+            "sender": "+3225550100",
+            "base_url": web,
+        }
+    )
+    gateway.send_sms(SmsMessage(to="+32470000009", text="Your code is 314159"))
+    for recipient, code in (("alice+connector@example.org", "271828"), ("+32470000009", "314159")):
+        found = requests.get(f"{web}/messages.json", params={"to": recipient}, timeout=5).json()["messages"]
+        assert [code in item["body"] for item in found] == [True]
