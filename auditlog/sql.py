@@ -12,7 +12,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Connection, Integer, MetaData, String, Table, Text, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    bindparam,
+    insert,
+    select,
+    update,
+)
 
 from auditlog.catalogue import Catalogue
 from auditlog.chain import EMPTY, Checkpoint, Entry, Fields, Head, append, microseconds
@@ -63,6 +76,11 @@ class AuditLog:
         self._lock = select(tables.head.c.sequence, tables.head.c.hash).where(tables.head.c.id == _HEAD)
         self._lock = self._lock.with_for_update()
         self._insert = insert(tables.entries)
+        self._move = (
+            update(tables.head)
+            .where(tables.head.c.id == _HEAD, tables.head.c.sequence == bindparam("before"))
+            .values(sequence=bindparam("after"), hash=bindparam("moved_to"))
+        )
 
     def initialise(self, connection: Connection) -> None:
         """Begin a chain where there is none."""
@@ -92,9 +110,7 @@ class AuditLog:
             },
         )
         moved = connection.execute(
-            update(self._head)
-            .where(self._head.c.id == _HEAD, self._head.c.sequence == row.sequence)
-            .values(sequence=entry.sequence, hash=entry.hash)
+            self._move, {"before": row.sequence, "after": entry.sequence, "moved_to": entry.hash}
         )
         if moved.rowcount != 1:
             raise ChainNotReady("the audit chain's head moved under its lock")
@@ -124,9 +140,7 @@ def read_entries(connection: Connection, table: Table) -> Iterator[Entry]:
     after = -1
     while True:
         page = connection.execute(
-            select(
-                table.c.sequence, table.c.at, table.c.event, table.c.fields, table.c.previous, table.c.hash
-            )
+            select(table.c.sequence, table.c.at, table.c.event, table.c.fields, table.c.previous, table.c.hash)
             .where(table.c.sequence > after)
             .order_by(table.c.sequence)
             .limit(_PAGE)

@@ -1,0 +1,1 @@
+"""The signature activation module's database: credentials, orders, ledger, audit chain; SQLite or PostgreSQL."""

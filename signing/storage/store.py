@@ -1,0 +1,338 @@
+"""The core's store, over SQLAlchemy Core.  Any number of processes may share one PostgreSQL database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, Row, Select, and_, bindparam, delete, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+
+from auditlog.chain import Head
+from auditlog.errors import ChainNotReady
+from auditlog.sql import AuditLog
+from foundation.clock import epoch
+from signing.sam import events
+from signing.sam.credential import SealedCredential
+from signing.sam.errors import CommitUnknown, OrderUsed, SadRefused, SadSpent, StateRefused, StoreUnavailable
+from signing.sam.ledger import Redemption, Reservation, State, check_transition
+from signing.sam.store import Epoch, Record, SpentOrder
+from signing.storage.engine import READ_ONLY
+from signing.storage.rows import from_row, to_row
+from signing.storage.tables import (
+    SCHEMA_VERSION,
+    approvals,
+    audit,
+    credentials,
+    metadata,
+    orders,
+    outcomes,
+    positions,
+    redemptions,
+    state,
+)
+
+_RESERVE_ATTEMPTS: Final = 3
+
+
+class SqlStore:
+    """:class:`signing.sam.store.Store` on SQLite or PostgreSQL.  Thread-safe."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._audit = AuditLog(audit, events.CATALOGUE)
+        on_conflict = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+        # Statements of the hot path, built once: SQLAlchemy then finds their compiled form by identity.
+        self._add_approval = on_conflict(approvals).on_conflict_do_nothing().returning(approvals.c.allowance)
+        self._add_order = on_conflict(orders).on_conflict_do_nothing().returning(orders.c.jti)
+        self._add_credential = on_conflict(credentials).on_conflict_do_nothing().returning(credentials.c.id)
+        self._lock_approval = (
+            select(approvals.c.allowance)
+            .where(approvals.c.issuer == bindparam("issuer"), approvals.c.txn == bindparam("txn"))
+            .with_for_update()
+        )
+        self._taken = select(positions.c.position).where(
+            positions.c.issuer == bindparam("issuer"), positions.c.txn == bindparam("txn")
+        )
+        self._for_signature = select(credentials, state.c.epoch, state.c.epoch_not_before).select_from(
+            state.outerjoin(credentials, credentials.c.id == bindparam("credential_id"))
+        )
+        self._add_redemption = insert(redemptions)
+        self._add_position = insert(positions)
+        self._add_outcome = insert(outcomes)
+
+    # Setting up
+
+    def initialise(self, realm: str, now: datetime) -> None:
+        """Make the tables and their first rows; does nothing where they are.
+
+        :raises StateRefused: they are another realm's or another version's.
+        """
+        with self._writing() as connection:
+            metadata.create_all(connection)
+            self._audit.initialise(connection)
+            if connection.execute(select(state.c.id)).first() is None:
+                first = {"id": 1, "schema_version": SCHEMA_VERSION, "realm": realm, "epoch": 1}
+                connection.execute(insert(state), {**first, "epoch_not_before": epoch(now)})
+        self.check(realm)
+
+    def check(self, realm: str) -> None:
+        """Whether this is the database of that realm, in this version's schema.
+
+        :raises StateRefused: it is not.
+        """
+        try:
+            rows = self._rows(select(state.c.schema_version, state.c.realm))
+        except StoreUnavailable as error:
+            raise StateRefused("the database cannot be used, or `privyseal sam init` was not run") from error
+        if not rows:
+            raise StateRefused("the database has no state: run `privyseal sam init`")
+        row = rows[0]
+        if row.schema_version != SCHEMA_VERSION:
+            raise StateRefused(f"the database has schema {row.schema_version}, and this version needs {SCHEMA_VERSION}")
+        if row.realm != realm:
+            raise StateRefused("the database belongs to another realm")
+
+    def raise_epoch(self, now: datetime) -> Epoch:
+        """After a restore: everything issued before now is refused from now on."""
+        with self._writing() as connection:
+            row = connection.execute(select(state.c.epoch).with_for_update()).one()
+            raised = Epoch(row.epoch + 1, epoch(now) + 1)
+            connection.execute(update(state).values(epoch=raised.number, epoch_not_before=raised.not_before))
+            self._append(connection, Record(events.EPOCH_RAISED, {"epoch": raised.number}, now))
+        return raised
+
+    # Reading
+
+    def epoch(self) -> Epoch:
+        (row,) = self._rows(select(state.c.epoch, state.c.epoch_not_before))
+        return Epoch(row.epoch, row.epoch_not_before)
+
+    def credential(self, credential_id: str) -> SealedCredential | None:
+        return self.for_signature(credential_id)[0]
+
+    def for_signature(self, credential_id: str) -> tuple[SealedCredential | None, Epoch]:
+        (row,) = self._rows(self._for_signature, {"credential_id": credential_id})
+        found = row._mapping
+        sealed = None if found[credentials.c.id] is None else from_row(found)
+        return sealed, Epoch(found["epoch"], found["epoch_not_before"])
+
+    def credentials(self, owner: str | None) -> tuple[SealedCredential, ...]:
+        wanted = select(credentials).where(credentials.c.status != "deleted")
+        if owner is not None:
+            wanted = wanted.where(credentials.c.owner == owner)
+        rows = self._rows(wanted.order_by(credentials.c.created, credentials.c.id))
+        return tuple(from_row(row._mapping) for row in rows)
+
+    def order(self, issuer: str, jti: str) -> SpentOrder | None:
+        return _order(self._rows(_order_query(issuer, jti)))
+
+    def overdue(self, reserved_before: int, limit: int) -> tuple[Redemption, ...]:
+        open_ones = (
+            select(redemptions)
+            .outerjoin(outcomes, outcomes.c.redemption_id == redemptions.c.id)
+            .where(and_(outcomes.c.redemption_id.is_(None), redemptions.c.reserved_at < reserved_before))
+            .order_by(redemptions.c.reserved_at)
+            .limit(limit)
+        )
+        return tuple(
+            Redemption(
+                id=row.id,
+                issuer=row.issuer,
+                txn=row.txn,
+                credential_id=row.credential_id,
+                reserved_at=row.reserved_at,
+                positions=tuple(json.loads(row.positions)),
+                state=State.RESERVED,
+            )
+            for row in self._rows(open_ones)
+        )
+
+    def head(self) -> Head:
+        """Where the audit chain ends."""
+        with self._reading() as connection:
+            return self._audit.head(connection)
+
+    def counts(self) -> dict[str, int]:
+        """Redemptions by state, for operators."""
+        current = func.coalesce(outcomes.c.state, str(State.RESERVED))
+        by_state = (
+            select(current, func.count())
+            .select_from(redemptions.outerjoin(outcomes, outcomes.c.redemption_id == redemptions.c.id))
+            .group_by(current)
+        )
+        found = {row[0]: row[1] for row in self._rows(by_state)}
+        return {str(name): found.get(str(name), 0) for name in State}
+
+    # Writing
+
+    def spend_order(self, order: SpentOrder, record: Record) -> SpentOrder | None:
+        with self._writing() as connection:
+            if connection.execute(self._add_order, _order_row(order)).first() is None:
+                return _order(connection.execute(_order_query(order.issuer, order.jti)).all())
+            self._append(connection, record)
+        return None
+
+    def add_credential(self, row: SealedCredential, record: Record) -> bool:
+        with self._writing() as connection:
+            if connection.execute(self._add_credential, to_row(row)).first() is None:
+                return False
+            self._append(connection, record)
+        return True
+
+    def replace_credential(self, row: SealedCredential, record: Record, order: SpentOrder | None = None) -> bool:
+        values = to_row(row)
+        with self._writing() as connection:
+            replaced = connection.execute(
+                update(credentials)
+                .where(credentials.c.id == values["id"], credentials.c.version == values["version"] - 1)
+                .values(**values)
+            )
+            if replaced.rowcount != 1:
+                return False
+            if order is not None and connection.execute(self._add_order, _order_row(order)).first() is None:
+                raise OrderUsed("the order has been carried out")
+            self._append(connection, record)
+        return True
+
+    def reserve(
+        self,
+        reservation: Reservation,
+        assign: Callable[[Collection[int]], tuple[int, ...]],
+        record: Callable[[tuple[int, ...]], Record],
+    ) -> tuple[int, ...]:
+        for _attempt in range(_RESERVE_ATTEMPTS):
+            try:
+                with self._writing() as connection:
+                    chosen = assign(self._locked(connection, reservation))
+                    self._insert_redemption(connection, reservation, chosen)
+                    self._append(connection, record(chosen))
+                return chosen
+            except IntegrityError:
+                # The constraint, not the lock, stopped it: somebody else's positions are there now, or will be.
+                continue
+        raise SadSpent("other requests of the same approval were faster")
+
+    def conclude(self, redemption_id: str, state: State, reason: str, record: Record) -> State:
+        check_transition(State.RESERVED, state)
+        row = {"redemption_id": redemption_id, "state": str(state), "reason": reason, "at": epoch(record.at)}
+        try:
+            with self._writing() as connection:
+                connection.execute(self._add_outcome, row)
+                if state is State.RELEASED:
+                    connection.execute(delete(positions).where(positions.c.redemption_id == redemption_id))
+                self._append(connection, record)
+        except IntegrityError:
+            return self._outcome(redemption_id)
+        return state
+
+    def note(self, record: Record) -> None:
+        with self._writing() as connection:
+            self._append(connection, record)
+
+    # Inside
+
+    def _locked(self, connection: Connection, reservation: Reservation) -> Collection[int]:
+        """Positions of the approval that are taken, with the approval's row locked until the commit."""
+        key = {"issuer": reservation.issuer, "txn": reservation.txn}
+        if connection.execute(self._add_approval, {**key, "allowance": reservation.allowance}).first() is not None:
+            return ()
+        if connection.execute(self._lock_approval, key).scalar_one() != reservation.allowance:
+            raise SadRefused("another SAD of the same transaction had another allowance")
+        return frozenset(connection.execute(self._taken, key).scalars())
+
+    def _insert_redemption(self, connection: Connection, reservation: Reservation, chosen: tuple[int, ...]) -> None:
+        connection.execute(
+            self._add_redemption,
+            {
+                "id": reservation.id,
+                "issuer": reservation.issuer,
+                "txn": reservation.txn,
+                "sad_jti": reservation.sad_jti,
+                "credential_id": reservation.credential_id,
+                "client_id": reservation.client_id,
+                "positions": json.dumps(chosen),
+                "reserved_at": reservation.reserved_at,
+            },
+        )
+        key = {"issuer": reservation.issuer, "txn": reservation.txn, "redemption_id": reservation.id}
+        connection.execute(self._add_position, [{**key, "position": position} for position in chosen])
+
+    def _outcome(self, redemption_id: str) -> State:
+        found = self._rows(select(outcomes.c.state).where(outcomes.c.redemption_id == redemption_id))
+        if not found:
+            raise StoreUnavailable("an outcome was refused, and there is none")
+        return State(found[0].state)
+
+    def _append(self, connection: Connection, record: Record) -> None:
+        try:
+            self._audit.append(connection, record.event, record.fields, record.at)
+        except ChainNotReady as error:
+            raise StoreUnavailable("the audit chain cannot be written") from error
+
+    def _rows(
+        self, statement: Select[*tuple[Any, ...]], parameters: Mapping[str, object] | None = None
+    ) -> Sequence[Row[*tuple[Any, ...]]]:
+        """Read; once more on a new connection where the pool's had died with the server that it was to."""
+        try:
+            with self._reading() as connection:
+                return connection.execute(statement, parameters or {}).all()
+        except StoreUnavailable as error:
+            if not _connection_died(error):
+                raise
+        with self._reading() as connection:
+            return connection.execute(statement, parameters or {}).all()
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        try:
+            with self._engine.connect().execution_options(**{READ_ONLY: True}) as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise StoreUnavailable("the database cannot be read") from error
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        """One transaction, committed at the end.
+
+        :raises StoreUnavailable: nothing was committed.
+        :raises CommitUnknown: the commit was sent, and what came back was not that it was done.
+        :raises IntegrityError: a constraint: for the caller, who knows which.
+        """
+        try:
+            with self._engine.connect() as connection:
+                transaction = connection.begin()
+                try:
+                    yield connection
+                except BaseException:
+                    with suppress(SQLAlchemyError):  # a connection that is gone has rolled back
+                        transaction.rollback()
+                    raise
+                try:
+                    transaction.commit()
+                except SQLAlchemyError as error:
+                    raise CommitUnknown("the commit was not answered") from error
+        except IntegrityError:
+            raise
+        except SQLAlchemyError as error:
+            raise StoreUnavailable("the database cannot be written") from error
+
+
+def _connection_died(error: StoreUnavailable) -> bool:
+    return isinstance(error.__cause__, DBAPIError) and error.__cause__.connection_invalidated
+
+
+def _order_query(issuer: str, jti: str) -> Select[*tuple[Any, ...]]:
+    return select(orders).where(orders.c.issuer == issuer, orders.c.jti == jti)
+
+
+def _order(rows: Sequence[Row[*tuple[Any, ...]]]) -> SpentOrder | None:
+    return SpentOrder(**rows[0]._mapping) if rows else None
+
+
+def _order_row(order: SpentOrder) -> dict[str, object]:
+    return {name: getattr(order, name) for name in SpentOrder.__slots__}

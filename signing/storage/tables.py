@@ -1,0 +1,133 @@
+"""Tables.  Rows of the ledger are inserted, never changed; the one exception is said at its table."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+)
+
+from auditlog.sql import audit_tables
+
+SCHEMA_VERSION: Final = 1
+"""Checked at every start; a migration raises it."""
+
+metadata: Final = MetaData()
+
+state: Final = Table(
+    "sam_state",
+    metadata,
+    Column("id", Integer, CheckConstraint("id = 1"), primary_key=True, autoincrement=False),
+    Column("schema_version", Integer, nullable=False),
+    Column("realm", String(64), nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("epoch_not_before", BigInteger, nullable=False),
+)
+"""One row: what database this is."""
+
+credentials: Final = Table(
+    "credentials",
+    metadata,
+    Column("id", String(128), primary_key=True),
+    Column("realm", String(64), nullable=False),
+    Column("owner", String(255), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("profile", String(64), nullable=False),
+    Column("policy", String(128), nullable=False),
+    Column("scal", String(1), nullable=False),
+    Column("qualifier", String(64)),
+    Column("multisign", Integer, nullable=False),
+    Column("floor_loa", String(16), nullable=False),
+    Column("floor_categories", Integer, nullable=False),
+    Column("floor_sad_seconds", Integer, nullable=False),
+    Column("floor_evidence_seconds", Integer, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("public_key", LargeBinary, nullable=False),
+    Column("request", LargeBinary, nullable=False),
+    Column("certificates", Text, nullable=False),
+    Column("wrapped_key", LargeBinary),
+    Column("kek_id", String(128)),
+    Column("key_profile", String(64)),
+    Column("proof_keys", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("not_before", BigInteger, nullable=False),
+    Column("mac", LargeBinary, nullable=False),
+    Index("credentials_owner", "owner"),
+)
+"""A row is replaced as a whole, by its next version, under the next MAC."""
+
+orders: Final = Table(
+    "orders",
+    metadata,
+    Column("issuer", String(255), nullable=False),
+    Column("jti", String(128), nullable=False),
+    Column("token_sha256", String(64), nullable=False),
+    Column("operation", String(64), nullable=False),
+    Column("credential_id", String(128), nullable=False),
+    Column("used_at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("issuer", "jti"),
+)
+"""Used orders: the primary key is what makes them single-use."""
+
+approvals: Final = Table(
+    "approvals",
+    metadata,
+    Column("issuer", String(255), nullable=False),
+    Column("txn", String(128), nullable=False),
+    Column("allowance", String(64), nullable=False),
+    PrimaryKeyConstraint("issuer", "txn"),
+)
+"""What an approval allows, fixed by the first SAD seen of it; also the lock that puts its requests into a row."""
+
+redemptions: Final = Table(
+    "redemptions",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("issuer", String(255), nullable=False),
+    Column("txn", String(128), nullable=False),
+    Column("sad_jti", String(128), nullable=False),
+    Column("credential_id", String(128), nullable=False),
+    Column("client_id", String(255), nullable=False),
+    Column("positions", Text, nullable=False),
+    Column("reserved_at", BigInteger, nullable=False),
+    Index("redemptions_reserved_at", "reserved_at"),
+)
+"""Transition to RESERVED."""
+
+positions: Final = Table(
+    "positions",
+    metadata,
+    Column("issuer", String(255), nullable=False),
+    Column("txn", String(128), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("redemption_id", String(64), ForeignKey("redemptions.id"), nullable=False),
+    PrimaryKeyConstraint("issuer", "txn", "position"),
+    Index("positions_redemption", "redemption_id"),
+)
+"""Positions that are not free.  The primary key is the invariant of the ledger: whatever the code does, a position
+belongs to one redemption.  Rows are removed in one case only: in the transaction that writes RELEASED."""
+
+outcomes: Final = Table(
+    "outcomes",
+    metadata,
+    Column("redemption_id", String(64), ForeignKey("redemptions.id"), primary_key=True),
+    Column("state", String(16), nullable=False),
+    Column("reason", String(64), nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+"""Transition out of RESERVED: the primary key is the compare-and-swap between a request and the reconciler."""
+
+audit: Final = audit_tables(metadata)
