@@ -222,7 +222,7 @@ Try it by hand{"" if code == 0 else " (the walkthrough failed, the services run)
   sign a PDF       {here.ports.url("rp")}/
   account pages    {here.ports.url("idp")}/account/
   messages         {here.ports.url("inbox")}/
-  sign in as       {preparation.PERSON}, password in {here.file("dev", "person-password")}
+  sign in as       {preparation.PERSON}, password in {here.file("dev", preparation.PASSWORD)}
   signed PDFs      {here.state.signed}
   logs             {here.state.logs}
 """,

@@ -24,11 +24,13 @@ PERSON = "alice"
 PERSON_EMAIL = "alice@example.org"
 PERSON_PHONE = "+15550100"
 PUBLIC_MODE = 0o644
+PASSWORD = "person-password"
+"""The one secret that somebody types; 64 bits are enough behind a limit on wrong guesses."""
 SHARED: dict[str, tuple[Role, Role]] = {
     "ca-token": ("dev", "web"),
     "twilio-token": ("dev", "idp"),
     "rp-secret": ("dev", "idp"),
-    "person-password": ("dev", "idp"),
+    PASSWORD: ("dev", "idp"),
     "csc-secret": ("web", "idp"),
 }
 """Secrets that two of the users know, each in a file of its own for either."""
@@ -76,7 +78,7 @@ def write_files(here: Installation) -> None:
     """Write the settings of each process, and the secrets that two of them share, each to its owners' own files."""
     state = here.state
     for name, owners in SHARED.items():
-        secret = secrets.token_urlsafe(32).encode()
+        secret = (secrets.token_hex(8) if name == PASSWORD else secrets.token_urlsafe(32)).encode()
         for owner in owners:
             state.write(state.home(owner) / name, secret, owner)
     state.write(here.file("sam", "softhsm2.conf"), configuration.softhsm_conf(here).encode(), "sam")
@@ -109,7 +111,7 @@ def before_start(here: Installation) -> tuple[Step, ...]:
 
     def forget() -> None:
         # The identity provider keeps hashes; the copies that its commands read have done their work.
-        for name in ("rp-secret", "person-password", "csc-secret"):
+        for name in ("rp-secret", PASSWORD, "csc-secret"):
             here.file("idp", name).unlink()
 
     return (
@@ -150,7 +152,7 @@ def before_start(here: Installation) -> tuple[Step, ...]:
             "idp",
             ("launcher", "idp", "account", "create", *idp, "--username", PERSON, "--given-name", "Alice",
              "--surname", "Example", "--email", PERSON_EMAIL, "--phone", PERSON_PHONE,
-             "--password-file", str(here.file("idp", "person-password"))),
+             "--password-file", str(here.file("idp", PASSWORD))),
             forget,
         ),
         Step("signature activation module: token, server keys and database", "sam",
@@ -182,5 +184,5 @@ def person_options(here: Installation) -> tuple[str, ...]:
     return (
         "--issuer", here.ports.url("idp"), "--csc", here.csc_base, "--inbox", here.ports.url("inbox"),
         "--redirect-uri", here.redirect_uri, "--username", PERSON, "--phone", PERSON_PHONE, "--email", PERSON_EMAIL,
-        "--password-file", str(here.file("dev", "person-password")),
+        "--password-file", str(here.file("dev", PASSWORD)),
     )  # fmt: skip
