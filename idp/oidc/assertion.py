@@ -69,7 +69,10 @@ def _verify(assertion: str, client: Client, audiences: Collection[str], now: dat
     # 5. Time.
     exp = _check_times(claims, now)
     # 6. Something to recognise it by.
-    return AssertionUse(client.client_id, read.text(claims, "jti", max_length=256), exp)
+    jti = read.text(claims, "jti", max_length=256)
+    if not jti.isascii():
+        raise ClientAuthenticationFailed("assertion: jti is not ASCII")
+    return AssertionUse(client.client_id, jti, exp)
 
 
 def _check_times(claims: dict[str, Any], now: datetime) -> int:

@@ -31,7 +31,7 @@ SECRET_OCTETS: Final = 32
 """Client secrets are generated here and never chosen.  With 256 random bits there is nothing to guess, so what is
 stored need not be slow to compute: one salted SHA-256, where a person's password takes argon2id."""
 
-_CLIENT_ID: Final = re.compile(r"[A-Za-z0-9._~-]{1,128}\Z")
+CLIENT_ID: Final = re.compile(r"[A-Za-z0-9._~-]{1,128}\Z")
 _SECRET_HASH: Final = re.compile(r"sha256\$([0-9a-f]{32})\$([0-9a-f]{64})\Z")
 
 
@@ -64,7 +64,7 @@ class Registration:
 
     def faults(self) -> Iterable[str]:
         """What is wrong with the registration, one sentence each."""
-        if not _CLIENT_ID.match(self.client_id):
+        if not CLIENT_ID.match(self.client_id):
             yield "client_id: 1 to 128 of A-Z a-z 0-9 . _ ~ -"
         if not 0 < len(self.name) <= 200 or not self.name.isprintable():
             yield "name: 1 to 200 printable characters"

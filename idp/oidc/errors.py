@@ -65,6 +65,13 @@ class ParameterTooLong(OidcError):
     may_redirect = False
 
 
+class ParameterMalformed(OidcError):
+    """A parameter has a NUL, which not every database can keep."""
+
+    code = "invalid_request"
+    may_redirect = False
+
+
 class StateRefused(OidcError):
     """``state`` has characters that RFC 6749 A.5 does not allow, and so could not be given back unchanged."""
 

@@ -21,6 +21,7 @@ from idp.oidc.errors import (
     ClientNotPermitted,
     ClientUnknown,
     OidcError,
+    ParameterMalformed,
     ParameterRepeated,
     ParameterTooLong,
     RedirectUriRefused,
@@ -139,6 +140,8 @@ def read_parameters(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
             raise ParameterTooLong("too many parameters, or one with too long a name")
         if name in found:
             raise ParameterRepeated("a parameter is given twice")
+        if "\0" in value:
+            raise ParameterMalformed("a parameter has a character that cannot be stored")
         if len(value) > MAX_LENGTHS.get(name, DEFAULT_MAX):
             raise ParameterTooLong("a parameter is too long")
         found[name] = value

@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from foundation.clock import epoch
 from idp.errors import AlreadyExists, InputRefused
-from idp.oidc.client import SECRET_OCTETS, Client, Registration, hash_secret, make_secret
+from idp.oidc.client import CLIENT_ID, SECRET_OCTETS, Client, Registration, hash_secret, make_secret
 from idp.storage.models import metadata
 
 oidc_clients: Final = Table(
@@ -62,6 +62,8 @@ def create(
 
 def find(connection: Connection, client_id: str) -> Client | None:
     """The client, active or not; None if there is none."""
+    if not CLIENT_ID.match(client_id):
+        return None
     row = connection.execute(select(oidc_clients).where(oidc_clients.c.client_id == client_id)).one_or_none()
     return None if row is None else _client(row)
 

@@ -1,0 +1,61 @@
+"""What the authorization server writes into the audit chain.
+
+Refusals are recorded for clients that had authenticated; those of anybody else go to the log only, so that a flood of
+them cannot fill the chain.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from auditlog.catalogue import Event
+
+EVENTS: Final = (
+    Event(
+        "client.created",
+        "A client was registered.",
+        frozenset({"client_id", "auth_method", "scopes", "grant_types"}),
+        frozenset({"redirect_uris", "introspects"}),
+    ),
+    Event(
+        "client.changed", "A client was enabled, disabled, or given a new secret.", frozenset({"client_id", "change"})
+    ),
+    Event(
+        "token.issued",
+        "An access token that opens no signing key was given to a client.",
+        frozenset({"client_id", "subject", "grant_id", "jti", "grant_type", "scope", "audience", "expires_at"}),
+        frozenset({"session_id", "txn"}),
+    ),
+    Event(
+        "sad.issued",
+        "Signature activation data was given to a client.",
+        frozenset(
+            {
+                "client_id",
+                "account_id",
+                "session_id",
+                "grant_id",
+                "jti",
+                "txn",
+                "decision_id",
+                "credential_id",
+                "hash_alg",
+                "digests",
+                "sign_count",
+                "expires_at",
+            }
+        ),
+    ),
+    Event(
+        "token.refused",
+        "A client that had authenticated was refused.",
+        frozenset({"client_id", "endpoint", "error"}),
+        frozenset({"cause", "grant_id"}),
+    ),
+    Event(
+        "grant.revoked",
+        "Everything given out on one approval was revoked.",
+        frozenset({"client_id", "grant_id", "cause"}),
+    ),
+    Event("token.revoked", "A client gave an access token back.", frozenset({"client_id", "grant_id", "jti"})),
+)

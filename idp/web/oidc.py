@@ -1,0 +1,368 @@
+"""OAuth 2.0 and OpenID Connect over HTTP: the authorization server's endpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from flask import Blueprint, Flask, make_response, render_template, request
+from flask_babel import gettext as _
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.wrappers import Response
+
+from foundation.log import get
+from idp.errors import KeyUnavailable
+from idp.oidc import tokens
+from idp.oidc.client import Client, read_credentials
+from idp.oidc.config import OidcConfig
+from idp.oidc.errors import (
+    AccessTokenInvalid,
+    ClientNotPermitted,
+    OidcError,
+    RequestInvalid,
+    RequestUriInvalid,
+    ResponseTarget,
+    TooManyRequests,
+)
+from idp.oidc.logout import LogoutRequest, parse_logout_request
+from idp.oidc.metadata import discovery, jwks
+from idp.oidc.request import (
+    AuthorizationRequest,
+    RequestContext,
+    parse_authorization_request,
+    read_parameters,
+)
+from idp.storage import accounts, clients, grants
+from idp.storage.engine import reading
+from idp.web import browser, faults, oidc_tokens
+from idp.web.interaction import BeginInteraction, Finished, begin, register_finisher
+from idp.web.oidc_http import MAX_BODY, answer_client, form, json_answer, redirect, refuse
+from idp.web.oidc_server import TokenServer, authenticate, find_token
+from idp.web.services import Services, services
+
+KIND: Final = "oidc"
+REQUEST_URI_PREFIX: Final = "urn:ietf:params:oauth:request_uri:"
+"""RFC 9126 2.2."""
+MAX_PUSHED_REQUESTS: Final = 1000
+"""Open at one time for one client (DOS-04)."""
+MAX_FORM_QUERY: Final = 8 * 1024
+"""Characters of a posted authorization request, which goes on as a query."""
+
+_PUBLIC: Final = {"Cache-Control": "public, max-age=300"}
+"""Metadata and keys: a next key is published long before it signs."""
+
+blueprint: Final = Blueprint("oidc", __name__)
+_log = get(__name__)
+
+
+def setup(app: Flask) -> None:
+    """Say how interactions that began here end."""
+    register_finisher(app, KIND, finish)
+
+
+def self_service_token(with_services: Services, account_id: str, client_id: str) -> str:
+    """A service token for this server's own reading of the signing service on a person's behalf."""
+    return oidc_tokens.self_service(with_services, account_id, client_id)
+
+
+@blueprint.before_request
+def limit_body() -> None:
+    """No form needs more; the rest is not read."""
+    request.max_content_length = MAX_BODY
+    request.max_form_memory_size = MAX_BODY
+
+
+@blueprint.errorhandler(OidcError)
+def answer_refusal(error: OidcError) -> Response:
+    """A refusal at an endpoint for clients."""
+    return refuse(error)
+
+
+@blueprint.errorhandler(KeyUnavailable)
+def answer_failure(error: KeyUnavailable) -> Response:
+    """A key that cannot be used: for the operator to find in the log."""
+    _log.error("a key cannot be used", exc_info=error)
+    return json_answer({"error": "server_error"}, 500)
+
+
+@blueprint.errorhandler(RequestEntityTooLarge)
+def answer_too_large(_error: RequestEntityTooLarge) -> Response:
+    """A body that was not read."""
+    return json_answer({"error": "invalid_request", "error_description": "the request is too long"}, 413)
+
+
+# What the server says about itself
+
+
+@blueprint.get("/.well-known/openid-configuration")
+@blueprint.get("/.well-known/oauth-authorization-server")
+def metadata() -> Response:
+    """OpenID Connect Discovery 1.0 and RFC 8414."""
+    settings, policy = services().settings, services().policy
+    document = discovery(
+        settings.issuer,
+        keys=services().keys.token_verification_keys(),
+        acr_values=policy.by_acr,
+        locales=settings.languages,
+    )
+    return json_answer(document, headers={**_PUBLIC, "Pragma": ""})
+
+
+@blueprint.get("/oauth2/jwks")
+def keys() -> Response:
+    """The public token keys: next, current and retired."""
+    return json_answer(jwks(services().keys.token_verification_keys()), headers={**_PUBLIC, "Pragma": ""})
+
+
+# Authorization
+
+
+@blueprint.route("/oauth2/authorize", methods=["GET", "POST"])
+@browser.csrf_exempt
+def authorize() -> Response:
+    """The authorization endpoint (RFC 6749 3.1): checks the request and hands the person to the interaction."""
+    try:
+        if request.method == "POST":
+            return _posted()
+        asked = _asked(request.args.items(multi=True))
+    except OidcError as error:
+        return _refuse_authorization(error)
+    return begin(
+        BeginInteraction(
+            kind=KIND,
+            action="sign_in" if asked.intent is None else "signature.activate",
+            client_id=asked.client_id,
+            payload=asked.to_json(),
+            prompt=asked.prompt,
+            max_age=asked.max_age,
+            acr_values=asked.acr_values,
+            essential_acr=asked.essential_acr,
+            intent=asked.intent,
+            login_hint=asked.login_hint,
+            ui_locales=asked.ui_locales,
+            client_name=_client_name(asked.client_id),
+            return_to=asked.redirect_uri,
+        )
+    )
+
+
+def _posted() -> Response:
+    """A posted request goes on as a query: with SameSite cookies the browser's session comes along only then."""
+    query = urlencode(list(form().items()))
+    if len(query) > MAX_FORM_QUERY:
+        raise RequestInvalid("the request is too long; push it instead")
+    return redirect(f"{services().settings.issuer}/oauth2/authorize?{query}")
+
+
+def _asked(pairs: Iterable[tuple[str, str]]) -> AuthorizationRequest:
+    parameters = read_parameters(pairs)
+    if parameters.get("request_uri", "").startswith(REQUEST_URI_PREFIX):
+        return _pushed(parameters)
+    return parse_authorization_request(parameters.items(), _context(pushed=False))
+
+
+def _pushed(parameters: Mapping[str, str]) -> AuthorizationRequest:
+    # What was pushed stands; anything beside it could only be an attempt to change it (OAU-10).
+    if parameters.keys() != {"request_uri", "client_id"}:
+        raise RequestUriInvalid("request_uri goes with client_id and nothing else")
+    handle = parameters["request_uri"].removeprefix(REQUEST_URI_PREFIX)
+    with services().engine.begin() as connection:
+        asked = grants.take_pushed(connection, handle, parameters["client_id"], services().clock.now())
+        client = clients.find_active(connection, parameters["client_id"])
+    if asked is None or client is None or not client.may_redirect_to(asked.redirect_uri):
+        raise RequestUriInvalid("the pushed request is unknown, used, expired or another client's")
+    return asked
+
+
+def _context(*, pushed: bool) -> RequestContext:
+    return RequestContext(
+        config=OidcConfig.of(services().settings),
+        find_client=_find_client,
+        subject_of_hint=lambda hint, client_id: str(_read_hint(hint, client_id)["sub"]),
+        pushed=pushed,
+    )
+
+
+def _find_client(client_id: str) -> Client | None:
+    with reading(services().engine) as connection:
+        return clients.find_active(connection, client_id)
+
+
+def _client_name(client_id: str) -> str:
+    client = _find_client(client_id)
+    return client_id if client is None else client.name
+
+
+def _read_hint(hint: str, client_id: str | None) -> Mapping[str, Any]:
+    verification_keys = services().keys.token_verification_keys()
+    return tokens.read_id_token_hint(hint, verification_keys, issuer=services().settings.issuer, client_id=client_id)
+
+
+def _refuse_authorization(error: OidcError) -> Response:
+    _log.info("authorization request refused", extra={"fields": {"error": error.code, "cause": error.description}})
+    if error.may_redirect and error.target is not None:
+        return _answer_error(error.target, error.code, error.description)
+    # Not sent back to the application: it is not known whose address it gave.
+    return faults.page(
+        _("The application's request cannot be used"), f"{error.description} ({error.code})", error.status
+    )
+
+
+def _answer_error(target: ResponseTarget, code: str, description: str | None) -> Response:
+    parameters = [("error", code), ("error_description", description)]
+    return answer_client(target, services().settings.issuer, parameters)
+
+
+@blueprint.post("/oauth2/pushed_authorize")
+@browser.csrf_exempt
+def pushed_authorize() -> Response:
+    """The pushed authorization request endpoint (RFC 9126)."""
+    parameters = form()
+    client = authenticate(services(), read_credentials(request.headers.get("Authorization"), parameters), public=True)
+    # The client that authenticated is the client that asks; Basic may leave its name out of the form.
+    stated = parameters.setdefault("client_id", client.client_id)
+    if stated != client.client_id:
+        raise ClientNotPermitted("client_id is another client's")
+    for name in ("client_secret", "client_assertion", "client_assertion_type"):
+        parameters.pop(name, None)
+    asked = parse_authorization_request(parameters.items(), _context(pushed=True))
+    seconds = OidcConfig.of(services().settings).pushed_request_seconds
+    handle = oidc_tokens.secret_token(services())
+    with services().engine.begin() as connection:
+        kept = grants.push(
+            connection, handle, asked, services().clock.now(), seconds=seconds, limit=MAX_PUSHED_REQUESTS
+        )
+    if not kept:
+        raise TooManyRequests("too many pushed requests are open")
+    return json_answer({"request_uri": f"{REQUEST_URI_PREFIX}{handle}", "expires_in": seconds}, 201)
+
+
+def finish(outcome: Finished) -> Response:
+    """The end of an interaction: a code for what was approved, or the error."""
+    asked = AuthorizationRequest.from_json(outcome.payload)
+    client = _find_client(asked.client_id)
+    if client is None or not client.may_redirect_to(asked.redirect_uri):
+        # Disabled or changed while the person was busy: the answer has nowhere to go.
+        return _refuse_authorization(RequestUriInvalid("the client is no longer registered for this"))
+    approval = outcome.approval
+    if approval is None:
+        return _answer_error(asked.target, outcome.error or "server_error", outcome.error_description)
+    if approval.client_id != asked.client_id:
+        return _answer_error(asked.target, "server_error", None)
+    if asked.subject_hint is not None and approval.account_id != asked.subject_hint:
+        return _answer_error(asked.target, "login_required", "another person is signed in")
+    config, now = OidcConfig.of(services().settings), services().clock.now()
+    code = oidc_tokens.secret_token(services())
+    life = config.sad_seconds if asked.intent is not None else config.refresh_seconds
+    with services().engine.begin() as connection:
+        grants.purge(connection, now)
+        grant = grants.begin(
+            connection,
+            oidc_tokens.new_id(services()),
+            client_id=asked.client_id,
+            subject=approval.account_id,
+            now=now,
+            seconds=config.code_seconds + life,
+            request=asked,
+            approval=approval,
+        )
+        grants.add_code(connection, code, grant.id, now, seconds=config.code_seconds)
+    return answer_client(asked.target, config.issuer, [("code", code)])
+
+
+# Tokens
+
+
+def _server() -> TokenServer:
+    return TokenServer(services(), request.headers.get("Authorization"))
+
+
+@blueprint.post("/oauth2/token")
+@browser.csrf_exempt
+def token() -> Response:
+    """The token endpoint (RFC 6749 3.2)."""
+    return _server().token()
+
+
+@blueprint.post("/oauth2/revoke")
+@browser.csrf_exempt
+def revoke() -> Response:
+    """The revocation endpoint (RFC 7009)."""
+    return _server().endpoint("revocation")
+
+
+@blueprint.post("/oauth2/introspect")
+@browser.csrf_exempt
+def introspect() -> Response:
+    """The introspection endpoint (RFC 7662)."""
+    return _server().endpoint("introspection")
+
+
+@blueprint.route("/oauth2/userinfo", methods=["GET", "POST"])
+@browser.csrf_exempt
+def userinfo() -> Response:
+    """The UserInfo endpoint (OIDC Core 5.3): whose token this is, and no more than ``openid`` stands for."""
+    scheme, _, presented = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not presented:
+        raise AccessTokenInvalid("a bearer token is needed")
+    found = find_token(services(), presented.strip())
+    if found is None or found.access is None or found.is_expired() or found.is_revoked():
+        raise AccessTokenInvalid("the token is not active")
+    if "openid" not in found.access.scopes:
+        raise AccessTokenInvalid("the token is not for this endpoint")
+    with reading(services().engine) as connection:
+        account = accounts.find(connection, found.grant.subject)
+    if account is None:
+        raise AccessTokenInvalid("the token is not active")
+    return json_answer({"sub": account.id})
+
+
+# Logout
+
+
+@blueprint.route("/oauth2/logout", methods=["GET", "POST"])
+@browser.csrf_exempt
+def logout() -> Response:
+    """The end session endpoint (OIDC RP-Initiated Logout 1.0).  It changes nothing: the person is asked first, since
+    any page can send a browser here (SES-04)."""
+    try:
+        pairs = request.form.items(multi=True) if request.method == "POST" else request.args.items(multi=True)
+        asked = _logout(pairs)
+    except OidcError as error:
+        return _refuse_authorization(error)
+    session = browser.current()
+    if session is None or session.account_id is None:
+        return _signed_out(asked)
+    page = render_template(
+        "oidc_logout.html",
+        client_name=None if asked.client is None else asked.client.name,
+        fields=asked.fields,
+        csrf=session.csrf,
+    )
+    return make_response(page, 200, {"Cache-Control": "no-store"})
+
+
+@blueprint.post("/oauth2/logout/confirm")
+def logout_confirmed() -> Response:
+    """The person said yes, on our page; the form token was checked before this."""
+    try:
+        asked = _logout(pair for pair in request.form.items(multi=True) if pair[0] != browser.CSRF_FIELD)
+    except OidcError as error:
+        return _refuse_authorization(error)
+    session = browser.current()
+    if session is not None:
+        with services().engine.begin() as connection:
+            grants.revoke_session(connection, session.id, services().clock.now())
+        browser.sign_out()
+    return _signed_out(asked)
+
+
+def _logout(pairs: Iterable[tuple[str, str]]) -> LogoutRequest:
+    return parse_logout_request(pairs, _find_client, _read_hint)
+
+
+def _signed_out(asked: LogoutRequest) -> Response:
+    if asked.redirect_uri is not None:
+        return redirect(asked.redirect_uri, [("state", asked.state)])
+    return make_response(render_template("oidc_signed_out.html"), 200, {"Cache-Control": "no-store"})

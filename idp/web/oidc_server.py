@@ -1,0 +1,432 @@
+"""The token, revocation and introspection endpoints, on Authlib's grants.
+
+Authlib decides which grant a request is for and walks it in the order of RFC 6749, 7009 and 7662.  What is ours: client
+authentication (one answer for every failure, one method a client), single use in the database, tokens in joserfc,
+and the answers.  Authlib's own creation of token responses is not used: it logs tokens at debug level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, cast
+
+from authlib.oauth2 import AuthorizationServer, OAuth2Error, OAuth2Request
+from authlib.oauth2.rfc6749 import AuthorizationCodeMixin, ClientMixin, TokenMixin
+from authlib.oauth2.rfc6749.grants import AuthorizationCodeGrant, ClientCredentialsGrant, RefreshTokenGrant
+from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
+from authlib.oauth2.rfc7009 import RevocationEndpoint
+from authlib.oauth2.rfc7636 import CodeChallenge
+from authlib.oauth2.rfc7662 import IntrospectionEndpoint
+from flask import g
+from werkzeug.wrappers import Response
+
+from foundation.clock import epoch
+from idp.oidc import rar
+from idp.oidc.assertion import stated_client_id, verify_assertion
+from idp.oidc.client import (
+    GRANT_TYPES,
+    Client,
+    Presented,
+    PresentedAssertion,
+    PresentedSecret,
+    check_secret,
+    read_credentials,
+)
+from idp.oidc.config import OidcConfig
+from idp.oidc.errors import ClientAuthenticationFailed, GrantTypeRefused, RequestInvalid, ScopeRefused
+from idp.oidc.pkce import check_verifier
+from idp.oidc.request import check_repeated_details, check_scopes
+from idp.storage import clients, grants
+from idp.storage.engine import reading
+from idp.storage.grants import AccessToken, Grant
+from idp.web import oidc_tokens
+from idp.web.oidc_http import form, json_answer, refuse_as
+from idp.web.services import Services
+
+_HEADERS: Final[list[tuple[str, str]]] = []
+_REQUIRED: Final = {"authorization_code": "code", "refresh_token": "refresh_token", "client_credentials": None}
+
+
+class RegisteredClient(ClientMixin):
+    """A client, as Authlib asks about one."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    def get_client_id(self) -> str:
+        """The client's identifier."""
+        return self.client.client_id
+
+    def check_grant_type(self, grant_type: str) -> bool:
+        """Whether the client is registered for the grant type."""
+        return grant_type in self.client.registration.grant_types
+
+
+@dataclass(frozen=True, slots=True)
+class RedeemedCode(AuthorizationCodeMixin):
+    """A code that was used up for this request, as Authlib asks about one."""
+
+    grant: Grant
+    redirect_uri: str
+    challenge: str
+
+    def get_redirect_uri(self) -> str:
+        """Where the code was sent."""
+        return self.redirect_uri
+
+    def get_scope(self) -> str:
+        """What was approved."""
+        return "" if self.grant.request is None else " ".join(self.grant.request.scopes)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRefresh(TokenMixin):
+    """The grant of a refresh token, as Authlib asks about one."""
+
+    grant: Grant
+
+    def check_client(self, client: RegisteredClient) -> bool:
+        """Whether it was issued to the client."""
+        return self.grant.client_id == client.get_client_id()
+
+    def get_scope(self) -> str:
+        """What was approved: the widest that a refreshed token may have."""
+        return "" if self.grant.request is None else " ".join(self.grant.request.scopes)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredToken(TokenMixin):
+    """An access token, or the grant of a refresh token, as Authlib's endpoints ask about one."""
+
+    grant: Grant
+    access: AccessToken | None
+    alive: bool
+    now: datetime
+
+    def check_client(self, client: RegisteredClient) -> bool:
+        """Whether it was issued to the client."""
+        return self.grant.client_id == client.get_client_id()
+
+    def is_expired(self) -> bool:
+        """``exp`` is the first second refused."""
+        return epoch(self.now) >= (self.grant.expires_at if self.access is None else self.access.expires_at)
+
+    def is_revoked(self) -> bool:
+        """Revoked itself, or by what it hangs from: grant, client, account, session."""
+        return not self.alive or (self.access is not None and self.access.revoked)
+
+
+class FormRequest(OAuth2Request):
+    """A request whose parameters were read from the body alone, each once."""
+
+    def __init__(self, parameters: dict[str, str], issuer: str, authorization: str | None) -> None:
+        # Authlib refuses plain http by the URL that the process sees, which behind a proxy is not the client's.
+        # Whether http is allowed is settled by the settings: in production the issuer must be https.
+        super().__init__("POST", f"https://{issuer.partition('://')[2]}")
+        self.payload = BasicOAuth2Payload(parameters)
+        self.parameters = parameters
+        self.authorization = authorization
+
+    @property
+    def form(self) -> dict[str, str]:
+        """The parameters."""
+        return self.parameters
+
+
+class TokenServer(AuthorizationServer):
+    """One for each request: it holds nothing but the services."""
+
+    def __init__(self, services: Services, authorization: str | None) -> None:
+        super().__init__()
+        self.services = services
+        self.config = OidcConfig.of(services.settings)
+        self._authorization = authorization
+        self.register_grant(CodeGrant, [ProofKey()])
+        self.register_grant(RefreshGrant)
+        self.register_grant(ClientGrant)
+        self.register_endpoint(Revocation)
+        self.register_endpoint(Introspection)
+
+    def create_oauth2_request(self, request: object) -> FormRequest:
+        """The parameters of the Flask request at hand.
+
+        :raises OidcError: they are not in the form.
+        """
+        return FormRequest(form(), self.config.issuer, self._authorization)
+
+    def token(self) -> Response:
+        """Answer a token request.
+
+        :raises OidcError: refused, before or beside what Authlib refuses itself.
+        """
+        check_token_form(form())
+        return self.create_token_response()  # type: ignore[return-value] # the stub says a tuple; see handle_response
+
+    def endpoint(self, name: str) -> Response:
+        """Answer a request to the revocation or introspection endpoint.
+
+        :raises OidcError: refused, before or beside what Authlib refuses itself.
+        """
+        return cast("Response", self.create_endpoint_response(name))  # type: ignore[no-untyped-call] # stub leaves it open
+
+    def authenticate_client(self, request: Any, methods: Any, endpoint: str = "token") -> RegisteredClient:
+        """Authlib's question, with our answer.
+
+        :raises OidcError: not authenticated.
+        """
+        parameters: Mapping[str, str] = request.form
+        client = authenticate(
+            self.services, read_credentials(self._authorization, parameters), public=endpoint != "introspection"
+        )
+        return RegisteredClient(client)
+
+    def send_signal(self, name: str, *args: object, **kwargs: object) -> None:
+        """Authlib's framework signals: nobody listens."""
+
+    def handle_response(self, status: int, body: Any, headers: Any) -> Response:
+        """A JSON answer that nobody may store."""
+        return (
+            json_answer(body, status) if status != 204 else Response(status=204, headers={"Cache-Control": "no-store"})
+        )
+
+    def handle_error_response(self, request: OAuth2Request, error: OAuth2Error) -> Response:
+        """A refusal of Authlib's, answered like ours."""
+        return refuse_as(str(error.error), error.get_error_description() or "", error.status_code)
+
+
+def check_token_form(parameters: Mapping[str, str]) -> None:
+    """What Authlib would leave unsaid, or say by quoting the request.
+
+    :raises RequestInvalid: no grant type, or not what the grant type needs.
+    :raises GrantTypeRefused: one that is not offered: password, implicit and device grants are off.
+    """
+    grant_type = parameters.get("grant_type")
+    if grant_type is None:
+        raise RequestInvalid("Missing parameter grant_type")
+    if grant_type not in GRANT_TYPES:
+        raise GrantTypeRefused("Invalid parameter grant_type")
+    needed = _REQUIRED[grant_type]
+    if needed is not None and needed not in parameters:
+        raise RequestInvalid(f"Missing parameter {needed}")
+
+
+def authenticate(services: Services, presented: Presented, *, public: bool) -> Client:
+    """Who the client is; kept for the record of what is refused afterwards.
+
+    :param public: whether a client that has nothing to authenticate with may come here.
+    :raises ClientAuthenticationFailed: for every cause alike.
+    """
+    if isinstance(presented, PresentedAssertion):
+        client = _by_assertion(services, presented)
+    elif isinstance(presented, PresentedSecret):
+        client = _by_secret(services, presented)
+    else:
+        client = _find(services, presented.client_id, "none")
+        if not public:
+            raise ClientAuthenticationFailed("a public client")
+    g.oidc_client = client
+    return client
+
+
+def _find(services: Services, client_id: str, method: str) -> Client:
+    with reading(services.engine) as connection:
+        client = clients.find_active(connection, client_id)
+    if client is None:
+        raise ClientAuthenticationFailed("unknown or disabled client")
+    if client.registration.auth_method != method:
+        raise ClientAuthenticationFailed("another method than the client is registered for")
+    return client
+
+
+def _by_secret(services: Services, presented: PresentedSecret) -> Client:
+    try:
+        client = _find(services, presented.client_id, presented.method)
+    except ClientAuthenticationFailed:
+        # The same work as for a client that exists.
+        check_secret(presented.secret, None)
+        raise
+    if not client.has_secret(presented.secret):
+        raise ClientAuthenticationFailed("wrong secret")
+    return client
+
+
+def _by_assertion(services: Services, presented: PresentedAssertion) -> Client:
+    stated = stated_client_id(presented.assertion)
+    if presented.client_id is not None and presented.client_id != stated:
+        raise ClientAuthenticationFailed("client_id differs from the assertion's")
+    client = _find(services, stated, "private_key_jwt")
+    config = OidcConfig.of(services.settings)
+    use = verify_assertion(presented.assertion, client, {config.issuer, config.token_endpoint}, services.clock.now())
+    with services.engine.begin() as connection:
+        fresh = grants.remember_assertion(connection, use)
+    if not fresh:
+        raise ClientAuthenticationFailed("assertion used before")
+    return client
+
+
+class ProofKey(CodeChallenge):
+    """PKCE in the token request: every code has a challenge, S256, and every client brings the verifier."""
+
+    def validate_code_verifier(self, grant: Any, result: object) -> None:
+        """:raises OidcError: no verifier, or another challenge's."""
+        check_verifier(grant.request.form.get("code_verifier"), grant.request.authorization_code.challenge)
+
+
+class CodeGrant(AuthorizationCodeGrant):
+    """The authorization code grant (RFC 6749 4.1.3)."""
+
+    request: FormRequest
+    server: TokenServer
+
+    def query_authorization_code(self, code: str, client: ClientMixin) -> RedeemedCode:
+        """Use the code up, whatever is wrong with the rest of the request: a second try is a second use."""
+        found = oidc_tokens.redeem_code(self.server.services, code, _of(client))
+        if found.request is None:
+            raise RequestInvalid("Invalid parameter code")
+        return RedeemedCode(found, found.request.redirect_uri, found.request.code_challenge)
+
+    def create_token_response(self) -> Any:
+        """The tokens, or the SAD."""
+        found = cast("RedeemedCode", self.request.authorization_code)
+        details = self.request.form.get("authorization_details")
+        if details is not None and found.grant.request is not None:
+            check_repeated_details(details, found.grant.request, self.server.config)
+        return 200, oidc_tokens.for_code(self.server.services, found.grant, _of(self.request.client)), _HEADERS
+
+
+class RefreshGrant(RefreshTokenGrant):
+    """The refresh token grant (RFC 6749 6), with rotation."""
+
+    request: FormRequest
+    server: TokenServer
+
+    def authenticate_refresh_token(self, refresh_token: str) -> StoredRefresh:
+        """The token's grant; it is used up only when all else is in order."""
+        return StoredRefresh(oidc_tokens.check_refresh(self.server.services, refresh_token, _of(self.request.client)))
+
+    def create_token_response(self) -> Any:
+        """New tokens; the old refresh token is worth nothing any more."""
+        found = cast("StoredRefresh", self.request.refresh_token)
+        scopes = (self.request.form.get("scope") or found.get_scope()).split()
+        token = self.request.form["refresh_token"]
+        return 200, oidc_tokens.for_refresh(self.server.services, found.grant, token, scopes), _HEADERS
+
+
+class ClientGrant(ClientCredentialsGrant):
+    """The client credentials grant (RFC 6749 4.4): service scope only (CSC API 2.0.0.2 clause 8.4.4)."""
+
+    request: FormRequest
+    server: TokenServer
+
+    def validate_requested_scope(self) -> None:
+        """:raises ScopeRefused: any other scope."""
+        scopes = self.request.form.get("scope", "service").split()
+        if check_scopes(scopes, _of(self.request.client), with_intent=False) != ("service",):
+            raise ScopeRefused("a client acts for itself with scope service only")
+
+    def create_token_response(self) -> Any:
+        """An access token behind which no person stands."""
+        return 200, oidc_tokens.for_client(self.server.services, _of(self.request.client), ("service",)), _HEADERS
+
+
+def find_token(services: Services, token: str) -> StoredToken | None:
+    """An access or refresh token that was given out, whatever has become of it."""
+    with reading(services.engine) as connection:
+        access = grants.find_access(connection, token)
+        grant = grants.find_refresh(connection, token) if access is None else access.grant
+        if grant is None:
+            return None
+        return StoredToken(grant, access, oidc_tokens.is_alive(connection, services, grant), services.clock.now())
+
+
+class Revocation(RevocationEndpoint):
+    """RFC 7009, answered with 204 as CSC API 2.0.0.2 clause 8.4.5 has it."""
+
+    server: TokenServer
+
+    def check_params(self, request: Any, client: Any) -> None:
+        """:raises RequestInvalid: no token.  A hint that is unknown is only a hint."""
+        if "token" not in request.form:
+            raise RequestInvalid("Missing parameter token")
+
+    def query_token(self, token_string: str, token_type_hint: str | None) -> StoredToken | None:
+        """Both kinds are looked up; they cannot be confused."""
+        return find_token(self.server.services, token_string)
+
+    def revoke_token(self, token: StoredToken, request: Any) -> None:
+        """A refresh token takes its whole family along, an access token only itself (clause 8.4.5)."""
+        services, now = self.server.services, self.server.services.clock.now()
+        client_id = token.grant.client_id
+        with services.engine.begin() as connection:
+            if token.access is None:
+                grants.revoke(connection, token.grant.id, now, "client_request")
+                services.audit.record(
+                    connection, "grant.revoked", client_id=client_id, grant_id=token.grant.id, cause="client_request"
+                )
+            else:
+                grants.revoke_access(connection, token.access.token_hash, now)
+                services.audit.record(
+                    connection,
+                    "token.revoked",
+                    client_id=client_id,
+                    grant_id=token.grant.id,
+                    jti=token.access.jti,
+                )
+
+    def create_endpoint_response(self, request: Any) -> Any:
+        """The same answer whether there was such a token or not (RFC 7009 2.2)."""
+        super().create_endpoint_response(request)  # type: ignore[no-untyped-call] # Authlib's stub leaves it open
+        return 204, "", _HEADERS
+
+
+class Introspection(IntrospectionEndpoint):
+    """RFC 7662: a token is active only as long as client, account, session and grant are."""
+
+    server: TokenServer
+
+    def check_params(self, request: Any, client: Any) -> None:
+        """:raises RequestInvalid: no token.  A hint that is unknown is only a hint."""
+        if "token" not in request.form:
+            raise RequestInvalid("Missing parameter token")
+
+    def query_token(self, token_string: str, token_type_hint: str | None) -> StoredToken | None:
+        """Both kinds are looked up; they cannot be confused."""
+        return find_token(self.server.services, token_string)
+
+    def check_permission(self, token: StoredToken, client: Any, request: Any) -> bool:
+        """The resource server that the token is for, or the client it was given to; to others it is not active."""
+        resource_server = token.access is not None and token.access.resource in _of(client).registration.introspects
+        return resource_server or token.check_client(client)
+
+    def introspect_token(self, token: StoredToken) -> dict[str, Any]:
+        """RFC 7662 2.2 and RFC 9396 9.2."""
+        grant, access = token.grant, token.access
+        if access is None:
+            return {"client_id": grant.client_id, "sub": grant.subject, "exp": grant.expires_at}
+        value: dict[str, Any] = {
+            "iss": self.server.config.issuer,
+            "aud": access.audience,
+            "sub": grant.subject,
+            "client_id": grant.client_id,
+            "scope": " ".join(access.scopes),
+            "token_type": "Bearer",
+            "jti": access.jti,
+            "iat": access.issued_at,
+            "exp": access.expires_at,
+        }
+        if grant.approval is not None:
+            value["sid"] = grant.session_id
+            value["acr"] = grant.approval.acr
+            value["auth_time"] = epoch(grant.approval.auth_time)
+        if access.kind == "sad" and grant.request is not None and grant.request.intent is not None:
+            value["authorization_details"] = rar.to_details(grant.request.intent)
+        return value
+
+
+def _of(client: Any) -> Client:
+    """The client behind Authlib's view of it."""
+    if not isinstance(client, RegisteredClient):
+        raise ClientAuthenticationFailed("no client")
+    return client.client

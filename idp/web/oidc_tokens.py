@@ -1,0 +1,310 @@
+"""Giving out tokens: checked for life, recorded, audited in the same transaction, and only then released."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from contract import sad
+from foundation.clock import epoch
+from foundation.jose import encode_base64url, sign_compact
+from idp.activation.mint import sad_for
+from idp.errors import NotActivatable
+from idp.oidc import rar, tokens
+from idp.oidc.client import Client
+from idp.oidc.config import OidcConfig
+from idp.oidc.errors import GrantInvalid
+from idp.oidc.request import AuthorizationRequest
+from idp.storage import accounts, clients, grants, sessions
+from idp.storage.engine import reading
+from idp.storage.grants import Grant, NewAccessToken, Refused
+from idp.web.services import Services
+
+SELF_SERVICE_SECONDS: Final = 60
+_TOKEN_OCTETS: Final = 32
+_ID_OCTETS: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """An access token to be given out on a grant."""
+
+    grant: Grant
+    scopes: tuple[str, ...]
+    audience: str
+    grant_type: str
+    seconds: int
+    refreshable: bool = False
+    used_refresh: str | None = None
+    """The refresh token that this request uses up."""
+
+
+def secret_token(services: Services) -> str:
+    """256 random bits: a code, a refresh token, a request's handle."""
+    return encode_base64url(services.random(_TOKEN_OCTETS))
+
+
+def new_id(services: Services) -> str:
+    """128 random bits."""
+    return encode_base64url(services.random(_ID_OCTETS))
+
+
+def is_alive(connection: Connection, services: Services, grant: Grant) -> bool:
+    """Whether client, account and session behind a grant still are what they were when it was made."""
+    if grant.revoked or clients.find_active(connection, grant.client_id) is None:
+        return False
+    if grant.subject != grant.client_id:
+        account = accounts.find(connection, grant.subject)
+        if account is None or not account.active:
+            return False
+    now, limits = services.clock.now(), services.settings.session
+    return grant.session_id is None or sessions.is_live(connection, grant.session_id, now, limits)
+
+
+def redeem_code(services: Services, code: str, client: Client) -> Grant:
+    """The grant of a code, which is used up.
+
+    :raises GrantInvalid: unknown, used, expired, another client's, or what it rests on has ended.
+    """
+    with services.engine.begin() as connection:
+        found = grants.redeem_code(connection, code, client.client_id, services.clock.now())
+        _record_leak(connection, services, client, found, "code")
+    return _alive_grant(services, found, "Invalid parameter code")
+
+
+def check_refresh(services: Services, token: str, client: Client) -> Grant:
+    """The grant of a refresh token, which is not used up yet.
+
+    :raises GrantInvalid: unknown, used, expired, revoked, another client's, or what it rests on has ended.
+    """
+    with services.engine.begin() as connection:
+        found = grants.check_refresh(connection, token, client.client_id, services.clock.now())
+        _record_leak(connection, services, client, found, "refresh_token")
+    return _alive_grant(services, found, "Invalid parameter refresh_token")
+
+
+def _record_leak(connection: Connection, services: Services, client: Client, found: Grant | Refused, what: str) -> None:
+    if isinstance(found, Refused) and found.grant_id is not None and found.reason in {"used", "other_client"}:
+        cause = f"{what}_{found.reason}"
+        services.audit.record(
+            connection, "grant.revoked", client_id=client.client_id, grant_id=found.grant_id, cause=cause
+        )
+
+
+def _alive_grant(services: Services, found: Grant | Refused, description: str) -> Grant:
+    # One text for every cause: what became of a code or token is told in the audit chain, not to whoever holds it.
+    if isinstance(found, Refused):
+        raise GrantInvalid(description)
+    with reading(services.engine) as connection:
+        if not is_alive(connection, services, found):
+            raise GrantInvalid(description)
+    return found
+
+
+def for_code(services: Services, grant: Grant, client: Client) -> dict[str, Any]:
+    """The token response to a code (RFC 6749 5.1; CSC API 2.0.0.2 clause 8.4.4).
+
+    :raises GrantInvalid: the grant was revoked meanwhile, or cannot activate a signature.
+    """
+    request = _request_of(grant)
+    if request.intent is not None:
+        return _signature_activation(services, grant, request)
+    config = OidcConfig.of(services.settings)
+    issue = Issue(
+        grant=grant,
+        scopes=request.scopes,
+        audience=request.resource,
+        grant_type="authorization_code",
+        seconds=config.access_token_seconds,
+        refreshable="service" in request.scopes and "refresh_token" in client.registration.grant_types,
+    )
+    response = _issue(services, issue)
+    if "openid" in request.scopes and grant.approval is not None:
+        key = services.keys.token_key()
+        claims = tokens.id_token_claims(
+            grant.approval,
+            issuer=config.issuer,
+            nonce=request.nonce,
+            access_token=response["access_token"],
+            algorithm=key.algorithm,
+            now=services.clock.now(),
+            lifetime_seconds=config.id_token_seconds,
+        )
+        response["id_token"] = sign_compact(claims, key, tokens.ID_TOKEN_TYPE)
+    return response
+
+
+def for_refresh(services: Services, grant: Grant, token: str, scopes: Sequence[str]) -> dict[str, Any]:
+    """The token response to a refresh token, which is used up and replaced.
+
+    :raises GrantInvalid: another request used it up first, or the grant was revoked meanwhile.
+    """
+    issue = Issue(
+        grant=grant,
+        scopes=tuple(scopes),
+        audience=_request_of(grant).resource,
+        grant_type="refresh_token",
+        seconds=OidcConfig.of(services.settings).access_token_seconds,
+        refreshable=True,
+        used_refresh=token,
+    )
+    return _issue(services, issue)
+
+
+def for_client(services: Services, client: Client, scopes: Sequence[str]) -> dict[str, Any]:
+    """The token response to a client that acts for itself (RFC 6749 4.4.3)."""
+    config = OidcConfig.of(services.settings)
+    with services.engine.begin() as connection:
+        grant = grants.begin(
+            connection,
+            new_id(services),
+            client_id=client.client_id,
+            subject=client.client_id,
+            now=services.clock.now(),
+            seconds=config.access_token_seconds,
+        )
+    return _issue(
+        services, Issue(grant, tuple(scopes), config.resource, "client_credentials", config.access_token_seconds)
+    )
+
+
+def self_service(services: Services, account_id: str, client_id: str) -> str:
+    """A service token with which this server itself reads the signing service for a person's page."""
+    config = OidcConfig.of(services.settings)
+    with services.engine.begin() as connection:
+        grant = grants.begin(
+            connection,
+            new_id(services),
+            client_id=client_id,
+            subject=account_id,
+            now=services.clock.now(),
+            seconds=SELF_SERVICE_SECONDS,
+        )
+    issue = Issue(grant, ("service",), config.resource, "self_service", SELF_SERVICE_SECONDS)
+    return str(_issue(services, issue)["access_token"])
+
+
+def _issue(services: Services, issue: Issue) -> dict[str, Any]:
+    config, now, key = OidcConfig.of(services.settings), services.clock.now(), services.keys.token_key()
+    grant, jti = issue.grant, new_id(services)
+    claims = tokens.access_token_claims(
+        issuer=config.issuer,
+        audience=issue.audience,
+        client_id=grant.client_id,
+        jti=jti,
+        scopes=issue.scopes,
+        now=now,
+        lifetime_seconds=issue.seconds,
+        subject=grant.subject,
+        approval=grant.approval,
+    )
+    token = sign_compact(claims, key, tokens.ACCESS_TOKEN_TYPE)
+    access = NewAccessToken(
+        grants.hash_token(token), jti, "access", issue.audience, issue.audience, issue.scopes, claims["exp"]
+    )
+    refresh = secret_token(services) if issue.refreshable else None
+    with services.engine.begin() as connection:
+        raced = issue.used_refresh is not None and not grants.use_refresh(connection, issue.used_refresh, now)
+        if raced:
+            # Two requests with one refresh token: which of them is the thief's cannot be told, so both lose.
+            grants.revoke(connection, grant.id, now, "refresh_used_again")
+            services.audit.record(
+                connection,
+                "grant.revoked",
+                client_id=grant.client_id,
+                grant_id=grant.id,
+                cause="refresh_token_used",
+            )
+        issued = not raced and grants.issue(connection, grant, access, now)
+        if issued:
+            if refresh is not None:
+                grants.add_refresh(connection, refresh, grant.id, now)
+            _audit_token(connection, services, issue, jti, access.expires_at)
+    if not issued:
+        raise GrantInvalid("the grant has been revoked")
+    response: dict[str, Any] = {
+        "access_token": token,
+        "token_type": "Bearer",
+        "expires_in": issue.seconds,
+        "scope": " ".join(issue.scopes),
+    }
+    return response if refresh is None else {**response, "refresh_token": refresh}
+
+
+def _audit_token(connection: Connection, services: Services, issue: Issue, jti: str, expires_at: int) -> None:
+    grant = issue.grant
+    person = {} if grant.approval is None else {"session_id": grant.session_id, "txn": grant.approval.txn}
+    services.audit.record(
+        connection,
+        "token.issued",
+        client_id=grant.client_id,
+        subject=grant.subject,
+        grant_id=grant.id,
+        jti=jti,
+        grant_type=issue.grant_type,
+        scope=" ".join(issue.scopes),
+        audience=issue.audience,
+        expires_at=expires_at,
+        **person,
+    )
+
+
+def _signature_activation(services: Services, grant: Grant, request: AuthorizationRequest) -> dict[str, Any]:
+    config, now, key = OidcConfig.of(services.settings), services.clock.now(), services.keys.activation_key()
+    approval, intent = grant.approval, request.intent
+    if approval is None or intent is None:
+        raise GrantInvalid("nothing was approved")
+    try:
+        content = sad_for(
+            approval,
+            intent,
+            issuer=config.issuer,
+            audience=config.sad_audience,
+            jti=new_id(services),
+            now=now,
+            lifetime_seconds=config.sad_seconds,
+        )
+    except NotActivatable as error:
+        raise GrantInvalid("the approval does not permit a signature") from error
+    token = sad.encode(content, key)
+    access = NewAccessToken(
+        grants.hash_token(token), content.jti, "sad", content.aud, request.resource, ("credential",), content.exp
+    )
+    with services.engine.begin() as connection:
+        issued = grants.issue(connection, grant, access, now)
+        if issued:
+            services.audit.record(
+                connection,
+                "sad.issued",
+                client_id=grant.client_id,
+                account_id=approval.account_id,
+                session_id=approval.session_id,
+                grant_id=grant.id,
+                jti=content.jti,
+                txn=content.txn,
+                decision_id=approval.decision_id,
+                credential_id=content.credential_id,
+                hash_alg=content.hash_alg,
+                digests=[digest.hex() for digest in content.dtbsr],
+                sign_count=content.sign_count,
+                expires_at=content.exp,
+            )
+    if not issued:
+        raise GrantInvalid("the grant has been revoked")
+    return {
+        "access_token": token,
+        "token_type": "Bearer",
+        "expires_in": content.exp - epoch(now),
+        "scope": "credential",
+        "credentialID": content.credential_id,
+        "authorization_details": rar.to_details(intent, request.details_type or rar.TYPE_CSC_2_0),
+    }
+
+
+def _request_of(grant: Grant) -> AuthorizationRequest:
+    if grant.request is None:
+        raise GrantInvalid("the grant has no request")
+    return grant.request
