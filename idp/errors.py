@@ -119,6 +119,12 @@ class CredentialUnavailable(IdpError):
     code = "credential_unavailable"
 
 
+class CredentialUnusable(IdpError):
+    """The signing service does not know the credential as this person's, or it is disabled."""
+
+    code = "credential_unusable"
+
+
 class KeyUnavailable(IdpError):
     """A key file is missing or is not the key that its name says."""
 

@@ -60,11 +60,15 @@ class OtpSettings:
     max_wrong: int = 5
     """Wrong codes after which a challenge is dead."""
     max_failed_challenges_a_day: int = 10
-    max_failed_challenges: int = 100
-    """Ever, without a success in between: then the authenticator is disabled (NIST SP 800-63B r4 3.2.2)."""
+    """Their wrong codes, however spread over challenges, lock the authenticator until a day has passed."""
+    max_wrong_ever: int = 100
+    """Without a success in between: then the authenticator is disabled (NIST SP 800-63B r4 3.2.2)."""
     cool_down_seconds: int = 30
+    """Between two messages of one transaction."""
     max_sends: int = 3
     """Messages with the same code."""
+    max_messages_an_hour: int = 30
+    """To one address, over all transactions."""
 
     def faults(self) -> Iterable[str]:
         """The ceilings of NIST SP 800-63B."""
@@ -72,10 +76,10 @@ class OtpSettings:
             yield "lifetime_seconds is 30 to 600"
         if not 1 <= self.max_wrong <= 10:
             yield "max_wrong is 1 to 10"
-        if not 1 <= self.max_failed_challenges_a_day <= self.max_failed_challenges <= 100:
-            yield "max_failed_challenges_a_day is at most max_failed_challenges, which is at most 100"
-        if not 10 <= self.cool_down_seconds <= 300 or not 1 <= self.max_sends <= 10:
-            yield "cool_down_seconds is 10 to 300, max_sends is 1 to 10"
+        if not 1 <= self.max_failed_challenges_a_day <= 20 or not 1 <= self.max_wrong_ever <= 100:
+            yield "max_failed_challenges_a_day is 1 to 20, max_wrong_ever is 1 to 100"
+        if not 1 <= self.cool_down_seconds <= 300 or not 1 <= self.max_sends <= 10 or self.max_messages_an_hour < 1:
+            yield "cool_down_seconds is 1 to 300, max_sends is 1 to 10, max_messages_an_hour is at least 1"
 
 
 @dataclass(frozen=True, slots=True)

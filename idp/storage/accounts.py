@@ -101,7 +101,7 @@ def create(connection: Connection, account_id: str, new: NewAccount, now: dateti
 
 def _check(new: NewAccount) -> None:
     if not _USERNAME.match(normalise_username(new.username)):
-        raise InputRefused("a user name is 1 to 128 of a-z, 0-9 and . _ @ + -, and begins and ends with a letter or digit")
+        raise InputRefused("a user name is 1 to 128 of a-z, 0-9 and . _ @ + -, a letter or digit first and last")
     for label, text in (("name", new.name), ("given name", new.given_name), ("surname", new.surname)):
         if text is not None and (not 1 <= len(text) <= _NAME_MAX or not text.isprintable() or text != text.strip()):
             raise InputRefused(f"a {label} is 1 to {_NAME_MAX} printable characters")

@@ -57,7 +57,7 @@ authenticators: Final = Table(
     Column("secret_hash", String(255)),
     Column("failures", Integer, nullable=False, default=0),
     Column("blocked_until", BigInteger, nullable=False, default=0),
-    Column("failed_challenges", Integer, nullable=False, default=0),
+    Column("last_success_at", BigInteger, nullable=False, default=0),
     Column("disabled_at", BigInteger),
     Column("not_before", BigInteger, nullable=False),
     Column("created_at", BigInteger, nullable=False),
@@ -80,7 +80,7 @@ otp_challenges: Final = Table(
     Column("sent_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False, index=True),
     Column("closed_at", BigInteger),
-    Index("ix_otp_challenges_counting", "authenticator_id", "state", "closed_at"),
+    Index("ix_otp_challenges_counting", "authenticator_id", "created_at"),
 )
 
 sessions: Final = Table(

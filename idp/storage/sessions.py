@@ -71,10 +71,15 @@ def find_by_token(connection: Connection, token: str, now: datetime, limits: Ses
     return None if row is None else _session(row)
 
 
+def find_by_id(connection: Connection, session_id: str, now: datetime, limits: SessionSettings) -> StoredSession | None:
+    """The live session of that identifier, or None."""
+    row = connection.execute(select(sessions).where(sessions.c.id == session_id, _live(now, limits))).one_or_none()
+    return None if row is None else _session(row)
+
+
 def is_live(connection: Connection, session_id: str, now: datetime, limits: SessionSettings) -> bool:
     """Whether the session is neither revoked nor past one of its limits."""
-    query = select(sessions.c.id).where(sessions.c.id == session_id, _live(now, limits))
-    return connection.execute(query).one_or_none() is not None
+    return find_by_id(connection, session_id, now, limits) is not None
 
 
 def _live(now: datetime, limits: SessionSettings) -> Any:

@@ -10,13 +10,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, cast
 
-from flask import Flask, Response, current_app
+from flask import Flask, current_app, redirect, url_for
+from werkzeug.wrappers import Response
 
+from idp.activation import binding
 from idp.activation.intent import SignatureIntent
 from idp.authn.approval import Approval
+from idp.errors import InteractionLost
+from idp.storage import challenges, interactions
+from idp.storage.engine import reading
+from idp.storage.interactions import StoredInteraction
+from idp.web import browser, language
+from idp.web.services import services
 
 Action = Literal["sign_in", "signature.activate", "credential.create"]
 _FINISHERS: Final = "privyseal.finishers"
+_FRESH_PROMPTS: Final = frozenset({"login", "select_account"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +48,57 @@ class BeginInteraction:
     ui_locales: tuple[str, ...] = ()
     client_name: str = ""
     """How the relying party is named to the person; its identifier if empty."""
+    return_to: str = ""
+    """The redirect URI, already checked: forms may end at its origin."""
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    """What an action without a signature is about, as JSON; part of what is approved."""
+
+    @property
+    def silent(self) -> bool:
+        """No page may be shown."""
+        return "none" in self.prompt
+
+    @property
+    def fresh(self) -> bool:
+        """Whoever is there proves it anew."""
+        return bool(_FRESH_PROMPTS & set(self.prompt))
+
+    @property
+    def needs_consent(self) -> bool:
+        """A person is asked before it ends well: always, but for a plain sign-in."""
+        return self.action != "sign_in" or "consent" in self.prompt
+
+    @property
+    def display_name(self) -> str:
+        """The relying party's name."""
+        return self.client_name or self.client_id
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object from which :meth:`from_json` makes the same request."""
+        return {
+            "kind": self.kind,
+            "action": self.action,
+            "client_id": self.client_id,
+            "payload": dict(self.payload),
+            "prompt": list(self.prompt),
+            "max_age": self.max_age,
+            "acr_values": list(self.acr_values),
+            "essential_acr": list(self.essential_acr),
+            "intent": None if self.intent is None else self.intent.to_json(),
+            "login_hint": self.login_hint,
+            "ui_locales": list(self.ui_locales),
+            "client_name": self.client_name,
+            "return_to": self.return_to,
+            "detail": dict(self.detail),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> BeginInteraction:
+        """The request that :meth:`to_json` wrote; not for input from outside."""
+        lists = {name: tuple(value[name]) for name in ("prompt", "acr_values", "essential_acr", "ui_locales")}
+        intent = value["intent"]
+        rest = {name: item for name, item in value.items() if name not in lists and name != "intent"}
+        return cls(**rest, **lists, intent=None if intent is None else SignatureIntent.from_json(intent))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +109,41 @@ class Finished:
     approval: Approval | None = None
     error: str | None = None
     error_description: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Interaction:
+    """An open interaction of the browser that sent this request."""
+
+    stored: StoredInteraction
+    request: BeginInteraction
+
+    @property
+    def id(self) -> str:
+        """Its place in the address line; worth nothing without the session's cookie."""
+        return self.stored.id
+
+    @property
+    def txn(self) -> str:
+        """The transaction."""
+        return self.stored.txn
+
+    @property
+    def binds_evidence(self) -> bool:
+        """Whether step-up evidence counts for this transaction only: for all that is more than a sign-in (SES-06)."""
+        return self.request.action != "sign_in"
+
+    @property
+    def binding(self) -> str:
+        """The hash of what is approved."""
+        request = self.request
+        return binding.digest_of(
+            action=request.action,
+            client_id=request.client_id,
+            txn=self.txn,
+            intent=request.intent,
+            detail=request.detail,
+        )
 
 
 Finisher = Callable[[Finished], Response]
@@ -74,3 +169,52 @@ def finish(kind: str, outcome: Finished) -> Response:
     """Hand the outcome to the finisher of its kind."""
     registry = cast("_Registry", current_app.extensions[_FINISHERS])
     return registry.finishers[kind](outcome)
+
+
+def begin(request: BeginInteraction) -> Response:
+    """Begin an interaction and go as far as it goes without the person: to a page, or to its end."""
+    from idp.web.progress import advance
+
+    session = browser.ensure()
+    with_services = services()
+    now = with_services.clock.now()
+    interaction_id, txn = browser.new_id(with_services), browser.new_id(with_services)
+    with with_services.engine.begin() as connection:
+        interactions.purge(connection, now)
+        challenges.purge(connection, now)
+        interactions.create(
+            connection,
+            interaction_id=interaction_id,
+            txn=txn,
+            session_id=session.id,
+            account_id=None if request.fresh else session.account_id,
+            request=request.to_json(),
+            now=now,
+            life_seconds=with_services.settings.session.interaction_seconds,
+        )
+    return advance(load(interaction_id))
+
+
+def load(interaction_id: str) -> Interaction:
+    """The open interaction of this id in this browser.
+
+    :raises InteractionLost: there is none, it has ended, or it is another browser's or another person's.
+    """
+    session = browser.current()
+    with_services = services()
+    if session is None:
+        raise InteractionLost("the browser has no session")
+    with reading(with_services.engine) as connection:
+        stored = interactions.find(connection, interaction_id, session.id, with_services.clock.now())
+    if stored is None:
+        raise InteractionLost("no open interaction of that id belongs to this session")
+    if stored.account_id is not None and stored.account_id != session.account_id:
+        raise InteractionLost("the interaction is another person's")
+    request = BeginInteraction.from_json(stored.request)
+    language.prefer(request.ui_locales)
+    return Interaction(stored, request)
+
+
+def page(interaction: Interaction) -> Response:
+    """Send the browser to the interaction's page."""
+    return redirect(url_for("interaction.show", interaction_id=interaction.id), 303)

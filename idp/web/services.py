@@ -83,4 +83,9 @@ def install(app: Flask, services: Services) -> None:
 
 def services() -> Services:
     """The services of the app that handles the current request."""
-    return cast("Services", current_app.extensions[EXTENSION])
+    return of(current_app)
+
+
+def of(app: Flask) -> Services:
+    """The services of an app."""
+    return cast("Services", app.extensions[EXTENSION])

@@ -1,0 +1,32 @@
+"""What a person is asked to approve, as one hash: one-time codes and consent are bound to it.
+
+Pure.  The hash covers who asks, for what, with which credential and over which digests in which order, so that what was
+shown, what a code was sent for and what is approved cannot differ (OAU-10, OTP-05).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from idp.activation.intent import SignatureIntent
+
+
+def digest_of(
+    *, action: str, client_id: str, txn: str, intent: SignatureIntent | None, detail: Mapping[str, Any] | None = None
+) -> str:
+    """Hexadecimal SHA-256 over everything that is approved.
+
+    :param detail: what an action without a signature is about, as JSON.
+    """
+    content = {
+        "action": action,
+        "client_id": client_id,
+        "txn": txn,
+        "intent": None if intent is None else intent.to_json(),
+        "detail": dict(detail or {}),
+    }
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(b"privyseal-approval-1\n" + text.encode()).hexdigest()

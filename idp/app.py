@@ -1,0 +1,132 @@
+"""Puts the identity provider together."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+from flask import Flask, redirect, url_for
+from sqlalchemy import Engine
+from werkzeug.wrappers import Response
+
+from connectors.ports.messaging import Mailer, SmsGateway
+from connectors.registry import load as load_connector
+from foundation.clock import Clock, SystemClock
+from foundation.egress import Egress
+from foundation.files import read_secret
+from idp.policy.load import load_policy
+from idp.policy.model import Policy
+from idp.settings import ConnectorSettings, IdpSettings
+from idp.storage.audit import DatabaseAudit
+from idp.storage.engine import check_schema, open_engine
+from idp.storage.keys import KeyStore
+from idp.web import account, browser, faults, headers, health, language, login, oidc, pages
+from idp.web import services as composition
+from idp.web.credential_info import CscCredentialReader
+from idp.web.services import CredentialReader, Messaging, Services, services
+
+__all__ = ["Services", "create_app", "open_database", "services"]
+
+_MAX_REQUEST_OCTETS: Final = 256 * 1024
+
+
+def open_database(settings: IdpSettings) -> Engine:
+    """An engine on the database that the settings name.
+
+    :raises SecretFileError: the file with its URL cannot be used.
+    """
+    if settings.database_url_file is not None:
+        return open_engine(read_secret(settings.database_url_file).decode())
+    return open_engine(settings.database_url or "")
+
+
+def create_app(
+    settings: IdpSettings,
+    *,
+    clock: Clock | None = None,
+    engine: Engine | None = None,
+    messaging: Messaging | None = None,
+    credentials: CredentialReader | None = None,
+    policy: Policy | None = None,
+    random: Callable[[int], bytes] = secrets.token_bytes,
+) -> Flask:
+    """The WSGI application; what is not given is made from the settings.
+
+    :raises PrivySealError: the database, a key, the policy or a connector cannot be used.
+    """
+    engine = engine or open_database(settings)
+    clock = clock or SystemClock()
+    check_schema(engine)
+    policy = policy or load_policy(settings.policy_file)
+    app = Flask("idp", template_folder="web/templates", static_folder="web/static")
+    app.config.update(MAX_CONTENT_LENGTH=_MAX_REQUEST_OCTETS, MAX_FORM_MEMORY_SIZE=_MAX_REQUEST_OCTETS)
+    keys = KeyStore(engine, settings.key_dir)
+    # Nothing uses Flask's own session; the key keeps Flask-Login from tripping over a cookie that somebody made up.
+    app.secret_key = keys.secret("flask")
+    made = Services(
+        settings=_tightened(settings, policy),
+        clock=clock,
+        engine=engine,
+        policy=policy,
+        keys=keys,
+        audit=DatabaseAudit(clock),
+        messaging=messaging or _messaging(settings),
+        credentials=credentials or _reader(app, settings),
+        random=random,
+    )
+    composition.install(app, made)
+    _assemble(app)
+    return app
+
+
+def _assemble(app: Flask) -> None:
+    headers.install(app)
+    language.install(app)
+    browser.install(app)
+    faults.install(app)
+    login.install(app)
+    for blueprint in (pages.blueprint, account.blueprint, health.blueprint, oidc.blueprint):
+        app.register_blueprint(blueprint)
+    account.setup(app)
+    oidc.setup(app)
+    app.add_url_rule("/", "home", _home)
+    app.context_processor(_page_values)
+
+
+def _home() -> Response:
+    return redirect(url_for("account.overview"), 303)
+
+
+def _page_values() -> dict[str, Any]:
+    return {"service_name": services().settings.service_name}
+
+
+def _tightened(settings: IdpSettings, policy: Policy) -> IdpSettings:
+    """The session limits with the policy's: an idle session ends at the shortest limit that a level sets."""
+    limits = [level.idle_limit for level in policy.levels if level.idle_limit is not None]
+    idle = min([settings.session.idle_seconds, *limits])
+    return dataclasses.replace(settings, session=dataclasses.replace(settings.session, idle_seconds=idle))
+
+
+def _messaging(settings: IdpSettings) -> Messaging:
+    return Messaging(
+        sms=cast("SmsGateway | None", _connector(settings, settings.messaging.sms)),
+        mail=cast("Mailer | None", _connector(settings, settings.messaging.mail)),
+    )
+
+
+def _connector(settings: IdpSettings, chosen: ConnectorSettings | None) -> object | None:
+    if chosen is None:
+        return None
+    made: object = load_connector("messaging", chosen.connector, chosen.settings, production=settings.production)
+    return made
+
+
+def _reader(app: Flask, settings: IdpSettings) -> CscCredentialReader:
+    def token_for(account_id: str, client_id: str) -> str:
+        return oidc.self_service_token(composition.of(app), account_id, client_id)
+
+    signing = settings.signing
+    return CscCredentialReader(Egress(settings.egress_allow), signing.csc_base, signing.timeout_seconds, token_for)

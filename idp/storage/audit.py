@@ -1,0 +1,106 @@
+"""The identity provider's audit events and its chain."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from auditlog.catalogue import Catalogue, Event
+from auditlog.sql import AuditLog, audit_tables
+from foundation.clock import Clock
+from idp.storage.models import metadata
+
+_TRANSACTION: Final = frozenset({"txn", "client_id", "action"})
+
+EVENTS: Final = (
+    Event(
+        "account.created",
+        "An administrator added a person.",
+        frozenset({"account_id", "proofing"}),
+        frozenset({"authenticators"}),
+    ),
+    Event("keys.initialised", "Keys were made.", frozenset({"keys"})),
+    Event("keys.rotated", "Another token key became current.", frozenset({"kid"})),
+    Event(
+        "login.succeeded",
+        "A person proved a factor that identifies them.",
+        frozenset({"account_id", "session_id", "factor", "authenticator_id"}),
+        _TRANSACTION,
+    ),
+    Event(
+        "login.refused",
+        "A factor of a known account was not proved.",
+        frozenset({"account_id", "factor", "authenticator_id", "failures"}),
+        _TRANSACTION,
+    ),
+    Event(
+        "otp.sent",
+        "A message with a one-time code was handed to a gateway.",
+        frozenset({"account_id", "session_id", "factor", "authenticator_id", "challenge_id", "sends"}),
+        _TRANSACTION,
+    ),
+    Event(
+        "otp.not_sent",
+        "A gateway did not take a message.",
+        frozenset({"account_id", "session_id", "factor", "authenticator_id", "challenge_id", "cause"}),
+        _TRANSACTION,
+    ),
+    Event(
+        "otp.accepted",
+        "The right code came, once.",
+        frozenset({"account_id", "session_id", "factor", "authenticator_id", "challenge_id"}),
+        _TRANSACTION,
+    ),
+    Event(
+        "otp.refused",
+        "A wrong, used or expired code came, or the authenticator is locked.",
+        frozenset({"account_id", "session_id", "factor", "authenticator_id", "cause"}),
+        _TRANSACTION | {"challenge_id"},
+    ),
+    Event(
+        "session.ended",
+        "A session was ended before its time.",
+        frozenset({"account_id", "session_id", "cause"}),
+    ),
+    Event(
+        "transaction.approved",
+        "The policy allowed an action and the person approved it.",
+        frozenset({"account_id", "session_id", "decision_id", "policy", "policy_sha256", "acr", "amr"}) | _TRANSACTION,
+        frozenset({"credential_id", "hash_alg", "digests", "profile"}),
+    ),
+    Event(
+        "transaction.refused",
+        "The policy denied an action, or the person did.",
+        frozenset({"cause"}) | _TRANSACTION,
+        frozenset({"account_id", "session_id", "decision_id", "policy", "policy_sha256"}),
+    ),
+    Event(
+        "order.issued",
+        "An order for the signature activation module was signed.",
+        frozenset({"account_id", "jti", "operation", "decision_id", "txn"}),
+        frozenset({"profile"}),
+    ),
+)
+"""What happens to persons, their factors and their transactions; the protocols add theirs."""
+
+TABLES: Final = audit_tables(metadata)
+
+
+class DatabaseAudit:
+    """The chain in the identity provider's database."""
+
+    def __init__(self, clock: Clock, events: tuple[Event, ...] = EVENTS) -> None:
+        self._clock = clock
+        self._log = AuditLog(TABLES, Catalogue(events))
+
+    def initialise(self, connection: Connection) -> None:
+        """Begin the chain where there is none."""
+        self._log.initialise(connection)
+
+    def record(self, connection: Connection, event: str, **fields: Any) -> None:
+        """Append a record; the last statement of the caller's transaction.
+
+        :raises auditlog.errors.AuditError: the event is unknown or the chain cannot be written: roll back.
+        """
+        self._log.append(connection, event, fields, self._clock.now())

@@ -1,0 +1,155 @@
+"""Authenticators: what an account can prove itself with, and how often that failed."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from foundation.clock import epoch, from_epoch
+from idp.authn.password import back_off_seconds
+from idp.errors import InputRefused
+from idp.storage.models import authenticators
+
+_PHONE: Final = re.compile(r"\+[1-9][0-9]{6,14}\Z", re.ASCII)
+# What RFC 5321 allows in a mailbox and nothing that means something in a header; no quoted local parts.
+_MAIL: Final = re.compile(
+    r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?\Z", re.ASCII
+)
+MAX_PASSWORD_FAILURES: Final = 100
+"""Consecutive ones, after which an administrator has to set another password (NIST SP 800-63B r4 3.2.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticator:
+    """One authenticator of one account."""
+
+    id: str
+    account_id: str
+    kind: str
+    """``password``, ``sms_otp`` or ``email_otp``."""
+    address: str | None = field(repr=False)
+    secret_hash: str | None = field(repr=False)
+    failures: int
+    """Consecutive ones."""
+    blocked_until: datetime
+    last_success_at: datetime
+    disabled: bool
+    not_before: datetime
+    created_at: datetime
+
+
+def check_address(kind: str, address: str) -> str:
+    """An address in the form in which messages may be sent to it (OTP-10).
+
+    :raises InputRefused: anything else.
+    """
+    text = address.strip()
+    if kind == "sms_otp":
+        text = re.sub(r"[ ()./-]", "", text)
+        if not _PHONE.match(text):
+            raise InputRefused("a phone number is a plus sign and 7 to 15 digits (E.164)")
+        return text
+    if not _MAIL.match(text) or ".." in text:
+        raise InputRefused("that is not a mail address")
+    return text
+
+
+def add(
+    connection: Connection,
+    *,
+    authenticator_id: str,
+    account_id: str,
+    kind: str,
+    now: datetime,
+    address: str | None = None,
+    secret_hash: str | None = None,
+    not_before: datetime | None = None,
+) -> None:
+    """Add an authenticator; a changed address is a new authenticator, with ``not_before`` in the future.
+
+    :raises InputRefused: the address is of no form that messages may be sent to.
+    """
+    connection.execute(
+        insert(authenticators).values(
+            id=authenticator_id,
+            account_id=account_id,
+            kind=kind,
+            address=None if address is None else check_address(kind, address),
+            secret_hash=secret_hash,
+            not_before=epoch(not_before or now),
+            created_at=epoch(now),
+        )
+    )
+
+
+def of_account(connection: Connection, account_id: str) -> tuple[Authenticator, ...]:
+    """The account's authenticators in the order of their enrolment, disabled ones too."""
+    rows = connection.execute(
+        select(authenticators)
+        .where(authenticators.c.account_id == account_id)
+        .order_by(authenticators.c.created_at, authenticators.c.id)
+    )
+    return tuple(_authenticator(row) for row in rows)
+
+
+def of_kind(connection: Connection, account_id: str, kind: str) -> Authenticator | None:
+    """The account's newest authenticator of a kind that is not disabled."""
+    rows = [item for item in of_account(connection, account_id) if item.kind == kind and not item.disabled]
+    return rows[-1] if rows else None
+
+
+def lock(connection: Connection, authenticator_id: str) -> Authenticator:
+    """The authenticator, with its row locked until the transaction ends: counting must not race."""
+    query = select(authenticators).where(authenticators.c.id == authenticator_id).with_for_update()
+    return _authenticator(connection.execute(query).one())
+
+
+def succeeded(connection: Connection, authenticator_id: str, now: datetime) -> None:
+    """A success: the count of consecutive failures begins anew, for this authenticator only."""
+    connection.execute(
+        update(authenticators)
+        .where(authenticators.c.id == authenticator_id)
+        .values(failures=0, blocked_until=0, last_success_at=epoch(now))
+    )
+
+
+def failed(connection: Connection, authenticator_id: str, now: datetime, *, most: int, back_off: bool = False) -> int:
+    """A failure; returns how many there were in a row, of which ``most`` disable the authenticator.
+
+    :param back_off: also block it for a while, longer each time.
+    """
+    failures = lock(connection, authenticator_id).failures + 1
+    values: dict[str, Any] = {"failures": failures}
+    if back_off:
+        values["blocked_until"] = epoch(now) + back_off_seconds(failures)
+    if failures >= most:
+        values["disabled_at"] = epoch(now)
+    connection.execute(update(authenticators).where(authenticators.c.id == authenticator_id).values(**values))
+    return failures
+
+
+def change_secret(connection: Connection, authenticator_id: str, secret_hash: str) -> None:
+    """Store the same password's hash with other costs."""
+    connection.execute(
+        update(authenticators).where(authenticators.c.id == authenticator_id).values(secret_hash=secret_hash)
+    )
+
+
+def _authenticator(row: Row[Any]) -> Authenticator:
+    return Authenticator(
+        id=row.id,
+        account_id=row.account_id,
+        kind=row.kind,
+        address=row.address,
+        secret_hash=row.secret_hash,
+        failures=row.failures,
+        blocked_until=from_epoch(row.blocked_until),
+        last_success_at=from_epoch(row.last_success_at),
+        disabled=row.disabled_at is not None,
+        not_before=from_epoch(row.not_before),
+        created_at=from_epoch(row.created_at),
+    )

@@ -1,0 +1,132 @@
+"""Interactions: what a browser is in the middle of.  Each belongs to one browser's session."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from foundation.clock import epoch, from_epoch
+from idp.policy.evidence import Evidence
+from idp.storage.models import interactions
+
+_I = interactions.c
+_MAX_EVIDENCE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class StoredInteraction:
+    """An interaction's row while it is open."""
+
+    id: str
+    session_id: str
+    account_id: str | None
+    """Once somebody has proved who they are in it, nobody else can go on with it (SES-07)."""
+    txn: str
+    request: Mapping[str, Any]
+    evidence: tuple[Evidence, ...]
+    credential: Mapping[str, Any] | None
+    """What the signing service said of the credential, read once."""
+    created_at: datetime
+    expires_at: datetime
+
+
+def create(
+    connection: Connection,
+    *,
+    interaction_id: str,
+    txn: str,
+    session_id: str,
+    account_id: str | None,
+    request: Mapping[str, Any],
+    now: datetime,
+    life_seconds: int,
+) -> None:
+    """Begin an interaction."""
+    at = epoch(now)
+    connection.execute(
+        insert(interactions).values(
+            id=interaction_id,
+            session_id=session_id,
+            account_id=account_id,
+            txn=txn,
+            state="open",
+            request=dict(request),
+            evidence=[],
+            created_at=at,
+            expires_at=at + life_seconds,
+        )
+    )
+
+
+def find(connection: Connection, interaction_id: str, session_id: str, now: datetime) -> StoredInteraction | None:
+    """The open interaction of that id in that browser's session, or None."""
+    row = connection.execute(
+        select(interactions).where(
+            _I.id == interaction_id, _I.session_id == session_id, _I.state == "open", _I.expires_at > epoch(now)
+        )
+    ).one_or_none()
+    if row is None:
+        return None
+    return StoredInteraction(
+        id=row.id,
+        session_id=row.session_id,
+        account_id=row.account_id,
+        txn=row.txn,
+        request=row.request,
+        evidence=tuple(Evidence.from_json(item) for item in row.evidence),
+        credential=row.credential,
+        created_at=from_epoch(row.created_at),
+        expires_at=from_epoch(row.expires_at),
+    )
+
+
+def claim(connection: Connection, interaction_id: str, session_id: str, account_id: str) -> bool:
+    """Somebody proved who they are in it; false if it is somebody else's."""
+    changed = connection.execute(
+        update(interactions)
+        .where(_I.id == interaction_id, _I.state == "open", _I.account_id.is_(None) | (_I.account_id == account_id))
+        .values(session_id=session_id, account_id=account_id)
+    )
+    return changed.rowcount == 1
+
+
+def move_unclaimed(connection: Connection, old_session: str, new_session: str) -> None:
+    """Another tab's interactions in which nobody has proved anything yet follow the browser to its new session."""
+    connection.execute(
+        update(interactions)
+        .where(_I.session_id == old_session, _I.state == "open", _I.account_id.is_(None))
+        .values(session_id=new_session)
+    )
+
+
+def add_evidence(connection: Connection, interaction_id: str, item: Evidence) -> None:
+    """Add evidence that is bound to this transaction (SES-06)."""
+    found = connection.execute(select(_I.evidence).where(_I.id == interaction_id).with_for_update()).scalar_one()
+    kept = [old for old in found if old["authenticator_id"] != item.authenticator_id]
+    connection.execute(
+        update(interactions)
+        .where(_I.id == interaction_id)
+        .values(evidence=[*kept, item.to_json()][-_MAX_EVIDENCE:])
+    )
+
+
+def set_credential(connection: Connection, interaction_id: str, credential: Mapping[str, Any]) -> None:
+    """Keep what the signing service said of the credential."""
+    connection.execute(update(interactions).where(_I.id == interaction_id).values(credential=dict(credential)))
+
+
+def close(connection: Connection, interaction_id: str) -> bool:
+    """End an interaction; true for exactly one caller, who goes on to its finisher."""
+    changed = connection.execute(
+        update(interactions).where(_I.id == interaction_id, _I.state == "open").values(state="finished")
+    )
+    return changed.rowcount == 1
+
+
+def purge(connection: Connection, now: datetime) -> int:
+    """Forget interactions that are over; returns how many."""
+    return connection.execute(delete(interactions).where(_I.expires_at <= epoch(now))).rowcount

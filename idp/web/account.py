@@ -1,0 +1,199 @@
+"""The person's own pages: factors, sessions, and ordering a signing credential."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from flask import Blueprint, Flask, make_response, redirect, render_template, request, url_for
+from flask_babel import gettext as _
+from flask_login import current_user, login_required
+from werkzeug.wrappers import Response
+
+from contract.order import CreateParameters, SubjectClaim
+from contract.order import encode as encode_order
+from idp.activation.orders import order_for
+from idp.authn.approval import Approval
+from idp.authn.otp import FACTORS, mask
+from idp.storage import authenticators, sessions
+from idp.storage.accounts import Account
+from idp.storage.engine import reading
+from idp.web import browser, faults
+from idp.web.interaction import BeginInteraction, Finished, begin, register_finisher
+from idp.web.services import services
+
+blueprint = Blueprint("account", __name__, url_prefix="/account")
+
+CLIENT_ID: Final = "privyseal-account"
+"""These pages, as a policy's conditions and the audit chain name them."""
+
+_SIGN_IN: Final = "account"
+_ORDER: Final = "order"
+_DESTINATIONS: Final = {"/account/": "account.overview", "/account/credentials": "account.credentials"}
+"""Where somebody may be sent after signing in: never where an address line says (SES-08)."""
+
+
+def setup(app: Flask) -> None:
+    """Register the ends of the interactions that these pages begin, and what happens to strangers."""
+    register_finisher(app, _SIGN_IN, _signed_in)
+    register_finisher(app, _ORDER, _ordered)
+    app.login_manager.unauthorized_handler(_unauthorized)  # type: ignore[attr-defined] # Flask-Login puts it there
+
+
+def _unauthorized() -> Response:
+    destination = request.path if request.path in _DESTINATIONS else "/account/"
+    return begin(
+        BeginInteraction(
+            kind=_SIGN_IN,
+            action="sign_in",
+            client_id=CLIENT_ID,
+            client_name=services().settings.service_name,
+            payload={"destination": destination},
+        )
+    )
+
+
+def _signed_in(outcome: Finished) -> Response:
+    if outcome.approval is None:
+        return _refused(outcome)
+    return redirect(url_for(_DESTINATIONS.get(outcome.payload["destination"], "account.overview")), 303)
+
+
+def _refused(outcome: Finished) -> Response:
+    texts = {"denied": _("You did not approve the request.")}
+    text = texts.get(outcome.error_description or "", _("The rules of this service do not allow it."))
+    return faults.page(_("Nothing was done"), text, 403)
+
+
+@blueprint.get("/")
+@login_required
+def overview() -> Response:
+    """Factors and sessions."""
+    account = _me()
+    now = services().clock.now()
+    with reading(services().engine) as connection:
+        owned = authenticators.of_account(connection, account.id)
+        live = sessions.of_account(connection, account.id, now, services().settings.session)
+    factors = [
+        {
+            "kind": item.kind,
+            "address": mask(item.kind, item.address or "") if item.kind in FACTORS else "",
+            "usable": not item.disabled and item.not_before <= now,
+            "since": item.created_at,
+        }
+        for item in owned
+    ]
+    return _page("account.html", account=account, factors=factors, sessions=live)
+
+
+@blueprint.post("/sessions/<session_id>/revoke")
+@login_required
+def revoke(session_id: str) -> Response:
+    """End one of the person's sessions; another person's is left alone."""
+    account = _me()
+    now = services().clock.now()
+    with services().engine.begin() as connection:
+        live = sessions.of_account(connection, account.id, now, services().settings.session)
+        if session_id in {item.id for item in live}:
+            sessions.revoke(connection, session_id, now)
+            services().audit.record(
+                connection, "session.ended", account_id=account.id, session_id=session_id, cause="revoked"
+            )
+    return redirect(url_for("account.overview"), 303)
+
+
+@blueprint.post("/sign-out")
+def sign_out() -> Response:
+    """End this browser's session."""
+    browser.sign_out()
+    return faults.page(_("You are signed out"), _("Your session on this device has ended."), 200)
+
+
+@blueprint.get("/credentials")
+@login_required
+def credentials() -> Response:
+    """The form to order a signing credential."""
+    return _page("credentials.html", account=_me(), profiles=services().settings.signing.profiles)
+
+
+@blueprint.post("/credentials")
+@login_required
+def order() -> Response:
+    """Begin the order: policy, step-up and consent come before there is one."""
+    profiles = services().settings.signing.profiles
+    profile = request.form.get("profile", profiles[0])
+    if profile not in profiles:
+        return faults.page(_("There is no such profile"), _("Please go back and choose another one."), 400)
+    subject = _subject(_me())
+    detail = {"profile": profile, "subject": {name: getattr(subject, name) for name in SubjectClaim.__slots__}}
+    return begin(
+        BeginInteraction(
+            kind=_ORDER,
+            action="credential.create",
+            client_id=CLIENT_ID,
+            client_name=services().settings.service_name,
+            payload=detail,
+            detail=detail,
+        )
+    )
+
+
+def _ordered(outcome: Finished) -> Response:
+    if outcome.approval is None:
+        return _refused(outcome)
+    token = _order(outcome.approval, outcome.payload)
+    response = make_response(token)
+    response.headers["Content-Type"] = "application/jose"
+    response.headers["Content-Disposition"] = 'attachment; filename="credential-order.jws"'
+    return response
+
+
+def _order(approval: Approval, detail: Any) -> str:
+    """The signed order; its parameters are the ones that were shown and approved."""
+    with_services = services()
+    settings = with_services.settings
+    made = order_for(
+        approval,
+        CreateParameters(detail["profile"], SubjectClaim(**detail["subject"])),
+        issuer=settings.issuer,
+        audience=settings.signing.sam_id,
+        jti=browser.new_id(with_services),
+        now=with_services.clock.now(),
+        lifetime_seconds=settings.signing.order_seconds,
+    )
+    token = encode_order(made, with_services.keys.activation_key())
+    with with_services.engine.begin() as connection:
+        with_services.audit.record(
+            connection,
+            "order.issued",
+            account_id=approval.account_id,
+            jti=made.jti,
+            operation=made.operation,
+            decision_id=approval.decision_id,
+            txn=approval.txn,
+            profile=detail["profile"],
+        )
+    return token
+
+
+def _subject(account: Account) -> SubjectClaim:
+    """Whom the certificate will name: what the account says, never a form."""
+    return SubjectClaim(
+        common_name=account.name,
+        given_name=account.given_name,
+        surname=account.surname,
+        serial_number=account.serial_number,
+        country=account.country,
+    )
+
+
+def _me() -> Account:
+    account: Account = current_user.account
+    return account
+
+
+def _page(template: str, **values: Any) -> Response:
+    session = browser.current()
+    csrf, session_id = ("", "") if session is None else (session.csrf, session.id)
+    return make_response(render_template(template, csrf=csrf, session_id=session_id, **values))
+
+

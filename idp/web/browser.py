@@ -1,0 +1,248 @@
+"""The browser at the other end: its session, its cookie, and proof that a form came from a page of ours.
+
+The cookie holds a random token and nothing else.  It changes when somebody signs in and at every step-up (SES-01);
+the session's row keeps its SHA-256.  Every POST is refused unless it carries the form token of that very session, signing in
+included (SES-04).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, Final, TypeVar, cast
+
+from flask import Flask, Response, current_app, g, request
+from flask_login import LoginManager
+from sqlalchemy import Connection
+
+from foundation.jose import encode_base64url
+from idp.errors import CsrfRefused
+from idp.policy.evidence import Evidence
+from idp.storage import accounts, interactions, sessions
+from idp.storage.accounts import Account
+from idp.storage.engine import reading
+from idp.web.services import Services, services
+
+CSRF_FIELD: Final = "csrf_token"
+_EXEMPT: Final = "privyseal_csrf_exempt"
+_TOKEN_OCTETS: Final = 32
+_ID_OCTETS: Final = 16
+_MAX_COOKIE: Final = 128
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class BrowserSession:
+    """The live session of the browser that sent this request."""
+
+    id: str
+    account_id: str | None
+    evidence: tuple[Evidence, ...]
+    csrf: str
+    """Goes into every form of this session's pages."""
+
+
+class User:
+    """The signed-in person, as Flask-Login wants one."""
+
+    is_authenticated = True
+    is_active = True
+    is_anonymous = False
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+
+    def get_id(self) -> str:
+        """The account's id."""
+        return self.account.id
+
+
+def new_id(with_services: Services) -> str:
+    """A random identifier: 128 bits, base64url."""
+    return encode_base64url(with_services.random(_ID_OCTETS))
+
+
+def cookie_name(with_services: Services) -> str:
+    """With https, the prefix by which browsers refuse the cookie to any other host, path or plain connection."""
+    return "__Host-privyseal" if with_services.settings.secure_cookies else "privyseal_session"
+
+
+def current() -> BrowserSession | None:
+    """The live session of this request's browser, or None."""
+    if "browser" not in g:
+        g.browser = _load()
+    return cast("BrowserSession | None", g.browser)
+
+
+def ensure() -> BrowserSession:
+    """The browser's session; an anonymous one begins if there is none."""
+    found = current()
+    if found is None:
+        with services().engine.begin() as connection:
+            sessions.purge(connection, services().clock.now())
+            found = _begin(connection, None)
+    return found
+
+
+def sign_in(connection: Connection, account_id: str, item: Evidence) -> BrowserSession:
+    """Somebody identified themselves: a new session takes the place of the browser's, with a new cookie.
+
+    When the same person signs in again, the session stays and its cookie changes.
+    """
+    now = services().clock.now()
+    before = current()
+    if before is not None and before.account_id == account_id:
+        sessions.add_evidence(connection, before.id, item)
+        return step_up(connection, before)
+    after = _begin(connection, account_id)
+    sessions.add_evidence(connection, after.id, item)
+    if before is not None:
+        # Not those of another person who was signed in: nobody goes on with what they began (SES-07).
+        if before.account_id is None:
+            interactions.move_unclaimed(connection, before.id, after.id)
+        sessions.revoke(connection, before.id, now)
+    return after
+
+
+def step_up(connection: Connection, session: BrowserSession) -> BrowserSession:
+    """The session's cookie changes: one that was stolen before the step-up does not profit from it."""
+    token = encode_base64url(services().random(_TOKEN_OCTETS))
+    sessions.change_token(connection, session.id, token)
+    g.browser_cookie = token
+    g.browser = session
+    return session
+
+
+def sign_out() -> None:
+    """End the browser's session on the server and in the browser."""
+    found = current()
+    if found is None:
+        return
+    with services().engine.begin() as connection:
+        now = services().clock.now()
+        sessions.revoke(connection, found.id, now)
+        if found.account_id is not None:
+            services().audit.record(
+                connection, "session.ended", account_id=found.account_id, session_id=found.id, cause="signed_out"
+            )
+    g.browser = None
+    g.browser_cookie = ""
+
+
+def reload() -> None:
+    """Read the browser's session again in this request: what was committed changed it."""
+    found = current()
+    if found is None:
+        return
+    with reading(services().engine) as connection:
+        row = sessions.find_by_id(connection, found.id, services().clock.now(), services().settings.session)
+    g.browser = None if row is None else BrowserSession(row.id, row.account_id, row.evidence, _csrf(row.id))
+
+
+def account_of(session: BrowserSession | None) -> Account | None:
+    """The active account that is signed in, or None."""
+    if session is None or session.account_id is None:
+        return None
+    with reading(services().engine) as connection:
+        found = accounts.find(connection, session.account_id)
+    return found if found is not None and found.active else None
+
+
+def csrf_exempt(view: View) -> View:
+    """Mark a view that browsers do not post forms to: it authenticates its callers by other means."""
+
+    @wraps(view)
+    def marked(*args: Any, **kwargs: Any) -> Any:
+        return view(*args, **kwargs)
+
+    setattr(marked, _EXEMPT, True)
+    return cast("View", marked)
+
+
+def require_csrf() -> None:
+    """Before every request: a POST carries its session's form token.
+
+    :raises CsrfRefused: there is no session, no token, or another session's.
+    """
+    if request.method in {"GET", "HEAD", "OPTIONS"}:
+        return
+    view = current_app.view_functions.get(request.endpoint or "")
+    if view is None or getattr(view, _EXEMPT, False):
+        return
+    found = current()
+    given = request.form.get(CSRF_FIELD, "")
+    if found is None or not hmac.compare_digest(found.csrf.encode(), given.encode("utf-8", "surrogatepass")):
+        raise CsrfRefused("the form does not belong to this browser's session")
+
+
+def _csrf(session_id: str) -> str:
+    key = services().keys.secret("form tokens")
+    return encode_base64url(hmac.new(key, session_id.encode(), hashlib.sha256).digest())
+
+
+def _load() -> BrowserSession | None:
+    with_services = services()
+    token = request.cookies.get(cookie_name(with_services), "")
+    if not token or len(token) > _MAX_COOKIE:
+        return None
+    now = with_services.clock.now()
+    with reading(with_services.engine) as connection:
+        row = sessions.find_by_token(connection, token, now, with_services.settings.session)
+    if row is None:
+        return None
+    if sessions.needs_touch(row, now):
+        with with_services.engine.begin() as connection:
+            sessions.touch(connection, row, now)
+    return BrowserSession(row.id, row.account_id, row.evidence, _csrf(row.id))
+
+
+def _begin(connection: Connection, account_id: str | None) -> BrowserSession:
+    with_services = services()
+    session_id = new_id(with_services)
+    token = encode_base64url(with_services.random(_TOKEN_OCTETS))
+    sessions.create(
+        connection,
+        session_id=session_id,
+        token=token,
+        account_id=account_id,
+        device=request.user_agent.string,
+        now=with_services.clock.now(),
+        limits=with_services.settings.session,
+    )
+    g.browser_cookie = token
+    g.browser = BrowserSession(session_id, account_id, (), _csrf(session_id))
+    return cast("BrowserSession", g.browser)
+
+
+def _write_cookie(response: Response) -> Response:
+    token = g.pop("browser_cookie", None)
+    if token is None:
+        return response
+    with_services = services()
+    name = cookie_name(with_services)
+    secure = with_services.settings.secure_cookies
+    if token:
+        response.set_cookie(name, token, secure=secure, httponly=True, samesite="Lax", path="/")
+    else:
+        response.delete_cookie(name, secure=secure, httponly=True, samesite="Lax", path="/")
+    return response
+
+
+def install(app: Flask) -> None:
+    """Hook the session, the form token and Flask-Login into an app."""
+    app.before_request(require_csrf)
+    app.after_request(_write_cookie)
+    manager = LoginManager()
+    # Flask-Login's own cookies and its session are not used: the person is whoever the server-side session names.
+    manager.session_protection = None
+    manager.request_loader(_load_user)
+    manager.init_app(app)
+
+
+def _load_user(_request: Any) -> User | None:
+    account = account_of(current())
+    return None if account is None else User(account)

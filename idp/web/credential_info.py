@@ -1,0 +1,93 @@
+"""Reads a credential from the signing service for the consent page, over its public CSC API.
+
+The answer is the web tier's word and is used to show a person what they are about to use, and as facts for the policy.
+What may be signed with the credential is decided elsewhere, by its own floor.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, Final
+
+import requests
+
+from foundation import log
+from foundation.egress import Egress, read_limited
+from foundation.errors import PrivySealError
+from idp.errors import CredentialUnavailable, CredentialUnusable
+from idp.web.services import CredentialView
+
+TokenFor = Callable[[str, str], str]
+"""Account id and client id to a service access token."""
+
+_MAX_ANSWER: Final = 256 * 1024
+_MAX_TEXT: Final = 512
+_CLIENT_FAULTS: Final = range(400, 500)
+_logger = log.get(__name__)
+
+
+class CscCredentialReader:
+    """``credentials/info`` of the CSC API (2.0.0.2 clause 11.6)."""
+
+    def __init__(self, egress: Egress, base: str, timeout_seconds: float, token_for: TokenFor) -> None:
+        self._session = egress.session(timeout_seconds)
+        self._url = f"{base}/credentials/info"
+        self._token_for = token_for
+
+    def read(self, account_id: str, client_id: str, credential_id: str) -> CredentialView:
+        """The credential, read with a token for its owner.
+
+        :raises CredentialUnavailable: the service does not answer, or not in the form of its standard.
+        :raises CredentialUnusable: the service refuses: unknown, or not this account's.
+        """
+        token = self._token_for(account_id, client_id)
+        body = {"credentialID": credential_id, "certificates": "single", "certInfo": True, "authInfo": False}
+        try:
+            response = self._session.post(
+                self._url, json=body, headers={"Authorization": f"Bearer {token}"}, stream=True
+            )
+            with response:
+                data = read_limited(response, _MAX_ANSWER)
+                status = response.status_code
+        except (requests.RequestException, PrivySealError) as error:
+            _logger.warning("the signing service cannot be read", extra={"fields": {"cause": type(error).__name__}})
+            raise CredentialUnavailable("the signing service does not answer") from None
+        if status in _CLIENT_FAULTS and status not in {401, 403, 429}:
+            raise CredentialUnusable("the signing service does not know the credential as this person's")
+        if status != requests.codes.ok:
+            _logger.warning("the signing service refused", extra={"fields": {"status": status}})
+            raise CredentialUnavailable(f"the signing service answered {status}")
+        return _view(credential_id, data)
+
+
+def _view(credential_id: str, data: bytes) -> CredentialView:
+    try:
+        answer = json.loads(data)
+        key, cert = answer["key"], answer["cert"]
+        return CredentialView(
+            credential_id=credential_id,
+            subject=_text(cert, "subjectDN"),
+            issuer=_text(cert, "issuerDN"),
+            valid_from=_text(cert, "validFrom", optional=True),
+            valid_to=_text(cert, "validTo", optional=True),
+            scal=_text(answer, "SCAL", optional=True) or "1",
+            qualifier=_text(answer, "signatureQualifier", optional=True) or None,
+            status=_status(_text(key, "status"), _text(cert, "status", optional=True)),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise CredentialUnavailable("the signing service's answer cannot be read") from error
+
+
+def _text(value: Any, name: str, *, optional: bool = False) -> str:
+    found = value.get(name) if optional else value[name]
+    if found is None and optional:
+        return ""
+    if not isinstance(found, str) or len(found) > _MAX_TEXT or not found.isprintable():
+        raise ValueError(name)
+    return found
+
+
+def _status(key: str, certificate: str) -> str:
+    """``enabled``, if both the key and its certificate may be used."""
+    return "enabled" if key == "enabled" and certificate in {"", "valid"} else "disabled"

@@ -1,0 +1,51 @@
+"""Headers that every answer carries (SES-05, SES-09, SES-11)."""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, g, request
+
+from idp.web.services import services
+
+_POLICY: Final = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; font-src 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'; form-action 'self'"
+)
+_STATIC_SECONDS: Final = 3600
+
+
+def allow_form_target(uri: str) -> None:
+    """Let the forms of this page end at a relying party: Chromium judges a redirect after a POST by ``form-action``."""
+    parts = urlsplit(uri)
+    if parts.scheme in {"http", "https"} and parts.hostname and parts.username is None:
+        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        g.form_target = f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port else "")
+    elif parts.scheme and parts.scheme not in {"http", "https", "javascript", "data", "blob", "file"}:
+        # An app's own scheme (RFC 8252 7.1).
+        g.form_target = f"{parts.scheme}:"
+
+
+def install(app: Flask) -> None:
+    """Add the headers to every answer of an app."""
+    app.after_request(_add)
+
+
+def _add(response: Response) -> Response:
+    target = g.get("form_target")
+    headers = response.headers
+    headers.setdefault("Content-Security-Policy", _POLICY + (f" {target}" if target else ""))
+    headers.setdefault("X-Content-Type-Options", "nosniff")
+    headers.setdefault("X-Frame-Options", "DENY")
+    headers.setdefault("Referrer-Policy", "no-referrer")
+    headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
+    headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
+    headers.setdefault("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=()")
+    if services().settings.secure_cookies:
+        headers.setdefault("Strict-Transport-Security", "max-age=31536000")
+    if request.endpoint == "static":
+        headers["Cache-Control"] = f"public, max-age={_STATIC_SECONDS}"
+    elif "Cache-Control" not in headers:
+        headers["Cache-Control"] = "no-store"
+    return response

@@ -1,0 +1,34 @@
+"""Whether the process lives, and whether it can serve: for supervisors and load balancers."""
+
+from __future__ import annotations
+
+from flask import Blueprint, jsonify
+from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.wrappers import Response
+
+from foundation import log
+from foundation.errors import PrivySealError
+from idp.storage.engine import check_schema
+from idp.web.services import services
+
+blueprint = Blueprint("health", __name__, url_prefix="/health")
+_logger = log.get(__name__)
+
+
+@blueprint.get("/live")
+def live() -> Response:
+    """The process answers; nothing else is asked of it."""
+    return jsonify(status="ok")
+
+
+@blueprint.get("/ready")
+def ready() -> tuple[Response, int]:
+    """Database and keys can be used; what is wrong is for the log, not for whoever asks."""
+    try:
+        check_schema(services().engine)
+        services().keys.token_key()
+        services().keys.activation_key()
+    except (PrivySealError, SQLAlchemyError) as error:
+        _logger.warning("not ready", extra={"fields": {"cause": getattr(error, "code", type(error).__name__)}})
+        return jsonify(status="unavailable"), 503
+    return jsonify(status="ok"), 200

@@ -1,0 +1,192 @@
+"""Sending one-time codes and judging what comes back, at the edge: gateways, database, audit."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from typing import Any, Final
+
+from flask_babel import gettext as _
+from flask_babel import ngettext
+
+from connectors.ports.messaging import MailMessage, MessagingError, SmsMessage
+from foundation import log
+from idp.authn.otp import derive_code, evidence_of
+from idp.authn.stepup import AskFactor
+from idp.errors import NoSuchFactor, OtpDead, OtpLocked, OtpNotSent, OtpRefused, OtpWrong
+from idp.storage import challenges, interactions, sessions
+from idp.storage.authenticators import Authenticator
+from idp.storage.challenges import Challenge, Purpose, Verdict
+from idp.storage.engine import reading
+from idp.web import browser
+from idp.web.interaction import Interaction
+from idp.web.progress import Assessment
+from idp.web.services import services
+
+_KEY: Final = "one-time codes"
+_LABEL_CHARACTERS: Final = 40
+_CODE_CHARACTERS: Final = 16
+_logger = log.get(__name__)
+
+
+def reference(txn: str) -> str:
+    """Four letters by which a person sees that a message and a page belong together; not a secret."""
+    return base64.b32encode(hashlib.sha256(txn.encode()).digest()).decode()[:4]
+
+
+def send(interaction: Interaction, found: Assessment, factor: str) -> None:
+    """Send a code for this transaction, or the same code again while it is valid.
+
+    The challenge is committed before the message goes out, and nothing is locked while the gateway is waited for.
+
+    :raises NoSuchFactor: the policy does not ask for this factor now.
+    :raises OtpCoolDown: :raises OtpLocked: no message may go out.
+    :raises OtpNotSent: the gateway did not take it.
+    """
+    item = _authenticator(found, factor)
+    now = services().clock.now()
+    with services().engine.begin() as connection:
+        challenge = challenges.open_or_resend(
+            connection,
+            _purpose(interaction, found, item),
+            new_id=browser.new_id(services()),
+            now=now,
+            limits=services().settings.otp,
+        )
+    fields = {**_fields(interaction, found, item), "challenge_id": challenge.id}
+    try:
+        _deliver(interaction, item, challenge)
+    except MessagingError as error:
+        _logger.warning("a message was not sent", extra={"fields": {"factor": factor, "cause": error.code}})
+        with services().engine.begin() as connection:
+            challenges.not_sent(connection, challenge.id)
+            services().audit.record(connection, "otp.not_sent", **fields, cause=error.code)
+        raise OtpNotSent("the gateway did not take the message") from None
+    with services().engine.begin() as connection:
+        services().audit.record(connection, "otp.sent", **fields, sends=challenge.sent.sends)
+
+
+def verify(interaction: Interaction, found: Assessment, typed: str) -> None:
+    """Judge a code; a right one becomes evidence, once, and the session's cookie changes.
+
+    :raises OtpRefused: wrong, dead, locked, or nothing was sent.
+    """
+    now = services().clock.now()
+    with reading(services().engine) as connection:
+        latest = challenges.latest(connection, found.context.session_id, interaction.txn, now)
+    if latest is None:
+        raise OtpDead("no code is live for this transaction")
+    item = next((own for own in found.authenticators if own.id == latest.purpose.authenticator_id), None)
+    if item is None:
+        raise NoSuchFactor("the authenticator is not this person's")
+    fields = _fields(interaction, found, item)
+    with services().engine.begin() as connection:
+        verdict, challenge_id = challenges.attempt(
+            connection,
+            _purpose(interaction, found, item),
+            typed[:_CODE_CHARACTERS],
+            key=services().keys.secret(_KEY),
+            now=now,
+            limits=services().settings.otp,
+        )
+        if verdict is Verdict.ACCEPTED:
+            _accept(connection, interaction, found, item)
+            services().audit.record(connection, "otp.accepted", **fields, challenge_id=challenge_id)
+        else:
+            extra = {} if challenge_id is None else {"challenge_id": challenge_id}
+            services().audit.record(connection, "otp.refused", **fields, **extra, cause=verdict.value)
+    if verdict is not Verdict.ACCEPTED:
+        raise _REFUSALS[verdict]("the code was not accepted")
+    browser.reload()
+
+
+_REFUSALS: Final[dict[Verdict, type[OtpRefused]]] = {
+    Verdict.WRONG: OtpWrong,
+    Verdict.DEAD: OtpDead,
+    Verdict.LOCKED: OtpLocked,
+}
+
+
+def _accept(connection: Any, interaction: Interaction, found: Assessment, item: Authenticator) -> None:
+    bound = interaction.binds_evidence
+    evidence = evidence_of(item.kind, item.id, services().clock.now(), interaction.txn, bound=bound)
+    session = browser.current()
+    if session is None or session.id != found.context.session_id:
+        raise OtpDead("the session has changed")
+    if bound:
+        interactions.add_evidence(connection, interaction.id, evidence)
+    else:
+        sessions.add_evidence(connection, session.id, evidence)
+    browser.step_up(connection, session)
+
+
+def _authenticator(found: Assessment, factor: str) -> Authenticator:
+    if not isinstance(found.step, AskFactor) or factor not in found.step.factors:
+        raise NoSuchFactor("the policy does not ask for this factor now")
+    usable = [item for item in found.authenticators if item.kind == factor and not item.disabled]
+    if not usable:
+        raise NoSuchFactor("the person has no such authenticator")
+    return usable[-1]
+
+
+def _purpose(interaction: Interaction, found: Assessment, item: Authenticator) -> Purpose:
+    return Purpose(item.id, found.context.session_id, interaction.txn, interaction.binding)
+
+
+def _fields(interaction: Interaction, found: Assessment, item: Authenticator) -> dict[str, Any]:
+    return {
+        "account_id": found.account.id,
+        "session_id": found.context.session_id,
+        "factor": item.kind,
+        "authenticator_id": item.id,
+        "txn": interaction.txn,
+        "client_id": interaction.request.client_id,
+        "action": interaction.request.action,
+    }
+
+
+def _deliver(interaction: Interaction, item: Authenticator, challenge: Challenge) -> None:
+    code = derive_code(services().keys.secret(_KEY), challenge.binding)
+    text = _text(interaction, code)
+    messaging = services().messaging
+    if item.kind == "sms_otp" and messaging.sms is not None:
+        messaging.sms.send_sms(SmsMessage(item.address or "", text))
+    elif item.kind == "email_otp" and messaging.mail is not None:
+        subject = _("Your code for %(party)s", party=_plain(interaction.request.display_name))
+        messaging.mail.send_mail(MailMessage(item.address or "", subject, text + "\n"))
+    else:
+        raise NoSuchFactor("no gateway is enabled for this factor")
+
+
+def _text(interaction: Interaction, code: str) -> str:
+    """The message: what the code is for, in the person's language; the code first, so that a preview shows it."""
+    asked = interaction.request
+    party = _plain(asked.display_name)
+    if asked.intent is not None:
+        count = len(asked.intent.digests) or asked.intent.sign_count
+        names = ", ".join(_plain(item.label) for item in asked.intent.digests[:2] if item.label)
+        what = ngettext("sign %(num)d document", "sign %(num)d documents", count)
+        purpose = f"{what} ({names}{', …' if len(asked.intent.digests) > 2 else ''})" if names else what
+    elif asked.action == "credential.create":
+        purpose = _("order a signing credential")
+    else:
+        purpose = _("sign in")
+    return _(
+        "%(code)s is your code for %(party)s: %(purpose)s. Reference %(reference)s. Never tell it to anyone.",
+        code=code,
+        party=party,
+        purpose=purpose,
+        reference=reference(interaction.txn),
+    )
+
+
+def _plain(text: str) -> str:
+    """Somebody else's words in a message of ours: no line breaks, no links, nothing that reads like a code, not long.
+
+    A message is where people look for the code, so a relying party must not be able to put one there (OTP-10).
+    """
+    words = re.sub(r"[^\w .,()&'-]", " ", text)
+    words = re.sub(r"\d{5,}", lambda digits: f"{digits.group()[:3]}…", words)
+    short = " ".join(words.split())
+    return short if len(short) <= _LABEL_CHARACTERS else short[: _LABEL_CHARACTERS - 1] + "…"

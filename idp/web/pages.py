@@ -1,0 +1,242 @@
+"""The pages of an interaction, and what their forms do.
+
+A GET shows where the interaction is and changes nothing; it never sends a message.  A POST does one thing and goes on.
+"""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass
+from typing import Any, Final
+
+from flask import Blueprint, make_response, render_template, request
+from flask_babel import gettext as _
+from werkzeug.wrappers import Response
+
+from idp.authn.otp import mask, seconds_until_resend
+from idp.authn.stepup import Allowed, AskFactor, AskPassword, Refused
+from idp.errors import (
+    ConsentMismatch,
+    CredentialUnavailable,
+    CredentialUnusable,
+    InteractionLost,
+    LoginBusy,
+    LoginRefused,
+    NoSuchFactor,
+    OtpCoolDown,
+    OtpDead,
+    OtpLocked,
+    OtpNotSent,
+    OtpRefused,
+    OtpWrong,
+)
+from idp.storage import challenges, interactions
+from idp.storage.engine import reading
+from idp.web import browser, login, otp, progress, wording
+from idp.web.headers import allow_form_target
+from idp.web.interaction import Interaction, load, page
+from idp.web.progress import Assessment
+from idp.web.services import services
+
+blueprint = Blueprint("interaction", __name__, url_prefix="/interaction/<interaction_id>")
+
+_FORBIDDEN: Final = 403
+_TOO_MANY: Final = 429
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What went wrong with the last form, for the page that is shown again."""
+
+    text: str
+    status: int = _FORBIDDEN
+    retry_after: int | None = None
+
+
+@blueprint.get("")
+def show(interaction_id: str) -> Response:
+    """The page that the interaction is at."""
+    return render(load(interaction_id), choose="choose" in request.args)
+
+
+@blueprint.post("/password")
+def password(interaction_id: str) -> Response:
+    """Somebody typed a password."""
+    interaction = load(interaction_id)
+    try:
+        login.with_password(interaction, request.form.get("username", ""), request.form.get("password", ""))
+    except LoginRefused:
+        return render(interaction, Notice(_("User name or password is not right.")))
+    except LoginBusy:
+        return render(interaction, Notice(_("Many people are signing in. Please try again in a moment."), 503, 5))
+    return progress.advance(load(interaction_id))
+
+
+@blueprint.post("/continue")
+def go_on(interaction_id: str) -> Response:
+    """The person who is signed in goes on with an interaction that was begun before."""
+    interaction = load(interaction_id)
+    session = browser.current()
+    if session is None or session.account_id is None or interaction.request.fresh:
+        return render(interaction)
+    with services().engine.begin() as connection:
+        if not interactions.claim(connection, interaction.id, session.id, session.account_id):
+            raise InteractionLost("the interaction is another person's")
+    return progress.advance(load(interaction_id))
+
+
+@blueprint.post("/factor")
+def factor(interaction_id: str) -> Response:
+    """Send a code, or send it again."""
+    interaction = load(interaction_id)
+    try:
+        found = _assessed(interaction)
+        otp.send(interaction, found, request.form.get("factor", ""))
+    except OtpRefused as error:
+        return render(interaction, _notice(error))
+    return page(interaction)
+
+
+@blueprint.post("/code")
+def code(interaction_id: str) -> Response:
+    """Somebody typed a code."""
+    interaction = load(interaction_id)
+    try:
+        otp.verify(interaction, _assessed(interaction), request.form.get("code", ""))
+    except OtpRefused as error:
+        return render(interaction, _notice(error))
+    return progress.advance(load(interaction_id))
+
+
+@blueprint.post("/consent")
+def consent(interaction_id: str) -> Response:
+    """The person approved or denied what the page showed.
+
+    1. The page was about what this transaction is about (OAU-10).  2. The policy still allows it.  3. It ends once.
+    """
+    interaction = load(interaction_id)
+    decision = request.form.get("decision", "")
+    if decision == "deny":
+        return progress.refuse(interaction, "access_denied", "denied", progress.assess(interaction))
+    shown = request.form.get("binding", "").encode("utf-8", "surrogatepass")
+    if decision != "approve" or not hmac.compare_digest(shown, interaction.binding.encode()):
+        raise ConsentMismatch("what was approved is not what this transaction is about")
+    found = _assessed(interaction)
+    if not isinstance(found.step, Allowed):
+        return render(interaction)
+    return progress.approve(interaction, found)
+
+
+@blueprint.post("/leave")
+def leave(interaction_id: str) -> Response:
+    """The person goes back to the relying party without an approval."""
+    interaction = load(interaction_id)
+    try:
+        found = progress.assess(interaction)
+    except (CredentialUnavailable, CredentialUnusable) as error:
+        return progress.refuse(interaction, "access_denied", error.code)
+    if found is not None and isinstance(found.step, Refused):
+        return progress.refuse(interaction, found.step.error, found.step.refusal, found)
+    return progress.refuse(interaction, "access_denied", "denied", found)
+
+
+def _assessed(interaction: Interaction) -> Assessment:
+    found = progress.assess(interaction)
+    if found is None:
+        raise InteractionLost("nobody is signed in")
+    return found
+
+
+def _notice(error: OtpRefused) -> Notice:
+    if isinstance(error, OtpCoolDown):
+        text = _("A code was sent a moment ago. You can ask again in %(seconds)d seconds.", seconds=error.seconds)
+        return Notice(text, _TOO_MANY, error.seconds)
+    texts: dict[type[OtpRefused], str] = {
+        OtpWrong: _("That is not the code we sent. Please check it and try again."),
+        OtpDead: _("This code can no longer be used. Please ask for a new one."),
+        OtpLocked: _("This way of proving who you are is locked for now. Please use another one or try tomorrow."),
+        OtpNotSent: _("The message could not be sent. Please try again, or use another way."),
+        NoSuchFactor: _("This way is not available here."),
+    }
+    return Notice(texts[type(error)])
+
+
+# Pages
+
+
+def render(interaction: Interaction, notice: Notice | None = None, *, choose: bool = False) -> Response:
+    """The page that the interaction is at now."""
+    if interaction.request.return_to:
+        allow_form_target(interaction.request.return_to)
+    try:
+        found = progress.assess(interaction)
+    except (CredentialUnavailable, CredentialUnusable) as error:
+        return _page("credential.html", interaction, Notice("", 503), unusable=isinstance(error, CredentialUnusable))
+    if found is None:
+        return _identify(interaction, notice)
+    if isinstance(found.step, AskPassword):
+        return _page("sign_in.html", interaction, notice, found, username=found.account.username, again=True)
+    if isinstance(found.step, AskFactor):
+        return _ask(interaction, found, found.step, notice, choose=choose)
+    if isinstance(found.step, Refused):
+        return _page("refused.html", interaction, Notice("", _FORBIDDEN), found, refusal=found.step.refusal)
+    if interaction.request.needs_consent:
+        return _page("consent.html", interaction, notice, found, wording=wording)
+    return _page("continue.html", interaction, notice, found)
+
+
+def _identify(interaction: Interaction, notice: Notice | None) -> Response:
+    account = browser.account_of(browser.current())
+    if account is not None and not interaction.request.fresh:
+        return _page("continue.html", interaction, notice, account=account)
+    hint = account.username if account is not None else interaction.request.login_hint or ""
+    username = request.form.get("username", "") if request.method == "POST" else hint
+    return _page("sign_in.html", interaction, notice, username=username, again=False)
+
+
+def _ask(
+    interaction: Interaction, found: Assessment, step: AskFactor, notice: Notice | None, *, choose: bool
+) -> Response:
+    now = services().clock.now()
+    owned = {item.kind: item for item in found.authenticators if not item.disabled}
+    offers = [(kind, mask(kind, owned[kind].address or "")) for kind in step.factors if kind in owned]
+    with reading(services().engine) as connection:
+        challenge = challenges.latest(connection, found.context.session_id, interaction.txn, now)
+    kinds = {item.id: item.kind for item in found.authenticators}
+    sent = None if challenge is None else kinds.get(challenge.purpose.authenticator_id)
+    if challenge is None or choose or sent not in dict(offers):
+        return _page("choose.html", interaction, notice, found, offers=offers)
+    return _page(
+        "otp.html",
+        interaction,
+        notice,
+        found,
+        factor=sent,
+        address=dict(offers)[sent or ""],
+        wait=seconds_until_resend(challenge.sent, now, services().settings.otp),
+        final=challenge.sent.sends >= services().settings.otp.max_sends,
+        others=len(offers) > 1,
+    )
+
+
+def _page(
+    template: str, interaction: Interaction, notice: Notice | None, found: Assessment | None = None, **values: Any
+) -> Response:
+    session = browser.current()
+    response = make_response(
+        render_template(
+            template,
+            interaction=interaction,
+            asked=interaction.request,
+            found=found,
+            notice=notice.text if notice else "",
+            reasons=() if found is None else found.decision.reasons,
+            reference=otp.reference(interaction.txn),
+            csrf=session.csrf if session else "",
+            **values,
+        ),
+        notice.status if notice else 200,
+    )
+    if notice and notice.retry_after is not None:
+        response.headers["Retry-After"] = str(notice.retry_after)
+    return response

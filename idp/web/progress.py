@@ -1,0 +1,283 @@
+"""How far an interaction is: facts, the policy's decision, and what follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final
+
+from flask import request
+from werkzeug.wrappers import Response
+
+from idp.authn.approval import Approval
+from idp.authn.otp import FACTORS, flags_of
+from idp.authn.session import AuthnContext, context_of
+from idp.authn.stepup import Allowed, Refused, Step, next_step
+from idp.errors import CredentialUnavailable, CredentialUnusable, InteractionLost
+from idp.policy.evaluate import evaluate
+from idp.policy.evidence import FACTOR_CATEGORIES
+from idp.policy.model import CredentialFacts, Decision, EnrolledFactor, Facts
+from idp.storage import authenticators, decisions, interactions
+from idp.storage.accounts import Account
+from idp.storage.authenticators import Authenticator
+from idp.storage.engine import reading
+from idp.web import browser
+from idp.web.interaction import Finished, Interaction, finish, page
+from idp.web.services import CredentialView, Services, services
+
+_SILENT_ERRORS: Final = {"login": "login_required", "step_up": "interaction_required", "consent": "consent_required"}
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """Where a signed-in person stands in an interaction."""
+
+    account: Account
+    context: AuthnContext
+    facts: Facts
+    decision: Decision
+    step: Step
+    authenticators: tuple[Authenticator, ...]
+    credential: CredentialView | None
+
+
+def assess(interaction: Interaction) -> Assessment | None:
+    """What the policy says now; None while nobody has proved who they are in this interaction.
+
+    :raises CredentialUnavailable: the credential to be used cannot be read.
+    :raises CredentialUnusable: it is not this person's, or disabled.
+    """
+    session = browser.current()
+    account = browser.account_of(session)
+    if session is None or account is None or interaction.stored.account_id != account.id:
+        return None
+    with_services = services()
+    with reading(with_services.engine) as connection:
+        owned = authenticators.of_account(connection, account.id)
+    credential = _credential(with_services, interaction, account)
+    context = _context(interaction, session, account, None)
+    facts = _facts(interaction, account, context, owned, credential)
+    decision = evaluate(with_services.policy, facts)
+    if decision.outcome == "allow" and decision.session_limit is not None:
+        context = _context(interaction, session, account, decision.session_limit)
+        facts = replace(facts, evidence=context.evidence)
+        decision = evaluate(with_services.policy, facts)
+    return Assessment(account, context, facts, decision, next_step(decision), owned, credential)
+
+
+def _context(
+    interaction: Interaction, session: browser.BrowserSession, account: Account, session_limit: int | None
+) -> AuthnContext:
+    return context_of(
+        account_id=account.id,
+        session_id=session.id,
+        session_evidence=session.evidence,
+        transaction_evidence=interaction.stored.evidence,
+        txn=interaction.txn,
+        now=services().clock.now(),
+        session_limit=session_limit,
+    )
+
+
+def _facts(
+    interaction: Interaction,
+    account: Account,
+    context: AuthnContext,
+    owned: tuple[Authenticator, ...],
+    credential: CredentialView | None,
+) -> Facts:
+    asked = interaction.request
+    return Facts(
+        action=asked.action,
+        evidence=context.evidence,
+        now=context.now,
+        client_id=asked.client_id,
+        groups=account.groups,
+        proofing=account.proofing,
+        credential=None if credential is None else _credential_facts(credential),
+        network=request.remote_addr,
+        transaction=interaction.txn,
+        acr_values=asked.acr_values,
+        essential_acr=asked.essential_acr,
+        max_age=asked.max_age,
+        force_reauthentication=asked.fresh,
+        enrolled=enrolled(owned, bound=interaction.binds_evidence),
+    )
+
+
+def _credential_facts(credential: CredentialView) -> CredentialFacts:
+    return CredentialFacts(credential.credential_id, "2" if credential.scal == "2" else "1", credential.qualifier)
+
+
+def enrolled(owned: tuple[Authenticator, ...], *, bound: bool) -> tuple[EnrolledFactor, ...]:
+    """What the person can be asked for now: usable, and with a gateway where a message is needed."""
+    messaging = services().messaging
+    gateways = {"sms_otp": messaging.sms, "email_otp": messaging.mail}
+    now = services().clock.now()
+    kinds = {
+        item.kind
+        for item in owned
+        if not item.disabled and item.not_before <= now and (item.kind == "password" or gateways.get(item.kind))
+    }
+    return tuple(
+        EnrolledFactor(kind, FACTOR_CATEGORIES[kind], flags_of(kind, bound=bound) if kind in FACTORS else frozenset())
+        for kind in ("password", *FACTORS)
+        if kind in kinds
+    )
+
+
+def _credential(with_services: Services, interaction: Interaction, account: Account) -> CredentialView | None:
+    """The credential as the signing service states it, read once an interaction."""
+    intent = interaction.request.intent
+    if intent is None:
+        return None
+    if interaction.stored.credential is not None:
+        return CredentialView(**interaction.stored.credential)
+    view = with_services.credentials.read(account.id, interaction.request.client_id, intent.credential_id)
+    if view.credential_id != intent.credential_id:
+        raise CredentialUnusable("the signing service answered about another credential")
+    if view.status != "enabled":
+        raise CredentialUnusable("the credential is not enabled")
+    with with_services.engine.begin() as connection:
+        interactions.set_credential(connection, interaction.id, asdict(view))
+    return view
+
+
+def advance(interaction: Interaction) -> Response:
+    """Go as far as it goes without the person: to a page, or to the end."""
+    asked = interaction.request
+    try:
+        found = assess(interaction)
+    except (CredentialUnavailable, CredentialUnusable) as error:
+        if asked.silent:
+            return refuse(interaction, "interaction_required", error.code)
+        return page(interaction)
+    if found is None:
+        return refuse(interaction, _SILENT_ERRORS["login"], "login") if asked.silent else page(interaction)
+    if isinstance(found.step, Refused):
+        if asked.silent or found.step.refusal == "unmet_request":
+            return refuse(interaction, found.step.error, found.step.refusal, found)
+        return page(interaction)
+    if not isinstance(found.step, Allowed):
+        return refuse(interaction, _SILENT_ERRORS["step_up"], "step_up", found) if asked.silent else page(interaction)
+    if asked.needs_consent:
+        return refuse(interaction, _SILENT_ERRORS["consent"], "consent", found) if asked.silent else page(interaction)
+    return approve(interaction, found)
+
+
+def approve(interaction: Interaction, found: Assessment) -> Response:
+    """End an interaction with an approval; the decision and the approval are recorded in one transaction.
+
+    :raises InteractionLost: it has ended already, or the policy does not allow it.
+    """
+    decision = found.decision
+    if not isinstance(found.step, Allowed) or decision.auth_time is None:
+        raise InteractionLost("the policy does not allow it")
+    with_services = services()
+    approval = Approval(
+        txn=interaction.txn,
+        account_id=found.account.id,
+        session_id=found.context.session_id,
+        client_id=interaction.request.client_id,
+        action=interaction.request.action,
+        decision_id=browser.new_id(with_services),
+        policy_name=with_services.policy.name,
+        policy_sha256=with_services.policy.sha256,
+        acr=decision.acr,
+        loa=decision.loa,
+        amr=decision.amr,
+        auth_time=decision.auth_time,
+        evidence=decision.relied_on,
+        approved_at=found.context.now,
+    )
+    with with_services.engine.begin() as connection:
+        if not interactions.close(connection, interaction.id):
+            raise InteractionLost("the interaction has ended")
+        _record_decision(connection, interaction, found, approval.decision_id)
+        with_services.audit.record(connection, "transaction.approved", **_approved(interaction, approval))
+    return finish(interaction.request.kind, Finished(interaction.request.payload, approval=approval))
+
+
+def refuse(interaction: Interaction, error: str, cause: str, found: Assessment | None = None) -> Response:
+    """End an interaction with an error for the relying party.
+
+    :param cause: for the audit chain and the error's description.
+    :raises InteractionLost: it has ended already.
+    """
+    with_services = services()
+    fields: dict[str, Any] = {
+        "txn": interaction.txn,
+        "client_id": interaction.request.client_id,
+        "action": interaction.request.action,
+        "cause": cause,
+    }
+    with with_services.engine.begin() as connection:
+        if not interactions.close(connection, interaction.id):
+            raise InteractionLost("the interaction has ended")
+        if found is not None:
+            decision_id = browser.new_id(with_services)
+            _record_decision(connection, interaction, found, decision_id)
+            fields |= {
+                "account_id": found.account.id,
+                "session_id": found.context.session_id,
+                "decision_id": decision_id,
+                "policy": with_services.policy.name,
+                "policy_sha256": with_services.policy.sha256,
+            }
+            # What a stranger's browser starts without anybody having signed in is no matter for the chain: it could
+            # be filled at will.
+            with_services.audit.record(connection, "transaction.refused", **fields)
+    return finish(
+        interaction.request.kind,
+        Finished(interaction.request.payload, error=error, error_description=_DESCRIPTIONS.get(cause, cause)),
+    )
+
+
+_DESCRIPTIONS: Final = {
+    "login": "nobody is signed in",
+    "step_up": "the person has to prove another factor",
+    "consent": "the person has to approve",
+    "denied": "the person did not approve",
+    "no_rule": "the policy does not allow it",
+    "proofing": "the person has not been identified well enough",
+    "unreachable": "the person has no factors that reach the level that is needed",
+    "unmet_request": "none of the requested authentication context classes can be reached",
+    "credential_unavailable": "the credential cannot be read now",
+    "credential_unusable": "the credential cannot be used by this person",
+}
+"""For the relying party's developers, as RFC 6749 4.1.2.1 has them: English and ASCII."""
+
+
+def _record_decision(connection: Any, interaction: Interaction, found: Assessment, decision_id: str) -> None:
+    decisions.record(
+        connection,
+        decision_id=decision_id,
+        txn=interaction.txn,
+        account_id=found.account.id,
+        policy=services().policy,
+        facts=found.facts,
+        decision=found.decision,
+    )
+
+
+def _approved(interaction: Interaction, approval: Approval) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "txn": approval.txn,
+        "client_id": approval.client_id,
+        "action": approval.action,
+        "account_id": approval.account_id,
+        "session_id": approval.session_id,
+        "decision_id": approval.decision_id,
+        "policy": approval.policy_name,
+        "policy_sha256": approval.policy_sha256,
+        "acr": approval.acr,
+        "amr": list(approval.amr),
+    }
+    intent = interaction.request.intent
+    if intent is not None:
+        fields["credential_id"] = intent.credential_id
+        fields["hash_alg"] = intent.hash_alg
+        fields["digests"] = [item.digest.hex() for item in intent.digests]
+    profile = interaction.request.detail.get("profile")
+    if profile is not None:
+        fields["profile"] = profile
+    return fields
