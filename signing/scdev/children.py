@@ -25,7 +25,7 @@ def start(program: str, environment: Mapping[str, str]) -> tuple[subprocess.Pope
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and program, no shell
-            [sys.executable, "-m", program, str(theirs.fileno())],
+            [sys.executable, "-P", "-m", program, str(theirs.fileno())],
             env={
                 **environment,
                 "PATH": _PATH,

@@ -56,7 +56,7 @@ def kind_of(code: int, *, sent: bool) -> Kind:
 
     :param sent: whether C_Sign was called, so that a signature may exist.
     """
-    if code in PIN_CODES:
+    if code in PIN_CODES and not sent:
         return "pin_refused"
     if code in PERMANENT_CODES:
         return "operation_not_permitted"

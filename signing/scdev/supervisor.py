@@ -8,6 +8,7 @@ only after a canary signature of its own has been verified here.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import secrets
@@ -62,6 +63,12 @@ class _Worker:
         """Tell it to end; what it was doing, it finishes, and nobody reads."""
         self.line.close()
 
+    def abandon(self) -> None:
+        """Kill it, and wake whoever waits for it: closing a descriptor under a reader would not."""
+        self.process.kill()
+        with contextlib.suppress(OSError):
+            self.line.shutdown(socket.SHUT_RDWR)
+
     def kill(self) -> None:
         self.line.close()
         self.process.kill()
@@ -92,6 +99,7 @@ class Supervisor:
         self._turns: deque[_Turn] = deque()
         self._members: set[_Worker] = set()
         self._ending: list[subprocess.Popen[bytes]] = []
+        self._starting: _Worker | None = None
         self._failure: DeviceError | None = None
         self._pin_refused = False
         self._closed = False
@@ -151,6 +159,8 @@ class Supervisor:
         """Let calls under way finish within the deadline, then end the workers."""
         with self._state:
             self._closed = True
+            if self._starting is not None:
+                self._starting.abandon()
             self._dismiss_if_hopeless()
             self._state.notify_all()
             self._state.wait_for(
@@ -158,7 +168,7 @@ class Supervisor:
             )
             for worker in self._members:
                 busy = worker not in self._idle
-                (worker.kill if busy else worker.close)()
+                (worker.abandon if busy else worker.close)()
                 self._ending.append(worker.process)
             self._members.clear()
             self._idle.clear()
@@ -227,6 +237,9 @@ class Supervisor:
             self._discard(worker, "it could not destroy a key")
             return fields
         refused = _refusal(kind, fields)
+        if isinstance(refused, PinRefused):
+            with self._state:
+                self._pin_refused = True
         if isinstance(refused, _ENDING):
             self._discard(worker, str(refused))
         else:
@@ -305,12 +318,19 @@ class Supervisor:
         except OSError as error:
             raise DeviceUnavailable("no process for a device worker") from error
         worker = _Worker(process, line)
+        with self._state:
+            self._starting = worker
+            if self._closed:
+                worker.abandon()
         try:
             self._greet(worker)
         except DeviceError:
             worker.kill()
             _end(process)
             raise
+        finally:
+            with self._state:
+                self._starting = None
         return worker
 
     def _greet(self, worker: _Worker) -> None:

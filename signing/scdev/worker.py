@@ -195,12 +195,19 @@ class Device:
     ) -> list[bytes]:
         """Unwrap, sign each digest, destroy."""
         key = self._unwrap(profile, *wrapped)
+        values: list[bytes] = []
         try:
-            return [self._value(key, profile, scheme, hash_alg, digest) for digest in digests]
+            for digest in digests:
+                values.append(self._value(key, profile, scheme, hash_alg, digest))
         except PKCS11Error as error:
-            raise _refusal(error, "C_Sign", sent=True) from error
+            refused = _refusal(error, "C_Sign", sent=True)
+            if values:
+                # Whatever the code says of this digest, there are signatures of those before it.
+                refused = _Refused("device_lost", f"{refused}, after {len(values)} values")
+            raise refused from error
         finally:
             self._destroy(key)
+        return values
 
     def generate(self, profile: KeyProfile) -> list[bytes]:
         """A key pair as session objects: wrapped, then destroyed.

@@ -1,0 +1,353 @@
+"""The pool on scripted workers: threads that speak the protocol over a socket pair."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from signing.sam.ports import (
+    DeviceError,
+    DeviceLost,
+    DeviceUnavailable,
+    OperationNotPermitted,
+    PinRefused,
+    WrappedKeyRefused,
+)
+from signing.scdev import supervisor as module
+from signing.scdev.errors import FrameBroken
+from signing.scdev.frames import pack, receive
+from signing.scdev.settings import DeviceSettings
+from signing.scdev.supervisor import Supervisor
+
+Script = Callable[[list[bytes]], list[bytes] | None]
+READY = [b"ready", b"point", b"value"]
+
+
+class ScriptedProcess:
+    """Stands for the process of a worker; what it answers is the script's."""
+
+    pid = 0
+
+    def __init__(self, line: socket.socket, script: Script) -> None:
+        self.returncode: int | None = None
+        self._line = line
+        self._script = script
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with self._line:
+            try:
+                while (answer := self._script(receive(self._line))) is not None:
+                    self._line.sendall(pack(answer))
+            except (FrameBroken, OSError):
+                pass
+            if self.returncode is None:
+                self.returncode = 0
+
+    def poll(self) -> int | None:
+        return self.returncode
+
+    def kill(self) -> None:
+        self.returncode = -signal.SIGKILL
+
+    def wait(self, _seconds: float | None = None) -> int:
+        self.returncode = self.returncode or 0
+        return self.returncode
+
+
+class Stage:
+    """Gives each worker that is started the next script, the last one for ever."""
+
+    def __init__(self) -> None:
+        self.scripts: list[Script] = [answering()]
+        self.started = 0
+
+    def start(
+        self, _program: str, _environment: Mapping[str, str]
+    ) -> tuple[subprocess.Popen[bytes], socket.socket]:
+        script = self.scripts[min(self.started, len(self.scripts) - 1)]
+        self.started += 1
+        ours, theirs = socket.socketpair()
+        return cast("subprocess.Popen[bytes]", ScriptedProcess(theirs, script)), ours
+
+
+def answering(answer: list[bytes] | None = None, opening: list[bytes] | None = None) -> Script:
+    def script(request: list[bytes]) -> list[bytes] | None:
+        if request[0] == b"open":
+            return READY if opening is None else opening
+        return [b"ok", *request[1:]] if answer is None else answer
+
+    return script
+
+
+def settings(**change: Any) -> DeviceSettings:
+    values: dict[str, Any] = {"workers": 1, "deadline_seconds": 2.0, **change}
+    return DeviceSettings(Path("/module.so"), "label", Path("/pin"), **values)
+
+
+def accept(_point: bytes, _digest: bytes, _value: bytes) -> None:
+    return None
+
+
+def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "not in time"
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
+    made = Stage()
+    monkeypatch.setattr(module, "start", made.start)
+    monkeypatch.setattr(module, "_BACKOFF_FIRST", 0.01)
+    monkeypatch.setattr(module, "_TICK_SECONDS", 0.02)
+    return made
+
+
+def test_a_call_gets_its_workers_answer(stage: Stage) -> None:
+    with closing(Supervisor(settings(), accept)) as pool:
+        assert pool.call([b"mac", b"1", b"2"]) == [b"1", b"2"]
+    assert stage.started == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "replaced"),
+    [
+        (b"wrapped_key_refused", WrappedKeyRefused, False),
+        (b"operation_not_permitted", OperationNotPermitted, False),
+        (b"device_unavailable", DeviceUnavailable, True),
+        (b"device_lost", DeviceLost, True),
+        (b"no_such_kind", DeviceLost, True),
+    ],
+)
+def test_OPS_03_an_error_is_the_ports_and_only_a_loss_costs_the_worker(
+    stage: Stage, kind: bytes, error: type[DeviceError], replaced: bool
+) -> None:
+    stage.scripts = [answering([b"error", kind, b"text"]), answering()]
+    with closing(Supervisor(settings(), accept)) as pool:
+        with pytest.raises(error):
+            pool.call([b"sign"])
+        if replaced:
+            assert pool.call([b"sign", b"x"]) == [b"x"]
+        assert stage.started == 1 + replaced
+        assert pool.health().restarts == int(replaced)
+
+
+@pytest.mark.parametrize("answer", [[b"error"], [b"error", b"device_lost"], [b"nonsense", b""], [b""]])
+def test_an_answer_of_no_known_form_counts_as_a_loss(stage: Stage, answer: list[bytes]) -> None:
+    stage.scripts = [answering(answer), answering()]
+    with closing(Supervisor(settings(), accept)) as pool, pytest.raises(DeviceLost):
+        pool.call([b"sign"])
+
+
+def test_a_worker_that_could_not_destroy_a_key_is_not_used_again(stage: Stage) -> None:
+    stage.scripts = [answering([b"ok-last", b"value"]), answering()]
+    with closing(Supervisor(settings(), accept)) as pool:
+        assert pool.call([b"sign"]) == [b"value"]
+        assert pool.call([b"sign", b"x"]) == [b"x"]
+        assert stage.started == 2
+
+
+def test_a_worker_whose_canary_does_not_verify_never_gets_a_call(stage: Stage) -> None:
+    seen: list[bytes] = []
+
+    def verify(_point: bytes, _digest: bytes, value: bytes) -> None:
+        if value == b"wrong":
+            raise DeviceUnavailable("the canary signature does not verify")
+
+    def spoiled(request: list[bytes]) -> list[bytes]:
+        seen.append(request[0])
+        return [b"ready", b"point", b"wrong"]
+
+    stage.scripts = [answering([b"error", b"device_lost", b""]), spoiled, spoiled, answering()]
+    with closing(Supervisor(settings(), verify)) as pool:
+        with pytest.raises(DeviceLost):
+            pool.call([b"sign"])
+        until(lambda: stage.started == 4 and pool.health().available)
+        assert pool.call([b"sign", b"x"]) == [b"x"]
+    assert seen == [b"open", b"open"]
+
+
+def test_a_busy_pool_is_unavailable_at_the_deadline_and_certain_not_to_have_sent(stage: Stage) -> None:
+    release, entered = threading.Event(), threading.Event()
+    requests: list[bytes] = []
+
+    def slow(request: list[bytes]) -> list[bytes]:
+        if request[0] == b"open":
+            return READY
+        requests.append(request[1])
+        entered.set()
+        release.wait(5)
+        return [b"ok"]
+
+    stage.scripts = [slow]
+    with closing(Supervisor(settings(deadline_seconds=0.5), accept)) as pool, ThreadPoolExecutor(1) as threads:
+        first = threads.submit(pool.call, [b"sign", b"first"])
+        assert entered.wait(2)
+        # A shorter wait than the first call's own deadline, which would free the pool by killing its worker.
+        with pytest.raises(DeviceUnavailable) as unavailable:
+            pool._take(time.monotonic() + 0.1)
+        release.set()
+        assert first.result(2) == []
+    assert unavailable.value.certainly_not_signed
+    assert requests == [b"first"]
+
+
+def test_a_worker_that_does_not_answer_in_time_is_lost_and_killed(stage: Stage) -> None:
+    hang = threading.Event()
+
+    def hung(request: list[bytes]) -> list[bytes] | None:
+        if request[0] == b"open":
+            return READY
+        hang.wait(5)
+        return None
+
+    stage.scripts = [hung, answering()]
+    with closing(Supervisor(settings(deadline_seconds=0.2), accept)) as pool:
+        with pytest.raises(DeviceLost) as lost:
+            pool.call([b"sign"])
+        assert not lost.value.certainly_not_signed
+        until(lambda: pool.health().available)
+        assert pool.call([b"sign", b"x"]) == [b"x"]
+        hang.set()
+
+
+def test_callers_are_served_in_the_order_in_which_they_came(stage: Stage) -> None:
+    gate, served = threading.Semaphore(0), cast("list[bytes]", [])
+
+    def one_by_one(request: list[bytes]) -> list[bytes]:
+        if request[0] == b"open":
+            return READY
+        gate.acquire()
+        served.append(request[1])
+        return [b"ok"]
+
+    stage.scripts = [one_by_one]
+    with closing(Supervisor(settings(deadline_seconds=5.0), accept)) as pool, ThreadPoolExecutor(6) as threads:
+        calls = []
+        for number in range(6):
+            calls.append(threads.submit(pool.call, [b"sign", bytes([number])]))
+            until(lambda number=number: len(pool._turns) == number)  # type: ignore[misc] # a default, not an argument
+        for _ in range(6):
+            gate.release()
+        for call in calls:
+            call.result(5)
+    assert served == [bytes([number]) for number in range(6)]
+
+
+def test_KEY_09_a_refused_pin_starts_no_other_worker(stage: Stage) -> None:
+    stage.scripts = [answering(opening=[b"error", b"pin_refused", b"C_Login"])]
+    with pytest.raises(PinRefused):
+        Supervisor(settings(workers=3), accept)
+    assert stage.started == 1
+
+
+def test_KEY_09_a_pin_refused_in_the_middle_of_service_is_not_presented_again(stage: Stage) -> None:
+    stage.scripts = [answering([b"error", b"pin_refused", b"C_UnwrapKey"]), answering()]
+    with closing(Supervisor(settings(), accept)) as pool:
+        for _ in range(3):
+            with pytest.raises(PinRefused):
+                pool.call([b"sign"])
+            time.sleep(0.06)
+        assert pool.health().pin_refused
+    assert stage.started == 1
+
+
+def test_closing_does_not_wait_for_a_worker_that_hangs_while_it_starts(stage: Stage) -> None:
+    hang = threading.Event()
+
+    def hung(_request: list[bytes]) -> None:
+        hang.wait(20)
+
+    stage.scripts = [answering([b"error", b"device_lost", b""]), hung]
+    pool = Supervisor(settings(), accept)
+    with pytest.raises(DeviceLost):
+        pool.call([b"sign"])
+    until(lambda: stage.started == 2)
+    began = time.monotonic()
+    pool.close()
+    hang.set()
+    assert time.monotonic() - began < 3.0
+
+
+def test_a_device_that_is_down_is_said_so_at_once_and_tried_again_with_growing_pauses(stage: Stage) -> None:
+    down = answering(opening=[b"error", b"device_unavailable", b"no token"])
+    stage.scripts = [answering([b"error", b"device_lost", b""]), down, down, down, down, answering()]
+    with closing(Supervisor(settings(deadline_seconds=5.0), accept)) as pool:
+        with pytest.raises(DeviceLost):
+            pool.call([b"sign"])
+        until(lambda: stage.started >= 2)
+        began = time.monotonic()
+        with pytest.raises(DeviceUnavailable):
+            pool.call([b"sign"])
+        assert time.monotonic() - began < 1.0
+        until(lambda: pool.health().available)
+        # Pauses of 10, 20, 40 and 80 ms.
+        assert time.monotonic() - began > 0.1
+        assert stage.started == 6
+
+
+def test_a_device_that_cannot_be_opened_leaves_no_thread(stage: Stage) -> None:
+    stage.scripts = [answering(opening=[b"error", b"operation_not_permitted", b"0 KEKs"])]
+    before = threading.active_count()
+    with pytest.raises(OperationNotPermitted):
+        Supervisor(settings(), accept)
+    until(lambda: threading.active_count() <= before)
+
+
+def test_closing_lets_a_call_under_way_finish_and_refuses_those_that_wait(stage: Stage) -> None:
+    release, entered = threading.Event(), threading.Event()
+
+    def slow(request: list[bytes]) -> list[bytes]:
+        if request[0] == b"open":
+            return READY
+        entered.set()
+        release.wait(5)
+        return [b"ok", b"done"]
+
+    stage.scripts = [slow]
+    pool = Supervisor(settings(deadline_seconds=5.0), accept)
+    with ThreadPoolExecutor(3) as threads:
+        first = threads.submit(pool.call, [b"sign"])
+        assert entered.wait(2)
+        second = threads.submit(pool.call, [b"sign"])
+        until(lambda: len(pool._turns) == 1)
+        closed = threads.submit(pool.close)
+        with pytest.raises(DeviceUnavailable):
+            second.result(2)
+        release.set()
+        assert first.result(2) == [b"done"]
+        closed.result(5)
+
+
+def test_KEY_08_what_goes_down_the_line_at_the_start_names_the_pins_file_and_not_the_pin(stage: Stage) -> None:
+    opened: list[dict[str, object]] = []
+
+    def script(request: list[bytes]) -> list[bytes]:
+        opened.append(json.loads(request[1]))
+        return READY
+
+    stage.scripts = [script]
+    Supervisor(settings(), accept).close()
+    assert opened == [
+        {
+            "module": "/module.so",
+            "token_label": "label",
+            "pin_file": "/pin",
+            "kek_id": None,
+            "key_wrap": "aes-kwp",
+            "require_trusted_kek": True,
+        }
+    ]
