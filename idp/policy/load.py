@@ -26,6 +26,7 @@ from idp.policy.model import (
     Requirement,
     Rule,
     Where,
+    implied_names,
 )
 from idp.policy.schema import Fields, Keys, Reader, Text
 
@@ -343,7 +344,7 @@ class _Loader:
 
     def _check_edge(self, strong: Level, weak: Level, where: Where, levels: Mapping[str, Level]) -> None:
         """Reaching ``strong`` will count as reaching ``weak``, so it may ask for no less where the two compare."""
-        if strong.name in _implied_names(weak.name, levels):
+        if strong.name in implied_names(weak.name, levels):
             self._read.fault(where, f"level '{strong.name}' implies itself by way of '{weak.name}'")
         if PROOFING.index(strong.proofing) < PROOFING.index(weak.proofing):
             self._read.fault(
@@ -367,18 +368,6 @@ class _Loader:
 def _per_transaction(level: Level) -> bool:
     """Whether it cannot be reached without evidence made for the transaction."""
     return all(any(item.per_transaction for item in alternative.all_of) for alternative in level.any_of)
-
-
-def _implied_names(name: str, levels: Mapping[str, Level]) -> frozenset[str]:
-    """The level and those it implies, by way of levels that exist; ends on a cycle."""
-    found: set[str] = set()
-    open_names = [name]
-    while open_names:
-        current = open_names.pop()
-        if current in levels and current not in found:
-            found.add(current)
-            open_names.extend(levels[current].implies)
-    return frozenset(found)
 
 
 def _one_line(text: str) -> str:

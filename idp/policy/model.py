@@ -96,11 +96,7 @@ class Level:
     @property
     def loa(self) -> Loa | None:
         """The eIDAS level it claims, if any."""
-        for claim in self.claims:
-            for loa in LOAS:
-                if claim == Claim(EIDAS, loa):
-                    return loa
-        return None
+        return next((loa for loa in LOAS if Claim(EIDAS, loa) in self.claims), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +162,7 @@ class Policy:
 
     def __post_init__(self) -> None:
         by_name = {level.name: level for level in self.levels}
-        implied = {level.name: _closure(level.name, by_name) for level in self.levels}
+        implied = {level.name: implied_names(level.name, by_name) for level in self.levels}
         stronger = {
             level.name: (
                 level,
@@ -201,15 +197,15 @@ class Policy:
         return any(level.name == stronger for level in self.stronger[weaker])
 
 
-def _closure(name: str, by_name: Mapping[str, Level]) -> frozenset[str]:
-    """The level and all that it implies, over any number of edges."""
+def implied_names(name: str, levels: Mapping[str, Level]) -> frozenset[str]:
+    """The level and all that it implies over any number of edges; ends on a cycle, ignores names that are no level."""
     found: set[str] = set()
     open_names = [name]
     while open_names:
         current = open_names.pop()
-        if current not in found:
+        if current in levels and current not in found:
             found.add(current)
-            open_names.extend(by_name[current].implies)
+            open_names.extend(levels[current].implies)
     return frozenset(found)
 
 

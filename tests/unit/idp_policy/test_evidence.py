@@ -82,6 +82,9 @@ def test_json_of_another_form_is_refused(change: dict[str, Any], message: str) -
 
 def test_an_unknown_or_missing_key_is_refused() -> None:
     good = used("password").to_json()
-    for bad in ({**good, "level": "high"}, {key: good[key] for key in good if key != "flags"}, [], None):
+    bads: tuple[object, ...] = (
+        {**good, "level": "high"}, {key: good[key] for key in good if key != "flags"}, [], None,
+    )  # fmt: skip
+    for bad in bads:
         with pytest.raises(EvidenceInvalid, match="exactly the keys"):
             Evidence.from_json(bad)

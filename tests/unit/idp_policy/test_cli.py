@@ -1,0 +1,146 @@
+"""``privyseal policy``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from foundation.clock import FixedClock
+from idp.policy.cli import main
+from tests.unit.idp_policy.support import NOW, POLICY
+
+
+@pytest.fixture(name="sound")
+def _sound(tmp_path: Path) -> str:
+    path = tmp_path / "sound.yaml"
+    path.write_text(POLICY)
+    return str(path)
+
+
+@pytest.fixture(name="faulty")
+def _faulty(tmp_path: Path) -> str:
+    path = tmp_path / "faulty.yaml"
+    path.write_text("policy: 1\nname: x\n")
+    return str(path)
+
+
+def run(*argv: str) -> int:
+    """With the clock standing still."""
+    return main(argv, FixedClock(NOW))
+
+
+def test_check_tells_that_a_file_is_sound(sound: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("check", sound) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"{sound}: sound (sample, 5 levels, 10 rules, sha256 ")
+
+
+def test_check_reports_faults_with_file_and_line(sound: str, faulty: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("check", faulty, sound) == 1
+    captured = capsys.readouterr()
+    assert captured.err.splitlines() == [
+        f"{faulty}:1:1: a policy has no 'levels'", f"{faulty}:1:1: a policy has no 'rules'",
+    ]  # fmt: skip
+    assert "sound" in captured.out
+
+
+def test_check_writes_json(sound: str, faulty: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("check", "--json", sound, faulty) == 1
+    good, bad = json.loads(capsys.readouterr().out)
+    assert (good["sound"], good["name"], len(good["sha256"])) == (True, "sample", 64)
+    assert bad["faults"][0] == {"file": faulty, "line": 1, "column": 1, "message": "a policy has no 'levels'"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "first"),
+    [
+        (("--action", "sign_in", "--evidence", "password"), 0, "sign_in: allowed"),
+        (("--action", "sign_in", "--enrolled", "password"), 3, "sign_in: more is needed"),
+        (("--action", "credential.create"), 4, "credential.create: refused (no_rule)"),
+    ],
+)
+def test_the_exit_code_is_the_outcome(
+    sound: str, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], code: int, first: str
+) -> None:
+    assert run("explain", sound, *arguments) == code
+    assert capsys.readouterr().out.splitlines()[0] == first
+
+
+def test_explain_takes_all_the_facts(sound: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code = run(
+        "explain", sound, "--action", "signature.activate", "--json", "--proofing", "high",
+        "--client", "example-contracts", "--group", "legal", "--transaction", "t1",
+        "--credential", "key-9", "--scal", "2", "--qualifier", "eu_eidas_qes",
+        "--evidence", "certificate,age=60,flags=user_verified+attested,for=t1",
+        "--evidence", "upstream,category=knowledge,issuer=https://login.example.org",
+        "--enrolled", "passkey,flags=user_verified", "--max-age", "100", "--acr", "urn:example:high",
+    )  # fmt: skip
+    value = json.loads(capsys.readouterr().out)
+    assert code == 0
+    assert value["decision"]["acr"] == "urn:example:high"
+    assert value["decision"]["reached"] == ["low", "substantial", "high", "federated"]
+    assert value["decision"]["auth_time"] == int(NOW.timestamp()) - 60
+
+
+def test_explain_knows_essential_values_and_forced_authentication(
+    sound: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = ("explain", sound, "--action", "sign_in", "--evidence", "password")
+    assert run(*base, "--essential-acr", "urn:example:high") == 4
+    assert "refused (unmet_request)" in capsys.readouterr().out
+    assert run(*base, "--force", "--transaction", "t", "--enrolled", "password") == 3
+
+
+def test_a_policy_with_faults_explains_nothing(faulty: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("explain", faulty, "--action", "sign_in") == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(f"{faulty}:1:1: ")
+    assert run("explain", faulty, "--action", "sign_in", "--json") == 1
+    assert len(json.loads(capsys.readouterr().out)["faults"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--credential", "k"), "--credential needs --scal"),
+        (("--scal", "2"), "--scal and --qualifier need --credential"),
+        (("--qualifier", "q"), "--scal and --qualifier need --credential"),
+        (("--evidence", "password,age=soon"), "'password,age=soon': age is a number of seconds"),
+        (("--evidence", "password,age=" + "9" * 40), "age is a number of seconds"),
+        (("--evidence", "password,age"), "'age' is not one of age, category, flags, for, issuer with a value"),
+        (("--evidence", "password,level=high"), "'level=high' is not one of"),
+        (("--evidence", "password,age=1,age=2"), "each once"),
+        (("--enrolled", "password,age=1"), "'age=1' is not one of category, flags, issuer with a value"),
+        (("--evidence", "upstream"), "'upstream' needs category=knowledge|possession|inherence, or is unknown"),
+        (("--evidence", "upstream,category=luck"), "'upstream' needs category="),
+        (("--evidence", "charm"), "'charm' needs category="),
+        (("--evidence", "charm,category=knowledge"), "unknown factor 'charm'"),
+        (("--enrolled", "charm,category=knowledge"), "unknown factor 'charm'"),
+        (("--max-age", "-1"), "max_age may not be negative"),
+    ],
+)
+def test_wrong_usage_is_told_apart_from_a_refusal(
+    sound: str, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
+) -> None:
+    assert run("explain", sound, "--action", "sign_in", *arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("privyseal policy: ")
+    assert message in captured.err
+
+
+def test_help_documents_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    for argv in (("--help",), ("check", "--help"), ("explain", "--help")):
+        assert main(argv) == 0
+        assert "exit codes:" in capsys.readouterr().out
+
+
+def test_no_command_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(()) == 2
+    assert "usage: privyseal policy" in capsys.readouterr().err
+
+
+def test_the_machines_clock_is_used_unless_another_is_given(sound: str) -> None:
+    assert main(("explain", sound, "--action", "sign_in", "--evidence", "password")) == 0
