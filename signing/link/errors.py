@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from signing.errors import SigningError
-from signing.link.codes import BAD_REQUEST, BUSY, DETAILS, NOT_PERMITTED
+from signing.link.codes import BAD_REQUEST, DETAILS
 
 
 class LinkError(SigningError):
@@ -43,13 +43,7 @@ class MessageInvalid(LinkError):
     code = BAD_REQUEST
 
 
-class PeerRefused(LinkError):
-    """The process at the other end is not one that may use this socket or this operation."""
+class SocketInUse(LinkError):
+    """The socket cannot be served: another process does, or the path is something else."""
 
-    code = NOT_PERMITTED
-
-
-class TooManyConnections(LinkError):
-    """Every connection that may be open at a time is."""
-
-    code = BUSY
+    code = "socket_in_use"

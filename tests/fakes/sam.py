@@ -1,4 +1,4 @@
-"""A module to test against: keys, anchors, a policy, and SADs and orders that are right until a test breaks one thing."""
+"""A module to test against: keys, anchors, policy, and SADs and orders that are right until a test breaks one thing."""
 
 from __future__ import annotations
 

@@ -1,0 +1,231 @@
+"""The module's half of the link: accepts, checks who is there, reads a frame, calls a handler, answers.
+
+It knows operations by name only and imports neither client nor module: it is given a table of handlers.  A thread a
+connection, and no more connections than the pool has threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import stat
+import struct
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from foundation import claims as read
+from foundation import log
+from foundation.errors import JoseError, PrivySealError
+from signing.link.codes import BAD_REQUEST, BUSY, DETAILS, INDETERMINATE, NOT_PERMITTED
+from signing.link.errors import LinkUnavailable, MessageInvalid, SocketInUse
+from signing.link.frames import receive_frame, send_frame
+
+Handler = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+
+_PEER: Final = struct.Struct("3i")
+"""``struct ucred``: pid, uid, gid (unix(7), SO_PEERCRED)."""
+_BACKLOG: Final = 64
+_log = log.get(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SocketSettings:
+    """One listening socket."""
+
+    path: Path
+    uids: frozenset[int]
+    """Users whose processes may speak here; the kernel says who it is (SO_PEERCRED)."""
+    mode: int
+    """Of the socket file: a first barrier, not the one that counts."""
+    max_connections: int = 32
+    frame_seconds: float = 5.0
+    """For one frame to arrive once it has begun, and for one to be sent."""
+    idle_seconds: float = 300.0
+    """After which a connection without a request is closed."""
+
+
+class LinkServer:
+    """Serves one socket until stopped."""
+
+    def __init__(self, settings: SocketSettings, handlers: Mapping[str, Handler]) -> None:
+        self._settings = settings
+        self._handlers = dict(handlers)
+        self._listener: socket.socket | None = None
+        self._acceptor: threading.Thread | None = None
+        self._connections: dict[socket.socket, threading.Thread] = {}
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+
+    def start(self) -> None:
+        """Bind and serve from threads of its own.
+
+        :raises SocketInUse: another process serves this socket, or the path is something else.
+        """
+        self._listener = _listen(self._settings)
+        self._acceptor = threading.Thread(target=self._accept, args=(self._listener,), name="link-accept")
+        self._acceptor.start()
+
+    def stop(self, timeout_seconds: float = 10.0) -> None:
+        """Accept no more, let requests that are being answered finish, close."""
+        self._stopping.set()
+        if self._listener is None or self._acceptor is None:
+            return
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._acceptor.join()
+        self._listener.close()
+        self._settings.path.unlink(missing_ok=True)
+        deadline = time.monotonic() + timeout_seconds
+        with self._lock:
+            open_ones = dict(self._connections)
+        for connection in open_ones:
+            # No further request; an answer can still be sent.
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RD)
+        for thread in open_ones.values():
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _accept(self, listener: socket.socket) -> None:
+        while not self._stopping.is_set():
+            try:
+                connection, _address = listener.accept()
+            except OSError:
+                if self._stopping.is_set():
+                    return
+                # Out of descriptors, most likely: what is open will be closed; do not spin.
+                _log.error("a connection could not be accepted")
+                self._stopping.wait(0.1)
+                continue
+            thread = threading.Thread(target=self._serve, args=(connection,), name="link-connection", daemon=True)
+            with self._lock:
+                full = len(self._connections) >= self._settings.max_connections
+                if not full:
+                    self._connections[connection] = thread
+            if full:
+                self._turn_away(connection)
+            else:
+                thread.start()
+
+    def _turn_away(self, connection: socket.socket) -> None:
+        with contextlib.suppress(LinkUnavailable), contextlib.closing(connection):
+            send_frame(connection, _refusal(BUSY), time.monotonic() + 0.1)
+
+    def _serve(self, connection: socket.socket) -> None:
+        try:
+            with contextlib.closing(connection):
+                self._check_peer(connection)
+                while self._request(connection):
+                    pass
+        except LinkUnavailable:
+            # The peer is gone, or too slow: nobody is there to be told.
+            _log.info("a connection of the link ended early")
+        finally:
+            with self._lock:
+                self._connections.pop(connection, None)
+
+    def _check_peer(self, connection: socket.socket) -> None:
+        uid = peer_uid(connection)
+        if uid not in self._settings.uids:
+            _log.warning("a process of another user was turned away", extra={"fields": {"uid": uid}})
+            send_frame(connection, _refusal(NOT_PERMITTED), time.monotonic() + self._settings.frame_seconds)
+            raise LinkUnavailable("the peer is of a user that may not use this socket")
+
+    def _request(self, connection: socket.socket) -> bool:
+        """Answer one request; False where there is no further one."""
+        if not _readable(connection, self._settings.idle_seconds):
+            return False
+        try:
+            message = receive_frame(connection, time.monotonic() + self._settings.frame_seconds)
+        except MessageInvalid:
+            # Where the next frame would begin is not known: answer, and close.
+            send_frame(connection, _refusal(BAD_REQUEST), time.monotonic() + self._settings.frame_seconds)
+            return False
+        if message is None:
+            return False
+        answer = self._answer(message)
+        send_frame(connection, answer, time.monotonic() + self._settings.frame_seconds)
+        return not self._stopping.is_set()
+
+    def _answer(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            read.check_members(message, {"op", "body"})
+            operation = read.text(message, "op", max_length=64)
+            body = read.mapping(message, "body")
+        except JoseError:
+            return _refusal(BAD_REQUEST)
+        handler = self._handlers.get(operation)
+        if handler is None:
+            return _refusal(BAD_REQUEST)
+        try:
+            return {"ok": dict(handler(body))}
+        except PrivySealError as error:
+            return _refusal(_code_of(error, operation))
+
+
+def peer_uid(connection: socket.socket) -> int:
+    """User of the process at the other end, as the kernel recorded it when it connected."""
+    _pid, uid, _gid = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+    return int(uid)
+
+
+def _code_of(error: PrivySealError, operation: str) -> str:
+    if error.code in DETAILS:
+        return error.code
+    # No code of the link: what became of the request is not known here.
+    _log.error("a request failed", extra={"fields": {"op": operation, "error": type(error).__name__}})
+    return INDETERMINATE
+
+
+def _refusal(code: str) -> dict[str, Any]:
+    return {"error": {"code": code, "detail": DETAILS[code]}}
+
+
+def _readable(connection: socket.socket, seconds: float) -> bool:
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
+
+
+def _listen(settings: SocketSettings) -> socket.socket:
+    _clear(settings.path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    # Between bind and chmod the umask decides who can connect: for that moment, nobody else.
+    mask = os.umask(0o177)
+    try:
+        listener.bind(str(settings.path))
+    except OSError as error:
+        listener.close()
+        raise SocketInUse("the socket cannot be bound") from error
+    finally:
+        os.umask(mask)
+    settings.path.chmod(settings.mode)
+    listener.listen(_BACKLOG)
+    return listener
+
+
+def _clear(path: Path) -> None:
+    """Remove the socket file that a dead process left."""
+    try:
+        kind = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise SocketInUse("the socket's path cannot be looked at") from error
+    if not stat.S_ISSOCK(kind):
+        raise SocketInUse("the socket's path is something else")
+    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            path.unlink(missing_ok=True)
+            return
+        except OSError as error:
+            raise SocketInUse("the socket's path cannot be used") from error
+    raise SocketInUse("another process serves this socket")

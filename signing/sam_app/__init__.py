@@ -1,0 +1,1 @@
+"""The signature activation module as a process: parts, operations, sockets, start and end."""

@@ -1,0 +1,134 @@
+"""Puts the parts of the module together, as the settings say."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from cryptography import x509
+
+from foundation.clock import Clock, SystemClock
+from foundation.errors import JoseError, SettingsError
+from foundation.files import read_secret
+from foundation.jose import VerificationKey, import_verification_key, parse_json_object
+from signing.sam.activate import Activator
+from signing.sam.credential import Floor, Profile
+from signing.sam.errors import StateRefused
+from signing.sam.lifecycle import Lifecycle
+from signing.sam.ports import SignatureDevice
+from signing.sam.verify import SamPolicy
+from signing.sam_settings import ProfileSettings, SamSettings
+from signing.storage.engine import open_engine
+from signing.storage.store import SqlStore
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Sam:
+    """The parts, put together."""
+
+    settings: SamSettings
+    store: SqlStore
+    device: SignatureDevice
+    policy: SamPolicy
+    activator: Activator
+    lifecycle: Lifecycle
+    clock: Clock
+    device_available: Callable[[], bool]
+    """Whether the device would answer, found out without asking it."""
+
+
+def build(
+    settings: SamSettings,
+    device: SignatureDevice,
+    *,
+    device_available: Callable[[], bool],
+    clock: Clock | None = None,
+    random: Callable[[int], bytes] = secrets.token_bytes,
+) -> Sam:
+    """Put the parts together; the database has to be there.
+
+    :raises SettingsError: a key or an anchor cannot be read.
+    :raises StateRefused: the database is not this module's.
+    """
+    clock = clock or SystemClock()
+    store = open_store(settings)
+    store.check(settings.realm)
+    policy, anchors = _pinned(settings)
+    return Sam(
+        settings=settings,
+        store=store,
+        device=device,
+        policy=policy,
+        activator=Activator(device, store, policy, clock=clock, random=random),
+        lifecycle=Lifecycle(device, store, policy, anchors=anchors, clock=clock, random=random),
+        clock=clock,
+        device_available=device_available,
+    )
+
+
+def open_store(settings: SamSettings) -> SqlStore:
+    """The store on the database that the settings name; not yet looked at.
+
+    :raises SecretFileError: the URL's file cannot be read.
+    :raises StateRefused: the URL cannot be used.
+    """
+    url = settings.database_url
+    if url is None:
+        if settings.database_url_file is None:
+            raise StateRefused("the settings name no database")
+        url = read_secret(settings.database_url_file).decode()
+    return SqlStore(open_engine(url))
+
+
+def _pinned(settings: SamSettings) -> tuple[SamPolicy, tuple[x509.Certificate, ...]]:
+    faults: list[str] = []
+    issuers: dict[str, tuple[VerificationKey, ...]] = {}
+    for table in settings.issuers.values():
+        keys = [_read(path, _verification_key, faults) for path in table.keys]
+        issuers[table.issuer] = tuple(key for key in keys if key is not None)
+    found = [_read(path, x509.load_pem_x509_certificate, faults) for path in settings.certificate_anchors]
+    if faults:
+        raise SettingsError(tuple(faults))
+    policy = SamPolicy(
+        realm=settings.realm,
+        sam_id=settings.sam_id,
+        issuers=issuers,
+        profiles={name: _profile(name, table) for name, table in settings.profiles.items()},
+        epoch_not_before=0,
+    )
+    return policy, tuple(anchor for anchor in found if anchor is not None)
+
+
+def _read(path: Path, parse: Callable[[bytes], _T], faults: list[str]) -> _T | None:
+    try:
+        return parse(path.read_bytes())
+    except OSError as error:
+        faults.append(f"{path}: cannot be read ({error.strerror})")
+    except (ValueError, JoseError):
+        faults.append(f"{path}: is not what it should be")
+    return None
+
+
+def _verification_key(data: bytes) -> VerificationKey:
+    return import_verification_key(data if data.lstrip().startswith(b"-----") else parse_json_object(data))
+
+
+def _profile(name: str, table: ProfileSettings) -> Profile:
+    return Profile(
+        name=name,
+        key=table.key,
+        scal=table.scal,
+        qualifier=table.signature_qualifier,
+        multisign=table.multisign,
+        floor=Floor(
+            loa=table.loa,
+            min_categories=table.min_categories,
+            max_sad_seconds=table.max_sad_seconds,
+            max_evidence_age_seconds=table.max_evidence_age_seconds,
+        ),
+    )

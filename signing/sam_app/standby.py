@@ -1,0 +1,93 @@
+"""A device that may be away when the module starts: it answers that it is, and comes back without a restart.
+
+Once it was there, the supervisor of :mod:`signing.scdev` keeps it; this is about the first time.  A refused PIN is
+not tried again: a second try brings the token closer to being locked (KEY-09).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Final
+
+from foundation import log
+from signing.sam.algorithms import KeyProfile, SignatureAlgorithm
+from signing.sam.ports import DeviceError, DeviceUnavailable, GeneratedKey, PinRefused, WrappedKey
+from signing.scdev.device import Pkcs11Device
+
+_RETRY_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
+
+_log = log.get(__name__)
+
+
+class StandbyDevice:
+    """:class:`signing.sam.ports.SignatureDevice` that is opened in the background."""
+
+    def __init__(self, open_device: Callable[[], Pkcs11Device]) -> None:
+        """Try once at once; where that fails, again and again, unless the PIN was refused."""
+        self._open = open_device
+        self._device: Pkcs11Device | None = None
+        self._failure: DeviceError = DeviceUnavailable("the device has not been opened yet")
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+        if not self._try():
+            self._thread = threading.Thread(target=self._retry, name="device-open", daemon=True)
+            self._thread.start()
+
+    def available(self) -> bool:
+        """Whether a call has a chance."""
+        return self._device is not None and self._device.health().available
+
+    def generate(self, profile: KeyProfile) -> GeneratedKey:
+        """See the port."""
+        return self._there().generate(profile)
+
+    def sign(self, key: WrappedKey, algorithm: SignatureAlgorithm, digests: Sequence[bytes]) -> tuple[bytes, ...]:
+        """See the port."""
+        return self._there().sign(key, algorithm, digests)
+
+    def mac(self, message: bytes) -> bytes:
+        """See the port."""
+        return self._there().mac(message)
+
+    def verify_mac(self, message: bytes, tag: bytes) -> None:
+        """See the port."""
+        self._there().verify_mac(message, tag)
+
+    def canary(self) -> None:
+        """See the port."""
+        self._there().canary()
+
+    def close(self) -> None:
+        """Stop trying; end the device's processes."""
+        self._closing.set()
+        if self._thread is not None:
+            self._thread.join()
+        if self._device is not None:
+            self._device.close()
+
+    def _there(self) -> Pkcs11Device:
+        if self._device is None:
+            if isinstance(self._failure, PinRefused):
+                raise PinRefused("the token refused the PIN")
+            raise DeviceUnavailable("the device is not there")
+        return self._device
+
+    def _try(self) -> bool:
+        try:
+            self._device = self._open()
+        except DeviceError as error:
+            self._failure = error
+            _log.critical("the device cannot be opened", extra={"fields": {"error": error.code}})
+            return isinstance(error, PinRefused)
+        return True
+
+    def _retry(self) -> None:
+        waits = iter(_RETRY_SECONDS)
+        seconds = _RETRY_SECONDS[0]
+        while not self._closing.is_set():
+            with suppress(StopIteration):
+                seconds = next(waits)
+            if self._closing.wait(seconds) or self._try():
+                return

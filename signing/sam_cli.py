@@ -1,0 +1,170 @@
+"""`privyseal sam`: prepare, run and look into the signature activation module."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import secrets
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from auditlog.sql import checkpoint
+from foundation import log
+from foundation.clock import SystemClock
+from foundation.files import read_secret, write_secret
+from foundation.settings import load
+from signing.link.client import SamClient
+from signing.link.errors import LinkError, LinkRefused
+from signing.sam.reconcile import reconcile
+from signing.sam_app.parts import build, open_store
+from signing.sam_app.process import SamProcess
+from signing.sam_app.standby import StandbyDevice
+from signing.sam_settings import DeviceTable, SamSettings
+from signing.scdev.device import Pkcs11Device
+from signing.scdev.errors import TokenKeysExist
+from signing.scdev.settings import DeviceSettings
+from signing.scdev.token import create_server_keys, init_token, token_exists
+
+PREFIX: Final = "SAM"
+_PIN_OCTETS: Final = 16
+"""128 bits: the PIN is read from a file by a process, never typed."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run `privyseal sam ARGV`; 0 = done, 1 = not, 2 = wrong usage."""
+    arguments = _parser().parse_args(argv)
+    # What the module writes is nobody else's business; the sockets' modes are set apart.
+    os.umask(0o077)
+    # Absolute, since the device's processes have a working directory of their own.
+    settings = load(SamSettings, arguments.config.absolute(), prefix=PREFIX)
+    done: int = arguments.run(settings, arguments)
+    return done
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="privyseal sam", description="the signature activation module")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, run, text in (
+        ("init", _init, "initialise token, server keys and tables; does nothing twice"),
+        ("serve", _serve, "run the module"),
+        ("status", _status, "what the running module says of itself"),
+        ("credentials", _credentials, "everybody's credentials, with the integrity of their rows"),
+        ("reconcile", _reconcile, "close overdue reservations as indeterminate, now"),
+        ("checkpoint", _checkpoint, "print where the audit chain ends; keep it outside the database"),
+        ("restore", _restore, "after a database was restored: refuse everything issued until now"),
+    ):
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("--config", type=Path, required=True, metavar="FILE", help="sam.toml")
+        if run in {_status, _credentials}:
+            command.add_argument("--json", action="store_true", help="print JSON")
+        command.set_defaults(run=run)
+    return parser
+
+
+def _init(settings: SamSettings, _arguments: argparse.Namespace) -> int:
+    table = settings.device
+    for path in (table.so_pin(), table.pin_file):
+        if not path.exists():
+            write_secret(path, secrets.token_hex(_PIN_OCTETS).encode())
+    so_pin, pin = read_secret(table.so_pin()), read_secret(table.pin_file)
+    if token_exists(table.module, table.token_label, environment=table.environment):
+        print(f"token {table.token_label!r}: there")
+    else:
+        init_token(table.module, table.token_label, so_pin, pin, environment=table.environment)
+        print(f"token {table.token_label!r}: initialised")
+    try:
+        create_server_keys(table.module, table.token_label, so_pin, pin, table.environment)
+        print("server keys: created")
+    except TokenKeysExist:
+        print("server keys: there")
+    open_store(settings).initialise(settings.realm, SystemClock().now())
+    print("database: ready")
+    return 0
+
+
+def _serve(settings: SamSettings, _arguments: argparse.Namespace) -> int:
+    log.configure("sam", settings.log_level)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stop.set())
+    device = StandbyDevice(lambda: Pkcs11Device(device_settings(settings.device)))
+    try:
+        process = SamProcess(build(settings, device, device_available=device.available))
+        process.start()
+        print(f"ready {settings.socket}", flush=True)
+        stop.wait()
+        process.stop()
+    finally:
+        device.close()
+    return 0
+
+
+def device_settings(table: DeviceTable) -> DeviceSettings:
+    """The device's table as the device wants it."""
+    return DeviceSettings(
+        module=table.module,
+        token_label=table.token_label,
+        pin_file=table.pin_file,
+        workers=table.workers,
+        deadline_seconds=table.deadline_seconds,
+        environment=dict(table.environment),
+        kek_id=table.kek_id,
+        key_wrap=table.key_wrap,
+        require_trusted_kek=table.require_trusted_kek,
+    )
+
+
+def _status(settings: SamSettings, arguments: argparse.Namespace) -> int:
+    with SamClient(settings.admin_socket) as client:
+        try:
+            status = client.call("status", {})
+        except LinkError as error:
+            return _failed(error)
+    if arguments.json:
+        print(json.dumps(status, sort_keys=True))
+        return 0
+    for name, value in sorted(status.items()):
+        print(f"{name}: {value}")
+    return 0 if status["device_available"] else 1
+
+
+def _credentials(settings: SamSettings, arguments: argparse.Namespace) -> int:
+    with SamClient(settings.admin_socket, timeout_seconds=60) as client:
+        try:
+            rows = client.call("inspect_credentials", {})["credentials"]
+        except LinkError as error:
+            return _failed(error)
+    if arguments.json:
+        print(json.dumps(rows, sort_keys=True))
+    for row in [] if arguments.json else rows:
+        print(*(row[name] for name in ("credential_id", "owner", "status", "profile", "integrity")), sep="\t")
+    return 0 if all(row["integrity"] == "ok" for row in rows) else 1
+
+
+def _reconcile(settings: SamSettings, _arguments: argparse.Namespace) -> int:
+    closed = reconcile(open_store(settings), SystemClock(), settings.reservation_deadline_seconds)
+    print(f"closed as indeterminate: {closed}")
+    return 0
+
+
+def _checkpoint(settings: SamSettings, _arguments: argparse.Namespace) -> int:
+    print(checkpoint(open_store(settings).head(), SystemClock().now()).to_json())
+    return 0
+
+
+def _restore(settings: SamSettings, _arguments: argparse.Namespace) -> int:
+    store = open_store(settings)
+    store.check(settings.realm)
+    print(f"epoch {store.raise_epoch(SystemClock().now()).number}: SADs and orders issued until now are refused")
+    return 0
+
+
+def _failed(error: LinkError) -> int:
+    text = error.detail if isinstance(error, LinkRefused) else "the module does not answer; is it running?"
+    print(f"error: {text}", file=sys.stderr)
+    return 1

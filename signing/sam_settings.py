@@ -1,0 +1,148 @@
+"""Settings of the signature activation module (``sam.toml``, prefix ``SAM``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+
+from contract.sad import LoA
+from foundation.settings import Mode
+from signing.sam.algorithms import KEY_PROFILES
+
+DEVELOPMENT_MODULE: Final = "softhsm"
+"""What the file name of a PKCS#11 module contains that is no device: keys in files, no certification."""
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerSettings:
+    """An identity provider whose SADs and orders are believed."""
+
+    issuer: str
+    """``iss``, exactly."""
+    keys: tuple[Path, ...]
+    """Public keys, PEM or JWK: the one in use and, ahead of its use, the next."""
+
+    def faults(self) -> Iterator[str]:
+        """What types cannot say."""
+        if not self.keys:
+            yield "an issuer without keys"
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceTable:
+    """The PKCS#11 token and the processes that use it; see :class:`signing.scdev.settings.DeviceSettings`."""
+
+    module: Path
+    token_label: str
+    pin_file: Path
+    so_pin_file: Path | None = None
+    """Needed by ``privyseal sam init`` only; ``so-pin`` beside ``pin_file`` where left out."""
+    workers: int = 2
+    deadline_seconds: float = 10.0
+    environment: Mapping[str, str] = field(default_factory=dict)
+    kek_id: str | None = None
+    key_wrap: Literal["aes-kwp", "aes-kw"] = "aes-kwp"
+    require_trusted_kek: bool = True
+
+    def so_pin(self) -> Path:
+        """Where the security officer's PIN is during the ceremony."""
+        return self.so_pin_file or self.pin_file.with_name("so-pin")
+
+    def faults(self) -> Iterator[str]:
+        """What types cannot say."""
+        if not 1 <= self.workers <= 64:
+            yield "device.workers must be from 1 to 64"
+        if not 0.1 <= self.deadline_seconds <= 120:
+            yield "device.deadline_seconds must be from 0.1 to 120"
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileSettings:
+    """What an order of ``credential.create`` can ask for by the table's name; copied into the credential."""
+
+    key: str = "ec-p256"
+    scal: Literal["1", "2"] = "2"
+    signature_qualifier: str | None = None
+    """CSC ``signatureQualifier``, such as ``eu_eidas_aes``: what the operator claims of it."""
+    multisign: int = 100
+    """Signatures that one SAD may authorise."""
+    loa: LoA = "substantial"
+    min_categories: int = 2
+    max_sad_seconds: int = 300
+    max_evidence_age_seconds: int = 900
+    description: str = ""
+
+    def faults(self) -> Iterator[str]:
+        """What types cannot say."""
+        if self.key not in KEY_PROFILES:
+            yield f"a profile's key must be one of {', '.join(KEY_PROFILES)}"
+        if not 1 <= self.multisign <= 100:
+            yield "a profile's multisign must be from 1 to 100"
+        if not 1 <= self.min_categories <= 3:
+            yield "a profile's min_categories must be from 1 to 3"
+        if self.scal == "2" and self.min_categories < 2:
+            yield "a profile at SCAL2 needs min_categories of 2 or more"
+        if not 1 <= self.max_sad_seconds <= 3600 or self.max_evidence_age_seconds < 1:
+            yield "a profile's max_sad_seconds must be from 1 to 3600, and max_evidence_age_seconds above 0"
+
+
+@dataclass(frozen=True, slots=True)
+class SamSettings:
+    """The whole file."""
+
+    mode: Mode
+    realm: str
+    """Name of the installation; in every row's MAC. Never changed once credentials exist."""
+    sam_id: str
+    """``aud`` of SADs and orders."""
+    socket: Path
+    """For the web tier."""
+    admin_socket: Path
+    """For the operator: this process's own user and root."""
+    issuers: Mapping[str, IssuerSettings]
+    device: DeviceTable
+    profiles: Mapping[str, ProfileSettings]
+    certificate_anchors: tuple[Path, ...]
+    """PEM certificates of the authorities whose certificates are linked."""
+    database_url: str | None = None
+    """SQLite only: another URL may hold a password."""
+    database_url_file: Path | None = None
+    """Owner-only file with the URL."""
+    web_uid: int | None = None
+    """User of the web tier; left out, only this process's own user may connect."""
+    reservation_deadline_seconds: int = 60
+    """After which a signature without an outcome is closed as indeterminate."""
+    reconcile_every_seconds: float = 10.0
+    max_connections: int = 32
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    def faults(self) -> Iterator[str]:
+        """What types cannot say, and what production refuses."""
+        if (self.database_url is None) == (self.database_url_file is None):
+            yield "one of database_url and database_url_file must be given"
+        if self.database_url is not None and not self.database_url.startswith("sqlite:"):
+            yield "database_url takes SQLite only: put the URL into an owner-only database_url_file"
+        if not self.realm or len(self.realm) > 64:
+            yield "realm must have 1 to 64 characters"
+        if not self.issuers:
+            yield "issuers must name at least one"
+        if not self.certificate_anchors:
+            yield "certificate_anchors must name at least one"
+        if self.reservation_deadline_seconds < 2 * self.device.deadline_seconds + 5:
+            yield "reservation_deadline_seconds must be more than twice device.deadline_seconds, and 5 seconds"
+        if not 0.05 <= self.reconcile_every_seconds <= 3600 or not 1 <= self.max_connections <= 1024:
+            yield "reconcile_every_seconds or max_connections is out of bounds"
+        if self.mode == "production":
+            yield from self._production_faults()
+
+    def _production_faults(self) -> Iterator[str]:
+        if self.database_url is not None:
+            yield "production needs PostgreSQL: SQLite serves one machine and has no role of its own"
+        if DEVELOPMENT_MODULE in self.device.module.name.lower():
+            yield "production refuses SoftHSM: it is no device, its keys are files"
+        if any(not issuer.issuer.startswith("https://") for issuer in self.issuers.values()):
+            yield "production needs https issuers"
+        if self.web_uid is None:
+            yield "production needs web_uid: the web tier has a user of its own"
