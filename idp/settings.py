@@ -11,6 +11,9 @@ from urllib.parse import urlsplit
 
 LANGUAGES: Final = ("en", "es", "de", "fr")
 """Languages in which the pages exist; the first is their source."""
+ACCOUNT_CLIENT_ID: Final = "privyseal-account"
+"""The account pages, as a policy's conditions and the audit chain name them; no relying party may."""
+
 
 @dataclass(frozen=True, slots=True)
 class SessionSettings:

@@ -47,10 +47,10 @@ class Passwords:
         """Whether this is the password; exactly one verification, also where there is no hash to verify."""
         text = normalise(password)[: MAX_LENGTH + 1]
         try:
-            matched = self._hasher.verify(encoded or self._nobody, text)
+            self._hasher.verify(encoded or self._nobody, text)
         except (VerificationError, InvalidHashError):
             return False
-        return matched and encoded is not None and len(text) <= MAX_LENGTH
+        return encoded is not None and len(text) <= MAX_LENGTH
 
     def renewed(self, encoded: str, password: str) -> str | None:
         """The hash with today's costs, if the stored one has others; call it after a successful verification."""

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from auditlog.catalogue import Catalogue, Event
 from auditlog.sql import AuditLog, audit_tables
 from foundation.clock import Clock
+from idp.oidc.events import EVENTS as OIDC_EVENTS
 from idp.storage.models import metadata
 
 _TRANSACTION: Final = frozenset({"txn", "client_id", "action"})
@@ -19,6 +20,11 @@ EVENTS: Final = (
         "An administrator added a person.",
         frozenset({"account_id", "proofing"}),
         frozenset({"authenticators"}),
+    ),
+    Event(
+        "account.status_changed",
+        "An administrator disabled or enabled an account.",
+        frozenset({"account_id", "status"}),
     ),
     Event("keys.initialised", "Keys were made.", frozenset({"keys"})),
     Event("keys.rotated", "Another token key became current.", frozenset({"kid"})),
@@ -84,15 +90,17 @@ EVENTS: Final = (
 )
 """What happens to persons, their factors and their transactions; the protocols add theirs."""
 
+CATALOGUE: Final = Catalogue((*EVENTS, *OIDC_EVENTS))
+
 TABLES: Final = audit_tables(metadata)
 
 
 class DatabaseAudit:
     """The chain in the identity provider's database."""
 
-    def __init__(self, clock: Clock, events: tuple[Event, ...] = EVENTS) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._log = AuditLog(TABLES, Catalogue(events))
+        self._log = AuditLog(TABLES, CATALOGUE)
 
     def initialise(self, connection: Connection) -> None:
         """Begin the chain where there is none."""

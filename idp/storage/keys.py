@@ -137,7 +137,8 @@ def rotate_token_keys(engine: Engine, directory: Path, *, now: datetime) -> str:
     """
     at = epoch(now)
     with engine.begin() as connection:
-        following = connection.execute(select(token_keys.c.kid).where(token_keys.c.state == "next")).scalar()
+        waiting = select(token_keys.c.kid).where(token_keys.c.state == "next")
+        following: str | None = connection.execute(waiting).scalar()
         if following is None:
             raise KeyUnavailable("there is no next token key: run `privyseal idp init`")
         old = select(token_keys.c.kid).where(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any, Final
 
 from flask import Blueprint, Flask, make_response, redirect, render_template, request, url_for
-from flask_babel import gettext as _
-from flask_login import current_user, login_required
+from flask_login import current_user
 from werkzeug.wrappers import Response
 
 from contract.order import CreateParameters, SubjectClaim
@@ -14,17 +15,16 @@ from contract.order import encode as encode_order
 from idp.activation.orders import order_for
 from idp.authn.approval import Approval
 from idp.authn.otp import FACTORS, mask
+from idp.settings import ACCOUNT_CLIENT_ID
 from idp.storage import authenticators, sessions
 from idp.storage.accounts import Account
 from idp.storage.engine import reading
 from idp.web import browser, faults
 from idp.web.interaction import BeginInteraction, Finished, begin, register_finisher
+from idp.web.language import gettext as _
 from idp.web.services import services
 
 blueprint = Blueprint("account", __name__, url_prefix="/account")
-
-CLIENT_ID: Final = "privyseal-account"
-"""These pages, as a policy's conditions and the audit chain name them."""
 
 _SIGN_IN: Final = "account"
 _ORDER: Final = "order"
@@ -33,19 +33,28 @@ _DESTINATIONS: Final = {"/account/": "account.overview", "/account/credentials":
 
 
 def setup(app: Flask) -> None:
-    """Register the ends of the interactions that these pages begin, and what happens to strangers."""
+    """Register the ends of the interactions that these pages begin."""
     register_finisher(app, _SIGN_IN, _signed_in)
     register_finisher(app, _ORDER, _ordered)
-    app.login_manager.unauthorized_handler(_unauthorized)  # type: ignore[attr-defined] # Flask-Login puts it there
 
 
-def _unauthorized() -> Response:
+def signed_in(view: Callable[..., Response]) -> Callable[..., Response]:
+    """Let nobody but a signed-in person in; a stranger signs in first."""
+
+    @wraps(view)
+    def guarded(*args: Any, **values: Any) -> Response:
+        return view(*args, **values) if current_user.is_authenticated else _begin_sign_in()
+
+    return guarded
+
+
+def _begin_sign_in() -> Response:
     destination = request.path if request.path in _DESTINATIONS else "/account/"
     return begin(
         BeginInteraction(
             kind=_SIGN_IN,
             action="sign_in",
-            client_id=CLIENT_ID,
+            client_id=ACCOUNT_CLIENT_ID,
             client_name=services().settings.service_name,
             payload={"destination": destination},
         )
@@ -65,7 +74,7 @@ def _refused(outcome: Finished) -> Response:
 
 
 @blueprint.get("/")
-@login_required
+@signed_in
 def overview() -> Response:
     """Factors and sessions."""
     account = _me()
@@ -86,7 +95,7 @@ def overview() -> Response:
 
 
 @blueprint.post("/sessions/<session_id>/revoke")
-@login_required
+@signed_in
 def revoke(session_id: str) -> Response:
     """End one of the person's sessions; another person's is left alone."""
     account = _me()
@@ -109,14 +118,14 @@ def sign_out() -> Response:
 
 
 @blueprint.get("/credentials")
-@login_required
+@signed_in
 def credentials() -> Response:
     """The form to order a signing credential."""
     return _page("credentials.html", account=_me(), profiles=services().settings.signing.profiles)
 
 
 @blueprint.post("/credentials")
-@login_required
+@signed_in
 def order() -> Response:
     """Begin the order: policy, step-up and consent come before there is one."""
     profiles = services().settings.signing.profiles
@@ -129,7 +138,7 @@ def order() -> Response:
         BeginInteraction(
             kind=_ORDER,
             action="credential.create",
-            client_id=CLIENT_ID,
+            client_id=ACCOUNT_CLIENT_ID,
             client_name=services().settings.service_name,
             payload=detail,
             detail=detail,

@@ -1,8 +1,8 @@
 """The browser at the other end: its session, its cookie, and proof that a form came from a page of ours.
 
 The cookie holds a random token and nothing else.  It changes when somebody signs in and at every step-up (SES-01);
-the session's row keeps its SHA-256.  Every POST is refused unless it carries the form token of that very session, signing in
-included (SES-04).
+the session's row keeps its SHA-256.  Every POST is refused unless it carries the form token of that very session,
+signing in included (SES-04).
 """
 
 from __future__ import annotations

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from flask import Flask, make_response, render_template
-from flask_babel import gettext as _
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
 from foundation import log
 from foundation.errors import PrivySealError
 from idp.errors import ConsentMismatch, CsrfRefused, IdpError, InteractionLost
+from idp.web.language import gettext as _
 
 _SERVER_ERROR: Final = 500
 _logger = log.get(__name__)

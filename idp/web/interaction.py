@@ -95,10 +95,12 @@ class BeginInteraction:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> BeginInteraction:
         """The request that :meth:`to_json` wrote; not for input from outside."""
-        lists = {name: tuple(value[name]) for name in ("prompt", "acr_values", "essential_acr", "ui_locales")}
-        intent = value["intent"]
-        rest = {name: item for name, item in value.items() if name not in lists and name != "intent"}
-        return cls(**rest, **lists, intent=None if intent is None else SignatureIntent.from_json(intent))
+        fields: dict[str, Any] = dict(value)
+        for name in ("prompt", "acr_values", "essential_acr", "ui_locales"):
+            fields[name] = tuple(value[name])
+        if value["intent"] is not None:
+            fields["intent"] = SignatureIntent.from_json(value["intent"])
+        return cls(**fields)
 
 
 @dataclass(frozen=True, slots=True)

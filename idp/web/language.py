@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import flask_babel  # type: ignore[import-untyped] # met here only; the functions below are its typed face
 from flask import Flask, g, request
-from flask_babel import Babel, refresh
 
 from idp.web.services import services
+
+
+def gettext(text: str, **values: Any) -> str:
+    """A text in the language of this request's answer."""
+    translated: str = flask_babel.gettext(text, **values)
+    return translated
+
+
+def ngettext(singular: str, plural: str, num: int, **values: Any) -> str:
+    """A text that tells one from many."""
+    translated: str = flask_babel.ngettext(singular, plural, num, **values)
+    return translated
 
 
 def prefer(tags: tuple[str, ...]) -> None:
     """What the relying party asked for (OIDC Core 3.1.2.1 ``ui_locales``), in its order of preference."""
     g.ui_locales = tags
-    refresh()
+    flask_babel.refresh()
 
 
 def select() -> str:
@@ -20,11 +34,13 @@ def select() -> str:
     for tag in g.get("ui_locales", ()):
         for language in (tag.lower(), tag.lower().partition("-")[0]):
             if language in known:
-                return language
+                return str(language)
     return request.accept_languages.best_match(known) or known[0]
 
 
 def install(app: Flask) -> None:
     """Hook the catalogues into an app."""
-    Babel(app, default_translation_directories="web/locales", default_domain="messages", locale_selector=select)
+    flask_babel.Babel(
+        app, default_translation_directories="web/locales", default_domain="messages", locale_selector=select
+    )
     app.jinja_env.globals["language"] = select

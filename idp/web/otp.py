@@ -7,9 +7,6 @@ import hashlib
 import re
 from typing import Any, Final
 
-from flask_babel import gettext as _
-from flask_babel import ngettext
-
 from connectors.ports.messaging import MailMessage, MessagingError, SmsMessage
 from foundation import log
 from idp.authn.otp import derive_code, evidence_of
@@ -21,6 +18,8 @@ from idp.storage.challenges import Challenge, Purpose, Verdict
 from idp.storage.engine import reading
 from idp.web import browser
 from idp.web.interaction import Interaction
+from idp.web.language import gettext as _
+from idp.web.language import ngettext
 from idp.web.progress import Assessment
 from idp.web.services import services
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from flask import Blueprint, make_response, render_template, request
-from flask_babel import gettext as _
 from werkzeug.wrappers import Response
 
 from idp.authn.otp import mask, seconds_until_resend
@@ -35,6 +34,7 @@ from idp.storage.engine import reading
 from idp.web import browser, login, otp, progress, wording
 from idp.web.headers import allow_form_target
 from idp.web.interaction import Interaction, load, page
+from idp.web.language import gettext as _
 from idp.web.progress import Assessment
 from idp.web.services import services
 

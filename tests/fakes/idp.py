@@ -177,7 +177,9 @@ class Idp:
         assert found is not None, "the page has no form"
         return found.group(1)
 
-    def sign_in(self, browser: FlaskClient, path: str, username: str = "alice", password: str = PASSWORD) -> TestResponse:
+    def sign_in(
+        self, browser: FlaskClient, path: str, username: str = "alice", password: str = PASSWORD
+    ) -> TestResponse:
         """Type a user name and a password."""
         return self.post(browser, path, "/password", username=username, password=password)
 

@@ -1,0 +1,335 @@
+"""``privyseal idp``: set up and administer the identity provider.
+
+Exit codes: 0 done; 1 refused or failed; 2 wrong usage or settings; 3 an account or client of that name exists already.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import secrets
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from foundation.clock import Clock, SystemClock
+from foundation.errors import PrivySealError, SettingsError
+from foundation.files import read_secret, write_secret
+from foundation.jose import VerificationKey
+from foundation.settings import load
+from idp.authn.password import Passwords
+from idp.errors import AlreadyExists, InputRefused, UnknownAccount
+from idp.policy.model import PROOFING
+from idp.settings import ACCOUNT_CLIENT_ID, IdpSettings
+
+EXIT_DONE: Final = 0
+EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_EXISTS: Final = 3
+
+_EXIT_CODES: Final = """exit codes:
+  0  done
+  1  refused or failed
+  2  wrong usage, or settings that cannot be used
+  3  an account or client of that name exists already
+"""
+_ID_OCTETS: Final = 16
+
+
+def main(argv: Sequence[str], clock: Clock | None = None) -> int:
+    """Run ``privyseal idp <argv>``; returns the exit code."""
+    try:
+        options = _parser().parse_args(argv)
+    except SystemExit as stop:
+        return EXIT_DONE if stop.code in {None, 0} else EXIT_USAGE
+    options.clock = clock or SystemClock()
+    try:
+        settings = load(IdpSettings, options.config, prefix="IDP")
+        result: dict[str, Any] = options.run(settings, options)
+    except SettingsError as error:
+        return _failed(error, EXIT_USAGE)
+    except AlreadyExists as error:
+        return _failed(error, EXIT_EXISTS)
+    except PrivySealError as error:
+        return _failed(error, EXIT_FAILED)
+    if options.json:
+        print(json.dumps(result, indent=2, sort_keys=True))
+    else:
+        for name, value in result.items():
+            print(f"{name}: {', '.join(value) if isinstance(value, list) else value}")
+    return EXIT_DONE
+
+
+def _failed(error: PrivySealError, code: int) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="privyseal idp",
+        description="set up and administer the identity provider",
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add(commands, "init", _init, "make tables, keys and the audit chain; harmless when they are there")
+    account = commands.add_parser("account", help="people").add_subparsers(required=True, metavar="COMMAND")
+    _account_options(_add(account, "create", _create_account, "add a person"))
+    for name, status in (("disable", "disabled"), ("enable", "active")):
+        command = _add(account, name, _set_status, f"{name} a person's account")
+        command.add_argument("--username", required=True)
+        command.set_defaults(status=status)
+    client = commands.add_parser("client", help="relying parties").add_subparsers(required=True, metavar="COMMAND")
+    _client_options(_add(client, "create", _create_client, "register a relying party"))
+    keys = commands.add_parser("keys", help="signing keys").add_subparsers(required=True, metavar="COMMAND")
+    _add(keys, "rotate", _rotate, "make the next token key current, and a new next one")
+    export = _add(keys, "export-activation", _export, "write the public key that the SAM's operator pins")
+    export.add_argument("--out", type=Path, required=True, metavar="FILE")
+    export.add_argument("--format", choices=("pem", "jwk"), default="pem")
+    return parser
+
+
+def _add(commands: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=text,
+        description=text,
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("--config", type=Path, required=True, metavar="FILE", help="idp.toml")
+    command.add_argument("--json", action="store_true", help="print JSON")
+    command.set_defaults(run=run)
+    return command
+
+
+def _account_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--username", required=True)
+    command.add_argument("--name", required=True, help="as a certificate's common name is to read")
+    command.add_argument("--given-name")
+    command.add_argument("--surname")
+    command.add_argument("--country", help="two capital letters (ISO 3166-1)")
+    command.add_argument("--serial-number", help="identifier for the certificate (ETSI EN 319 412-1 5.1.3)")
+    command.add_argument("--locale")
+    command.add_argument("--phone", help="for codes by text message, E.164 (+34...)")
+    command.add_argument("--email", help="for codes by e-mail")
+    command.add_argument(
+        "--proofing", choices=PROOFING, default="none", help="how well the person was identified (default: %(default)s)"
+    )
+    command.add_argument("--group", action="append", default=[], help="may be repeated")
+    command.add_argument("--password-file", type=Path, required=True, metavar="FILE", help="owner-only file")
+
+
+def _client_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--client-id", required=True)
+    command.add_argument("--name", required=True, help="shown to the person whose signature is asked for")
+    command.add_argument(
+        "--auth-method",
+        choices=("client_secret_basic", "client_secret_post", "private_key_jwt", "none"),
+        default="client_secret_basic",
+    )
+    command.add_argument("--redirect-uri", action="append", default=[], metavar="URI", help="may be repeated")
+    command.add_argument("--post-logout-redirect-uri", action="append", default=[], metavar="URI")
+    command.add_argument("--scope", action="append", metavar="SCOPE", help="openid, service, credential; repeat")
+    command.add_argument("--grant-type", action="append", metavar="GRANT")
+    command.add_argument("--resource", action="append", default=[], metavar="URI", help="audiences besides the CSC API")
+    command.add_argument("--introspects", action="append", default=[], metavar="AUDIENCE", help="a resource server's")
+    command.add_argument("--jwks-file", type=Path, metavar="FILE", help="public keys for private_key_jwt")
+    command.add_argument("--require-par", action="store_true", help="every request must be pushed (RFC 9126)")
+    command.add_argument("--plain-intents", action="store_true", help="signatures may be asked for without PAR")
+    command.add_argument("--without-digests", action="store_true", help="signatures over digests not stated (SCAL1)")
+    command.add_argument("--secret-file", type=Path, metavar="FILE", help="new owner-only file for the client's secret")
+
+
+# Commands
+
+
+def _init(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
+    from idp.app import open_database
+    from idp.policy.load import load_policy
+    from idp.storage.audit import DatabaseAudit
+    from idp.storage.engine import create_tables
+    from idp.storage.keys import create_keys
+
+    policy = load_policy(settings.policy_file)
+    engine = open_database(settings)
+    audit = DatabaseAudit(options.clock)
+    create_tables(engine)
+    now = options.clock.now()
+    made = create_keys(engine, settings.key_dir, now=now, random=secrets.token_bytes(32))
+    with engine.begin() as connection:
+        audit.initialise(connection)
+        if made:
+            audit.record(connection, "keys.initialised", keys=list(made))
+    engine.dispose()
+    return {"keys": list(made) or ["none new"], "policy": policy.name, "policy_sha256": policy.sha256}
+
+
+def _create_account(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
+    from idp.app import open_database
+    from idp.storage import accounts, authenticators
+    from idp.storage.audit import DatabaseAudit
+    from idp.storage.engine import check_schema
+
+    encoded = Passwords(settings.password).hash(_text(options.password_file))
+    new = accounts.NewAccount(
+        username=options.username,
+        name=options.name,
+        given_name=options.given_name,
+        surname=options.surname,
+        country=options.country,
+        serial_number=options.serial_number,
+        locale=options.locale,
+        proofing=options.proofing,
+        groups=tuple(options.group),
+    )
+    engine = open_database(settings)
+    check_schema(engine)
+    now = options.clock.now()
+    with engine.begin() as connection:
+        account = accounts.create(connection, _new_id(), new, now)
+        added = []
+        for kind, address, secret in (
+            ("password", None, encoded),
+            ("sms_otp", options.phone, None),
+            ("email_otp", options.email, None),
+        ):
+            if address is not None or secret is not None:
+                authenticators.add(
+                    connection,
+                    authenticator_id=_new_id(),
+                    account_id=account.id,
+                    kind=kind,
+                    now=now,
+                    address=address,
+                    secret_hash=secret,
+                )
+                added.append(kind)
+        DatabaseAudit(options.clock).record(
+            connection, "account.created", account_id=account.id, proofing=account.proofing, authenticators=added
+        )
+    engine.dispose()
+    return {"account_id": account.id, "username": account.username, "authenticators": added}
+
+
+def _set_status(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
+    from idp.app import open_database
+    from idp.storage import accounts
+    from idp.storage.audit import DatabaseAudit
+    from idp.storage.engine import check_schema
+
+    engine = open_database(settings)
+    check_schema(engine)
+    with engine.begin() as connection:
+        account = accounts.find_by_username(connection, options.username)
+        if account is None:
+            raise UnknownAccount("there is no account of that user name")
+        accounts.set_status(connection, account.id, options.status)
+        DatabaseAudit(options.clock).record(
+            connection, "account.status_changed", account_id=account.id, status=options.status
+        )
+    engine.dispose()
+    return {"account_id": account.id, "status": options.status}
+
+
+def _create_client(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
+    from idp.app import open_database
+    from idp.oidc.client import Registration
+    from idp.storage import clients
+    from idp.storage.audit import DatabaseAudit
+    from idp.storage.engine import check_schema
+
+    registration = Registration(
+        client_id=options.client_id,
+        name=options.name,
+        auth_method=options.auth_method,
+        redirect_uris=tuple(options.redirect_uri),
+        post_logout_redirect_uris=tuple(options.post_logout_redirect_uri),
+        scopes=tuple(options.scope or ("openid", "service")),
+        grant_types=tuple(options.grant_type or ("authorization_code", "refresh_token")),
+        resources=tuple(options.resource),
+        jwks=_keys(options.jwks_file),
+        introspects=tuple(options.introspects),
+        require_par=options.require_par,
+        plain_intents=options.plain_intents,
+        without_digests=options.without_digests,
+    )
+    if options.client_id == ACCOUNT_CLIENT_ID:
+        raise InputRefused(f"{ACCOUNT_CLIENT_ID} names the account pages")
+    needs_secret = options.auth_method in {"client_secret_basic", "client_secret_post"}
+    if needs_secret != (options.secret_file is not None):
+        raise InputRefused("--secret-file goes with client_secret_basic and client_secret_post, and only with them")
+    engine = open_database(settings)
+    check_schema(engine)
+    with engine.begin() as connection:
+        client, secret = clients.create(connection, registration, options.clock.now(), secrets.token_bytes)
+        if secret is not None:
+            # Within the transaction: without the file, there is no client either.
+            write_secret(options.secret_file, secret.encode())
+        DatabaseAudit(options.clock).record(
+            connection,
+            "client.created",
+            client_id=client.client_id,
+            auth_method=options.auth_method,
+            scopes=list(registration.scopes),
+            grant_types=list(registration.grant_types),
+            redirect_uris=list(registration.redirect_uris),
+            introspects=list(registration.introspects),
+        )
+    engine.dispose()
+    return {"client_id": client.client_id, "secret_file": str(options.secret_file or "")}
+
+
+def _rotate(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
+    from idp.app import open_database
+    from idp.storage.audit import DatabaseAudit
+    from idp.storage.engine import check_schema
+    from idp.storage.keys import rotate_token_keys
+
+    engine = open_database(settings)
+    check_schema(engine)
+    kid = rotate_token_keys(engine, settings.key_dir, now=options.clock.now())
+    with engine.begin() as connection:
+        DatabaseAudit(options.clock).record(connection, "keys.rotated", kid=kid)
+    engine.dispose()
+    return {"kid": kid}
+
+
+def _export(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
+    from idp.app import open_database
+    from idp.storage.keys import KeyStore
+
+    engine = open_database(settings)
+    key = KeyStore(engine, settings.key_dir).activation_key().verification_key()
+    engine.dispose()
+    options.out.write_bytes(_public(key, options.format))
+    return {"kid": key.kid, "algorithm": key.algorithm, "out": str(options.out)}
+
+
+def _public(key: VerificationKey, form: str) -> bytes:
+    if form == "jwk":
+        return (json.dumps(key.as_jwk(), indent=2, sort_keys=True) + "\n").encode()
+    return key.key.as_pem(private=False)
+
+
+def _keys(path: Path | None) -> tuple[dict[str, Any], ...]:
+    if path is None:
+        return ()
+    try:
+        value = json.loads(path.read_bytes())
+        return tuple(dict(key) for key in value.get("keys", [value]))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise InputRefused(f"{path}: not a JWK or a set of them") from error
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_secret(path).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputRefused(f"{path}: not UTF-8") from error
+
+
+def _new_id() -> str:
+    return secrets.token_hex(_ID_OCTETS)
