@@ -208,7 +208,7 @@ def verify(
 
     :param roots: DER certificates that are trusted.
     :param fetch_revocation: ask the OCSP responders and fetch the CRLs that the certificates name.
-    :param hard_fail: without sound revocation information the signature is not trusted.
+    :param hard_fail: ask as well, and without a sound answer do not trust the signature.
     :raises PdfNotAcceptableError: not a PDF, or without a signature.
     """
     check_acceptable(pdf)
@@ -230,6 +230,27 @@ def load_certificates(data: bytes) -> list[bytes]:
         message = "no certificate in the file"
         raise ValueError(message)
     return found
+
+
+def _is_rsa(certificate: Any) -> bool:
+    return bool(certificate.public_key.algorithm == "rsa")
+
+
+def _pss(digest_algorithm: str) -> Any:
+    """RSASSA-PSS with a salt as long as the digest (RFC 8017 section 9.1); pyHanko's is the longest."""
+    digest = {"algorithm": digest_algorithm}
+    return algos.SignedDigestAlgorithm(
+        {
+            "algorithm": "rsassa_pss",
+            "parameters": algos.RSASSAPSSParams(
+                {
+                    "hash_algorithm": digest,
+                    "mask_gen_algorithm": {"algorithm": "mgf1", "parameters": digest},
+                    "salt_length": _HASHES[digest_algorithm].digest_size,
+                }
+            ),
+        }
+    )
 
 
 def _digest_for(certificate: Any) -> str:
@@ -258,7 +279,10 @@ async def _prepare(
     pdf: bytes, certificates: list[Any], digest_algorithm: str, prefer_pss: bool, reason: str | None
 ) -> Prepared:
     signer = ExternalSigner(
-        signing_cert=certificates[0], cert_registry=_store(certificates), prefer_pss=prefer_pss, embed_roots=False
+        signing_cert=certificates[0],
+        cert_registry=_store(certificates),
+        signature_mechanism=_pss(digest_algorithm) if prefer_pss and _is_rsa(certificates[0]) else None,
+        embed_roots=False,
     )
     writer = IncrementalPdfFileWriter(io.BytesIO(pdf))
     metadata = PdfSignatureMetadata(
@@ -335,7 +359,7 @@ async def _verify(pdf: bytes, roots: Sequence[bytes], fetch_revocation: bool, ha
         raise PdfNotAcceptableError(message)
     context = ValidationContext(
         trust_roots=[asn1_x509.Certificate.load(der) for der in roots],
-        allow_fetching=fetch_revocation,
+        allow_fetching=fetch_revocation or hard_fail,
         revocation_mode="require" if hard_fail else "soft-fail",
     )
     certificate = embedded.signer_cert
@@ -345,7 +369,7 @@ async def _verify(pdf: bytes, roots: Sequence[bytes], fetch_revocation: bool, ha
         "serial_number": f"{certificate.serial_number:x}",
         "subfilter": str(embedded.sig_object.get("/SubFilter", "")),
         "signed_at": embedded.self_reported_timestamp,
-        "revocation_checked": fetch_revocation,
+        "revocation_checked": fetch_revocation or hard_fail,
     }
     try:
         status = await async_validate_pdf_signature(embedded, signer_validation_context=context)

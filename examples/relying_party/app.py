@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import requests
 from flask import Flask, Response, abort, g, redirect, render_template, request, send_file, url_for
-from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge, SecurityError
 from werkzeug.wrappers import Response as BaseResponse
 
 from examples import csc_client, oauth_client, pdf_signing
@@ -219,6 +219,8 @@ def _register_flow(app: Flask, services: Services) -> None:
         visit: Visit = g.visit
         if visit.document is None:
             return redirect(url_for("home"), 303)
+        if visit.document.verdict is not None:
+            return redirect(url_for("signed"), 303)
         if "again" in request.args:
             visit.credentials, visit.credential_id, visit.prepared = (), None, None
         if visit.tokens is None or not _load_credentials(services, visit):
@@ -298,6 +300,9 @@ def _register_errors(app: Flask) -> None:
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> tuple[str, int]:
+        if isinstance(error, SecurityError):
+            # A host name that is not ours: Flask has no routes for it, so no page either.
+            return "This is another site.\n", 400
         status = error.code or 500
         if status == requests.codes.not_found:
             return _error_page(Explanation("This page does not exist", "The address may be old or mistyped."), status)

@@ -1,0 +1,1 @@
+"""Tests of the examples: against a stub that speaks the public protocols, without the product."""
