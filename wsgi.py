@@ -1,7 +1,7 @@
 """WSGI factories of the two web applications, each importing only its own side.
 
-For granian: ``granian --interface wsgi --factory wsgi:idp``. The settings' file is named by ``PRIVYSEAL_IDP_CONFIG`` and
-``PRIVYSEAL_WEB_CONFIG``; secrets are never in the environment, because servers copy it into every request.
+For granian: ``granian --interface wsgi --factory wsgi:idp``. ``PRIVYSEAL_IDP_CONFIG`` and ``PRIVYSEAL_WEB_CONFIG`` name
+the settings' files; secrets are never in the environment, because servers copy it into every request.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ def _config(component: str) -> Path:
 
 def idp() -> WSGIApplication:
     """The identity provider and authorisation server."""
+    from foundation import log
     from foundation.settings import load
     from idp.app import create_app
     from idp.settings import IdpSettings
 
+    log.configure("idp")
     return create_app(load(IdpSettings, _config("IDP"), prefix="IDP"))
 
 

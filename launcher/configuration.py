@@ -68,9 +68,14 @@ def softhsm_module() -> Path:
     raise StateRefusedError("SoftHSM2 is not installed: apt-get install --no-install-recommends -y softhsm2")
 
 
+def token_directory(here: Installation) -> Path:
+    """Where SoftHSM2 keeps its token; it must be there before the first."""
+    return here.file("sam", "tokens")
+
+
 def softhsm_conf(here: Installation) -> str:
     """SoftHSM2's own configuration file."""
-    return f"directories.tokendir = {here.file('sam', 'tokens')}\nobjectstore.backend = file\nlog.level = ERROR\n"
+    return f"directories.tokendir = {token_directory(here)}\nobjectstore.backend = file\nlog.level = ERROR\n"
 
 
 def idp(here: Installation) -> Mapping[str, object]:

@@ -29,9 +29,7 @@ PASSWORD = "person-password"
 SHARED: dict[str, tuple[Role, Role]] = {
     "ca-token": ("dev", "web"),
     "twilio-token": ("dev", "idp"),
-    "rp-secret": ("dev", "idp"),
     PASSWORD: ("dev", "idp"),
-    "csc-secret": ("web", "idp"),
 }
 """Secrets that two of the users know, each in a file of its own for either."""
 
@@ -81,6 +79,7 @@ def write_files(here: Installation) -> None:
         secret = (secrets.token_hex(8) if name == PASSWORD else secrets.token_urlsafe(32)).encode()
         for owner in owners:
             state.write(state.home(owner) / name, secret, owner)
+    state.folder(configuration.token_directory(here), "sam")
     state.write(here.file("sam", "softhsm2.conf"), configuration.softhsm_conf(here).encode(), "sam")
     state.write(here.file("idp", "idp.toml"), dumps(configuration.idp(here)).encode(), "idp")
     state.write(here.file("web", "web.toml"), dumps(configuration.web(here)).encode(), "web")
@@ -110,9 +109,12 @@ def before_start(here: Installation) -> tuple[Step, ...]:
     exported = here.file("idp", "activation.pem")
 
     def forget() -> None:
-        # The identity provider keeps hashes; the copies that its commands read have done their work.
-        for name in ("rp-secret", PASSWORD, "csc-secret"):
-            here.file("idp", name).unlink()
+        # The identity provider keeps a hash; the copy that its command read has done its work.
+        here.file("idp", PASSWORD).unlink()
+
+    def give(name: str, role: Role) -> None:
+        hand_over(here, here.file("idp", name), role)
+        here.file("idp", name).unlink()
 
     return (
         Step(
@@ -139,19 +141,25 @@ def before_start(here: Installation) -> tuple[Step, ...]:
             "idp",
             ("launcher", "idp", "client", "create", *idp, "--client-id", RP_CLIENT, "--name", "Example Contracts",
              "--secret-file", str(here.file("idp", "rp-secret")), "--redirect-uri", here.redirect_uri,
-             "--scope", "openid service credential", "--grant", "authorization_code", "--grant", "refresh_token"),
+             "--post-logout-redirect-uri", f"{ports.url('rp')}/",
+             "--scope", "openid", "--scope", "service", "--scope", "credential",
+             "--grant-type", "authorization_code", "--grant-type", "refresh_token"),
+            lambda: give("rp-secret", "dev"),
         ),
         Step(
             "the signing service's own client, for introspection",
             "idp",
             ("launcher", "idp", "client", "create", *idp, "--client-id", CSC_CLIENT, "--name", "Privy Seal CSC API",
-             "--secret-file", str(here.file("idp", "csc-secret")), "--introspect"),
+             "--secret-file", str(here.file("idp", "csc-secret")), "--introspects", here.csc_base,
+             "--scope", "service", "--grant-type", "client_credentials"),
+            lambda: give("csc-secret", "web"),
         ),
         Step(
             "demo person",
             "idp",
-            ("launcher", "idp", "account", "create", *idp, "--username", PERSON, "--given-name", "Alice",
-             "--surname", "Example", "--email", PERSON_EMAIL, "--phone", PERSON_PHONE,
+            ("launcher", "idp", "account", "create", *idp, "--username", PERSON, "--name", "Alice Example",
+             "--given-name", "Alice", "--surname", "Example", "--proofing", "substantial", "--country", "ES",
+             "--email", PERSON_EMAIL, "--phone", PERSON_PHONE,
              "--password-file", str(here.file("idp", PASSWORD))),
             forget,
         ),

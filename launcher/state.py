@@ -129,6 +129,10 @@ class State:
         if self.accounts.separate and closed:
             raise StateRefusedError(f"the service users cannot enter {closed[-1]}: choose another --state")
 
+    def folder(self, path: Path, owner: Role) -> None:
+        """Make a folder that only a role's user can enter."""
+        self._folder(path, self.accounts.of(owner), 0o700)
+
     def _folder(self, folder: Path, owner: Account, mode: int) -> None:
         folder.mkdir(exist_ok=True)
         self._own(folder, owner)
