@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 from typing import Final
 
 from hypothesis import event, given, settings
@@ -14,6 +15,7 @@ from idp.policy.errors import Fault, PolicyLoadError
 from idp.policy.evaluate import evaluate, join
 from idp.policy.evidence import CATEGORIES, FACTOR_CATEGORIES, FLAGS, Evidence
 from idp.policy.load import parse_policy
+from idp.policy.matching import Standing, categories, misfit
 from idp.policy.model import (
     PROOFING,
     Condition,
@@ -133,6 +135,44 @@ def test_more_evidence_never_turns_allow_into_less(policy: Policy, facts: Facts,
     assert set(before.reached) <= set(after.reached)
     if before.outcome == "allow":
         assert after.outcome == "allow"
+
+
+loose_needs = st.builds(
+    Requirement,
+    where=st.just(HERE),
+    factors=st.frozensets(factors, min_size=1, max_size=4),
+    max_age=st.sampled_from(LIMITS),
+)
+loose_sets = st.builds(
+    EvidenceSet,
+    where=st.just(HERE),
+    all_of=st.lists(loose_needs, min_size=2, max_size=3).map(tuple),
+    different_categories=st.sampled_from((1, 2)),
+)
+recent = st.builds(
+    lambda factor, ago: Evidence(factor, "a", FACTOR_CATEGORIES[factor], NOW - timedelta(seconds=ago)),
+    factors,
+    st.sampled_from((0, 10, 20, 40)),
+)
+
+
+@given(loose_sets, st.lists(recent, min_size=2, max_size=5))
+@settings(max_examples=400, deadline=None)
+def test_a_selection_is_found_exactly_if_there_is_one(needed: EvidenceSet, items: list[Evidence]) -> None:
+    """Against trying all selections; requirements overlap, so the first that fits is often the wrong one."""
+    policy = Policy("none", "none.yaml", "0" * 64, HERE, (), ())
+    facts = Facts("sign_in", tuple(items), NOW)
+    possible = any(
+        len({item.factor for item in chosen}) == len(chosen)
+        and categories(chosen) >= needed.different_categories
+        and all(misfit(need, item, facts, None) is None for need, item in zip(needed.all_of, chosen, strict=True))
+        for chosen in permutations(items, len(needed.all_of))
+    )
+
+    found = Standing(policy, facts, items).meets(needed)
+
+    event(f"possible: {possible}")
+    assert (found is not None) == possible
 
 
 well_equipped = st.builds(

@@ -394,6 +394,12 @@ def test_a_voluntary_value_that_cannot_be_had_is_let_go() -> None:
     assert (decision.outcome, decision.acr, decision.required) == ("allow", "urn:example:low", ("low",))
 
 
+def test_more_evidence_does_not_bring_a_voluntary_value_within_reach_that_enrolment_alone_does_not() -> None:
+    asked = {"acr_values": ("urn:example:substantial",), "enrolled": (PHONE,)}
+    assert decide("credential.delete", used("hotp"), **asked).outcome == "allow"
+    assert decide("credential.delete", used("hotp"), used("password"), **asked).outcome == "allow"
+
+
 def test_a_value_beside_the_floor_is_joined_to_it() -> None:
     text = POLICY.replace("  - name: federated\n", "  - name: federated\n    acr: urn:example:federated\n")
     link = enrolled("upstream", category="knowledge", issuer="https://login.example.org")
