@@ -1,0 +1,311 @@
+"""A stand: the product's own processes on PostgreSQL and SoftHSM2, in a temporary directory, on loopback.
+
+Everything runs as the user who runs the benchmark.  The identity provider's part in signing is played by the benchmark
+itself, which holds the activation key: it can then mint as many SADs as a window needs, before the window begins.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import socket
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import psycopg
+
+from benchmarks.errors import StandFailed
+from benchmarks.processes import Processes
+from contract.order import CreateParameters, Order, SubjectClaim
+from contract.order import encode as encode_order
+from foundation.clock import SystemClock, epoch
+from foundation.files import write_secret
+from foundation.jose import SigningKey, generate_signing_key
+from launcher.configuration import softhsm_module
+from launcher.supervisor import accepts_unix, answers_http
+from launcher.toml import dumps
+from signing.link.client import SamClient
+from tests.postgres import PostgresServer
+
+HOST: Final = "127.0.0.1"
+ISSUER: Final = "http://idp.localhost:8401"
+"""Only a name here: a request whose bearer is the SAD needs no identity provider."""
+SAM_ID: Final = "urn:privyseal:sam:benchmark"
+OWNER: Final = "alice"
+CLIENT: Final = "example-contracts"
+_TOKEN_LABEL: Final = "privy-seal-benchmark"
+_DURABLE: Final = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
+"""A test's server may lose commits; a server that is measured may not."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """A PostgreSQL server that keeps what it has committed."""
+
+    url: str
+    """SQLAlchemy URL of a fresh database."""
+    version: str
+    pid: int
+
+    def scalar(self, query: str) -> int:
+        """The one number that a query gives."""
+        with psycopg.connect(self.url.replace("+psycopg", "", 1)) as link:
+            row = link.execute(query.encode()).fetchone()
+        if row is None:
+            raise StandFailed("the database gave no row")
+        return int(row[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """The SoftHSM2 token, for the peer that signs without us."""
+
+    module: Path
+    label: str
+    pin_file: Path
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class SigningStand:
+    """The signing side, running."""
+
+    ports: tuple[int, ...]
+    """Of the web tiers, each with a module of its own behind it."""
+    key: SigningKey = field(repr=False)
+    """The activation key that the modules pin."""
+    credential_id: str
+    certificate: bytes
+    """DER."""
+    database: Database
+    token: Token
+    processes: Processes
+
+
+def free_port() -> int:
+    """A port of loopback that was free a moment ago."""
+    with socket.create_server((HOST, 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@contextmanager
+def durable_database() -> Iterator[Database]:
+    """A PostgreSQL server with an empty database, both removed at the end."""
+    with PostgresServer.start() as server, server.fresh_database() as url:
+        admin = f"postgresql://privyseal@/postgres?host={server.directory}"
+        with psycopg.connect(admin, autocommit=True) as link:
+            for name, value in _DURABLE.items():
+                link.execute(f"ALTER SYSTEM SET {name} = {value}".encode())
+            link.execute("SELECT pg_reload_conf()")
+        version = _checked_settings(admin)
+        pid = int((server.directory / "data" / "postmaster.pid").read_text().split()[0])
+        yield Database(url, version, pid)
+
+
+def _checked_settings(admin: str) -> str:
+    # A connection made after the reload: the postmaster hands the new values to it, in time or not at all.
+    for _attempt in range(50):
+        with psycopg.connect(admin) as link:
+            found = {name: (link.execute(f"SHOW {name}".encode()).fetchone() or ("",))[0] for name in _DURABLE}
+            row = link.execute("SHOW server_version").fetchone()
+        if found == _DURABLE and row is not None:
+            return str(row[0])
+    raise StandFailed("PostgreSQL does not take the settings that keep commits")
+
+
+@contextmanager
+def private_directory() -> Iterator[Path]:
+    """A directory of ours, removed at the end."""
+    with tempfile.TemporaryDirectory(prefix="privyseal-benchmark-") as name:
+        yield Path(name)
+
+
+@contextmanager
+def running(directory: Path) -> Iterator[Processes]:
+    """The processes of a stand, all ended at the end."""
+    processes = Processes(directory)
+    try:
+        yield processes
+    finally:
+        processes.stop()
+
+
+@contextmanager
+def signing_stand(pairs: int, workers: int, say: Say) -> Iterator[SigningStand]:
+    """Start everything, with one credential (P-256, SCAL2).
+
+    :param pairs: web tiers, each with a module of its own behind it; the modules share database and token.
+    :param workers: device processes of each module.
+    :raises StandFailed: a part did not start.
+    """
+    with ExitStack() as stack:
+        directory = stack.enter_context(private_directory())
+        say("PostgreSQL, with durable commits")
+        database = stack.enter_context(durable_database())
+        processes = stack.enter_context(running(directory))
+        processes.add_guest("postgresql", database.pid)
+        layout = _Layout(directory, database, workers)
+        key = generate_signing_key()
+        layout.write_common(key)
+        say("development certification authority")
+        ca_port = free_port()
+        ca_url = f"http://{HOST}:{ca_port}"
+        processes.start(
+            "certification authority", answers_http(HOST, ca_port, "/healthz"), "devservices.ca_http",
+            "--port", str(ca_port), "--state", str(directory / "ca"), "--public-url", ca_url,
+            "--token-file", str(layout.ca_token),
+        )  # fmt: skip
+        say("token, server keys, database")
+        configs = [layout.write_sam(number) for number in range(pairs)]
+        processes.run("sam init", "launcher", "sam", "init", "--config", str(configs[0]))
+        say(f"{pairs} x module and web tier")
+        ports = []
+        for number, config in enumerate(configs):
+            port = free_port()
+            web = layout.write_web(number, port, ca_url)
+            processes.start(
+                _name("sam", number), accepts_unix(layout.socket(number)),
+                "launcher", "sam", "serve", "--config", str(config),
+            )  # fmt: skip
+            start_web(processes, _name("web", number), port, "signing", {"PRIVYSEAL_WEB_CONFIG": str(web)})
+            ports.append(port)
+        credential = _credential(processes, layout, key)
+        with SamClient(layout.socket(0)) as sam:
+            certificate = sam.credential(credential).certificates[0]
+        yield SigningStand(
+            ports=tuple(ports),
+            key=key,
+            credential_id=credential,
+            certificate=certificate,
+            database=database,
+            token=layout.token(),
+            processes=processes,
+        )
+
+
+def start_web(processes: Processes, name: str, port: int, factory: str, environment: Mapping[str, str]) -> None:
+    """Start one of the two web applications, with the options that the development supervisor uses."""
+    processes.start(
+        name, answers_http(f"{factory}.localhost", port, "/health/ready"),
+        "granian", "--interface", "wsgi", "--factory", "--host", HOST, "--port", str(port), "--workers", "1",
+        "--blocking-threads", "8", "--no-ws", "--log-level", "warning", f"wsgi:{factory}", **environment,
+    )  # fmt: skip
+
+
+def _name(part: str, number: int) -> str:
+    return part if number == 0 else f"{part} {number + 1}"
+
+
+class _Layout:
+    """The files of a stand."""
+
+    def __init__(self, directory: Path, database: Database, workers: int) -> None:
+        self._directory = directory
+        self._database = database
+        self._workers = workers
+        self.ca_token = directory / "ca-token"
+        self._activation = directory / "activation.pem"
+        self._softhsm = directory / "softhsm2.conf"
+        self._database_url = directory / "database-url"
+        self._client_secret = directory / "csc-secret"
+        self._pin = directory / "user-pin"
+
+    def socket(self, number: int) -> Path:
+        return self._directory / f"sam-{number}.sock"
+
+    def token(self) -> Token:
+        return Token(softhsm_module(), _TOKEN_LABEL, self._pin, {"SOFTHSM2_CONF": str(self._softhsm)})
+
+    def write_common(self, key: SigningKey) -> None:
+        tokens = self._directory / "tokens"
+        tokens.mkdir(mode=0o700)
+        self._softhsm.write_text(f"directories.tokendir = {tokens}\nobjectstore.backend = file\nlog.level = ERROR\n")
+        write_secret(self._database_url, self._database.url.encode())
+        write_secret(self._client_secret, secrets.token_urlsafe(32).encode())
+        public = key.verification_key().key.as_pem(private=False)
+        self._activation.write_bytes(public)
+
+    def write_sam(self, number: int) -> Path:
+        token = self.token()
+        return self._write(
+            f"sam-{number}.toml",
+            {
+                "mode": "development",
+                "database_url_file": self._database_url,
+                "realm": "benchmark",
+                "sam_id": SAM_ID,
+                "socket": self.socket(number),
+                "admin_socket": self._directory / f"admin-{number}.sock",
+                "certificate_anchors": [self._directory / "ca" / "root.crt"],
+                "issuers": {"idp": {"issuer": ISSUER, "keys": [self._activation]}},
+                "device": {
+                    "module": token.module,
+                    "token_label": token.label,
+                    "pin_file": token.pin_file,
+                    "workers": self._workers,
+                    "environment": token.environment,
+                },
+                "profiles": {"default": {"key": "ec-p256", "scal": "2"}},
+            },
+        )
+
+    def write_web(self, number: int, port: int, ca_url: str) -> Path:
+        return self._write(
+            f"web-{number}.toml",
+            {
+                "mode": "development",
+                "public_url": f"http://sign.localhost:{port}",
+                "sam_socket": self.socket(number),
+                "egress_allow": [ca_url.removeprefix("http://")],
+                "issuer": {
+                    "url": ISSUER,
+                    "client_id": "csc",
+                    "client_secret_file": self._client_secret,
+                    "sad_keys": [self._activation],
+                },
+                "pki": {
+                    "connector": "devca",
+                    "profile": "signer",
+                    "settings": {"base_url": ca_url, "token_file": self.ca_token},
+                },
+            },
+        )
+
+    def write_order(self, key: SigningKey) -> Path:
+        now = epoch(SystemClock().now())
+        order = Order(
+            iss=ISSUER,
+            aud=SAM_ID,
+            sub=OWNER,
+            jti=secrets.token_hex(16),
+            iat=now,
+            exp=now + 600,
+            operation="credential.create",
+            parameters=CreateParameters("default", SubjectClaim("Alice Example", "Alice", "Example", None, "BE")),
+            policy="benchmark",
+        )
+        path = self._directory / "order.jws"
+        path.write_text(encode_order(order, key))
+        return path
+
+    def _write(self, name: str, table: Mapping[str, object]) -> Path:
+        path = self._directory / name
+        path.write_text(dumps(table), encoding="utf-8")
+        return path
+
+
+def _credential(processes: Processes, layout: _Layout, key: SigningKey) -> str:
+    order = layout.write_order(key)
+    config = order.with_name("web-0.toml")
+    text = processes.capture(
+        "credential create",
+        "launcher", "credential", "create", "--order", str(order), "--config", str(config), "--json",
+    )  # fmt: skip
+    (view,) = json.loads(text)
+    return str(view["credential_id"])
