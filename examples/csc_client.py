@@ -10,6 +10,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from examples.errors import ProtocolError, ServiceRefusedError, UnreachableError
 
@@ -36,6 +38,15 @@ class Credential:
     @property
     def usable(self) -> bool:
         return self.key_enabled and self.certificate_valid
+
+    @property
+    def signer_name(self) -> str:
+        """The name in the signer's certificate."""
+        return _common_name(x509.load_der_x509_certificate(self.certificates[0]).subject)
+
+    @property
+    def issuer_name(self) -> str:
+        return _common_name(x509.load_der_x509_certificate(self.certificates[0]).issuer)
 
     @property
     def prefers_pss(self) -> bool:
@@ -73,9 +84,11 @@ def credential_info(http: requests.Session, csc: str, token: str, credential_id:
         raise ProtocolError(message)
     try:
         certificates = tuple(base64.b64decode(each, validate=True) for each in cert["certificates"])
+        for certificate in certificates:
+            x509.load_der_x509_certificate(certificate)
         multisign = int(answer["multisign"])
     except (KeyError, TypeError, ValueError) as e:
-        message = "credentials/info lacks certificates or multisign."
+        message = "credentials/info lacks multisign or sound certificates."
         raise ProtocolError(message) from e
     if not certificates:
         message = "credentials/info returned no certificate."
@@ -128,6 +141,11 @@ def sign_hash(
     except (TypeError, binascii.Error) as e:
         message = "signatures/signHash returned something that is not base64."
         raise ProtocolError(message) from e
+
+
+def _common_name(name: x509.Name) -> str:
+    found = name.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(found[0].value) if found else name.rfc4514_string()
 
 
 def _call(http: requests.Session, csc: str, method: str, token: str | None, body: Mapping[str, Any]) -> dict[str, Any]:
