@@ -32,7 +32,7 @@ SEEDS = {
         ("signing/settings.py", "import signing.sam"),  # what everybody imports opens a way for the web tier
     ],
     "sam-parses-nothing": [
-        ("signing/sam_app.py", "import flask"),
+        ("signing/sam_app/__init__.py", "import flask"),
         ("signing/storage/__init__.py", "import lxml"),
         ("signing/sam/__init__.py", "import http.server"),
         ("signing/errors.py", "import requests"),

@@ -18,6 +18,7 @@ PARSERS_AND_CLIENTS = (
 
 SAM = ("signing.sam", "signing.scdev", "signing.storage", "signing.sam_app", "signing.sam_cli", "signing.sam_settings")
 WEB_TIER = ("signing.app", "signing.csc", "signing.enrolment", "signing.settings")
+NOT_SAM = ("idp", "connectors", "launcher", *WEB_TIER)
 SIDES = ("idp", "signing", "contract", "auditlog", "connectors")
 ENGINES = ("pkcs11", "flask", "sqlalchemy")
 
@@ -27,8 +28,8 @@ ROOTS = {
     "idp.policy.cli": ("signing", "launcher", "connectors", *ENGINES, *DEVELOPMENT),
     "signing.app": ("idp", "auditlog", "launcher", "pkcs11", "sqlalchemy", *SAM, *IMPLEMENTATIONS, *DEVELOPMENT),
     "signing.enrolment.cli": ("idp", "launcher", "pkcs11", "sqlalchemy", *SAM, *IMPLEMENTATIONS, *DEVELOPMENT),
-    "signing.sam_app": ("idp", "connectors", "launcher", "pkcs11", *WEB_TIER, *PARSERS_AND_CLIENTS, *DEVELOPMENT),
-    "signing.sam_cli": ("idp", "connectors", "pkcs11", *WEB_TIER, *PARSERS_AND_CLIENTS, *DEVELOPMENT),
+    "signing.sam_app.process": (*NOT_SAM, "pkcs11", *PARSERS_AND_CLIENTS, *DEVELOPMENT),
+    "signing.sam_cli": (*NOT_SAM, "pkcs11", *PARSERS_AND_CLIENTS, *DEVELOPMENT),
     "launcher.dev": (*SIDES, *ENGINES, *DEVELOPMENT),
     "launcher.cli": (*SIDES, "cryptography", *ENGINES, *DEVELOPMENT),
     "auditlog.cli": ("idp", "signing", "connectors", "pkcs11", "flask", *DEVELOPMENT),

@@ -51,6 +51,29 @@ def test_each_trust_domain_runs_as_its_own_user(product: Product) -> None:
     assert owners == expected
 
 
+def test_the_hsm_library_is_loaded_in_the_modules_workers_and_nowhere_else(product: Product) -> None:
+    # what the kernel says is mapped, whatever was imported how and when
+    users: set[str] = set()
+    for pid in children(product.process.pid):
+        line = Path(f"/proc/{pid}/cmdline").read_bytes().decode().replace("\0", " ")
+        mapped = Path(f"/proc/{pid}/maps").read_text()
+        if "wsgi:" in line or "devservices" in line or "examples" in line or " sam serve" in line:
+            assert "softhsm" not in mapped, line
+            assert "pkcs11/_pkcs11" not in mapped, line
+        if " sam serve" in line:
+            assert not re.search(r"site-packages/(lxml|xmlsec|granian|aiohttp)", mapped), line
+        if "libsofthsm2" in mapped:
+            users.add(str(parent_command(pid)))
+    assert len(users) == 1
+    assert " sam serve" in users.pop()
+
+
+def parent_command(pid: int) -> str:
+    """The command line of a process's parent."""
+    parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
+    return Path(f"/proc/{parent}/cmdline").read_bytes().decode().replace("\0", " ")
+
+
 @pytest.mark.parametrize(
     ("reader", "path"),
     [
