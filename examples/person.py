@@ -18,7 +18,13 @@ import lxml.html
 import requests
 from lxml.etree import ParserError
 
-from examples.errors import CodeNotReceivedError, PersonRefusedError, ProtocolError, UnreachableError
+from examples.errors import (
+    CodeNotReceivedError,
+    PersonRefusedError,
+    ProtocolError,
+    ResponseForgedError,
+    UnreachableError,
+)
 from examples.http_local import local_session
 
 MAX_REDIRECTS = 20
@@ -169,7 +175,7 @@ class Inbox:
         self._pause = pause
 
     def messages(self, to: str) -> list[tuple[str, str]]:
-        """(time, body) of the messages to a number or an address, newest first."""
+        """(identifier, body) of the messages to a number or an address, newest first."""
         try:
             response = self._session.get(self._url, params={"to": to})
             items = response.json()
@@ -182,7 +188,7 @@ class Inbox:
         if not isinstance(items, list):
             message = "The inbox did not answer with a list."
             raise ProtocolError(message)
-        return [(str(item.get("at", "")), str(item.get("body", ""))) for item in items]
+        return [(str(item.get("id") or item.get("received_at") or ""), str(item.get("body", ""))) for item in items]
 
     def wait_for_code(self, to: str, before: Sequence[tuple[str, str]]) -> str:
         """The six-digit code in the newest message, once that is not one of those there were `before`.
@@ -225,26 +231,29 @@ class Person:
         self._browser = browser
         self._inbox = inbox
         self._before: list[tuple[str, str]] = []
+        self._digests: Sequence[str] = ()
         self.reasons: list[PolicyReason] = []
         """What the policy gave as reasons during the last walk, without repetitions."""
         self.pages: list[str] = []
         """The forms that were answered during the last walk, in order."""
 
-    def walk(self, url: str, *, approve: bool = True) -> Returned | Download:
+    def walk(self, url: str, *, approve: bool = True, digests: Sequence[str] = ()) -> Returned | Download:
         """Open a URL and do what the pages ask for.
 
         :param approve: what to answer on the consent page.
+        :param digests: in hexadecimal, what the consent page must show; not looked at if empty.
         :raises PersonRefusedError: a page says that what was entered is wrong, or refuses.
+        :raises ResponseForgedError: the consent page shows other digests; it was answered with a refusal.
         :raises ProtocolError: a page that this person does not understand.
         """
-        self.reasons, self.pages = [], []
+        self.reasons, self.pages, self._digests = [], [], digests
         self._before = self._inbox.messages(self._identity.address)
         return self._answer(self._browser.open(url), approve)
 
     def order_credential(self, issuer: str) -> bytes:
         """Order a signing credential on the account pages; the order is a compact JWS."""
         base = issuer.rstrip("/")
-        self.reasons, self.pages = [], []
+        self.reasons, self.pages, self._digests = [], [], ()
         self._before = self._inbox.messages(self._identity.address)
         page = self._browser.open(f"{base}/account/")
         if isinstance(page, Page) and page.form("sign-in") is not None:
@@ -277,7 +286,8 @@ class Person:
             "otp": self._enter_code,
             "choose": self._choose_factor,
             "consent": lambda shown, form: self._decide(shown, form, approve),
-            "order-credential": lambda shown, form: self._browser.submit(shown, form, {}, _button(form)),
+            "continue": self._go_on,
+            "order-credential": self._go_on,
         }
         for name, answer in answers.items():
             form = page.form(name)
@@ -316,7 +326,15 @@ class Person:
         self._before = self._inbox.messages(self._identity.address)
         return self._browser.submit(page, form, {"code": code}, _button(form))
 
+    def _go_on(self, page: Page, form: Any) -> Arrival:
+        return self._browser.submit(page, form, {}, _button(form))
+
     def _decide(self, page: Page, form: Any, approve: bool) -> Arrival:
+        shown = page.document.xpath("//@data-digest")
+        if self._digests and sorted(shown) != sorted(self._digests):
+            self._browser.submit(page, form, {}, ("decision", "deny"))
+            message = "The approval page shows another digest than the one that was prepared. Nothing was approved."
+            raise ResponseForgedError(message)
         return self._browser.submit(page, form, {}, ("decision", "approve" if approve else "deny"))
 
 

@@ -106,9 +106,12 @@ def order_credential(who: Person, issuer: str, path: Path, report: Report) -> No
     report.step("Signing credential ordered", f"pages: {', '.join(who.pages)}", f"order: {path}", reasons=who.reasons)
 
 
-def arrive(who: Person, url: str) -> dict[str, str]:
-    """Let the person walk from a URL until the browser is back; the parameters that it brings."""
-    arrival = who.walk(url)
+def arrive(who: Person, url: str, digests: Sequence[str] = ()) -> dict[str, str]:
+    """Let the person walk from a URL until the browser is back; the parameters that it brings.
+
+    :param digests: in hexadecimal, what the person expects to see before approving.
+    """
+    arrival = who.walk(url, digests=digests)
     if not isinstance(arrival, Returned):
         message = "The provider sent a file where it should have sent the browser back."
         raise ProtocolError(message)
@@ -160,11 +163,12 @@ def _authorise(
     )
     pending, url = oauth_client.begin_signing(metadata, given.client, details)
     report.step("Request pushed", "authorization_details: credential, one digest, its label, where it shall be used")
-    parameters = arrive(given.person, url)
+    parameters = arrive(given.person, url, [prepared.dtbsr.hex()])
     pages = given.person.pages
     report.step(
         "Stepped up and approved",
         f"pages: {', '.join(pages)}" + (f"; one-time code by {given.channel}" if "otp" in pages else ""),
+        f"the approval page showed the digest {prepared.dtbsr.hex()}",
         reasons=given.person.reasons,
     )
     tokens = oauth_client.finish(given.http, metadata, given.client, pending, parameters)

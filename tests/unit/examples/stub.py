@@ -56,6 +56,7 @@ class Screws:
     scal: str = "2"
     refuse_signing: str | None = None
     redirect_loop: bool = False
+    shown_digest: str | None = None
 
 
 @dataclass(slots=True)
@@ -80,7 +81,7 @@ class Stub:
         self.codes: dict[str, dict[str, str]] = {}
         self.sads: dict[str, list[str]] = {}
         self.access_tokens: set[str] = set()
-        self.messages: list[dict[str, str]] = []
+        self.messages: list[dict[str, Any]] = []
         self.revoked: list[str] = []
         self.seen: list[str] = []
         self.last_push: dict[str, str] = {}
@@ -110,7 +111,7 @@ class Stub:
         code = f"{secrets.randbelow(10**6):06d}"
         if not self.screws.silent_inbox:
             body = f"Example: your code for 2 documents is {code}. It is valid for 5 minutes."
-            self.messages.insert(0, {"to": to, "channel": channel, "body": body, "at": str(len(self.messages))})
+            self.messages.insert(0, {"to": to, "channel": channel, "body": body, "id": len(self.messages) + 1})
         return code
 
     def new_access_token(self) -> str:
@@ -286,7 +287,7 @@ def _pages(app: Flask, stub: Stub) -> None:
     def interaction(name: str) -> BaseResponse:
         state = stub.interactions[name]
         if request.method == "GET":
-            return _show(state)
+            return _show(stub, state)
         if request.form.get("csrf_token") != "c":
             return make_response("no csrf token", 403)
         here = redirect(f"/interaction/{name}", 303)
@@ -306,6 +307,8 @@ def _pages(app: Flask, stub: Stub) -> None:
             if request.form["code"] != state.code:
                 return _page("otp", "", _CODE, '<div role="alert">That code is wrong.</div>')
             state.proved = True
+        elif not state.wants_code:
+            return _finish(stub, state.parameters)
         elif "decision" in request.form:
             if request.form["decision"] != "approve":
                 return _back(stub, state.parameters, error="access_denied", error_description="The signer declined")
@@ -333,12 +336,17 @@ _SIGN_IN = '<input name="username"><input name="password" type="password"><butto
 _CODE = '<input name="code"><button>Check</button>'
 
 
-def _show(state: _Interaction) -> Response:
+def _show(stub: Stub, state: _Interaction) -> Response:
     if not state.signed_in:
         return _page("sign-in", "", _SIGN_IN)
+    if not state.wants_code:
+        return _page("continue", "<button>Continue</button>", "")
     if state.proved:
         buttons = '<button name="decision" value="approve">y</button><button name="decision" value="deny">n</button>'
-        return _page("consent", buttons, "", _REASON)
+        details = json.loads(state.parameters["authorization_details"])[0]["documentDigests"]
+        digests = [stub.screws.shown_digest or base64.b64decode(each["hash"]).hex() for each in details]
+        shown = "".join(f'<p data-digest="{digest}">{digest}</p>' for digest in digests)
+        return _page("consent", buttons, "", _REASON + shown)
     if state.code:
         return _page("otp", "", _CODE, _REASON)
     email = '<form method="post" data-form="choose"><input type="hidden" name="csrf_token" value="c">'

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from examples import csc_pyhanko, person, walkthrough
+from examples import csc_pyhanko, oauth_client, person, walkthrough
 from examples.http_local import local_session
 from examples.oauth_client import Client
 from examples.pdf_signing import make_sample_pdf, verify
@@ -136,7 +136,7 @@ def test_the_person_orders_a_credential_and_the_order_is_kept_from_others(argume
 
 def test_a_person_who_declines_signs_nothing(stub: Stub, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     walk = person.Person.walk
-    monkeypatch.setattr(person.Person, "walk", lambda self, url: walk(self, url, approve=False))
+    monkeypatch.setattr(person.Person, "walk", lambda self, url, **expected: walk(self, url, approve=False, **expected))
     assert walkthrough.main(arguments) == 4
     assert not stub.signed_hashes
 
@@ -169,3 +169,22 @@ def test_the_browser_keeps_host_names_apart_and_sends_them(stub: Stub, client: C
     local_session().post(f"{stub.csc}/info", json={})
     assert "GET idp.localhost /.well-known/openid-configuration" in stub.seen
     assert "POST sign.localhost /csc/v2/info" in stub.seen
+
+
+def test_a_page_that_shows_another_digest_is_answered_with_a_refusal(
+    stub: Stub, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    stub.screws.shown_digest = "00" * 32
+    assert walkthrough.main(arguments) == 5
+    assert "another digest" in capsys.readouterr().err
+    assert not stub.sads
+    assert not stub.signed_hashes
+
+
+def test_a_person_who_is_signed_in_already_only_confirms(stub: Stub, client: Client) -> None:
+    identity = person.Identity("alice", PASSWORD, "+15550100", EMAIL)
+    who = person.Person(identity, person.Browser(client.redirect_uri), person.Inbox(stub.inbox))
+    metadata = oauth_client.discover(local_session(), stub.issuer)
+    for expected in (["sign-in"], ["continue"]):
+        who.walk(oauth_client.begin_sign_in(metadata, client)[1])
+        assert who.pages == expected
