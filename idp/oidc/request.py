@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
+from foundation.jose import MAX_TOKEN_OCTETS
 from idp.activation.intent import SignatureIntent
 from idp.oidc import pkce, rar
 from idp.oidc.client import SCOPES, Client
@@ -49,6 +50,7 @@ MAX_LENGTHS: Final[Mapping[str, int]] = {
     "id_token_hint": 8192,
     "request": 64 * 1024,
     "client_assertion": 8192,
+    "token": MAX_TOKEN_OCTETS,
     "account_token": 4096,
     "clientData": 4096,
     "description": 2048,

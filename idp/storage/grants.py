@@ -41,7 +41,7 @@ from foundation.clock import epoch
 from idp.authn.approval import Approval
 from idp.oidc.assertion import AssertionUse
 from idp.oidc.request import AuthorizationRequest
-from idp.storage.models import metadata
+from idp.storage.models import metadata, sessions
 
 oidc_pushed_requests: Final = Table(
     "oidc_pushed_requests",
@@ -253,6 +253,17 @@ def find(connection: Connection, grant_id: str) -> Grant | None:
 def revoke(connection: Connection, grant_id: str, now: datetime, reason: str) -> None:
     """Kill the grant and with it all its tokens; harmless when it is dead."""
     _revoke(connection, oidc_grants.c.id == grant_id, now, reason)
+
+
+def session_lasts(connection: Connection, session_id: str, now: datetime) -> bool:
+    """Whether the session is neither ended nor past its absolute limit.
+
+    Its idle limit is the browser's: a relying party goes on with a person who has no page of ours open.
+    """
+    query = select(sessions.c.id).where(
+        sessions.c.id == session_id, sessions.c.revoked_at.is_(None), sessions.c.expires_at > epoch(now)
+    )
+    return connection.execute(query).one_or_none() is not None
 
 
 def revoke_session(connection: Connection, session_id: str, now: datetime) -> int:

@@ -7,7 +7,6 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from flask import Blueprint, Flask, make_response, render_template, request
-from flask_babel import gettext as _
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Response
 
@@ -18,7 +17,6 @@ from idp.oidc.client import Client, read_credentials
 from idp.oidc.config import OidcConfig
 from idp.oidc.errors import (
     AccessTokenInvalid,
-    ClientNotPermitted,
     OidcError,
     RequestInvalid,
     RequestUriInvalid,
@@ -36,7 +34,9 @@ from idp.oidc.request import (
 from idp.storage import accounts, clients, grants
 from idp.storage.engine import reading
 from idp.web import browser, faults, oidc_tokens
+from idp.web.headers import allow_form_target
 from idp.web.interaction import BeginInteraction, Finished, begin, register_finisher
+from idp.web.language import gettext as _
 from idp.web.oidc_http import MAX_BODY, answer_client, form, json_answer, redirect, refuse
 from idp.web.oidc_server import TokenServer, authenticate, find_token
 from idp.web.services import Services, services
@@ -220,10 +220,8 @@ def pushed_authorize() -> Response:
     """The pushed authorization request endpoint (RFC 9126)."""
     parameters = form()
     client = authenticate(services(), read_credentials(request.headers.get("Authorization"), parameters), public=True)
-    # The client that authenticated is the client that asks; Basic may leave its name out of the form.
-    stated = parameters.setdefault("client_id", client.client_id)
-    if stated != client.client_id:
-        raise ClientNotPermitted("client_id is another client's")
+    # The client that authenticated is the client that asks; Basic and assertions may leave its name out of the form.
+    parameters["client_id"] = client.client_id
     for name in ("client_secret", "client_assertion", "client_assertion_type"):
         parameters.pop(name, None)
     asked = parse_authorization_request(parameters.items(), _context(pushed=True))
@@ -334,13 +332,15 @@ def logout() -> Response:
     session = browser.current()
     if session is None or session.account_id is None:
         return _signed_out(asked)
+    if asked.redirect_uri is not None:
+        allow_form_target(asked.redirect_uri)
     page = render_template(
         "oidc_logout.html",
         client_name=None if asked.client is None else asked.client.name,
         fields=asked.fields,
         csrf=session.csrf,
     )
-    return make_response(page, 200, {"Cache-Control": "no-store"})
+    return make_response(page)
 
 
 @blueprint.post("/oauth2/logout/confirm")
@@ -365,4 +365,4 @@ def _logout(pairs: Iterable[tuple[str, str]]) -> LogoutRequest:
 def _signed_out(asked: LogoutRequest) -> Response:
     if asked.redirect_uri is not None:
         return redirect(asked.redirect_uri, [("state", asked.state)])
-    return make_response(render_template("oidc_signed_out.html"), 200, {"Cache-Control": "no-store"})
+    return make_response(render_template("oidc_signed_out.html"))

@@ -18,7 +18,7 @@ from idp.oidc.client import Client
 from idp.oidc.config import OidcConfig
 from idp.oidc.errors import GrantInvalid
 from idp.oidc.request import AuthorizationRequest
-from idp.storage import accounts, clients, grants, sessions
+from idp.storage import accounts, clients, grants
 from idp.storage.engine import reading
 from idp.storage.grants import Grant, NewAccessToken, Refused
 from idp.web.services import Services
@@ -60,8 +60,7 @@ def is_alive(connection: Connection, services: Services, grant: Grant) -> bool:
         account = accounts.find(connection, grant.subject)
         if account is None or not account.active:
             return False
-    now, limits = services.clock.now(), services.settings.session
-    return grant.session_id is None or sessions.is_live(connection, grant.session_id, now, limits)
+    return grant.session_id is None or grants.session_lasts(connection, grant.session_id, services.clock.now())
 
 
 def redeem_code(services: Services, code: str, client: Client) -> Grant:
