@@ -11,14 +11,11 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
-import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlsplit
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.sign.fields import SigSeedSubFilter
 from pyhanko.sign.general import SigningError
@@ -34,7 +31,7 @@ from pyhanko.sign.signers.csc_signer import (
 
 from examples import csc_client, oauth_client
 from examples.errors import ExampleError, ProtocolError, UsageError, VerdictError
-from examples.http_local import is_local_name
+from examples.http_local import LocalhostResolver
 from examples.options import Setting, describe, parser, setting, signed_name
 from examples.pdf_signing import BYTES_RESERVED, check_acceptable, verify
 from examples.walkthrough import EXIT_CODES, arrive
@@ -43,27 +40,6 @@ SHA256_OID = "2.16.840.1.101.3.4.2.1"
 
 Approve = Callable[[str], Mapping[str, str]]
 """Takes the URL to send the browser to; returns the parameters with which it comes back."""
-
-
-class LocalhostResolver(AbstractResolver):
-    """Resolves `*.localhost` to 127.0.0.1 (RFC 6761 section 6.3), everything else as usual."""
-
-    def __init__(self) -> None:
-        self._usual = ThreadedResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        if not is_local_name(host):
-            return await self._usual.resolve(host, port, family)
-        return [
-            ResolveResult(
-                hostname=host, host="127.0.0.1", port=port, family=socket.AF_INET, proto=0, flags=socket.AI_NUMERICHOST
-            )
-        ]
-
-    async def close(self) -> None:
-        await self._usual.close()
 
 
 class OAuthAuthorizationManager(CSCAuthorizationManager):

@@ -1,4 +1,4 @@
-"""An HTTP session whose connections to `*.localhost` go to 127.0.0.1.
+"""HTTP sessions whose connections to `*.localhost` go to 127.0.0.1.
 
 RFC 6761 section 6.3 gives the name to the loopback interface, browsers obey, the C library's resolver does not. The
 URL and the Host header stay as they are, so cookies and origins behave as in a browser.
@@ -10,6 +10,8 @@ import socket
 from typing import Any
 
 import requests
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import ThreadedResolver
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
@@ -68,6 +70,27 @@ class LocalhostAdapter(HTTPAdapter):
     def send(self, *args: Any, **kwargs: Any) -> requests.Response:
         kwargs["timeout"] = kwargs.get("timeout") or TIMEOUT
         return super().send(*args, **kwargs)
+
+
+class LocalhostResolver(AbstractResolver):
+    """For aiohttp: resolves `*.localhost` to 127.0.0.1 (RFC 6761 section 6.3), everything else as usual."""
+
+    def __init__(self) -> None:
+        self._usual = ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        if not is_local_name(host):
+            return await self._usual.resolve(host, port, family)
+        return [
+            ResolveResult(
+                hostname=host, host="127.0.0.1", port=port, family=socket.AF_INET, proto=0, flags=socket.AI_NUMERICHOST
+            )
+        ]
+
+    async def close(self) -> None:
+        await self._usual.close()
 
 
 def prepare_session(session: requests.Session) -> None:

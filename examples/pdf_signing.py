@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import aiohttp
 from asn1crypto import algos, cms, pem
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
@@ -33,9 +34,11 @@ from pyhanko.sign.signers.pdf_signer import PdfTBSDocument
 from pyhanko.sign.validation import async_validate_pdf_signature
 from pyhanko.sign.validation.errors import SignatureValidationError, ValidationInfoReadingError
 from pyhanko_certvalidator import ValidationContext
+from pyhanko_certvalidator.fetchers.aiohttp_fetchers import AIOHttpFetcherBackend
 from pyhanko_certvalidator.registry import SimpleCertificateStore
 
 from examples.errors import PdfNotAcceptableError, SignatureValueError
+from examples.http_local import LocalhostResolver
 from examples.sample_contract import make_sample_pdf
 
 __all__ = [
@@ -357,7 +360,15 @@ async def _verify(pdf: bytes, roots: Sequence[bytes], fetch_revocation: bool, ha
     if embedded is None:
         message = "There is no signature in this PDF."
         raise PdfNotAcceptableError(message)
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=LocalhostResolver())) as session:
+        return await _judge(embedded, roots, session, fetch_revocation, hard_fail)
+
+
+async def _judge(
+    embedded: Any, roots: Sequence[bytes], session: aiohttp.ClientSession, fetch_revocation: bool, hard_fail: bool
+) -> Verdict:
     context = ValidationContext(
+        fetcher_backend=AIOHttpFetcherBackend(session),
         trust_roots=[asn1_x509.Certificate.load(der) for der in roots],
         allow_fetching=fetch_revocation or hard_fail,
         revocation_mode="require" if hard_fail else "soft-fail",

@@ -178,15 +178,16 @@ class Inbox:
         """(identifier, body) of the messages to a number or an address, newest first."""
         try:
             response = self._session.get(self._url, params={"to": to})
-            items = response.json()
+            answer = response.json()
         except ValueError as e:
             message = f"The inbox did not answer with JSON (HTTP {response.status_code})."
             raise ProtocolError(message) from e
         except requests.RequestException as e:
             message = f"No answer from the inbox {self._url}."
             raise UnreachableError(message) from e
+        items = answer.get("messages") if isinstance(answer, dict) else None
         if not isinstance(items, list):
-            message = "The inbox did not answer with a list."
+            message = "The inbox did not answer with messages."
             raise ProtocolError(message)
         return [(str(item.get("id") or item.get("received_at") or ""), str(item.get("body", ""))) for item in items]
 

@@ -30,6 +30,10 @@ EXIT_CODES = """exit codes:
   8  the signature value is wrong, or the signed PDF does not verify"""
 
 
+_MOMENTS = {"sign-in": "before", "choose": "before", "otp": "before", "consent": "after"}
+"""Whether a reason was given before or after the person proved more."""
+
+
 class Report:
     """Numbered steps, printed as they happen, or kept for one JSON object at the end."""
 
@@ -53,7 +57,7 @@ class Report:
         for detail in details:
             print(f"      {detail}")
         for reason in reasons:
-            print(f"      policy: {reason}")
+            print(f"      policy, {_MOMENTS.get(reason.page, reason.page)}: {reason}")
         sys.stdout.flush()
 
     def finish(self, result: dict[str, Any]) -> None:
@@ -142,7 +146,8 @@ def _choose_credential(given: Setting, token: str, report: Report) -> csc_client
     report.step(
         "credentials/list and credentials/info",
         f"{len(ids)} found; using {credential.credential_id}",
-        f"{credential.subject}, SCAL{credential.scal}, certificate valid to {credential.valid_to}",
+        f"{credential.signer_name}, certified by {credential.issuer_name} until {credential.valid_to}",
+        f"sole control assurance level SCAL{credential.scal}",
     )
     return credential
 

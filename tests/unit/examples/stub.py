@@ -179,7 +179,7 @@ def _app(stub: Stub) -> Flask:
 
     @app.get("/messages.json")
     def messages() -> Response:
-        return jsonify([each for each in stub.messages if each["to"] == request.args["to"]])
+        return jsonify(messages=[each for each in stub.messages if each["to"] == request.args["to"]])
 
     return app
 

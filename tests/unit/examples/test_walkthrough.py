@@ -26,7 +26,9 @@ def test_a_pdf_is_signed_from_outside_and_every_step_is_told(
     signed = tmp_path / "out" / "contract-signed.pdf"
     assert str(signed) in printed
     assert verify(signed.read_bytes(), [stub.signer.root]).bottom_line
-    assert "A signature needs a second factor (rule sign-needs-two, policies/default.yaml:12)" in printed
+    assert (
+        "policy, before: A signature needs a second factor (rule sign-needs-two, policies/default.yaml:12)" in printed
+    )
     assert "pages: choose, otp, consent" in printed
     assert "bottom line  VALID" in printed
     assert printed.startswith(" 1. Discovery")
