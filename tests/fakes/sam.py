@@ -87,7 +87,7 @@ class Authority:
         certificate = builder.sign(changes.get("signed_by", self.key), changes.get("hash", hashes.SHA256()))
         return certificate.public_bytes(Encoding.DER)
 
-    def _builder(self, subject: x509.Name, key: Any, **changes: Any) -> x509.CertificateBuilder:
+    def _builder(self, subject: x509.Name, key: Any, /, **changes: Any) -> x509.CertificateBuilder:
         return (
             x509.CertificateBuilder()
             .subject_name(subject)

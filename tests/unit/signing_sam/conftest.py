@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,15 +12,19 @@ from tests.fakes.sam import World, make_world
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
+def world(tmp_path: Path) -> Iterator[World]:
     """A module on SQLite with an in-memory device."""
-    return make_world(f"sqlite:///{tmp_path / 'sam.sqlite'}")
+    world = make_world(f"sqlite:///{tmp_path / 'sam.sqlite'}")
+    yield world
+    world.engine.dispose()
 
 
 @pytest.fixture
-def either_world(database_url: str) -> World:
+def either_world(database_url: str) -> Iterator[World]:
     """The same, once on SQLite and once on PostgreSQL."""
-    return make_world(database_url)
+    world = make_world(database_url)
+    yield world
+    world.engine.dispose()
 
 
 @pytest.fixture

@@ -1,0 +1,314 @@
+"""What the database decides, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, Engine, delete, func, insert, select, text, update
+from sqlalchemy.exc import IntegrityError
+
+from signing.sam import errors, events
+from signing.sam.activate import outcome_record
+from signing.sam.ledger import Reservation, State, allowance_of, assign
+from signing.sam.reconcile import reconcile
+from signing.sam.store import Record
+from signing.storage.engine import open_engine
+from signing.storage.store import SqlStore
+from signing.storage.tables import audit, outcomes, positions, redemptions, state
+from tests.fakes.sam import NOW, REALM, World, digest
+
+D1, D2 = digest(1), digest(2)
+
+
+def sql(world: World) -> SqlStore:
+    assert isinstance(world.store, SqlStore)
+    return world.store
+
+
+def reservation(number: int = 1, **changes: object) -> Reservation:
+    values = Reservation(
+        id=f"redemption-{number}",
+        issuer="issuer",
+        txn="txn",
+        allowance="allowance",
+        sad_jti="jti",
+        credential_id="credential",
+        client_id="client",
+        reserved_at=int(NOW.timestamp()),
+    )
+    return replace(values, **changes)  # type: ignore[arg-type] # a test's shorthand
+
+
+@contextmanager
+def disposing(url: str) -> Iterator[Engine]:
+    """An engine of a test's own."""
+    engine = open_engine(url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def terminate(engine: Engine, which: str) -> None:
+    """End server processes of this database."""
+    with engine.connect() as connection:
+        connection.execute(
+            text(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                f" WHERE datname = current_database() AND {which}"
+            )
+        )
+
+
+def nothing(reserved: Reservation, *, state: State = State.CONSUMED) -> Record:
+    return outcome_record(reserved, count=1, state=state, reason="test", at=NOW)
+
+
+def intent(_chosen: tuple[int, ...]) -> Record:
+    return Record(events.SAM_STARTED, {"sam_id": "x", "realm": "x", "epoch": 1, "mode": "x"}, NOW)
+
+
+def take(*wanted: int) -> object:
+    def choose(taken: Collection[int]) -> tuple[int, ...]:
+        if set(wanted) & set(taken):
+            raise errors.SadSpent("taken")
+        return wanted
+
+    return choose
+
+
+def test_the_constraint_alone_stops_a_position_from_being_taken_twice(either_world: World) -> None:
+    store = sql(either_world)
+    store.reserve(reservation(1), lambda _taken: (0,), intent)
+    with pytest.raises(errors.SadSpent):
+        store.reserve(reservation(2), lambda _taken: (0,), intent)
+    again = {"issuer": "issuer", "txn": "txn", "position": 0, "redemption_id": "redemption-1"}
+    with either_world.engine.connect() as connection, pytest.raises(IntegrityError):
+        connection.execute(insert(positions), again)
+
+
+def test_what_assign_refuses_leaves_nothing(either_world: World) -> None:
+    store = sql(either_world)
+
+    def refuse(_taken: Collection[int]) -> tuple[int, ...]:
+        raise errors.SadSpent("no")
+
+    with pytest.raises(errors.SadSpent):
+        store.reserve(reservation(), refuse, intent)
+    with either_world.engine.connect() as connection:
+        assert connection.execute(select(func.count()).select_from(redemptions)).scalar_one() == 0
+        assert connection.execute(select(func.count()).select_from(audit.entries)).scalar_one() == 0
+
+
+def test_a_released_position_is_free_and_its_history_stays(either_world: World) -> None:
+    store = sql(either_world)
+    store.reserve(reservation(1), take(0, 1), intent)  # type: ignore[arg-type] # a test's shorthand
+    record = nothing(reservation(1), state=State.RELEASED)
+    assert store.conclude("redemption-1", State.RELEASED, "test", record) is State.RELEASED
+    assert store.reserve(reservation(2), take(0, 1), intent) == (0, 1)  # type: ignore[arg-type] # a test's shorthand
+    assert store.counts() == {"reserved": 1, "consumed": 0, "released": 1, "indeterminate": 0}
+
+
+def test_an_outcome_is_written_once_whoever_comes_first(either_world: World) -> None:
+    store = sql(either_world)
+    store.reserve(reservation(), take(0), intent)  # type: ignore[arg-type] # a test's shorthand
+    lost = nothing(reservation(), state=State.INDETERMINATE)
+    assert store.conclude("redemption-1", State.INDETERMINATE, "overdue", lost) is State.INDETERMINATE
+    assert store.conclude("redemption-1", State.CONSUMED, "late", nothing(reservation())) is State.INDETERMINATE
+    freed = nothing(reservation(), state=State.RELEASED)
+    assert store.conclude("redemption-1", State.RELEASED, "late", freed) is State.INDETERMINATE
+    with pytest.raises(errors.SadSpent):
+        store.reserve(reservation(2), take(0), intent)  # type: ignore[arg-type] # a test's shorthand
+
+
+def test_an_outcome_of_nothing_is_refused(either_world: World) -> None:
+    with pytest.raises(errors.StoreUnavailable):
+        sql(either_world).conclude("unknown", State.CONSUMED, "test", nothing(reservation()))
+    with pytest.raises(errors.TransitionRefused):
+        sql(either_world).conclude("unknown", State.RESERVED, "test", nothing(reservation()))
+
+
+def test_SAD_02_32_threads_one_sad_one_signature(either_world: World) -> None:
+    credential = either_world.credential()
+    request, before = either_world.request(either_world.sad(credential)), either_world.fake.signatures
+    nodes = [either_world.activator() for _ in range(4)]
+    gate = threading.Barrier(32)
+
+    def redeem(number: int) -> str:
+        gate.wait()
+        try:
+            return str(len(nodes[number % 4].sign(request)))
+        except errors.SamError as error:
+            return error.code
+
+    with ThreadPoolExecutor(32) as pool:
+        results = sorted(pool.map(redeem, range(32)))
+    assert results == ["1"] + ["sad_used"] * 31
+    assert either_world.fake.signatures == before + 1
+
+
+def test_SAD_10_parallel_slices_of_three_give_three_in_total(either_world: World) -> None:
+    credential = either_world.credential()
+    sad = either_world.sad(credential, (D1,) * 3)
+    before = either_world.fake.signatures
+    nodes = [either_world.activator() for _ in range(2)]
+
+    def redeem(number: int) -> int:
+        try:
+            return len(nodes[number % 2].sign(either_world.request(replace(sad, jti=str(number)), digests=(D1,))))
+        except errors.SadSpent:
+            return 0
+
+    with ThreadPoolExecutor(12) as pool:
+        assert sum(pool.map(redeem, range(12))) == 3
+    assert either_world.fake.signatures == before + 3
+
+
+def test_two_allowances_at_once_one_wins(either_world: World) -> None:
+    credential = either_world.credential()
+    one = either_world.sad(credential, (D1, D2))
+    two = replace(one, jti="two", dtbsr=(D2, D1))
+    gate = threading.Barrier(2)
+
+    def redeem(sad_digests: object) -> str:
+        sad = one if sad_digests == 0 else two
+        gate.wait()
+        try:
+            return str(len(either_world.activator().sign(either_world.request(sad, digests=(D1,)))))
+        except errors.SamError as error:
+            return error.code
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(redeem, range(2))) == ["1", "invalid_sad"]
+    assert allowance_of(one) != allowance_of(two)
+    assert assign(one, (D1,), ()) != assign(two, (D1,), ())
+
+
+def test_overdue_redemptions_are_closed_in_pages(either_world: World) -> None:
+    store = sql(either_world)
+    for number in range(103):
+        store.reserve(reservation(number, txn=str(number)), take(0), intent)  # type: ignore[arg-type] # a test's shorthand
+    assert reconcile(store, either_world.clock, 60) == 0
+    either_world.clock.advance(61)
+    assert reconcile(store, either_world.clock, 60) == 103
+    with either_world.engine.connect() as connection:
+        assert connection.execute(select(func.count()).select_from(outcomes)).scalar_one() == 103
+
+
+def test_of_two_reconcilers_one_closes(either_world: World) -> None:
+    store = sql(either_world)
+    store.reserve(reservation(), take(0), intent)  # type: ignore[arg-type] # a test's shorthand
+    either_world.clock.advance(61)
+    found = store.overdue(either_world.now, 10)
+
+    class Late(SqlStore):
+        """Read the list before somebody else closed what is on it."""
+
+        def overdue(self, reserved_before: int, limit: int) -> tuple[object, ...]:  # type: ignore[override] # narrower on purpose
+            return found
+
+    assert reconcile(store, either_world.clock, 60) == 1
+    consumed = Late(either_world.engine)
+    assert reconcile(consumed, either_world.clock, 60) == 1  # the state is what was wanted; nothing is written twice
+    with either_world.engine.connect() as connection:
+        wanted = audit.entries.c.event == events.SIGNATURE_INDETERMINATE
+        assert len(connection.execute(select(audit.entries).where(wanted)).all()) == 1
+
+
+# Start
+
+
+def test_initialise_does_nothing_twice(either_world: World) -> None:
+    sql(either_world).initialise(REALM, NOW)
+    assert sql(either_world).epoch().number == 1
+    assert sql(either_world).head().sequence == 0
+
+
+def test_another_realms_or_versions_database_is_refused(either_world: World) -> None:
+    with pytest.raises(errors.StateRefused, match="realm"):
+        sql(either_world).check("other")
+    with either_world.engine.begin() as connection:
+        connection.execute(update(state).values(schema_version=99))
+    with pytest.raises(errors.StateRefused, match="schema"):
+        sql(either_world).check(REALM)
+    with either_world.engine.begin() as connection:
+        connection.execute(delete(state))
+    with pytest.raises(errors.StateRefused, match="init"):
+        sql(either_world).check(REALM)
+
+
+def test_an_empty_database_is_refused(database_url: str) -> None:
+    with disposing(database_url) as engine, pytest.raises(errors.StateRefused):
+        SqlStore(engine).check(REALM)
+
+
+@pytest.mark.parametrize("url", ["mysql://localhost/x", "postgresql://localhost/x", "not a url", ""])
+def test_another_kind_of_database_is_refused(url: str) -> None:
+    with pytest.raises(errors.StateRefused):
+        open_engine(url)
+
+
+def test_AUD_07_without_the_chains_head_nothing_is_reserved(either_world: World) -> None:
+    with either_world.engine.begin() as connection:
+        connection.execute(delete(audit.head))
+    with pytest.raises(errors.StoreUnavailable):
+        sql(either_world).reserve(reservation(), take(0), intent)  # type: ignore[arg-type] # a test's shorthand
+    with either_world.engine.connect() as connection:
+        assert connection.execute(select(positions)).all() == []
+
+
+def test_a_database_that_is_gone_is_unavailable(tmp_path: Path) -> None:
+    with disposing(f"sqlite:///{tmp_path / 'missing' / 'x.sqlite'}") as engine:
+        store = SqlStore(engine)
+        with pytest.raises(errors.StoreUnavailable):
+            store.epoch()
+        with pytest.raises(errors.StoreUnavailable):
+            store.note(intent(()))
+
+
+def test_sqlite_commits_are_durable(world: World) -> None:
+    with world.engine.connect() as connection:
+        assert connection.execute(text("PRAGMA journal_mode")).scalar_one() == "wal"
+        assert connection.execute(text("PRAGMA synchronous")).scalar_one() == 2
+        assert connection.execute(text("PRAGMA foreign_keys")).scalar_one() == 1
+
+
+@pytest.mark.postgres
+def test_postgresql_commits_are_durable_whatever_the_servers_default(postgres_url: str) -> None:
+    with disposing(postgres_url) as engine, engine.connect() as connection:
+        assert connection.execute(text("SHOW synchronous_commit")).scalar_one() == "on"
+        assert connection.execute(text("SHOW transaction_isolation")).scalar_one() == "read committed"
+
+
+@pytest.mark.postgres
+def test_a_pool_whose_connections_died_is_used_again(postgres_url: str) -> None:
+    with disposing(postgres_url) as engine, disposing(postgres_url) as other:
+        store = SqlStore(engine)
+        store.initialise(REALM, NOW)
+        assert store.epoch().number == 1
+        terminate(other, "pid <> pg_backend_pid()")
+        assert store.epoch().number == 1
+        store.note(intent(()))
+
+
+@pytest.mark.postgres
+def test_a_commit_without_an_answer_is_unknown(postgres_url: str) -> None:
+    class Dying(SqlStore):
+        """The server process goes away between the last statement and the commit."""
+
+        def _append(self, connection: Connection, record: Record) -> None:
+            super()._append(connection, record)
+            pid = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+            terminate(other, f"pid = {pid}")
+
+    with disposing(postgres_url) as engine, disposing(postgres_url) as other:
+        SqlStore(engine).initialise(REALM, NOW)
+        with pytest.raises(errors.CommitUnknown):
+            Dying(engine).reserve(reservation(), lambda _taken: (0,), intent)
+        assert SqlStore(engine).overdue(2**40, 10) == ()
