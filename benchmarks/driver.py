@@ -1,4 +1,4 @@
-"""A closed loop of HTTP clients: each connection sends its next request when it has its answer."""
+"""A closed loop: each of some workers begins its next piece of work when it has finished the one before."""
 
 from __future__ import annotations
 
@@ -7,20 +7,29 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Final, Protocol, Self
 
+from benchmarks.errors import Unexpected
 from benchmarks.measure import Sample
 
-_TIMEOUT_SECONDS = 30.0
+HOST: Final = "127.0.0.1"
+_TIMEOUT_SECONDS: Final = 30.0
+_SHOWN: Final = 200
+"""Characters of an answer that was not expected."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A request ready to be sent."""
+class Worker(Protocol):
+    """Does one piece of work after another."""
 
-    body: bytes = field(repr=False)
-    headers: dict[str, str] = field(repr=False)
-    units: int
+    def work(self, number: int) -> tuple[int, bytes]:
+        """Do the piece of that number: what it yielded, and what is to be looked at afterwards.
+
+        :raises Unexpected: the answer was not as it should be.
+        """
+        ...
 
 
 @dataclass(slots=True)
@@ -29,74 +38,139 @@ class Outcome:
 
     samples: list[Sample] = field(default_factory=list)
     answers: dict[int, bytes] = field(default_factory=dict, repr=False)
-    """Bodies of good answers by the request's place in the list."""
+    """Of the pieces that went well, by their number."""
     errors: Counter[str] = field(default_factory=Counter)
     window: float = 0.0
-    """Seconds from the first request to the last answer."""
+    """Seconds from the first piece's beginning to the last one's end."""
     exhausted: bool = False
-    """There were too few requests: the window ended before its time."""
+    """There was too little work: the window ended before its time."""
 
 
-def post_all(
-    ports: Sequence[int], host: str, path: str, prepared: Sequence[Prepared], *, connections: int, seconds: float
-) -> Outcome:
-    """Send requests over ``connections`` connections, spread evenly over loopback ports, for so many seconds.
+class _Loop:
+    def __init__(self, pieces: int, workers: int) -> None:
+        self.outcome = Outcome()
+        self.gate = threading.Barrier(workers + 1)
+        self.began = 0.0
+        self.until = 0.0
+        self._numbers = iter(range(pieces))
+        self._lock = threading.Lock()
 
-    Nothing is sent twice; what is under way when the time is over is waited for and counted.
-    """
-    outcome, lock, numbers = Outcome(), threading.Lock(), iter(range(len(prepared)))
-    gate = threading.Barrier(connections + 1)
-    until = [0.0]
-
-    def next_number() -> int | None:
-        with lock:
-            number = next(numbers, None)
-            outcome.exhausted = outcome.exhausted or number is None
+    def next(self) -> int | None:
+        if time.perf_counter() >= self.until:
+            return None
+        with self._lock:
+            number = next(self._numbers, None)
+            self.outcome.exhausted = self.outcome.exhausted or number is None
             return number
 
-    def work(port: int) -> None:
-        client = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_SECONDS)
-        client.connect()
-        gate.wait()
-        while time.perf_counter() < until[0] and (number := next_number()) is not None:
-            _send(client, f"{host}:{port}", path, prepared[number], record=_recorder(outcome, lock, began, number))
-        client.close()
+    def run(self, worker: Worker, number: int) -> None:
+        started = time.perf_counter()
+        try:
+            units, answer = worker.work(number)
+        except Unexpected as error:
+            with self._lock:
+                self.outcome.errors[str(error)] += 1
+            return
+        ended = time.perf_counter()
+        with self._lock:
+            self.outcome.samples.append(Sample(ended - self.began, ended - started, units))
+            self.outcome.answers[number] = answer
 
-    threads = [threading.Thread(target=work, args=(ports[turn % len(ports)],)) for turn in range(connections)]
+
+def closed_loop(
+    make: Callable[[int], AbstractContextManager[Worker]], pieces: int, *, workers: int, seconds: float
+) -> Outcome:
+    """Work through numbered pieces for so many seconds.
+
+    No piece is begun twice; what is under way when the time is over is waited for and counted.
+
+    :param make: gives the worker of a turn from 0; entered and left in the worker's own thread.
+    """
+    loop = _Loop(pieces, workers)
+
+    def serve(turn: int) -> None:
+        with make(turn) as worker:
+            loop.gate.wait()
+            while (number := loop.next()) is not None:
+                loop.run(worker, number)
+
+    threads = [threading.Thread(target=serve, args=(turn,)) for turn in range(workers)]
     for thread in threads:
         thread.start()
-    began = time.perf_counter()
-    until[0] = began + seconds
-    gate.wait()
+    loop.began = time.perf_counter()
+    loop.until = loop.began + seconds
+    loop.gate.wait()
     for thread in threads:
         thread.join()
-    outcome.window = time.perf_counter() - began
-    return outcome
+    loop.outcome.window = time.perf_counter() - loop.began
+    return loop.outcome
 
 
-_Record = Callable[[float, int, int, bytes], None]
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP response."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes = field(repr=False)
 
 
-def _recorder(outcome: Outcome, lock: threading.Lock, began: float, number: int) -> _Record:
-    def record(started: float, units: int, status: int, body: bytes) -> None:
-        ended = time.perf_counter()
-        with lock:
-            if status == http.client.OK:
-                outcome.samples.append(Sample(ended - began, ended - started, units))
-                outcome.answers[number] = body
-            else:
-                outcome.errors[f"{status or 'connection'}: {body[:200].decode('utf-8', 'replace').strip()}"] += 1
+class Connection:
+    """A kept-alive connection to a loopback port, under a host name of the product's."""
 
-    return record
+    def __init__(self, port: int, host: str) -> None:
+        self._client = http.client.HTTPConnection(HOST, port, timeout=_TIMEOUT_SECONDS)
+        self._host = f"{host}:{port}"
+
+    def __enter__(self) -> Self:
+        self._client.connect()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.close()
+
+    def send(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Answer:
+        """Send a request and read the answer.
+
+        :raises Unexpected: there was none.
+        """
+        try:
+            self._client.request(method, path, body, {**headers, "Host": self._host})
+            response = self._client.getresponse()
+            return Answer(response.status, response.headers, response.read())
+        except (OSError, http.client.HTTPException) as error:
+            self._client.close()  # the next request opens it anew
+            raise Unexpected(f"no answer: {type(error).__name__}") from error
 
 
-def _send(client: http.client.HTTPConnection, host: str, path: str, item: Prepared, *, record: _Record) -> None:
-    started = time.perf_counter()
-    try:
-        client.request("POST", path, item.body, {**item.headers, "Host": host})
-        answer = client.getresponse()
-        status, body = answer.status, answer.read()
-    except (OSError, http.client.HTTPException) as error:
-        client.close()  # the next request opens it anew
-        status, body = 0, type(error).__name__.encode()
-    record(started, item.units, status, body)
+def unexpected(answer: Answer) -> Unexpected:
+    """The error of an answer that is not the one hoped for."""
+    return Unexpected(f"{answer.status}: {answer.body[:_SHOWN].decode('utf-8', 'replace').strip()}")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A POST ready to be sent."""
+
+    body: bytes = field(repr=False)
+    headers: dict[str, str] = field(repr=False)
+    units: int
+
+
+class Poster(Connection):
+    """Sends prepared requests."""
+
+    def __init__(self, port: int, host: str, path: str, prepared: Sequence[Prepared]) -> None:
+        super().__init__(port, host)
+        self._path = path
+        self._prepared = prepared
+
+    def work(self, number: int) -> tuple[int, bytes]:
+        """Send one; the answer must be 200."""
+        item = self._prepared[number]
+        answer = self.send("POST", self._path, item.body, item.headers)
+        if answer.status != http.client.OK:
+            raise unexpected(answer)
+        return item.units, answer.body

@@ -21,3 +21,9 @@ class RunInvalid(BenchmarkError):
     """The measurement ran, and its result cannot be used: too few requests prepared, a value that does not verify."""
 
     code = "run_invalid"
+
+
+class Unexpected(BenchmarkError):
+    """An answer of the server that is not the one that was hoped for; counted, never fatal to a run."""
+
+    code = "unexpected"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,32 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 _READY_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.05
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Who used the processors during a window."""
+
+    by_part: Mapping[str, float]
+    """Seconds; parts that used none are left out."""
+    others_share: float | None
+    """Share of what the machine has that went to processes which are no part of the stand."""
+
+
+class Meter:
+    """Reads processor time from its making on."""
+
+    def __init__(self, parts: Callable[[], Mapping[str, float]]) -> None:
+        self._parts = parts
+        self._before, self._machine = parts(), machine_seconds()
+
+    def read(self) -> Usage:
+        """What was used since."""
+        after, (busy, total) = self._parts(), machine_seconds()
+        spent = {part: seconds - self._before.get(part, 0.0) for part, seconds in after.items()}
+        busy, total = busy - self._machine[0], total - self._machine[1]
+        others = max(0.0, busy - sum(spent.values())) / total if total else None
+        return Usage({part: seconds for part, seconds in spent.items() if seconds > 0}, others)
 
 
 class Processes:
@@ -86,6 +113,10 @@ class Processes:
         """End all that were started here, the last one first."""
         while self._running:
             stop(self._running.popitem()[1])
+
+    def meter(self) -> Meter:
+        """A meter that begins now."""
+        return Meter(self.cpu_seconds)
 
     def cpu_seconds(self) -> dict[str, float]:
         """Processor time of each part so far, and of this process as ``driver``."""

@@ -24,12 +24,12 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
-from benchmarks.driver import Outcome, Prepared, post_all
+from benchmarks.driver import Outcome, Poster, Prepared, closed_loop
 from benchmarks.errors import RunInvalid
 from benchmarks.machine import describe
 from benchmarks.measure import Figure, Peer, Report, Requirement
-from benchmarks.processes import machine_seconds
-from benchmarks.stand import CLIENT, ISSUER, OWNER, SAM_ID, SigningStand, signing_stand
+from benchmarks.processes import Usage
+from benchmarks.stand import CLIENT, ISSUER, OWNER, SAM_ID, SigningStand, say, signing_stand
 from contract.sad import EvidenceClaim, PolicyClaim, Sad, encode
 from foundation.clock import SystemClock, epoch
 from foundation.errors import PrivySealError
@@ -62,8 +62,7 @@ class _Window:
     count: int
     """Digests a SAD."""
     outcome: Outcome
-    cpu_seconds: dict[str, float]
-    others: float | None
+    usage: Usage
 
 
 def parser() -> argparse.ArgumentParser:
@@ -76,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--seconds", type=float, default=60.0, help="length of each window (default %(default).0f)")
     command.add_argument("--warm-up", type=float, default=5.0, help="seconds before it (default %(default).0f)")
-    command.add_argument("--connections", type=int, default=8, help="requests under way (default %(default)s)")
+    command.add_argument("--connections", type=int, default=4, help="requests under way (default %(default)s)")
     command.add_argument("--pairs", type=int, choices=(1, 2), default=1, help="web tiers, each with its module")
     command.add_argument("--workers", type=int, default=2, help="device processes a module (default %(default)s)")
     command.add_argument("--batch", type=int, default=100, help="digests a SAD in the second window; 0: no such window")
@@ -97,11 +96,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_NOT_RUN
     print(report.to_json() if options.json else report.to_text())
     return EXIT_GOOD if report.good else EXIT_NOT_MET
-
-
-def say(text: str) -> None:
-    """A line of progress."""
-    print(f"==> {text}", file=sys.stderr, flush=True)
 
 
 def measure(options: argparse.Namespace) -> Report:
@@ -162,24 +156,27 @@ def _window(stand: SigningStand, options: argparse.Namespace, count: int) -> _Wi
     say(f"{count} a SAD: {per_second:.1f} requests/s; minting {needed} SADs")
     prepared = _prepared(stand, count, needed)
     say(f"{count} a SAD: {options.seconds:.0f} s")
-    before, busy_before = stand.processes.cpu_seconds(), machine_seconds()
+    meter = stand.processes.meter()
     outcome = _drive(stand, options, prepared, options.seconds)
-    after, busy_after = stand.processes.cpu_seconds(), machine_seconds()
+    usage = meter.read()
     stand.processes.check()
     if outcome.exhausted:
         raise RunInvalid("the window ran out of SADs: lengthen the warm-up")
-    spent = {part: seconds - before.get(part, 0.0) for part, seconds in after.items()}
-    busy, total = (late - early for late, early in zip(busy_after, busy_before, strict=True))
-    others = max(0.0, busy - sum(spent.values())) / total if total else None
-    return _Window(count, outcome, {part: seconds for part, seconds in spent.items() if seconds > 0}, others)
+    _verify(stand, outcome, prepared)
+    return _Window(count, outcome, usage)
 
 
 def _drive(stand: SigningStand, options: argparse.Namespace, prepared: Batch, seconds: float) -> Outcome:
     requests = [request for request, _digests in prepared]
-    outcome = post_all(stand.ports, "sign.localhost", PATH, requests, connections=options.connections, seconds=seconds)
+    ports = stand.ports
+    outcome = closed_loop(
+        lambda turn: Poster(ports[turn % len(ports)], "sign.localhost", PATH, requests),
+        len(requests),
+        workers=options.connections,
+        seconds=seconds,
+    )
     if not outcome.samples:
         raise RunInvalid(f"no request succeeded: {dict(outcome.errors)}")
-    _verify(stand, outcome, prepared)
     return outcome
 
 
@@ -260,8 +257,8 @@ def _figure(options: argparse.Namespace, peer: Peer, window: _Window) -> Figure:
         window=window.outcome.window,
         peer=peer,
         errors=window.outcome.errors,
-        cpu_seconds=window.cpu_seconds,
-        others_cpu_share=window.others,
+        cpu_seconds=window.usage.by_part,
+        others_cpu_share=window.usage.others_share,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 import socket
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -86,6 +87,11 @@ class SigningStand:
     database: Database
     token: Token
     processes: Processes
+
+
+def say(text: str) -> None:
+    """A line of progress."""
+    print(f"==> {text}", file=sys.stderr, flush=True)
 
 
 def free_port() -> int:
