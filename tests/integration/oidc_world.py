@@ -7,8 +7,9 @@ import hashlib
 import json
 import re
 import secrets
+import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from sqlalchemy import Engine, select
 from werkzeug.test import TestResponse
 
 from connectors.ports.messaging import Delivery, MailMessage, SmsMessage
-from foundation.clock import FixedClock
+from foundation.clock import Clock, FixedClock
 from foundation.jose import SigningKey, encode_base64url, generate_signing_key
 from idp.app import create_app
 from idp.authn.password import Passwords
@@ -37,6 +38,7 @@ SAM = "urn:privyseal:sam:test"
 REDIRECT_URI = "http://rp.localhost:8405/callback"
 BYE = "http://rp.localhost:8405/bye"
 SHA256 = "2.16.840.1.101.3.4.2.1"
+ACCOUNT = "account-of-alice"
 PASSWORD = "correct horse battery staple"
 NOW = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)
 POLICY = Path(__file__).parents[2] / "policies" / "default.yaml"
@@ -310,9 +312,9 @@ def registrations(client_key: SigningKey) -> Iterator[Registration]:
     yield Registration("csc", "Signing service", "client_secret_basic", grant_types=(), introspects=(RESOURCE,))
 
 
-def build(directory: Path, database_url: str) -> World:
-    """An identity provider on a fresh database."""
-    settings = IdpSettings(
+def settings_for(directory: Path, database_url: str) -> IdpSettings:
+    """Settings for an identity provider whose keys are in a directory."""
+    return IdpSettings(
         mode="development",
         issuer=ISSUER,
         key_dir=directory / "keys",
@@ -320,15 +322,28 @@ def build(directory: Path, database_url: str) -> World:
         signing=SigningSettings(RESOURCE, SAM),
         database_url=database_url,
     )
-    clock, phone, client_key = FixedClock(NOW), Phone(), generate_signing_key()
+
+
+@dataclass(frozen=True)
+class Seed:
+    """What was put into a database, and what is not in it."""
+
+    directory: Path
+    secrets: dict[str, str]
+    client_key: SigningKey
+
+
+def seed(directory: Path, database_url: str) -> Seed:
+    """Tables, keys, one person, the clients."""
+    client_key = generate_signing_key()
     engine = open_engine(database_url)
     create_tables(engine)
-    create_keys(engine, settings.key_dir, now=NOW, random=secrets.token_bytes(32))
+    create_keys(engine, directory / "keys", now=NOW, random=secrets.token_bytes(32))
     made: dict[str, str] = {}
     with engine.begin() as connection:
-        audit.DatabaseAudit(clock).initialise(connection)
+        audit.DatabaseAudit(FixedClock(NOW)).initialise(connection)
         new = accounts.NewAccount("alice", "Alice Example", proofing="high")
-        account = accounts.create(connection, "account-of-alice", new, NOW)
+        account = accounts.create(connection, ACCOUNT, new, NOW)
         for kind, address, secret in (
             ("password", None, Passwords(PasswordSettings()).hash(PASSWORD)),
             ("sms_otp", "+43660123456", None),
@@ -346,8 +361,32 @@ def build(directory: Path, database_url: str) -> World:
             _, client_secret = clients.create(connection, registration, NOW, secrets.token_bytes)
             if client_secret is not None:
                 made[registration.client_id] = client_secret
+    engine.dispose()
+    return Seed(directory, made, client_key)
+
+
+def start(seeded: Seed, directory: Path, database_url: str, clock: Clock | None = None, issuer: str = ISSUER) -> World:
+    """An identity provider on a database that :func:`seed` filled."""
+    fixed, phone = FixedClock(NOW), Phone()
+    settings = replace(settings_for(directory, database_url), issuer=issuer)
+    engine = open_engine(database_url)
     app = create_app(
-        settings, clock=clock, engine=engine, messaging=Messaging(sms=phone, mail=phone), credentials=Credentials()
+        settings,
+        clock=clock or fixed,
+        engine=engine,
+        messaging=Messaging(sms=phone, mail=phone),
+        credentials=Credentials(),
     )
     app.testing = True
-    return World(app, engine, clock, phone, account.id, made, client_key)
+    return World(app, engine, fixed, phone, ACCOUNT, seeded.secrets, seeded.client_key)
+
+
+def seed_sqlite(directory: Path) -> Seed:
+    """A seeded SQLite database in a directory, to be copied."""
+    return seed(directory, f"sqlite:///{directory / 'idp.sqlite'}")
+
+
+def start_copy(seeded: Seed, directory: Path) -> World:
+    """An identity provider on a copy of a seeded SQLite database."""
+    shutil.copytree(seeded.directory, directory, dirs_exist_ok=True)
+    return start(seeded, directory, f"sqlite:///{directory / 'idp.sqlite'}")

@@ -30,16 +30,23 @@ from tests.integration.oidc_world import (
     SAM,
     SHA256,
     RelyingParty,
+    Seed,
     World,
     answer,
-    build,
+    seed_sqlite,
+    start_copy,
     with_query,
 )
 
 
+@pytest.fixture(scope="module")
+def seeded(tmp_path_factory: pytest.TempPathFactory) -> Seed:
+    return seed_sqlite(tmp_path_factory.mktemp("seed"))
+
+
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = build(tmp_path, f"sqlite:///{tmp_path / 'idp.sqlite'}")
+def world(seeded: Seed, tmp_path: Path) -> Iterator[World]:
+    made = start_copy(seeded, tmp_path)
     yield made
     made.engine.dispose()
 
