@@ -52,9 +52,9 @@ class Visit:
 
     @property
     def person(self) -> str:
-        """A name to greet with, from the id_token."""
+        """A name to greet with, from the id_token; empty if it has none. `sub` is no name."""
         claims = self.tokens.claims if self.tokens else {}
-        return str(claims.get("name") or claims.get("preferred_username") or claims.get("sub") or "")
+        return str(claims.get("name") or claims.get("preferred_username") or "")
 
     @property
     def credential(self) -> Credential | None:

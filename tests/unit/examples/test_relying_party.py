@@ -106,6 +106,14 @@ def test_a_pdf_goes_in_and_comes_out_signed(visitor: Visitor, stub: Stub) -> Non
     assert [base64.b64decode(each).hex() for each in stub.signed_hashes] == shown
 
 
+def test_a_subject_identifier_is_not_shown_as_a_name(visitor: Visitor, stub: Stub) -> None:
+    stub.screws.id_token_claims = {"name": None}
+    visitor.sign_in()
+    page = visitor.get("/").text
+    assert "Signed in</span>" in page
+    assert "5b1e" not in page
+
+
 def test_the_sample_can_be_signed_without_a_file(visitor: Visitor) -> None:
     assert visitor.post("/documents/sample").headers["Location"] == "/sign-in"
     assert "service-agreement.pdf" in visitor.sign_in().text
