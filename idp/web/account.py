@@ -19,7 +19,7 @@ from idp.settings import ACCOUNT_CLIENT_ID
 from idp.storage import authenticators, sessions
 from idp.storage.accounts import Account
 from idp.storage.engine import reading
-from idp.web import browser, faults
+from idp.web import browser, faults, wording
 from idp.web.interaction import BeginInteraction, Finished, begin, register_finisher
 from idp.web.language import gettext as _
 from idp.web.services import services
@@ -28,6 +28,7 @@ blueprint = Blueprint("account", __name__, url_prefix="/account")
 
 _SIGN_IN: Final = "account"
 _ORDER: Final = "order"
+_ORDER_OF_KINDS: Final = ("password", *FACTORS)
 _DESTINATIONS: Final = {"/account/": "account.overview", "/account/credentials": "account.credentials"}
 """Where somebody may be sent after signing in: never where an address line says (SES-08)."""
 
@@ -89,9 +90,9 @@ def overview() -> Response:
             "usable": not item.disabled and item.not_before <= now,
             "since": item.created_at,
         }
-        for item in owned
+        for item in sorted(owned, key=lambda item: _ORDER_OF_KINDS.index(item.kind))
     ]
-    return _page("account.html", account=account, factors=factors, sessions=live)
+    return _page("account.html", account=account, factors=factors, sessions=live, wording=wording)
 
 
 @blueprint.post("/sessions/<session_id>/revoke")

@@ -108,6 +108,13 @@ def code(interaction_id: str) -> Response:
     return progress.advance(load(interaction_id))
 
 
+@blueprint.errorhandler(CredentialUnavailable)
+@blueprint.errorhandler(CredentialUnusable)
+def without_credential(_error: CredentialUnavailable | CredentialUnusable) -> Response:
+    """What could not be read in the middle of a POST: the page that says so."""
+    return render(load((request.view_args or {})["interaction_id"]))
+
+
 @blueprint.post("/consent")
 def consent(interaction_id: str) -> Response:
     """The person approved or denied what the page showed.
@@ -117,7 +124,7 @@ def consent(interaction_id: str) -> Response:
     interaction = load(interaction_id)
     decision = request.form.get("decision", "")
     if decision == "deny":
-        return progress.refuse(interaction, "access_denied", "denied", progress.assess(interaction))
+        return leave(interaction_id)
     shown = request.form.get("binding", "").encode("utf-8", "surrogatepass")
     if decision != "approve" or not hmac.compare_digest(shown, interaction.binding.encode()):
         raise ConsentMismatch("what was approved is not what this transaction is about")

@@ -45,3 +45,29 @@ def validity(text: str) -> datetime | None:
         return datetime.strptime(text, "%Y%m%d%H%M%S%z")
     except ValueError:
         return None
+
+
+_BROWSERS: Final = (
+    ("Edg/", "Edge"),
+    ("OPR/", "Opera"),
+    ("Firefox/", "Firefox"),
+    ("Chrome/", "Chrome"),
+    ("Safari/", "Safari"),
+)
+_SYSTEMS: Final = (
+    ("Windows", "Windows"),
+    ("Android", "Android"),
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Mac OS X", "macOS"),
+    ("Linux", "Linux"),
+)
+
+
+def device_name(user_agent: str) -> str:
+    """A browser and its system as people call them; empty if neither is known.
+
+    What a browser says of itself is not to be relied on: it only helps a person to recognise their own.
+    """
+    found = [next((name for mark, name in known if mark in user_agent), "") for known in (_BROWSERS, _SYSTEMS)]
+    return " · ".join(name for name in found if name)

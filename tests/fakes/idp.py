@@ -194,6 +194,10 @@ class Idp:
         assert found is not None, "the page asks for no consent"
         return self.post(browser, path, "/consent", decision="approve", binding=found.group(1))
 
+    def approve_status(self, browser: FlaskClient, path: str) -> int:
+        """The status of a page that ought to be gone."""
+        return browser.get(path).status_code
+
     def add_account(self, username: str, **values: Any) -> str:
         """Another person, with a password and a phone."""
         return _add_person(self.engine, self.settings, username, **values)
@@ -208,7 +212,8 @@ def make_idp(directory: Path, database_url: str | None = None, policy: bytes = P
         policy_file=directory / "unused.yaml",
         signing=SigningSettings(csc_base="http://sign.localhost:8402/csc/v2", sam_id="urn:privyseal:sam:test"),
         database_url=database_url or f"sqlite:///{directory / 'idp.sqlite'}",
-        password=settings.pop("password", PasswordSettings()),
+        # Cheaper than settings from a file may be: hundreds of tests sign in.
+        password=settings.pop("password", PasswordSettings(memory_kib=64, iterations=1)),
         otp=settings.pop("otp", OtpSettings()),
         **settings,
     )

@@ -1,0 +1,84 @@
+"""From a decision to the next step, and what a session amounts to."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from idp.authn.otp import evidence_of
+from idp.authn.session import context_of
+from idp.authn.stepup import Allowed, AskFactor, AskPassword, Refused, Step, next_step
+from idp.policy.evidence import Evidence
+from idp.policy.model import Decision, StepUpOption
+
+NOW = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
+
+
+def decision(outcome: Any, *missing: tuple[str, ...], refusal: Any = None) -> Decision:
+    return Decision(
+        outcome=outcome,
+        required=("substantial",),
+        reached=(),
+        acr="0",
+        loa=None,
+        amr=(),
+        relied_on=(),
+        auth_time=None,
+        session_limit=None,
+        idle_limit=None,
+        options=tuple(StepUpOption("substantial", names) for names in missing),
+        reasons=(),
+        refusal=refusal,
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "step"),
+    [
+        (decision("allow"), Allowed()),
+        (decision("step_up", ("password",)), AskPassword()),
+        (decision("step_up", ("password", "sms_otp"), ("password", "email_otp")), AskPassword()),
+        (decision("step_up", ("email_otp",), ("sms_otp",)), AskFactor(("email_otp", "sms_otp"))),
+        (decision("step_up", ("sms_otp",), ("password", "email_otp")), AskFactor(("sms_otp",))),
+        (decision("deny", refusal="no_rule"), Refused("no_rule", "access_denied")),
+        (decision("deny", refusal="proofing"), Refused("proofing", "access_denied")),
+        (decision("deny", refusal="unmet_request"), Refused("unmet_request", "unmet_authentication_requirements")),
+        # A step-up without a way to do it must never be taken for an approval.
+        (decision("step_up"), Refused("unreachable", "access_denied")),
+    ],
+)
+def test_each_decision_has_its_step(given: Decision, step: Step) -> None:
+    assert next_step(given) == step
+
+
+def context(*items: Evidence, own: tuple[Evidence, ...] = (), limit: int | None = None) -> tuple[Evidence, ...]:
+    return context_of(
+        account_id="a",
+        session_id="s",
+        session_evidence=items,
+        transaction_evidence=own,
+        txn="this",
+        now=NOW,
+        session_limit=limit,
+    ).evidence
+
+
+def test_SES_06_evidence_bound_to_another_transaction_does_not_count() -> None:
+    other = evidence_of("sms_otp", "phone", NOW, "other", bound=True)
+    own = evidence_of("sms_otp", "phone", NOW, "this", bound=True)
+    assert context(other) == ()
+    assert context(other, own=(own,)) == (own,)
+
+
+def test_evidence_from_the_future_does_not_count() -> None:
+    assert context(Evidence("password", "p", "knowledge", NOW + timedelta(seconds=1))) == ()
+
+
+def test_past_the_session_limit_only_what_was_proved_for_this_transaction_counts() -> None:
+    old = Evidence("password", "p", "knowledge", NOW - timedelta(seconds=61))
+    again = Evidence("password", "p", "knowledge", NOW - timedelta(seconds=61), transaction="this")
+    assert context(old, limit=60) == ()
+    assert context(old, limit=61) == (old,)
+    assert context(old, again, limit=60) == (again,)

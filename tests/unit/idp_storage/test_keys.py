@@ -1,0 +1,101 @@
+"""Keys: next, current and retired; files that are missing or another's are named, not worked around."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from idp.errors import KeyUnavailable
+from idp.storage.engine import create_tables, open_engine
+from idp.storage.keys import KeyStore, create_keys, rotate_token_keys
+
+NOW = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    engine = open_engine(f"sqlite:///{tmp_path / 'idp.sqlite'}")
+    create_tables(engine)
+    create_keys(engine, tmp_path / "keys", now=NOW, random=bytes(32))
+    yield engine
+    engine.dispose()
+
+
+def published(engine: Engine, directory: Path) -> set[str]:
+    return {key.kid for key in KeyStore(engine, directory / "keys").token_verification_keys()}
+
+
+def test_making_keys_again_makes_none(engine: Engine, tmp_path: Path) -> None:
+    before = published(engine, tmp_path)
+    assert create_keys(engine, tmp_path / "keys", now=NOW, random=bytes(32)) == ()
+    assert published(engine, tmp_path) == before
+    assert len(before) == 2
+
+
+def test_every_key_file_is_its_owners_only(engine: Engine, tmp_path: Path) -> None:
+    files = list((tmp_path / "keys").iterdir())
+    assert len(files) == 4
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+    assert stat.S_IMODE((tmp_path / "keys").stat().st_mode) == 0o700
+
+
+def test_JOS_04_a_key_is_published_before_it_signs_and_a_day_after(engine: Engine, tmp_path: Path) -> None:
+    keys = KeyStore(engine, tmp_path / "keys")
+    first = keys.token_key().kid
+    waiting = (published(engine, tmp_path) - {first}).pop()
+    assert rotate_token_keys(engine, tmp_path / "keys", now=NOW) == waiting
+    # The same store, in a server that goes on running.
+    assert keys.token_key().kid == waiting
+    assert first in published(engine, tmp_path)
+    rotate_token_keys(engine, tmp_path / "keys", now=NOW + timedelta(hours=24))
+    assert first in published(engine, tmp_path)
+    rotate_token_keys(engine, tmp_path / "keys", now=NOW + timedelta(hours=24, seconds=1))
+    assert first not in published(engine, tmp_path)
+    assert not (tmp_path / "keys" / f"token-{first}.pem").exists()
+
+
+def test_the_activation_key_is_never_published(engine: Engine, tmp_path: Path) -> None:
+    assert KeyStore(engine, tmp_path / "keys").activation_key().kid not in published(engine, tmp_path)
+
+
+def test_derived_secrets_differ_by_purpose_and_are_the_same_in_another_process(engine: Engine, tmp_path: Path) -> None:
+    one, other = (KeyStore(engine, tmp_path / "keys") for _ in range(2))
+    assert one.secret("one-time codes") == other.secret("one-time codes")
+    assert one.secret("one-time codes") != one.secret("form tokens")
+    assert len(one.secret("x")) == 32
+
+
+@pytest.mark.parametrize("content", [b"", b"zz", b"00" * 31])
+def test_a_master_secret_that_is_damaged_is_refused(engine: Engine, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "keys" / "master.key").write_bytes(content)
+    with pytest.raises(KeyUnavailable):
+        KeyStore(engine, tmp_path / "keys").secret("x")
+
+
+def test_a_key_file_that_others_can_read_is_refused(engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "keys" / "activation.pem").chmod(0o640)
+    with pytest.raises(KeyUnavailable):
+        KeyStore(engine, tmp_path / "keys").activation_key()
+
+
+def test_a_file_with_another_key_than_its_name_says_is_refused(engine: Engine, tmp_path: Path) -> None:
+    directory = tmp_path / "keys"
+    current = KeyStore(engine, directory).token_key().kid
+    (directory / f"token-{current}.pem").write_bytes((directory / "activation.pem").read_bytes())
+    with pytest.raises(KeyUnavailable):
+        KeyStore(engine, directory).token_key()
+
+
+def test_before_init_there_are_no_keys(tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path / 'other.sqlite'}")
+    create_tables(engine)
+    with pytest.raises(KeyUnavailable):
+        KeyStore(engine, tmp_path / "none").token_key()
+    with pytest.raises(KeyUnavailable):
+        rotate_token_keys(engine, tmp_path / "none", now=NOW)
+    engine.dispose()

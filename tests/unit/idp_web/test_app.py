@@ -1,0 +1,283 @@
+"""Settings, health, errors, languages and the reader of credentials."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from requests.adapters import BaseAdapter
+
+from foundation.egress import Egress
+from foundation.errors import SettingsError
+from foundation.settings import from_table
+from idp.errors import CredentialUnavailable, CredentialUnusable
+from idp.settings import IdpSettings
+from idp.web import wording
+from idp.web.credential_info import CscCredentialReader
+from idp.web.interaction import BeginInteraction
+from tests.fakes.idp import Idp, make_idp
+
+
+@pytest.fixture
+def idp(tmp_path: Path) -> Iterator[Idp]:
+    made = make_idp(tmp_path)
+    yield made
+    made.engine.dispose()
+
+
+PRODUCTION: dict[str, Any] = {
+    "mode": "production",
+    "issuer": "https://idp.example.org",
+    "database_url_file": "database.url",
+    "key_dir": "keys",
+    "policy_file": "policy.yaml",
+    "signing": {"csc_base": "https://sign.example.org/csc/v2", "sam_id": "urn:sam"},
+}
+
+
+def settings(**changes: Any) -> IdpSettings:
+    table = {name: value for name, value in {**PRODUCTION, **changes}.items() if value is not None}
+    return from_table(IdpSettings, table, base=Path("/etc/privyseal"))
+
+
+def test_production_settings_are_accepted_and_paths_are_the_files_neighbours() -> None:
+    made = settings()
+    assert made.production
+    assert made.secure_cookies
+    assert made.key_dir == Path("/etc/privyseal/keys")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"issuer": "http://idp.example.org"}, "issuer must be https"),
+        ({"signing": {"csc_base": "http://sign.example.org/csc/v2", "sam_id": "x"}}, "csc_base must be https"),
+        ({"database_url_file": None, "database_url": "sqlite:///x"}, "SQLite"),
+        ({"database_url_file": None, "database_url": "postgresql://u:secret@h/d"}, "database_url_file"),
+        ({"database_url": "sqlite:///x"}, "exactly one"),
+        ({"database_url_file": None}, "exactly one"),
+        ({"issuer": "https://idp.example.org/"}, "issuer is an origin"),
+        ({"issuer": "https://idp.example.org/path"}, "issuer is an origin"),
+        ({"languages": ["en", "xx"]}, "'xx'"),
+        ({"languages": []}, "at least one"),
+        ({"messaging": {"sms": {"connector": "x", "settings": {"base_url": "http://127.0.0.1:1"}}}}, "messaging.sms"),
+        ({"otp": {"lifetime_seconds": 601}}, "lifetime_seconds"),
+        ({"otp": {"max_wrong_ever": 101}}, "max_wrong_ever"),
+        ({"password": {"iterations": 1}}, "7168 and 5"),
+        ({"session": {"idle_seconds": 10}}, "idle_seconds"),
+        ({"tokens": {"sad_seconds": 301}}, "sad_seconds"),
+        ({"unknown": 1}, "unknown"),
+    ],
+)
+def test_settings_that_must_not_be_used_are_refused(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        settings(**changes)
+    assert words in str(refused.value)
+    assert "secret" not in str(refused.value)
+
+
+def test_all_faults_are_named_at_once() -> None:
+    with pytest.raises(SettingsError) as refused:
+        settings(issuer="http://idp.example.org", languages=[], otp={"lifetime_seconds": 601})
+    assert len(refused.value.faults) == 3
+
+
+def test_health_tells_a_supervisor_and_nobody_else(idp: Idp) -> None:
+    browser = idp.client()
+    assert browser.get("/health/live").json == {"status": "ok"}
+    assert browser.get("/health/ready").json == {"status": "ok"}
+
+
+def test_without_a_key_a_server_is_alive_but_not_ready(idp: Idp) -> None:
+    browser = idp.client()
+    (idp.settings.key_dir / "activation.pem").unlink()
+    answer = browser.get("/health/ready")
+    assert (answer.status_code, answer.json) == (503, {"status": "unavailable"})
+    assert browser.get("/health/live").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("get", "/no/such/page", 404),
+        ("get", "/interaction/nothing", 400),
+        ("get", "/interaction/nothing/password", 405),
+        ("put", "/account/", 405),
+    ],
+)
+def test_errors_are_pages_that_tell_nothing_of_the_inside(idp: Idp, method: str, path: str, status: int) -> None:
+    answer = getattr(idp.client(), method)(path)
+    assert answer.status_code == status
+    assert "<h1>" in answer.text
+    for word in ("Traceback", "werkzeug", "idp.", "sqlite"):
+        assert word not in answer.text
+
+
+def test_a_failure_of_the_database_is_a_page_and_not_a_trace(idp: Idp, monkeypatch: pytest.MonkeyPatch) -> None:
+    idp.app.testing = False
+    monkeypatch.setattr("idp.storage.interactions.create", lambda *_args, **_named: 1 / 0)
+    answer = idp.client().get("/account/")
+    assert answer.status_code == 500
+    assert "Something went wrong" in answer.text
+    assert "division" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("header", "ui_locales", "language", "words"),
+    [
+        ("en", (), "en", "User name"),
+        ("es-ES,es;q=0.9", (), "es", "Nombre de usuario"),
+        ("de-AT", (), "de", "Benutzername"),
+        ("fr", (), "fr", "Nom d’utilisateur"),
+        ("fr", ("pt", "de"), "de", "Benutzername"),
+        ("pt", (), "en", "User name"),
+        ("", (), "en", "User name"),
+    ],
+)
+def test_pages_are_in_the_language_that_was_asked_for(
+    idp: Idp, header: str, ui_locales: tuple[str, ...], language: str, words: str
+) -> None:
+    browser = idp.client()
+    path = idp.path(browser, BeginInteraction("test", "sign_in", "c", {}, ui_locales=ui_locales))
+    page = browser.get(path, headers={"Accept-Language": header}).text
+    assert f'<html lang="{language}">' in page
+    assert words in page
+
+
+# The reader of credentials
+
+
+class Answers(BaseAdapter):
+    """Answers requests without a network."""
+
+    def __init__(self, status: int, body: Any) -> None:
+        super().__init__()
+        self._status = status
+        self._body = body
+        self.requests: list[requests.PreparedRequest] = []
+
+    def send(self, request: requests.PreparedRequest, *_args: Any, **_named: Any) -> requests.Response:  # type: ignore[override] # a test's own
+        self.requests.append(request)
+        if isinstance(self._body, Exception):
+            raise self._body
+        response = requests.Response()
+        response.status_code = self._status
+        response.raw = io.BytesIO(self._body if isinstance(self._body, bytes) else json.dumps(self._body).encode())
+        return response
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+ANSWER = {
+    "key": {"status": "enabled", "algo": ["1.2.840.10045.4.3.2"], "len": 256},
+    "cert": {
+        "status": "valid",
+        "subjectDN": "CN=Alice Example,C=ES",
+        "issuerDN": "CN=CA",
+        "validFrom": "20260101000000Z",
+        "validTo": "20270101000000Z",
+    },
+    "SCAL": "2",
+    "signatureQualifier": "eu_eidas_aes",
+}
+
+
+def reader(status: int, body: Any) -> tuple[CscCredentialReader, Answers]:
+    base = "https://sign.example.org/csc/v2"
+    made = CscCredentialReader(Egress(), base, 5, lambda account, client: f"{account}.{client}")
+    answers = Answers(status, body)
+    made._session.mount("https://", answers)
+    return made, answers
+
+
+def test_a_credential_is_read_with_a_token_for_its_owner() -> None:
+    made, answers = reader(200, ANSWER)
+    view = made.read("account", "client", "cred-1")
+    assert (view.credential_id, view.subject) == ("cred-1", "CN=Alice Example,C=ES")
+    assert (view.scal, view.status) == ("2", "enabled")
+    (sent,) = answers.requests
+    assert sent.url == "https://sign.example.org/csc/v2/credentials/info"
+    assert sent.headers["Authorization"] == "Bearer account.client"
+    assert json.loads(sent.body or b"")["credentialID"] == "cred-1"
+
+
+@pytest.mark.parametrize("part", [{"key": {"status": "disabled"}}, {"cert": {**ANSWER["cert"], "status": "revoked"}}])
+def test_a_disabled_key_or_a_revoked_certificate_is_not_enabled(part: dict[str, Any]) -> None:
+    made, _ = reader(200, {**ANSWER, **part})
+    assert made.read("a", "c", "cred-1").status == "disabled"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error"),
+    [
+        (400, {"error": "invalid_request"}, CredentialUnusable),
+        (404, b"", CredentialUnusable),
+        (401, b"", CredentialUnavailable),
+        (302, b"", CredentialUnavailable),
+        (500, b"", CredentialUnavailable),
+        (200, b"not json", CredentialUnavailable),
+        (200, [], CredentialUnavailable),
+        (200, {**ANSWER, "cert": {}}, CredentialUnavailable),
+        (200, {**ANSWER, "cert": {**ANSWER["cert"], "subjectDN": "a\nb"}}, CredentialUnavailable),
+        (200, {**ANSWER, "key": None}, CredentialUnavailable),
+        (200, b"x" * 300_000, CredentialUnavailable),
+        (0, requests.ConnectionError("down"), CredentialUnavailable),
+    ],
+)
+def test_an_answer_that_cannot_be_used_is_no_credential(status: int, body: Any, error: type[Exception]) -> None:
+    made, _ = reader(status, body)
+    with pytest.raises(error):
+        made.read("account", "client", "cred-1")
+
+
+def test_a_signing_service_on_an_address_that_was_not_allowed_is_not_asked() -> None:
+    made = CscCredentialReader(Egress(), "http://127.0.0.1:1/csc/v2", 5, lambda _a, _c: "token")
+    with pytest.raises(CredentialUnavailable):
+        made.read("account", "client", "cred-1")
+
+
+# Words
+
+
+def test_digests_are_grouped_and_nothing_is_lost() -> None:
+    digest = bytes(range(48))
+    groups = wording.grouped(digest)
+    assert {len(group) for group in groups} == {4}
+    assert "".join(groups) == digest.hex()
+
+
+@pytest.mark.parametrize(
+    ("subject", "name"),
+    [
+        ("C=ES,O=Example,CN=Alice Example", "Alice Example"),
+        ("CN=Example\\, Alice,C=ES", "Example, Alice"),
+        ("O=Example", "O=Example"),
+        ("", ""),
+    ],
+)
+def test_the_common_name_is_found(subject: str, name: str) -> None:
+    assert wording.common_name(subject) == name
+
+
+def test_times_and_devices_that_are_not_known_are_left_out() -> None:
+    assert wording.validity("20260101000000Z") is not None
+    assert wording.validity("tomorrow") is None
+    assert wording.device_name("curl/8") == ""
+    assert wording.device_name("Mozilla/5.0 (X11; Linux x86_64) Chrome/1 Safari/1") == "Chrome · Linux"
+    assert wording.hash_name("1.2.3") == "1.2.3"
+
+
+def test_the_policys_idle_limit_shortens_the_sessions(tmp_path: Path) -> None:
+    from tests.fakes.idp import POLICY
+
+    policy = POLICY.replace(b"    session_limit: 1h\n", b"    idle_limit: 5m\n")
+    idp = make_idp(tmp_path, policy=policy)
+    assert idp.app.extensions["privyseal"].settings.session == replace(idp.settings.session, idle_seconds=300)
+    idp.engine.dispose()

@@ -1,0 +1,160 @@
+"""`privyseal idp`: what an operator types, and the exit codes that scripts rely on."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from foundation.jose import import_verification_key
+from idp.cli import EXIT_DONE, EXIT_EXISTS, EXIT_FAILED, EXIT_USAGE, main
+from idp.storage import accounts, authenticators
+from idp.storage.engine import open_engine, reading
+from tests.fakes.idp import PASSWORD, POLICY
+
+CONFIG = """\
+mode = "development"
+issuer = "http://idp.localhost:8401"
+database_url = "sqlite:///{directory}/idp.sqlite"
+key_dir = "keys"
+policy_file = "policy.yaml"
+[signing]
+csc_base = "http://sign.localhost:8402/csc/v2"
+sam_id = "urn:sam"
+"""
+CLIENT = ("client", "create", "--client-id", "example-contracts", "--name", "Example Contracts")
+ACCOUNT = ("account", "create", "--username", "alice", "--name", "Alice Example")
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    (tmp_path / "idp.toml").write_text(CONFIG.format(directory=tmp_path))
+    (tmp_path / "policy.yaml").write_bytes(POLICY)
+    (tmp_path / "password").write_text(PASSWORD)
+    (tmp_path / "password").chmod(0o600)
+    return tmp_path
+
+
+def run(state: Path, *argv: str) -> int:
+    return main((*argv, "--config", str(state / "idp.toml")))
+
+
+@pytest.fixture
+def ready(state: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    assert run(state, "init") == EXIT_DONE
+    capsys.readouterr()
+    return state
+
+
+def test_init_may_be_run_again(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(state, "init", "--json") == EXIT_DONE
+    assert json.loads(capsys.readouterr().out)["keys"] == ["master", "activation", "token (current)", "token (next)"]
+    assert run(state, "init", "--json") == EXIT_DONE
+    assert json.loads(capsys.readouterr().out)["keys"] == ["none new"]
+
+
+def test_a_person_is_added_once_with_all_factors(ready: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = (*ACCOUNT, "--phone", "+34 600 000 001", "--email", "alice@example.org", "--proofing", "substantial")
+    password = ("--password-file", str(ready / "password"))
+    assert run(ready, *argv, *password, "--json") == EXIT_DONE
+    output = capsys.readouterr().out
+    made = json.loads(output)
+    assert made["authenticators"] == ["password", "sms_otp", "email_otp"]
+    assert PASSWORD not in output
+    assert run(ready, *argv, *password) == EXIT_EXISTS
+    engine = open_engine(f"sqlite:///{ready / 'idp.sqlite'}")
+    with reading(engine) as connection:
+        account = accounts.find(connection, made["account_id"])
+        phone = authenticators.of_kind(connection, made["account_id"], "sms_otp")
+    engine.dispose()
+    assert account is not None
+    assert account.proofing == "substantial"
+    assert phone is not None
+    assert phone.address == "+34600000001"
+    assert "+346" not in repr(phone)
+
+
+def test_when_one_factor_is_refused_nobody_is_added(ready: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    password = ("--password-file", str(ready / "password"))
+    assert run(ready, *ACCOUNT, "--phone", "600", *password) == EXIT_FAILED
+    assert "E.164" in capsys.readouterr().err
+    assert run(ready, *ACCOUNT, *password) == EXIT_DONE
+
+
+def test_a_password_file_that_others_can_read_is_refused(ready: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (ready / "password").chmod(0o644)
+    assert run(ready, *ACCOUNT, "--password-file", str(ready / "password")) == EXIT_FAILED
+    assert PASSWORD not in capsys.readouterr().err
+
+
+def test_accounts_are_disabled_and_enabled(ready: Path) -> None:
+    run(ready, *ACCOUNT, "--password-file", str(ready / "password"))
+    assert run(ready, "account", "disable", "--username", "ALICE") == EXIT_DONE
+    assert run(ready, "account", "enable", "--username", "alice") == EXIT_DONE
+    assert run(ready, "account", "disable", "--username", "bob") == EXIT_FAILED
+
+
+def test_a_clients_secret_goes_to_an_owner_only_file_and_nowhere_else(
+    ready: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = (*CLIENT, "--redirect-uri", "http://rp.localhost:8405/callback", "--secret-file", str(ready / "secret"))
+    assert run(ready, *argv) == EXIT_DONE
+    secret = (ready / "secret").read_text()
+    assert stat.S_IMODE((ready / "secret").stat().st_mode) == 0o600
+    assert len(secret) >= 43
+    assert secret not in capsys.readouterr().out
+    assert secret.encode() not in (ready / "idp.sqlite").read_bytes()
+    (ready / "secret").unlink()
+    assert run(ready, *argv) == EXIT_EXISTS
+    assert not (ready / "secret").exists()
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        (*CLIENT, "--redirect-uri", "http://rp.localhost:8405/callback"),
+        (*CLIENT, "--redirect-uri", "not a uri", "--secret-file", "{state}/secret"),
+        (*CLIENT, "--auth-method", "private_key_jwt", "--redirect-uri", "https://rp.example.org/", "--jwks-file", "/no"),
+        ("client", "create", "--client-id", "privyseal-account", "--name", "x", "--secret-file", "{state}/secret"),
+    ],
+)
+def test_a_client_with_faults_is_not_registered(ready: Path, argv: tuple[str, ...]) -> None:
+    assert run(ready, *(item.format(state=ready) for item in argv)) == EXIT_FAILED
+    assert not (ready / "secret").exists()
+
+
+def test_the_activation_key_is_exported_public_only(ready: Path) -> None:
+    for form in ("pem", "jwk"):
+        assert run(ready, "keys", "export-activation", "--format", form, "--out", str(ready / form)) == EXIT_DONE
+    pem = import_verification_key((ready / "pem").read_bytes())
+    jwk = json.loads((ready / "jwk").read_text())
+    assert import_verification_key(jwk).kid == pem.kid
+    assert "d" not in jwk
+
+
+def test_keys_rotate(ready: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kids = set()
+    for _ in range(2):
+        assert run(ready, "keys", "rotate", "--json") == EXIT_DONE
+        kids.add(json.loads(capsys.readouterr().out)["kid"])
+    assert len(kids) == 2
+
+
+@pytest.mark.parametrize("argv", [(), ("nonsense",), ("account",), ("init", "--config", "/no/such/file.toml")])
+def test_wrong_usage_has_its_own_exit_code(argv: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(argv) == EXIT_USAGE
+    assert capsys.readouterr().err
+
+
+def test_before_init_nothing_works_and_the_text_says_what_to_do(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(state, *ACCOUNT, "--password-file", str(state / "password")) == EXIT_FAILED
+    assert "privyseal idp init" in capsys.readouterr().err
+
+
+def test_help_lists_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["init", "--help"]) == EXIT_DONE
+    assert "exit codes:" in capsys.readouterr().out
