@@ -29,7 +29,7 @@ def secrets_of(state: Path) -> dict[str, bytes]:
 def test_the_walkthrough_signs_a_pdf_and_says_what_the_policy_decided(product: Product) -> None:
     shown = product.output.read_text(encoding="utf-8")
     assert "done: the PDF is signed and verified" in shown
-    assert re.search(r"policy: .*default\.yaml", shown), shown
+    assert re.search(r"policy, before: .*default\.yaml:\d+", shown), shown
     signed = list((product.state / "signed").glob("*.pdf"))
     assert len(signed) == 1
     pdfsig = subprocess.run(["pdfsig", str(signed[0])], capture_output=True, text=True, check=False)
