@@ -62,6 +62,11 @@ class Registration:
     without_digests: bool = False
     """It may ask for a number of signatures without saying of what (credentials at SCAL1 only)."""
 
+    @property
+    def plain_uris(self) -> tuple[str, ...]:
+        """Redirect URIs without TLS: for development; in production a code would travel in clear."""
+        return tuple(uri for uri in (*self.redirect_uris, *self.post_logout_redirect_uris) if uri.startswith("http:"))
+
     def faults(self) -> Iterable[str]:
         """What is wrong with the registration, one sentence each."""
         if not CLIENT_ID.match(self.client_id):

@@ -24,6 +24,8 @@ TYPE_CSC_2_2: Final = "https://cloudsignatureconsortium.org/2025/credential"
 TYPES: Final = (TYPE_CSC_2_0, TYPE_CSC_2_2)
 
 MAX_LABEL: Final = 255
+MAX_DESCRIPTION: Final = 500
+"""CSC API 2.0.0.2 clause 8.4.2."""
 MAX_DETAILS: Final = 128 * 1024
 """Characters of ``authorization_details``: a hundred digests with labels of full length."""
 
@@ -103,7 +105,9 @@ def _parse_query(parameters: Mapping[str, str], *, without_digests: bool) -> Sig
         raise RequestInvalid(f"at most {MAX_DIGESTS} hashes can be authorized at once")
     values = [_decode_base64(item) for item in texts]
     hash_alg = _infer_algorithm(values) if stated is None and name == "hash" else _hash_algorithm(stated)
-    digests = tuple(DocumentDigest(_check_length(value, hash_alg), "") for value in values)
+    # This form has one description for all; it is shown where the other forms' labels are.
+    label = _label(parameters.get("description", ""), MAX_DESCRIPTION)
+    digests = tuple(DocumentDigest(_check_length(value, hash_alg), label) for value in values)
     return SignatureIntent(
         credential_id=credential_id,
         hash_alg=hash_alg,
@@ -222,13 +226,13 @@ def _hash_type(value: object) -> HashType:
     return found
 
 
-def _label(value: object) -> str:
-    if not isinstance(value, str) or len(value) > MAX_LABEL:
-        raise AuthorizationDetailsInvalid(f"label must be a string of at most {MAX_LABEL} characters")
+def _label(value: object, limit: int = MAX_LABEL) -> str:
+    if not isinstance(value, str) or len(value) > limit:
+        raise AuthorizationDetailsInvalid(f"a label must be a string of at most {limit} characters")
     for character in value:
         # The person reads it when approving: nothing may hide in it, break its line or turn its direction.
         if character in _DIRECTION_CONTROLS or unicodedata.category(character) in {"Cc", "Cs", "Co", "Cn", "Zl", "Zp"}:
-            raise AuthorizationDetailsInvalid("label has a control character")
+            raise AuthorizationDetailsInvalid("a label has a control character")
     return value
 
 

@@ -122,6 +122,9 @@ def keys() -> Response:
 @browser.csrf_exempt
 def authorize() -> Response:
     """The authorization endpoint (RFC 6749 3.1): checks the request and hands the person to the interaction."""
+    if request.method == "HEAD":
+        # Whoever only looks uses up no pushed request and begins nothing.
+        return Response()
     try:
         if request.method == "POST":
             return _posted()
@@ -253,8 +256,8 @@ def finish(outcome: Finished) -> Response:
     config, now = OidcConfig.of(services().settings), services().clock.now()
     code = oidc_tokens.secret_token(services())
     life = config.sad_seconds if asked.intent is not None else config.refresh_seconds
+    oidc_tokens.tidy_sometimes(services())
     with services().engine.begin() as connection:
-        grants.purge(connection, now)
         grant = grants.begin(
             connection,
             oidc_tokens.new_id(services()),

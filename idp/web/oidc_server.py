@@ -76,10 +76,6 @@ class RedeemedCode(AuthorizationCodeMixin):
         """Where the code was sent."""
         return self.redirect_uri
 
-    def get_scope(self) -> str:
-        """What was approved."""
-        return "" if self.grant.request is None else " ".join(self.grant.request.scopes)
-
 
 @dataclass(frozen=True, slots=True)
 class StoredRefresh(TokenMixin):

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
 
 from contract import sad
 from foundation.clock import epoch
 from foundation.jose import encode_base64url, sign_compact
+from foundation.log import get
 from idp.activation.mint import sad_for
 from idp.errors import NotActivatable
 from idp.oidc import rar, tokens
@@ -26,6 +28,10 @@ from idp.web.services import Services
 SELF_SERVICE_SECONDS: Final = 60
 _TOKEN_OCTETS: Final = 32
 _ID_OCTETS: Final = 16
+_TIDY_BELOW: Final = 8
+"""Of 256."""
+
+_log = get(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,21 @@ def secret_token(services: Services) -> str:
 def new_id(services: Services) -> str:
     """128 random bits."""
     return encode_base64url(services.random(_ID_OCTETS))
+
+
+def tidy_sometimes(services: Services) -> None:
+    """Forget what has ended, about once in 32 times; nobody's sign-in fails because of it."""
+    if services.random(1)[0] < _TIDY_BELOW:
+        tidy(services)
+
+
+def tidy(services: Services) -> None:
+    """Forget what has ended.  Two nodes that do so at once may get in each other's way: then one leaves it."""
+    try:
+        with services.engine.begin() as connection:
+            grants.purge(connection, services.clock.now())
+    except OperationalError as error:
+        _log.warning("ended grants were not purged", exc_info=error)
 
 
 def is_alive(connection: Connection, services: Services, grant: Grant) -> bool:

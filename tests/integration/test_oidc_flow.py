@@ -7,20 +7,25 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
+from auditlog.errors import ChainNotReady
 from contract import sad
 from foundation.clock import epoch
 from foundation.jose import import_verification_key, sign_compact, verify_compact
+from idp.errors import KeyUnavailable, NotActivatable
 from idp.oidc.client import ASSERTION_TYPE
 from idp.oidc.tokens import half_hash
-from idp.storage import accounts, clients, grants, sessions
-from idp.storage.keys import rotate_token_keys
-from idp.web import oidc
+from idp.storage import accounts, audit, clients, grants, sessions
+from idp.storage.keys import KeyStore, rotate_token_keys
+from idp.web import oidc, oidc_tokens
+from idp.web.interaction import Finished
 from tests.integration.oidc_world import (
     BYE,
     ISSUER,
@@ -396,6 +401,11 @@ def test_OAU_07_an_assertion_that_is_wrong_authenticates_nobody(world: World, ch
     assert error_of(_service(world.rp("keyed"), **_assertion(world, **changes))) == "invalid_client"
 
 
+def test_OAU_07_an_assertion_and_a_client_id_must_agree(world: World) -> None:
+    assert error_of(_service(world.rp("keyed"), client_id="other", **_assertion(world))) == "invalid_client"
+    assert _service(world.rp("keyed"), client_id="keyed", **_assertion(world)).status_code == 200
+
+
 def test_every_failure_to_authenticate_looks_the_same(world: World) -> None:
     rp = world.rp()
     tried = [
@@ -499,6 +509,14 @@ def test_OAU_08_a_pushed_request_is_good_once(world: World) -> None:
     again = world.browser().get(url)
     assert again.status_code == 400
     assert "Location" not in again.headers
+
+
+def test_OAU_08_looking_at_the_address_uses_nothing_up(world: World) -> None:
+    rp = world.rp()
+    url = rp.pushed_url(rp.parameters())
+    response = world.app.test_client().head(url, base_url=ISSUER)
+    assert (response.status_code, "Set-Cookie" in response.headers) == (200, False)
+    assert world.browser().get(url).status_code == 200
 
 
 def test_OAU_08_a_pushed_request_expires(world: World) -> None:
@@ -751,8 +769,8 @@ def test_OAU_14_only_an_authenticated_client_introspects(world: World) -> None:
     token = rp.tokens()["access_token"]
     for data in ({"token": token}, {"token": token, "client_id": "app"}):
         assert error_of(rp.http.post("/oauth2/introspect", data=data, base_url=ISSUER)) == "invalid_client"
-    assert error_of(rp.post("/oauth2/introspect", {})) == "invalid_request"
-    assert error_of(rp.post("/oauth2/revoke", {})) == "invalid_request"
+    assert error_of(rp.post("/oauth2/introspect", {"hint": "x"})) == "invalid_request"
+    assert error_of(rp.post("/oauth2/revoke", {"hint": "x"})) == "invalid_request"
 
 
 def test_introspection_says_what_a_resource_server_needs(world: World) -> None:
@@ -913,3 +931,116 @@ def test_housekeeping_forgets_what_has_ended_and_nothing_else(world: World) -> N
         grants.purge(connection, world.clock.now())
         for table in (grants.oidc_grants, grants.oidc_codes, grants.oidc_refresh_tokens, grants.oidc_access_tokens):
             assert connection.execute(table.select()).all() == []
+
+
+def test_housekeeping_that_gets_in_its_own_way_harms_nobody(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def deadlock(*_args: object) -> int:
+        raise OperationalError("DELETE", {}, Exception("deadlock detected"))
+
+    monkeypatch.setattr(oidc_tokens.grants, "purge", deadlock)
+    monkeypatch.setattr(oidc_tokens, "_TIDY_BELOW", 256)
+    assert world.rp().tokens()["access_token"]
+
+
+# What changes while somebody is busy, and what breaks
+
+
+def test_a_client_that_is_disabled_meanwhile_gets_no_code(world: World) -> None:
+    browser = world.browser()
+    page = browser.get(world.rp().url())
+    with world.engine.begin() as connection:
+        clients.set_active(connection, "example-contracts", active=False)
+    response = browser.sign_in(page)
+    assert response.status_code == 400
+    assert "Location" not in response.headers
+
+
+def test_a_redirect_uri_that_is_withdrawn_meanwhile_is_not_redirected_to(world: World) -> None:
+    rp, browser = world.rp(), world.browser()
+    page, pushed = browser.get(rp.url()), rp.pushed_url(rp.parameters())
+    with world.engine.begin() as connection:
+        client = clients.find(connection, "example-contracts")
+        assert client is not None
+        clients.replace(connection, replace(client.registration, redirect_uris=(BYE,)))
+    for response in (browser.sign_in(page), browser.get(pushed)):
+        assert response.status_code == 400
+        assert "Location" not in response.headers
+
+
+def test_an_approval_for_another_client_gives_no_code(world: World) -> None:
+    captured: list[Finished] = []
+    rp = world.rp()
+
+    with pytest.MonkeyPatch.context() as patch:
+        finishers = world.app.extensions["privyseal.finishers"].finishers
+        finish = finishers[oidc.KIND]
+        patch.setitem(finishers, oidc.KIND, lambda outcome: captured.append(outcome) or finish(outcome))
+        rp.code()
+    approval = captured[0].approval
+    assert approval is not None
+    swapped = replace(captured[0], approval=replace(approval, client_id="other"))
+    with world.app.test_request_context("/interaction/x", method="POST", base_url=ISSUER):
+        response = oidc.finish(swapped)
+    assert parse_qs(urlsplit(response.headers["Location"]).query)["error"] == ["server_error"]
+
+
+def test_an_approval_that_permits_no_signature_gives_no_sad(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_args: object, **_values: object) -> None:
+        raise NotActivatable("the level that was reached claims no eIDAS level")
+
+    rp = world.rp()
+    code = rp.signing_code()
+    monkeypatch.setattr(oidc_tokens, "sad_for", refuse)
+    assert error_of(rp.redeem(code)) == "invalid_grant"
+
+
+def test_OAU_02_a_grant_that_is_revoked_while_its_tokens_are_made_gives_none(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rp = world.rp()
+    codes = [rp.code(), rp.signing_code()]
+    monkeypatch.setattr(oidc_tokens.grants, "issue", lambda *_args: False)
+    for code in codes:
+        assert error_of(rp.redeem(code)) == "invalid_grant"
+    assert world.events("token.issued") == world.events("sad.issued") == []
+
+
+def test_AUD_07_without_a_record_nothing_is_given_out(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    rp = world.rp()
+    codes = [rp.code(), rp.signing_code()]
+
+    def fail(*_args: object, **_values: object) -> None:
+        raise ChainNotReady("the chain cannot be written")
+
+    world.app.testing = False
+    monkeypatch.setattr(audit.DatabaseAudit, "record", fail)
+    for code in codes:
+        response = rp.redeem(code)
+        assert response.status_code == 500
+        assert "access_token" not in response.text
+    monkeypatch.undo()
+    with world.engine.connect() as connection:
+        assert connection.execute(grants.oidc_access_tokens.select()).all() == []
+
+
+def test_a_key_that_cannot_be_used_is_a_server_error_without_detail(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rp = world.rp()
+    code = rp.code()
+
+    def missing(_self: object) -> None:
+        raise KeyUnavailable("key file token-x.pem cannot be used")
+
+    monkeypatch.setattr(KeyStore, "token_key", missing)
+    response = rp.redeem(code)
+    assert (response.status_code, response.get_json()) == (500, {"error": "server_error"})
+
+
+def test_a_logout_confirmation_that_was_tampered_with_redirects_nowhere(world: World) -> None:
+    browser = world.browser()
+    world.rp().code(browser)
+    page = browser.get(with_query("/oauth2/logout", {"client_id": "example-contracts"}))
+    response = browser.submit(page, "sign-out", post_logout_redirect_uri="http://evil.example.org/")
+    assert response.status_code == 400
+    assert "Location" not in response.headers

@@ -90,6 +90,12 @@ def test_OAU_01_a_redirect_uri_that_differs_by_one_character_is_another(uri: str
     assert client().may_redirect_to(REDIRECT_URI)
 
 
+def test_a_redirect_uri_without_tls_is_found_for_production_to_refuse() -> None:
+    assert client().registration.plain_uris == ()
+    plain = ("http://rp.localhost:8405/callback",)
+    assert client(redirect_uris=(REDIRECT_URI, *plain)).registration.plain_uris == plain
+
+
 def test_a_secret_is_recognised_by_its_hash_and_no_other_is() -> None:
     stored = hash_secret(SECRET, b"0123456789abcdef")
     assert SECRET not in stored

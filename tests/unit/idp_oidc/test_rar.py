@@ -110,6 +110,7 @@ def test_SIG_08_a_digest_of_another_length_or_spelling_is_refused(text: str) -> 
         "[[]]",
         '["credential"]',
         "[" * 100_000,
+        " " * (128 * 1024 + 1),
         '[{"type":"credential","type":"credential"}]',
         "[NaN]",
         details(),
@@ -222,6 +223,14 @@ def test_the_query_form_becomes_the_same_intent() -> None:
     intent = parse_query(query(), without_digests=False)
     assert intent == SignatureIntent("a-credential", SHA256, (DocumentDigest(DIGEST, ""),) * 2, "dtbsr", 2)
     assert parse_query(query(numSignatures=None), without_digests=False) == intent
+
+
+def test_the_description_of_the_query_form_is_shown_with_every_digest() -> None:
+    intent = parse_query(query(description="d" * 500), without_digests=False)
+    assert [item.label for item in intent.digests] == ["d" * 500] * 2
+    for text in ("d" * 501, "two\nlines", "gpj.\u202efdp"):
+        with pytest.raises(RequestInvalid):
+            parse_query(query(description=text), without_digests=False)
 
 
 @pytest.mark.parametrize(("length", "oid"), [(32, "1"), (48, "2"), (64, "3")])
