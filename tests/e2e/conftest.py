@@ -6,6 +6,7 @@ All tests here carry the marker `e2e` and run in one test process (`--dist loadg
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -67,7 +68,9 @@ class Product:
 
 def free_ports() -> Ports:
     """A base from which all ports are free just now."""
-    for base in range(20000, 30000, 40):
+    bases = list(range(20000, 30000, 40))
+    random.shuffle(bases)  # two runs on one machine look at the same time
+    for base in bases:
         try:
             Ports(base).check()
         except PortTakenError:
