@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from cryptography import x509
 
+from foundation.names import distinguished_name
 from signing.csc.dialect import Dialect
 from signing.csc.requests import Detail
 from signing.link.messages import CredentialView
@@ -117,9 +118,9 @@ def _certificate(view: CredentialView, detail: Detail, now: datetime) -> dict[st
         answer["certificates"] = [base64.b64encode(item).decode() for item in wanted]
     if detail.cert_info:
         certificate = x509.load_der_x509_certificate(view.certificates[0])
-        answer["issuerDN"] = certificate.issuer.rfc4514_string()
+        answer["issuerDN"] = distinguished_name(certificate.issuer)
         answer["serialNumber"] = f"{certificate.serial_number:X}"
-        answer["subjectDN"] = certificate.subject.rfc4514_string()
+        answer["subjectDN"] = distinguished_name(certificate.subject)
         answer["validFrom"] = certificate.not_valid_before_utc.strftime("%Y%m%d%H%M%SZ")
         answer["validTo"] = certificate.not_valid_after_utc.strftime("%Y%m%d%H%M%SZ")
     return answer

@@ -18,6 +18,7 @@ from connectors.registry import load as load_connector
 from contract.order import ORDER_TYPE
 from foundation.clock import from_epoch
 from foundation.errors import PrivySealError, SettingsError
+from foundation.names import distinguished_name
 from foundation.settings import load
 from signing.enrolment.enrol import enrol
 from signing.link.client import SamClient
@@ -127,8 +128,8 @@ def _as_json(view: CredentialView) -> dict[str, Any]:
     value["certificates"] = len(view.certificates)
     if view.certificates:
         certificate = x509.load_der_x509_certificate(view.certificates[0])
-        value["subject"] = certificate.subject.rfc4514_string()
-        value["issuer"] = certificate.issuer.rfc4514_string()
+        value["subject"] = distinguished_name(certificate.subject)
+        value["issuer"] = distinguished_name(certificate.issuer)
         value["serial_number"] = f"{certificate.serial_number:X}"
         value["valid_to"] = certificate.not_valid_after_utc.isoformat()
     return value
