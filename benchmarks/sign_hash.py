@@ -105,6 +105,8 @@ def measure(options: argparse.Namespace) -> Report:
     """
     with signing_stand(options.pairs, options.workers, say) as stand:
         machine = describe(postgresql=f"{stand.database.version}, fsync on")
+        say("the disk by itself")
+        commits = stand.database.commits_per_second()
         say("the token by itself")
         first, version = _raw_rate(stand)
         counts = [1] if options.batch == 0 else [1, options.batch]
@@ -117,6 +119,12 @@ def measure(options: argparse.Namespace) -> Report:
             "signatures/s",
             f"one key held, one thread; {first:,.0f} before, {again:,.0f} after",
         )
+        disk = Peer(
+            "PostgreSQL commits",
+            round(commits, 1),
+            "commits/s",
+            "one connection, fsync on; a request needs two, one after another with all others, for the audit chain",
+        )
         figures = tuple(_figure(options, peer, window) for window in windows)
         _check_ledger(stand)
     slowest = figures[0].slowest_slice_per_second
@@ -125,7 +133,7 @@ def measure(options: argparse.Namespace) -> Report:
         benchmark="sign_hash",
         at=SystemClock().now().isoformat(timespec="seconds"),
         machine={**machine, "token": version, "stand": stand_words},
-        peers=(peer,),
+        peers=(peer, disk),
         figures=figures,
         requirements=(
             Requirement(

@@ -11,6 +11,7 @@ import secrets
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -61,6 +62,18 @@ class Database:
         if row is None:
             raise StandFailed("the database gave no row")
         return int(row[0])
+
+    def commits_per_second(self, seconds: float = 3.0) -> float:
+        """Durable commits on one connection, each of one short row: what this disk gives, whoever asks."""
+        with psycopg.connect(self.url.replace("+psycopg", "", 1)) as link:
+            link.execute("CREATE TABLE IF NOT EXISTS benchmark_commits (at bigint)")
+            link.commit()
+            count, began = 0, time.perf_counter()
+            while (spent := time.perf_counter() - began) < seconds:
+                link.execute("INSERT INTO benchmark_commits VALUES (1)")
+                link.commit()
+                count += 1
+        return count / spent
 
 
 @dataclass(frozen=True, slots=True)
