@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from sqlalchemy.exc import OperationalError
+from werkzeug.wrappers import Response
 
 from auditlog.errors import ChainNotReady
 from contract import sad
@@ -937,7 +938,7 @@ def test_housekeeping_that_gets_in_its_own_way_harms_nobody(world: World, monkey
     def deadlock(*_args: object) -> int:
         raise OperationalError("DELETE", {}, Exception("deadlock detected"))
 
-    monkeypatch.setattr(oidc_tokens.grants, "purge", deadlock)
+    monkeypatch.setattr(grants, "purge", deadlock)
     monkeypatch.setattr(oidc_tokens, "_TIDY_BELOW", 256)
     assert world.rp().tokens()["access_token"]
 
@@ -971,10 +972,14 @@ def test_an_approval_for_another_client_gives_no_code(world: World) -> None:
     captured: list[Finished] = []
     rp = world.rp()
 
+    finishers = world.app.extensions["privyseal.finishers"].finishers
+
+    def capture(outcome: Finished) -> Response:
+        captured.append(outcome)
+        return oidc.finish(outcome)
+
     with pytest.MonkeyPatch.context() as patch:
-        finishers = world.app.extensions["privyseal.finishers"].finishers
-        finish = finishers[oidc.KIND]
-        patch.setitem(finishers, oidc.KIND, lambda outcome: captured.append(outcome) or finish(outcome))
+        patch.setitem(finishers, oidc.KIND, capture)
         rp.code()
     approval = captured[0].approval
     assert approval is not None
@@ -999,7 +1004,7 @@ def test_OAU_02_a_grant_that_is_revoked_while_its_tokens_are_made_gives_none(
 ) -> None:
     rp = world.rp()
     codes = [rp.code(), rp.signing_code()]
-    monkeypatch.setattr(oidc_tokens.grants, "issue", lambda *_args: False)
+    monkeypatch.setattr(grants, "issue", lambda *_args: False)
     for code in codes:
         assert error_of(rp.redeem(code)) == "invalid_grant"
     assert world.events("token.issued") == world.events("sad.issued") == []
