@@ -10,10 +10,11 @@ import json
 import secrets
 import sys
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from foundation.clock import Clock, SystemClock
+from foundation.clock import Clock, SystemClock, epoch
 from foundation.errors import PrivySealError, SettingsError
 from foundation.files import read_secret, write_secret
 from foundation.jose import VerificationKey
@@ -35,6 +36,7 @@ _EXIT_CODES: Final = """exit codes:
   3  an account or client of that name exists already
 """
 _ID_OCTETS: Final = 16
+_WAIT_HOURS: Final = 72
 
 
 def main(argv: Sequence[str], clock: Clock | None = None) -> int:
@@ -81,6 +83,22 @@ def _parser() -> argparse.ArgumentParser:
         command = _add(account, name, _set_status, f"{name} a person's account")
         command.add_argument("--username", required=True)
         command.set_defaults(status=status)
+    secret = _add(account, "set-password", _set_password, "bind another password; ends the person's sessions")
+    secret.add_argument("--username", required=True)
+    secret.add_argument("--password-file", type=Path, required=True, metavar="FILE", help="owner-only file")
+    address = _add(account, "set-address", _set_address, "bind another phone or mail address; ends the sessions")
+    address.add_argument("--username", required=True)
+    either = address.add_mutually_exclusive_group(required=True)
+    either.add_argument("--phone", help="E.164 (+34...)")
+    either.add_argument("--email")
+    address.add_argument(
+        "--wait-hours",
+        type=int,
+        choices=range(721),
+        default=_WAIT_HOURS,
+        metavar="HOURS",
+        help="before the new address counts, so that whoever took the account over has to wait (default: %(default)s)",
+    )
     client = commands.add_parser("client", help="relying parties").add_subparsers(required=True, metavar="COMMAND")
     _client_options(_add(client, "create", _create_client, "register a relying party"))
     keys = commands.add_parser("keys", help="signing keys").add_subparsers(required=True, metavar="COMMAND")
@@ -214,9 +232,66 @@ def _create_account(settings: IdpSettings, options: argparse.Namespace) -> dict[
     return {"account_id": account.id, "username": account.username, "authenticators": added}
 
 
+def _set_password(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
+    encoded = Passwords(settings.password).hash(_text(options.password_file))
+    return _replace(settings, options, "password", secret_hash=encoded)
+
+
+def _set_address(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
+    kind = "sms_otp" if options.phone is not None else "email_otp"
+    return _replace(settings, options, kind, address=options.phone or options.email, wait_hours=options.wait_hours)
+
+
+def _replace(
+    settings: IdpSettings,
+    options: argparse.Namespace,
+    kind: str,
+    *,
+    address: str | None = None,
+    secret_hash: str | None = None,
+    wait_hours: int = 0,
+) -> dict[str, Any]:
+    from idp.app import open_database
+    from idp.storage import accounts, authenticators, sessions
+    from idp.storage.audit import DatabaseAudit
+    from idp.storage.engine import check_schema
+
+    engine = open_database(settings)
+    check_schema(engine)
+    now = options.clock.now()
+    not_before = now + timedelta(hours=wait_hours)
+    authenticator_id = _new_id()
+    with engine.begin() as connection:
+        account = accounts.find_by_username(connection, options.username)
+        if account is None:
+            raise UnknownAccount("there is no account of that user name")
+        authenticators.replace(
+            connection,
+            authenticator_id=authenticator_id,
+            account_id=account.id,
+            kind=kind,
+            now=now,
+            address=address,
+            secret_hash=secret_hash,
+            not_before=not_before,
+        )
+        ended = sessions.revoke_all(connection, account.id, now)
+        DatabaseAudit(options.clock).record(
+            connection,
+            "authenticator.replaced",
+            account_id=account.id,
+            factor=kind,
+            authenticator_id=authenticator_id,
+            not_before=epoch(not_before),
+            sessions_ended=ended,
+        )
+    engine.dispose()
+    return {"account_id": account.id, "factor": kind, "not_before": not_before.isoformat(), "sessions_ended": ended}
+
+
 def _set_status(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
     from idp.app import open_database
-    from idp.storage import accounts
+    from idp.storage import accounts, sessions
     from idp.storage.audit import DatabaseAudit
     from idp.storage.engine import check_schema
 
@@ -226,9 +301,11 @@ def _set_status(settings: IdpSettings, options: argparse.Namespace) -> dict[str,
         account = accounts.find_by_username(connection, options.username)
         if account is None:
             raise UnknownAccount("there is no account of that user name")
+        disabled = options.status == "disabled"
+        ended = sessions.revoke_all(connection, account.id, options.clock.now()) if disabled else 0
         accounts.set_status(connection, account.id, options.status)
         DatabaseAudit(options.clock).record(
-            connection, "account.status_changed", account_id=account.id, status=options.status
+            connection, "account.status_changed", account_id=account.id, status=options.status, sessions_ended=ended
         )
     engine.dispose()
     return {"account_id": account.id, "status": options.status}

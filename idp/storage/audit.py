@@ -24,7 +24,12 @@ EVENTS: Final = (
     Event(
         "account.status_changed",
         "An administrator disabled or enabled an account.",
-        frozenset({"account_id", "status"}),
+        frozenset({"account_id", "status", "sessions_ended"}),
+    ),
+    Event(
+        "authenticator.replaced",
+        "An administrator bound another password, phone or mail address; the former one is disabled.",
+        frozenset({"account_id", "factor", "authenticator_id", "not_before", "sessions_ended"}),
     ),
     Event("keys.initialised", "Keys were made.", frozenset({"keys"})),
     Event("keys.rotated", "Another token key became current.", frozenset({"kid"})),

@@ -132,6 +132,42 @@ def failed(connection: Connection, authenticator_id: str, now: datetime, *, most
     return failures
 
 
+def replace(
+    connection: Connection,
+    *,
+    authenticator_id: str,
+    account_id: str,
+    kind: str,
+    now: datetime,
+    address: str | None = None,
+    secret_hash: str | None = None,
+    not_before: datetime | None = None,
+) -> None:
+    """Bind a new authenticator in place of those of its kind, which are disabled for good.
+
+    :raises InputRefused: the address is of no form that messages may be sent to.
+    """
+    connection.execute(
+        update(authenticators)
+        .where(
+            authenticators.c.account_id == account_id,
+            authenticators.c.kind == kind,
+            authenticators.c.disabled_at.is_(None),
+        )
+        .values(disabled_at=epoch(now))
+    )
+    add(
+        connection,
+        authenticator_id=authenticator_id,
+        account_id=account_id,
+        kind=kind,
+        now=now,
+        address=address,
+        secret_hash=secret_hash,
+        not_before=not_before,
+    )
+
+
 def change_secret(connection: Connection, authenticator_id: str, secret_hash: str) -> None:
     """Store the same password's hash with other costs."""
     connection.execute(

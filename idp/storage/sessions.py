@@ -133,6 +133,16 @@ def revoke(connection: Connection, session_id: str, now: datetime) -> None:
     )
 
 
+def revoke_all(connection: Connection, account_id: str, now: datetime) -> int:
+    """End all sessions of an account; returns how many there were."""
+    ended = connection.execute(
+        update(sessions)
+        .where(sessions.c.account_id == account_id, sessions.c.revoked_at.is_(None))
+        .values(revoked_at=epoch(now))
+    )
+    return ended.rowcount
+
+
 def of_account(
     connection: Connection, account_id: str, now: datetime, limits: SessionSettings
 ) -> tuple[StoredSession, ...]:

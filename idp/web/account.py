@@ -83,6 +83,7 @@ def overview() -> Response:
     with reading(services().engine) as connection:
         owned = authenticators.of_account(connection, account.id)
         live = sessions.of_account(connection, account.id, now, services().settings.session)
+    newest = {item.kind: item for item in owned}
     factors = [
         {
             "kind": item.kind,
@@ -90,7 +91,7 @@ def overview() -> Response:
             "usable": not item.disabled and item.not_before <= now,
             "since": item.created_at,
         }
-        for item in sorted(owned, key=lambda item: _ORDER_OF_KINDS.index(item.kind))
+        for item in sorted(newest.values(), key=lambda item: _ORDER_OF_KINDS.index(item.kind))
     ]
     return _page("account.html", account=account, factors=factors, sessions=live, wording=wording)
 

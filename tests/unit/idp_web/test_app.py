@@ -162,7 +162,7 @@ class Answers(BaseAdapter):
         self._body = body
         self.requests: list[requests.PreparedRequest] = []
 
-    def send(self, request: requests.PreparedRequest, *_args: Any, **_named: Any) -> requests.Response:  # type: ignore[override] # a test's own
+    def send(self, request: requests.PreparedRequest, *_args: Any, **_named: Any) -> requests.Response:
         self.requests.append(request)
         if isinstance(self._body, Exception):
             raise self._body
@@ -175,7 +175,7 @@ class Answers(BaseAdapter):
         """Nothing is open."""
 
 
-ANSWER = {
+ANSWER: dict[str, Any] = {
     "key": {"status": "enabled", "algo": ["1.2.840.10045.4.3.2"], "len": 256},
     "cert": {
         "status": "valid",

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import stat
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from foundation.clock import FixedClock
 from foundation.jose import import_verification_key
+from idp.authn.password import Passwords
 from idp.cli import EXIT_DONE, EXIT_EXISTS, EXIT_FAILED, EXIT_USAGE, main
+from idp.settings import PasswordSettings
 from idp.storage import accounts, authenticators
 from idp.storage.engine import open_engine, reading
-from tests.fakes.idp import PASSWORD, POLICY
+from tests.fakes.idp import NOW, PASSWORD, POLICY
 
 CONFIG = """\
 mode = "development"
@@ -96,6 +100,42 @@ def test_accounts_are_disabled_and_enabled(ready: Path) -> None:
     assert run(ready, "account", "disable", "--username", "bob") == EXIT_FAILED
 
 
+def test_OTP_08_another_phone_counts_only_after_a_while_and_the_former_one_no_more(
+    ready: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    password = ("--password-file", str(ready / "password"))
+    run(ready, *ACCOUNT, "--phone", "+34600000001", *password, "--json")
+    account_id = json.loads(capsys.readouterr().out)["account_id"]
+    clock = FixedClock(NOW)
+    argv = ("account", "set-address", "--username", "alice", "--phone", "+34600000002")
+    assert main((*argv, "--config", str(ready / "idp.toml")), clock) == EXIT_DONE
+    engine = open_engine(f"sqlite:///{ready / 'idp.sqlite'}")
+    with reading(engine) as connection:
+        owned = [item for item in authenticators.of_account(connection, account_id) if item.kind == "sms_otp"]
+    engine.dispose()
+    assert {(item.address, item.disabled) for item in owned} == {("+34600000001", True), ("+34600000002", False)}
+    (new,) = [item for item in owned if not item.disabled]
+    assert new.not_before == NOW + timedelta(hours=72)
+    assert run(ready, *argv[:-1], "nonsense") == EXIT_FAILED
+
+
+def test_another_password_takes_the_place_of_the_former_one(ready: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    password = ("--password-file", str(ready / "password"))
+    run(ready, *ACCOUNT, *password, "--json")
+    account_id = json.loads(capsys.readouterr().out)["account_id"]
+    (ready / "password").write_text("another good password")
+    assert run(ready, "account", "set-password", "--username", "alice", *password) == EXIT_DONE
+    assert run(ready, "account", "set-password", "--username", "bob", *password) == EXIT_FAILED
+    engine = open_engine(f"sqlite:///{ready / 'idp.sqlite'}")
+    with reading(engine) as connection:
+        found = authenticators.of_kind(connection, account_id, "password")
+    engine.dispose()
+    assert found is not None
+    passwords = Passwords(PasswordSettings())
+    assert passwords.verify(found.secret_hash, "another good password")
+    assert not passwords.verify(found.secret_hash, PASSWORD)
+
+
 def test_a_clients_secret_goes_to_an_owner_only_file_and_nowhere_else(
     ready: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -116,7 +156,7 @@ def test_a_clients_secret_goes_to_an_owner_only_file_and_nowhere_else(
     [
         (*CLIENT, "--redirect-uri", "http://rp.localhost:8405/callback"),
         (*CLIENT, "--redirect-uri", "not a uri", "--secret-file", "{state}/secret"),
-        (*CLIENT, "--auth-method", "private_key_jwt", "--redirect-uri", "https://rp.example.org/", "--jwks-file", "/no"),
+        (*CLIENT, "--auth-method", "private_key_jwt", "--redirect-uri", "https://rp.example.org/", "--jwks-file", "/"),
         ("client", "create", "--client-id", "privyseal-account", "--name", "x", "--secret-file", "{state}/secret"),
     ],
 )

@@ -1,0 +1,62 @@
+"""What is not documented fails: events, settings, commands."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from idp.cli import main
+from idp.settings import IdpSettings
+from idp.storage.audit import CATALOGUE
+
+DOCS = Path(__file__).parents[3] / "docs"
+
+
+@pytest.mark.parametrize("event", CATALOGUE.events, ids=lambda event: event.name)
+def test_every_event_is_documented_with_its_fields(event: typing.Any) -> None:
+    lines = (DOCS / "audit-events-idp.md").read_text().splitlines()
+    (line,) = [line for line in lines if line.startswith(f"| `{event.name}` |")]
+    _, _, meaning, required, optional, _ = (part.strip() for part in line.split("|"))
+    assert meaning == event.meaning
+    assert required == ", ".join(f"`{field}`" for field in sorted(event.required))
+    assert optional == (", ".join(f"`{field}`" for field in sorted(event.optional)) or "none")
+
+
+def keys(cls: type[typing.Any], prefix: str = "") -> Iterator[str]:
+    hints = typing.get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        kinds = [kind for kind in (hints[field.name], *typing.get_args(hints[field.name])) if kind is not type(None)]
+        nested = [kind for kind in kinds if dataclasses.is_dataclass(kind)]
+        if nested:
+            yield from keys(typing.cast("type[typing.Any]", nested[0]), f"{prefix}{field.name}.")
+        else:
+            yield f"{prefix}{field.name}"
+
+
+def test_every_setting_is_documented() -> None:
+    text = (DOCS / "identity-provider.md").read_text()
+    assert [key for key in keys(IdpSettings) if f"`{key}`" not in text] == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "init",
+        "account create",
+        "account disable",
+        "account enable",
+        "account set-password",
+        "account set-address",
+        "client create",
+        "keys rotate",
+        "keys export-activation",
+    ],
+)
+def test_every_command_is_documented_and_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert f"`privyseal idp {command}`" in (DOCS / "identity-provider.md").read_text()
+    assert main([*command.split(), "--help"]) == 0
+    assert "--config" in capsys.readouterr().out
