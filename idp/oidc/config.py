@@ -50,6 +50,6 @@ class OidcConfig:
 
     @property
     def locations(self) -> tuple[str, ...]:
-        """What ``locations`` in authorization details may name: the CSC resource, or its origin."""
+        """What ``locations`` in authorization details may name: the CSC resource, its first version, or its origin."""
         parts = urlsplit(self.resource)
-        return (self.resource, f"{parts.scheme}://{parts.netloc}")
+        return (self.resource, f"{self.resource.rpartition('/')[0]}/v1", f"{parts.scheme}://{parts.netloc}")

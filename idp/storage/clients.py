@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from foundation.clock import epoch
 from idp.errors import AlreadyExists, InputRefused
 from idp.oidc.client import CLIENT_ID, SECRET_OCTETS, Client, Registration, hash_secret, make_secret
+from idp.storage import accounts
 from idp.storage.models import metadata
 
 oidc_clients: Final = Table(
@@ -38,6 +39,9 @@ def create(
     :raises AlreadyExists: the client id is taken.
     """
     faults = tuple(registration.faults())
+    if accounts.find(connection, registration.client_id) is not None:
+        # Its own tokens have its id as ``sub`` and would pass for that person's (RFC 9068 5).
+        faults = (*faults, "client_id: is the identifier of an account")
     if faults:
         raise InputRefused("; ".join(faults))
     secret = None

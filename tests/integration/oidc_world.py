@@ -8,7 +8,9 @@ import json
 import re
 import secrets
 import shutil
+import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,10 +20,11 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, select
+from werkzeug.serving import make_server
 from werkzeug.test import TestResponse
 
 from connectors.ports.messaging import Delivery, MailMessage, SmsMessage
-from foundation.clock import Clock, FixedClock
+from foundation.clock import Clock, FixedClock, SystemClock
 from foundation.jose import SigningKey, encode_base64url, generate_signing_key
 from idp.app import create_app
 from idp.authn.password import Passwords
@@ -390,3 +393,23 @@ def start_copy(seeded: Seed, directory: Path) -> World:
     """An identity provider on a copy of a seeded SQLite database."""
     shutil.copytree(seeded.directory, directory, dirs_exist_ok=True)
     return start(seeded, directory, f"sqlite:///{directory / 'idp.sqlite'}")
+
+
+@contextmanager
+def serve(directory: Path) -> Iterator[tuple[World, str]]:
+    """An identity provider on a port of this machine, by the system's clock; with its issuer identifier."""
+    seeded = seed_sqlite(directory)
+    server = make_server("127.0.0.1", 0, Flask("not yet"), threaded=True)
+    issuer = f"http://127.0.0.1:{server.server_port}"
+    url = f"sqlite:///{directory / 'idp.sqlite'}"
+    world = start(seeded, directory, url, clock=SystemClock(), issuer=issuer)
+    server.app = world.app
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield world, issuer
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+        world.engine.dispose()

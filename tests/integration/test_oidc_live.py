@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -13,29 +12,16 @@ import requests
 from authlib.integrations.base_client import OAuthError
 from authlib.integrations.requests_client import OAuth2Session
 from authlib.oauth2.rfc7523 import PrivateKeyJWT
-from flask import Flask
-from werkzeug.serving import make_server
 
 from foundation.clock import SystemClock, epoch
 from foundation.jose import import_verification_key, verify_compact
-from tests.integration.oidc_world import PASSWORD, REDIRECT_URI, World, seed_sqlite, start
+from tests.integration.oidc_world import PASSWORD, REDIRECT_URI, World, serve
 
 
 @pytest.fixture
 def live(tmp_path: Path) -> Iterator[tuple[World, str]]:
-    seeded = seed_sqlite(tmp_path)
-    database_url = f"sqlite:///{tmp_path / 'idp.sqlite'}"
-    server = make_server("127.0.0.1", 0, Flask("not yet"), threaded=True)
-    issuer = f"http://127.0.0.1:{server.server_port}"
-    world = start(seeded, tmp_path, database_url, clock=SystemClock(), issuer=issuer)
-    server.app = world.app
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield world, issuer
-    server.shutdown()
-    thread.join()
-    server.server_close()
-    world.engine.dispose()
+    with serve(tmp_path) as running:
+        yield running
 
 
 def sign_in(url: str) -> str:

@@ -18,7 +18,7 @@ from idp.errors import AlreadyExists, InputRefused
 from idp.oidc.assertion import AssertionUse
 from idp.oidc.client import Registration
 from idp.oidc.request import AuthorizationRequest
-from idp.storage import clients, grants
+from idp.storage import accounts, clients, grants
 from idp.storage.engine import create_tables, open_engine
 from idp.storage.grants import Grant, NewAccessToken, Refused
 from tests.integration.oidc_world import NOW, REDIRECT_URI, RESOURCE, World, seed, start
@@ -225,6 +225,13 @@ def test_a_client_is_registered_found_changed_and_disabled(engine: Engine) -> No
         assert [item.client_id for item in clients.everyone(connection)] == ["example-contracts"]
         assert not clients.set_active(connection, "unknown", active=False)
         assert not clients.replace(connection, registration(client_id="unknown"))
+
+
+def test_OAU_11_a_client_cannot_be_named_so_that_its_tokens_pass_for_a_persons(engine: Engine) -> None:
+    with engine.begin() as connection:
+        accounts.create(connection, "an-account", accounts.NewAccount("alice", "Alice Example"), NOW)
+        with pytest.raises(InputRefused, match="identifier of an account"):
+            clients.create(connection, registration(client_id="an-account"), NOW, octets)
 
 
 def test_a_client_without_a_secret_has_none_to_renew(engine: Engine) -> None:

@@ -42,6 +42,11 @@ def test_the_form_of_2_0_becomes_an_intent() -> None:
     assert SignatureIntent.from_json(json.loads(json.dumps(intent.to_json()))) == intent
 
 
+@pytest.mark.parametrize("location", [RESOURCE, "https://sign.example.org/csc/v1", "https://sign.example.org"])
+def test_a_location_names_the_signing_service(location: str) -> None:
+    assert parse([details(locations=[location])]).locations == (location,)
+
+
 @pytest.mark.parametrize("hash_type", ["DTBSR", "dtbsr", "SDR", "sdr"])
 def test_the_form_of_2_2_becomes_an_intent(hash_type: str) -> None:
     document = {"hash": HASH, "label": "contract.pdf", "hashType": hash_type}
@@ -145,7 +150,8 @@ def test_SIG_08_a_digest_of_another_length_or_spelling_is_refused(text: str) -> 
         [details(locations=["https://evil.example.org/csc/v2"])],
         [details(locations=RESOURCE)],
         [details(locations=[1])],
-        [details(locations=[RESOURCE] * 3)],
+        [details(locations=[RESOURCE] * 4)],
+        [details(locations=[RESOURCE + "/"])],
     ],
 )
 def test_OAU_10_details_that_are_not_understood_are_refused(value: Any) -> None:
