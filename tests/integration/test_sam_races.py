@@ -1,0 +1,125 @@
+"""SAD-02 and SAD-10 over two processes of the module, on one PostgreSQL and one token (SoftHSM2)."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from signing.link import codes
+from signing.link.client import SamClient
+from signing.link.errors import LinkRefused
+from signing.link.messages import SignRequest
+from signing.storage.engine import open_engine
+from tests.fakes.sam import digest
+from tests.integration.sam_site import Site, make_site
+
+pytestmark = [pytest.mark.hsm, pytest.mark.postgres]
+NODES = ("a", "b")
+
+
+@dataclass
+class Pair:
+    """Two nodes over one ledger."""
+
+    site: Site
+    clients: list[SamClient]
+    counter: Path
+    url: str
+
+    def made(self) -> int:
+        """Values that the devices of both made."""
+        return self.counter.stat().st_size
+
+    def at_once(self, requests: list[SignRequest]) -> Counter[str]:
+        """Send all at the same moment, alternating between the nodes."""
+        gate = threading.Barrier(len(requests))
+
+        def send(number: int) -> str:
+            gate.wait()
+            try:
+                return f"{len(self.clients[number % 2].sign(requests[number]))} signed"
+            except LinkRefused as refusal:
+                return refusal.refusal
+
+        with ThreadPoolExecutor(len(requests)) as pool:
+            return Counter(pool.map(send, range(len(requests))))
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory, postgres_server: object) -> Iterator[Pair]:
+    directory = tmp_path_factory.mktemp("site")
+    with ExitStack() as stack:
+        url = stack.enter_context(postgres_server.fresh_database())  # type: ignore[attr-defined] # tests.postgres.PostgresServer
+        site = make_site(directory, url)
+        for node in NODES:
+            site.write_config(node)
+        site.run("sam", "init", "--config", str(site.config("a")))
+        counter = directory / "counter"
+        clients = []
+        for node in NODES:
+            arguments = ("tests.integration.sam_node", str(site.config(node)), str(counter), "none")
+            stack.enter_context(site.serving(*arguments, node=node))
+            clients.append(stack.enter_context(SamClient(site.socket(node), pool_size=32)))
+        yield Pair(site, clients, counter, url)
+
+
+def test_SAD_02_32_redemptions_of_one_sad_over_two_processes_give_one_signature(pair: Pair) -> None:
+    view = pair.site.credential(pair.clients[0])
+    request = pair.site.request(pair.site.sad(view))
+    before = pair.made()
+    assert pair.at_once([request] * 32) == {"1 signed": 1, codes.SAD_USED: 31}
+    assert pair.made() == before + 1
+
+
+def test_SAD_02_two_sads_of_one_approval_race_like_one(pair: Pair) -> None:
+    view = pair.site.credential(pair.clients[0])
+    sad = pair.site.sad(view)
+    requests = [pair.site.request(replace(sad, jti=str(number))) for number in range(32)]
+    before = pair.made()
+    assert pair.at_once(requests) == {"1 signed": 1, codes.SAD_USED: 31}
+    assert pair.made() == before + 1
+
+
+def test_SAD_10_parallel_slices_of_three_over_two_processes_give_three_in_total(pair: Pair) -> None:
+    view = pair.site.credential(pair.clients[0])
+    whole = pair.site.request(pair.site.sad(view, (digest(1),) * 3))
+    before = pair.made()
+    outcome = pair.at_once([replace(whole, digests=(digest(1),) * (1 + number % 2)) for number in range(16)])
+    signed = outcome["1 signed"] + 2 * outcome["2 signed"]
+    assert signed <= 3
+    assert pair.made() == before + signed
+    assert sum(outcome.values()) == outcome["1 signed"] + outcome["2 signed"] + outcome[codes.SAD_USED] == 16
+
+
+def test_KEY_10_one_order_at_two_processes_makes_one_credential(pair: Pair) -> None:
+    token = pair.site.now_world().order_token(sub="carol")
+    with ThreadPoolExecutor(8) as pool:
+        created = list(pool.map(lambda number: pair.clients[number % 2].create_credential(token), range(8)))
+    assert len({item.pkcs10 for item in created}) == 1
+    assert len(pair.clients[0].list_credentials("carol")) == 1
+
+
+def test_AUD_06_every_value_of_the_device_has_one_intent_and_one_outcome(pair: Pair) -> None:
+    view = pair.site.credential(pair.clients[0])
+    with ThreadPoolExecutor(8) as pool:
+        requests = [pair.site.request(pair.site.sad(view, (digest(1), digest(2)))) for _ in range(20)]
+        list(pool.map(lambda number: pair.clients[number % 2].sign(requests[number]), range(20)))
+    engine = open_engine(pair.url)
+    with engine.connect() as connection:
+        counts = dict(connection.execute(text("SELECT event, count(*) FROM audit_entries GROUP BY event")).all())  # type: ignore[arg-type] # rows of two
+        positions = connection.execute(text("SELECT count(*) FROM positions")).scalar_one()
+        requests_signed = counts["credential.created"]
+    engine.dispose()
+    assert counts["signature.intent"] == counts["signature.consumed"]
+    # Each redemption's positions, and each key's own certification request (intent and outcome of the creation).
+    lost_races = pair.made() - positions - requests_signed
+    assert 0 <= lost_races <= 7, "keys of a lost race over one order signed their request and were dropped"
+    assert pair.site.run("audit", "verify", "--database-url-file", str(pair.site.directory / "url")).returncode == 0
