@@ -33,7 +33,7 @@ class Explanation:
 _REFUSALS = {
     "access_denied": (
         "The signature was not approved",
-        "You, or the rules of the identity provider, declined. Nothing was signed and your document is unchanged.",
+        "Nothing was signed and your document is unchanged. You can come back to it whenever you like.",
     ),
     "login_required": ("You are signed out", "Please sign in at the identity provider and try again."),
     "interaction_required": ("The identity provider needs you", "Please try again and answer what it asks."),

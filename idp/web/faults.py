@@ -26,9 +26,9 @@ def install(app: Flask) -> None:
     app.register_error_handler(HTTPException, _http)
 
 
-def page(title: str, text: str, status: int) -> Response:
-    """An error page."""
-    return make_response(render_template("error.html", title=title, text=text), status)
+def page(title: str, text: str, status: int, detail: str = "") -> Response:
+    """An error page; the detail is for whoever has to repair the cause, in English."""
+    return make_response(render_template("error.html", title=title, text=text, detail=detail), status)
 
 
 def _csrf(_error: CsrfRefused) -> Response:

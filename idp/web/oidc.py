@@ -208,7 +208,10 @@ def _refuse_authorization(error: OidcError) -> Response:
         return _answer_error(error.target, error.code, error.description)
     # Not sent back to the application: it is not known whose address it gave.
     return faults.page(
-        _("The application's request cannot be used"), f"{error.description} ({error.code})", error.status
+        _("The application's request cannot be used"),
+        _("Nothing was signed or changed. Please go back to the application; if it stays so, tell its makers this:"),
+        error.status,
+        f"{error.description} ({error.code})",
     )
 
 
