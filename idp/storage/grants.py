@@ -113,6 +113,9 @@ oidc_assertions: Final = Table(
 KEEP_SECONDS: Final = 24 * 60 * 60
 """How long an ended grant is remembered, so that a code used again is known for what it is."""
 
+SKEW_SECONDS: Final = 60
+"""How far the clocks of two nodes may be apart."""
+
 Kind = Literal["access", "sad"]
 Reason = Literal["unknown", "expired", "used", "other_client", "revoked"]
 
@@ -474,7 +477,8 @@ def purge(connection: Connection, now: datetime) -> int:
     ended = select(oidc_grants.c.id).where(oidc_grants.c.expires_at <= at - KEEP_SECONDS)
     statements = (
         delete(oidc_pushed_requests).where(oidc_pushed_requests.c.expires_at <= at),
-        delete(oidc_assertions).where(oidc_assertions.c.expires_at <= at),
+        # A little longer: another node's clock may be behind, and would still take the assertion.
+        delete(oidc_assertions).where(oidc_assertions.c.expires_at <= at - SKEW_SECONDS),
         delete(oidc_access_tokens).where(oidc_access_tokens.c.expires_at <= at),
         delete(oidc_access_tokens).where(oidc_access_tokens.c.grant_id.in_(ended)),
         delete(oidc_refresh_tokens).where(oidc_refresh_tokens.c.grant_id.in_(ended)),

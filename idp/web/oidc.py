@@ -106,13 +106,13 @@ def metadata() -> Response:
         acr_values=policy.by_acr,
         locales=settings.languages,
     )
-    return json_answer(document, headers={**_PUBLIC, "Pragma": ""})
+    return json_answer(document, headers=_PUBLIC)
 
 
 @blueprint.get("/oauth2/jwks")
 def keys() -> Response:
     """The public token keys: next, current and retired."""
-    return json_answer(jwks(services().keys.token_verification_keys()), headers={**_PUBLIC, "Pragma": ""})
+    return json_answer(jwks(services().keys.token_verification_keys()), headers=_PUBLIC)
 
 
 # Authorization

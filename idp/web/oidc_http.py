@@ -37,11 +37,9 @@ def form() -> dict[str, str]:
     return read_parameters(request.form.items(multi=True))
 
 
-def json_answer(value: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """A JSON answer that nobody may store."""
-    return Response(
-        json.dumps(value), status=status, headers={**NO_STORE, **(headers or {})}, content_type="application/json"
-    )
+def json_answer(value: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] = NO_STORE) -> Response:
+    """A JSON answer, which nobody may store unless the headers say otherwise."""
+    return Response(json.dumps(value), status=status, headers=dict(headers), content_type="application/json")
 
 
 def redirect(uri: str, parameters: Iterable[tuple[str, str | None]] = ()) -> Response:
@@ -77,7 +75,7 @@ def refuse_as(code: str, description: str, status: int, cause: str | None = None
             services().audit.record(
                 connection, "token.refused", client_id=client.client_id, endpoint=endpoint, error=code, cause=cause
             )
-    headers = {}
+    headers = dict(NO_STORE)
     if status == 401:
         # RFC 6749 5.2, RFC 9110 11.6.1: an answer 401 names the scheme.
         scheme = "Bearer" if endpoint == "userinfo" else "Basic"

@@ -294,7 +294,8 @@ def _signature_activation(services: Services, grant: Grant, request: Authorizati
         grants.hash_token(token), content.jti, "sad", content.aud, request.resource, ("credential",), content.exp
     )
     with services.engine.begin() as connection:
-        issued = grants.issue(connection, grant, access, now)
+        # Once more, in this very transaction: whoever signed out a moment ago has signed nothing.
+        issued = is_alive(connection, services, grant) and grants.issue(connection, grant, access, now)
         if issued:
             services.audit.record(
                 connection,
