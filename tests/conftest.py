@@ -20,6 +20,14 @@ from tests.postgres import PostgresServer
 UNIT = Path(__file__).parent / "unit"
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Tests that share a running product run in one test process; only a run with xdist asks for this."""
+    from tests.scheduling import FolderScheduling
+
+    return FolderScheduling(config, log)
+
+
 class NetworkForbiddenError(AssertionError):
     """A test reached for the network. An AssertionError, so that no handler for OSError swallows it."""
 

@@ -1,6 +1,6 @@
 """The whole product, started once as a person would start it, on ports of its own.
 
-All tests here carry the marker `e2e` and run in one test process (`--dist loadgroup`), so that it is started once.
+All tests here carry the marker `e2e` and run in one test process (tests/scheduling.py), so that it is started once.
 """
 
 from __future__ import annotations
@@ -27,13 +27,9 @@ SERVING = "Try it by hand"
 START_SECONDS = 150
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Before xdist reads the groups: everything in this folder belongs to one."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.e2e)
-            item.add_marker(pytest.mark.xdist_group("product"))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Everything in this folder starts the whole product."""
+    item.add_marker(pytest.mark.e2e)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +63,7 @@ class Product:
 
 
 def free_ports() -> Ports:
-    """A base from which all ports are free just now."""
+    """A base from which all ports are free just now; chosen by chance, as another test run may be looking too."""
     bases = list(range(20000, 30000, 40))
     random.shuffle(bases)  # two runs on one machine look at the same time
     for base in bases:

@@ -9,6 +9,7 @@ from sqlalchemy import create_engine, text
 
 from signing.scdev.settings import DeviceSettings
 from tests.conftest import NetworkForbiddenError
+from tests.scheduling import scope_of
 
 
 def test_a_unit_test_cannot_open_a_socket_even_on_this_machine() -> None:
@@ -63,3 +64,10 @@ def test_the_next_test_does_not_see_the_last_ones_tables(database_url: str) -> N
 def test_each_test_gets_a_token_of_its_own(softhsm: DeviceSettings) -> None:
     assert softhsm.module.is_file()
     assert softhsm.pin_file.stat().st_mode & 0o077 == 0
+
+
+def test_tests_of_the_running_product_share_one_process_and_others_are_spread() -> None:
+    product = {scope_of("tests/e2e/test_demo.py::test_a"), scope_of("tests/e2e/test_refusals.py::test_b[x]")}
+    assert len(product) == 1
+    spread = {scope_of("tests/unit/test_x.py::test_a"), scope_of("tests/unit/test_x.py::test_b")}
+    assert len(spread) == 2
