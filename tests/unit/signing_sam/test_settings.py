@@ -1,0 +1,161 @@
+"""Settings: what is refused, all at once; above all in production."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from foundation.errors import SettingsError
+from foundation.files import write_secret
+from foundation.jose import generate_signing_key
+from foundation.settings import from_table
+from signing.sam.errors import StateRefused
+from signing.sam_app.parts import build, open_store
+from signing.sam_app.process import ADMIN_MODE, PUBLIC_MODE, SamProcess
+from signing.sam_settings import SamSettings
+from tests.fakes.device import FakeDevice
+from tests.fakes.sam import ISSUER, NOW, Authority
+
+DEVELOPMENT: dict[str, Any] = {
+    "mode": "development",
+    "realm": "test",
+    "sam_id": "urn:privyseal:sam:test",
+    "socket": "sam.sock",
+    "admin_socket": "admin.sock",
+    "database_url": "sqlite:///x.sqlite",
+    "certificate_anchors": ["root.pem"],
+    "issuers": {"idp": {"issuer": ISSUER, "keys": ["idp.pem"]}},
+    "device": {"module": "libsofthsm2.so", "token_label": "test", "pin_file": "pins/user-pin"},
+    "profiles": {"standard": {}},
+}
+PRODUCTION: dict[str, Any] = {
+    **{name: value for name, value in DEVELOPMENT.items() if name != "database_url"},
+    "mode": "production",
+    "database_url_file": "url",
+    "web_uid": 1000,
+    "issuers": {"idp": {"issuer": "https://idp.example.org", "keys": ["idp.pem"]}},
+    "device": {**DEVELOPMENT["device"], "module": "libvendor.so"},
+}
+
+
+def read(table: dict[str, Any], base: Path = Path("/etc/privyseal")) -> SamSettings:
+    return from_table(SamSettings, table, base=base, prefix="SAM")
+
+
+def test_development_and_production_settings_are_read() -> None:
+    assert read(DEVELOPMENT).device.so_pin() == Path("/etc/privyseal/pins/so-pin")
+    assert read({**DEVELOPMENT, "device": {**DEVELOPMENT["device"], "so_pin_file": "so"}}).device.so_pin().name == "so"
+    assert read(PRODUCTION).reservation_deadline_seconds == 60
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"device": DEVELOPMENT["device"]}, "SoftHSM"),
+        ({"database_url": "sqlite:///x", "database_url_file": None}, "PostgreSQL"),
+        ({"issuers": DEVELOPMENT["issuers"]}, "https"),
+        ({"web_uid": None}, "web_uid"),
+    ],
+)
+def test_SUP_05_production_refuses_development_stand_ins(change: dict[str, Any], fault: str) -> None:
+    table = {name: value for name, value in {**PRODUCTION, **change}.items() if value is not None}
+    with pytest.raises(SettingsError, match=fault):
+        read(table)
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"database_url": "postgresql+psycopg://u:p@h/d"}, "SQLite only"),
+        ({"database_url_file": "url"}, "one of"),
+        ({"realm": ""}, "realm"),
+        ({"issuers": {}}, "issuers"),
+        ({"issuers": {"idp": {"issuer": ISSUER, "keys": []}}}, "without keys"),
+        ({"certificate_anchors": []}, "certificate_anchors"),
+        ({"reservation_deadline_seconds": 20}, "reservation_deadline_seconds"),
+        ({"max_connections": 0}, "max_connections"),
+        ({"device": {**DEVELOPMENT["device"], "workers": 0}}, "workers"),
+        ({"device": {**DEVELOPMENT["device"], "deadline_seconds": 0.0}}, "deadline_seconds"),
+        ({"profiles": {"p": {"key": "dsa"}}}, "key"),
+        ({"profiles": {"p": {"multisign": 101}}}, "multisign"),
+        ({"profiles": {"p": {"min_categories": 4}}}, "min_categories"),
+        ({"profiles": {"p": {"min_categories": 1}}}, "SCAL2"),
+        ({"profiles": {"p": {"max_sad_seconds": 0}}}, "max_sad_seconds"),
+        ({"profiles": {"p": {"loa": "none"}}}, "loa"),
+        ({"unknown": 1}, "unknown"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_named(change: dict[str, Any], fault: str) -> None:
+    with pytest.raises(SettingsError, match=fault):
+        read({**DEVELOPMENT, **change})
+
+
+def test_a_database_url_is_no_part_of_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SettingsError) as refused:
+        read({**DEVELOPMENT, "database_url": "postgresql+psycopg://user:geheim@host/x"})
+    assert "geheim" not in str(refused.value)
+
+
+# Building
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "root.pem").write_bytes(Authority().certificate.public_bytes(Encoding.PEM))
+    key = generate_signing_key().verification_key()
+    (tmp_path / "idp.pem").write_bytes(key.key.as_pem(private=False))
+    return tmp_path
+
+
+def settings_in(folder: Path, **changes: Any) -> SamSettings:
+    return read({**DEVELOPMENT, "database_url": f"sqlite:///{folder / 'x.sqlite'}", **changes}, folder)
+
+
+def test_the_parts_are_put_together(folder: Path) -> None:
+    settings = settings_in(folder, web_uid=12345)
+    open_store(settings).initialise("test", NOW)
+    sam = build(settings, FakeDevice(), device_available=lambda: True)
+    assert sam.policy.issuers[ISSUER]
+    assert sam.policy.profiles["standard"].floor.min_categories == 2
+    process = SamProcess(sam)
+    public, admin = process._public._settings, process._admin._settings
+    assert (public.uids, public.mode) == ({os.geteuid(), 12345}, PUBLIC_MODE)
+    assert (admin.uids, admin.mode) == ({os.geteuid(), 0}, ADMIN_MODE)
+    sam.store._engine.dispose()
+
+
+def test_keys_may_be_jwks(folder: Path) -> None:
+    key = generate_signing_key().verification_key()
+    (folder / "idp.pem").write_text(json.dumps(key.as_jwk()))
+    settings = settings_in(folder)
+    open_store(settings).initialise("test", NOW)
+    assert build(settings, FakeDevice(), device_available=lambda: True).policy.issuers[ISSUER][0].kid == key.kid
+
+
+def test_every_file_that_cannot_be_read_is_named(folder: Path) -> None:
+    (folder / "idp.pem").write_text("no key")
+    (folder / "root.pem").unlink()
+    settings = settings_in(folder)
+    open_store(settings).initialise("test", NOW)
+    with pytest.raises(SettingsError) as refused:
+        build(settings, FakeDevice(), device_available=lambda: True)
+    assert len(refused.value.faults) == 2
+
+
+def test_another_realms_database_is_refused(folder: Path) -> None:
+    open_store(settings_in(folder)).initialise("other", NOW)
+    with pytest.raises(StateRefused):
+        build(settings_in(folder), FakeDevice(), device_available=lambda: True)
+
+
+def test_the_database_url_may_come_from_an_owner_only_file(folder: Path) -> None:
+    write_secret(folder / "url", f"sqlite:///{folder / 'y.sqlite'}".encode())
+    table = {name: value for name, value in DEVELOPMENT.items() if name != "database_url"}
+    settings = read({**table, "database_url_file": "url"}, folder)
+    open_store(settings).initialise("test", NOW)
+    assert (folder / "y.sqlite").exists()
