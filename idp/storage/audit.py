@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from auditlog.catalogue import Catalogue, Event
 from auditlog.sql import AuditLog, audit_tables
@@ -110,6 +110,10 @@ class DatabaseAudit:
     def initialise(self, connection: Connection) -> None:
         """Begin the chain where there is none."""
         self._log.initialise(connection)
+
+    def touch(self, connection: Connection) -> None:
+        """Ask for the chain's head as :meth:`record` does, and write nothing."""
+        connection.execute(select(TABLES.head).with_for_update())
 
     def record(self, connection: Connection, event: str, **fields: Any) -> None:
         """Append a record; the last statement of the caller's transaction.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine, event, insert, select
@@ -81,11 +80,3 @@ def check_schema(engine: Engine) -> None:
         raise NotInitialised("the database cannot be used: run `privyseal idp init`") from error
     if found != SCHEMA_VERSION:
         raise SchemaMismatch(f"the database has version {found}, this program needs {SCHEMA_VERSION}")
-
-
-def sqlite_path(url: str) -> Path | None:
-    """The file of a SQLite database; None for other databases."""
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite" or not parsed.database:
-        return None
-    return Path(parsed.database)

@@ -119,6 +119,11 @@ def set_credential(connection: Connection, interaction_id: str, credential: Mapp
     connection.execute(update(interactions).where(_I.id == interaction_id).values(credential=dict(credential)))
 
 
+def touch(connection: Connection, interaction_id: str) -> None:
+    """Write the row as it is."""
+    connection.execute(update(interactions).where(_I.id == interaction_id).values(state=_I.state))
+
+
 def close(connection: Connection, interaction_id: str) -> bool:
     """End an interaction; true for exactly one caller, who goes on to its finisher."""
     changed = connection.execute(

@@ -47,6 +47,10 @@ class CredentialReader(Protocol):
 class AuditTrail(Protocol):
     """Where what happened is recorded so that it cannot be changed unseen."""
 
+    def touch(self, connection: Connection) -> None:
+        """Ask the database what :meth:`record` asks it, and write nothing."""
+        ...
+
     def record(self, connection: Connection, event: str, **fields: Any) -> None:
         """Append an entry in the caller's transaction; fields are JSON values and never secrets."""
         ...

@@ -14,10 +14,11 @@ import requests
 from requests.adapters import BaseAdapter
 
 from foundation.egress import Egress
-from foundation.errors import SettingsError
+from foundation.errors import PrivySealError, SettingsError
 from foundation.settings import from_table
-from idp.errors import CredentialUnavailable, CredentialUnusable
-from idp.settings import IdpSettings
+from idp.app import create_app
+from idp.errors import CredentialUnavailable, CredentialUnusable, NotInitialised
+from idp.settings import ConnectorSettings, IdpSettings, MessagingSettings
 from idp.web import wording
 from idp.web.credential_info import CscCredentialReader
 from idp.web.interaction import BeginInteraction
@@ -73,6 +74,16 @@ def test_production_settings_are_accepted_and_paths_are_the_files_neighbours() -
         ({"session": {"idle_seconds": 10}}, "idle_seconds"),
         ({"tokens": {"sad_seconds": 301}}, "sad_seconds"),
         ({"unknown": 1}, "unknown"),
+        ({"session": {"interaction_seconds": 3601}}, "interaction_seconds"),
+        ({"password": {"concurrent": 0}}, "concurrent"),
+        ({"password": {"min_length": 7}}, "min_length"),
+        ({"otp": {"max_wrong": 11}}, "max_wrong"),
+        ({"otp": {"cool_down_seconds": 0}}, "cool_down_seconds"),
+        ({"tokens": {"code_seconds": 601}}, "code_seconds"),
+        ({"tokens": {"access_token_seconds": 3601}}, "access_token_seconds"),
+        ({"tokens": {"refresh_token_seconds": 59}}, "refresh_token_seconds"),
+        ({"signing": {"csc_base": "https://sign.example.org", "sam_id": "x"}}, "csc_base is a URL with a path"),
+        ({"signing": {"csc_base": "https://s.example.org/v2", "sam_id": "x", "profiles": []}}, "signing.profiles"),
     ],
 )
 def test_settings_that_must_not_be_used_are_refused(changes: dict[str, Any], words: str) -> None:
@@ -86,6 +97,28 @@ def test_all_faults_are_named_at_once() -> None:
     with pytest.raises(SettingsError) as refused:
         settings(issuer="http://idp.example.org", languages=[], otp={"lifetime_seconds": 601})
     assert len(refused.value.faults) == 3
+
+
+def test_connectors_are_those_that_the_settings_name_and_no_other(tmp_path: Path) -> None:
+    idp = make_idp(tmp_path)
+    named = {"connector": "smtp", "settings": {"host": "smtp.example.org", "sender": "no-reply@example.org"}}
+    made = replace(idp.settings, messaging=MessagingSettings(mail=ConnectorSettings(**named)))
+    policy = idp.app.extensions["privyseal"].policy
+    services = create_app(made, engine=idp.engine, policy=policy).extensions["privyseal"]
+    assert services.messaging.sms is None
+    assert type(services.messaging.mail).__name__ == "SmtpMailer"
+    unknown = replace(made, messaging=MessagingSettings(sms=ConnectorSettings("pigeon")))
+    with pytest.raises(PrivySealError, match="known: smtp, twilio"):
+        create_app(unknown, engine=idp.engine, policy=policy)
+    idp.engine.dispose()
+
+
+def test_a_server_whose_database_was_not_set_up_does_not_start(tmp_path: Path) -> None:
+    made = settings(
+        mode="development", database_url_file=None, database_url=f"sqlite:///{tmp_path / 'empty.sqlite'}"
+    )
+    with pytest.raises(NotInitialised):
+        create_app(made)
 
 
 def test_health_tells_a_supervisor_and_nobody_else(idp: Idp) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import argon2
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import func, select, text
+from sqlalchemy import event, func, select, text
 
 from connectors.ports.messaging import GatewayUnavailable, SmsMessage
 from idp.activation.intent import DocumentDigest, SignatureIntent
@@ -261,6 +261,29 @@ def test_OTP_11_unknown_user_wrong_password_and_disabled_account_get_the_same_an
         answers.append((response.status_code, body, sorted(set(response.headers.keys()))))
     assert answers[0] == answers[1] == answers[2]
     assert answers[0][0] == 403
+
+
+def test_OTP_11_whoever_is_refused_the_database_is_asked_the_same_number_of_things(
+    idp: Idp, browser: FlaskClient
+) -> None:
+    idp.add_account("bob")
+    with idp.engine.begin() as connection:
+        accounts.set_status(connection, "account-bob", "disabled")
+    path = idp.path(browser, plain())
+    token = idp.csrf(browser, path)
+    counts = []
+    for username, password in (("nobody", PASSWORD), ("alice", "wrong password"), ("bob", PASSWORD)):
+        asked: list[str] = []
+
+        def listen(_connection: Any, _cursor: Any, statement: str, *_rest: Any, asked: list[str] = asked) -> None:
+            asked.append(statement.split(maxsplit=1)[0])
+
+        event.listen(idp.engine, "before_cursor_execute", listen)
+        data = {"csrf_token": token, "username": username, "password": password}
+        assert browser.post(f"{path}/password", data=data).status_code == 403
+        event.remove(idp.engine, "before_cursor_execute", listen)
+        counts.append((len(asked), asked.count("SELECT"), asked.count("BEGIN")))
+    assert counts[0] == counts[1] == counts[2]
 
 
 def test_OTP_12_after_many_wrong_passwords_even_the_right_one_waits_a_moment(idp: Idp, browser: FlaskClient) -> None:
