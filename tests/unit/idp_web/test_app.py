@@ -101,8 +101,8 @@ def test_all_faults_are_named_at_once() -> None:
 
 def test_connectors_are_those_that_the_settings_name_and_no_other(tmp_path: Path) -> None:
     idp = make_idp(tmp_path)
-    named = {"connector": "smtp", "settings": {"host": "smtp.example.org", "sender": "no-reply@example.org"}}
-    made = replace(idp.settings, messaging=MessagingSettings(mail=ConnectorSettings(**named)))
+    mail = ConnectorSettings("smtp", {"host": "smtp.example.org", "sender": "no-reply@example.org"})
+    made = replace(idp.settings, messaging=MessagingSettings(mail=mail))
     policy = idp.app.extensions["privyseal"].policy
     services = create_app(made, engine=idp.engine, policy=policy).extensions["privyseal"]
     assert services.messaging.sms is None
