@@ -52,7 +52,7 @@ ACR: Final = "http://eidas.europa.eu/NotNotified/LoA/substantial"
 CLIENT: Final = "example-contracts"
 REDIRECT_URI: Final = "http://rp.localhost/callback"
 _EXPECTED_PAGES: Final = b"sign-in choose otp"
-_SPARE: Final = 1.5
+_SPARE: Final = 3.0
 
 _EPILOG: Final = """exit codes:
   0  measured, without an error
