@@ -10,9 +10,6 @@ from idp.oidc.client import Client
 from idp.oidc.errors import ClientUnknown, RedirectUriRefused, RequestInvalid
 from idp.oidc.request import read_parameters
 
-FIELDS = ("id_token_hint", "client_id", "post_logout_redirect_uri", "state")
-"""What the confirmation page hands on; it is checked again when it comes back."""
-
 
 @dataclass(frozen=True, slots=True)
 class LogoutRequest:
@@ -21,7 +18,16 @@ class LogoutRequest:
     client: Client | None
     redirect_uri: str | None
     state: str | None
-    fields: Mapping[str, str]
+
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """The same request in parameters, for a form or an address; the ID token has said whose it is and is left out."""
+        values = {
+            "client_id": None if self.client is None else self.client.client_id,
+            "post_logout_redirect_uri": self.redirect_uri,
+            "state": self.state,
+        }
+        return {name: value for name, value in values.items() if value is not None}
 
 
 def parse_logout_request(
@@ -52,5 +58,4 @@ def parse_logout_request(
     state = parameters.get("state")
     if state is not None and not (state.isascii() and state.isprintable()):
         raise RequestInvalid("Invalid parameter state")
-    fields = {name: parameters[name] for name in FIELDS if name in parameters}
-    return LogoutRequest(client, redirect_uri, state, fields)
+    return LogoutRequest(client, redirect_uri, state)

@@ -335,6 +335,9 @@ def logout() -> Response:
         asked = _logout(pairs)
     except OidcError as error:
         return _refuse_authorization(error)
+    if request.method == "POST":
+        # From another site no SameSite cookie comes along with a POST: what it asks goes on as a GET.
+        return redirect(f"{services().settings.issuer}/oauth2/logout", asked.fields.items())
     session = browser.current()
     if session is None or session.account_id is None:
         return _signed_out(asked)

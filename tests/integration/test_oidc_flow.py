@@ -876,6 +876,21 @@ def test_a_relying_partys_logout_asks_the_person_and_ends_everything(world: Worl
     assert again.headers["Location"] == f"{BYE}?state=x+y", "nobody is signed in: there is nothing to ask"
 
 
+def test_a_posted_logout_asks_too_and_keeps_the_id_token_out_of_the_address(world: World) -> None:
+    rp, browser = world.rp(), world.browser()
+    tokens = rp.tokens(browser)
+    asked = {"id_token_hint": tokens["id_token"], "post_logout_redirect_uri": BYE, "state": "x"}
+    # From another site: without the browser's cookies.
+    response = world.app.test_client().post("/oauth2/logout", data=asked, base_url=ISSUER)
+    assert response.status_code == 303
+    assert "eyJ" not in response.headers["Location"]
+    page = browser.get(response.headers["Location"])
+    assert "Example Contracts" in page.text
+    assert "eyJ" not in page.text
+    assert browser.submit(page, "sign-out").headers["Location"] == f"{BYE}?state=x"
+    assert world.rp("csc").introspect(tokens["access_token"]) == {"active": False}
+
+
 def test_a_logout_without_a_client_ends_on_a_page_of_ours(world: World) -> None:
     browser = world.browser()
     world.rp().code(browser)
@@ -890,7 +905,7 @@ def test_SES_04_a_logout_form_without_its_token_ends_nothing(world: World) -> No
     for data in ({}, {"csrf_token": "x"}):
         assert browser.http.post("/oauth2/logout/confirm", data=data, base_url=ISSUER).status_code == 400
     assert world.rp("csc").introspect(tokens["access_token"])["active"] is True
-    assert browser.http.post("/oauth2/logout", base_url=ISSUER).status_code == 200, "only asks"
+    assert browser.post("/oauth2/logout", {}).status_code == 200, "only asks"
     assert world.rp("csc").introspect(tokens["access_token"])["active"] is True
 
 
