@@ -43,7 +43,7 @@ ECDSA_WITH_SHA256: Final = "1.2.840.10045.4.3.2"
 PATH: Final = "/csc/v2/signatures/signHash"
 _SAD_SECONDS: Final = 300
 _SPARE: Final = 3.0
-"""More SADs than the warm-up's rate says are needed: a window must not run dry, and a shared machine may become idle."""
+"""More SADs than the warm-up says are needed: a window must not run dry where a shared machine becomes idle."""
 _VALUES_VERIFIED: Final = 20_000
 
 _EPILOG: Final = """exit codes:
