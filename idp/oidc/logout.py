@@ -21,7 +21,7 @@ class LogoutRequest:
 
     @property
     def fields(self) -> Mapping[str, str]:
-        """The same request in parameters, for a form or an address; the ID token has said whose it is and is left out."""
+        """The same request in parameters, without the ID token: it has said whose it is."""
         values = {
             "client_id": None if self.client is None else self.client.client_id,
             "post_logout_redirect_uri": self.redirect_uri,
