@@ -329,13 +329,14 @@ def revoke(metadata: ServerMetadata, client: Client, token: str, hint: str) -> N
             raise _unreachable(metadata.revocation_endpoint) from e
 
 
-def end_session_url(metadata: ServerMetadata, client: Client, id_token: str | None, return_to: str) -> str | None:
-    """Where to send a browser to sign out at the provider as well (OpenID Connect RP-Initiated Logout section 2)."""
+def end_session_url(metadata: ServerMetadata, client: Client, return_to: str) -> str | None:
+    """Where to send a browser to sign out at the provider as well (OpenID Connect RP-Initiated Logout section 2).
+
+    Without `id_token_hint`: the provider knows its own session, and a token in a URL ends up in histories and logs.
+    """
     if metadata.end_session_endpoint is None:
         return None
     query = {"client_id": client.client_id, "post_logout_redirect_uri": return_to}
-    if id_token:
-        query["id_token_hint"] = id_token
     return f"{metadata.end_session_endpoint}?{urlencode(query)}"
 
 

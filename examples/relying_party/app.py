@@ -273,7 +273,7 @@ def _register_flow(app: Flask, services: Services) -> None:
             return redirect(url_for("home"), 303)
         if tokens.refresh_token:
             oauth_client.revoke(services.metadata, client, tokens.refresh_token, "refresh_token")
-        url = oauth_client.end_session_url(services.metadata, client, tokens.id_token, settings.public_url + "/")
+        url = oauth_client.end_session_url(services.metadata, client, settings.public_url + "/")
         return redirect(url or url_for("home"), 303)
 
 

@@ -1,0 +1,21 @@
+"""pytest's option `--pictures FOLDER`: keeps the pictures that the documentation shows (script/screenshots)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+PUBLISHED: Final = frozenset(
+    {
+        "start", "sign-in", "review", "step-up", "code", "inbox", "consent", "consent-dark", "consent-phone", "signed",
+        "not-approved", "account",
+    }
+)  # fmt: skip
+"""The pages that docs/ and README show."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Loaded with `-p tests.e2e.pictures`; without, pictures go to the tests' temporary folders."""
+    parser.addoption("--pictures", type=Path, default=None, metavar="FOLDER", help="replace the published pictures")
