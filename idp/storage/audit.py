@@ -90,7 +90,7 @@ EVENTS: Final = (
         "order.issued",
         "An order for the signature activation module was signed.",
         frozenset({"account_id", "jti", "operation", "decision_id", "txn"}),
-        frozenset({"profile"}),
+        frozenset({"profile", "credential_id"}),
     ),
 )
 """What happens to persons, their factors and their transactions; the protocols add theirs."""

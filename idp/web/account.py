@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, Final
@@ -10,7 +11,7 @@ from flask import Blueprint, Flask, make_response, redirect, render_template, re
 from flask_login import current_user
 from werkzeug.wrappers import Response
 
-from contract.order import CreateParameters, SubjectClaim
+from contract.order import CreateParameters, CredentialParameters, SubjectClaim
 from contract.order import encode as encode_order
 from idp.activation.orders import order_for
 from idp.authn.approval import Approval
@@ -20,7 +21,7 @@ from idp.storage import authenticators, sessions
 from idp.storage.accounts import Account
 from idp.storage.engine import reading
 from idp.web import browser, faults, wording
-from idp.web.interaction import BeginInteraction, Finished, begin, register_finisher
+from idp.web.interaction import Action, BeginInteraction, Finished, begin, register_finisher
 from idp.web.language import gettext as _
 from idp.web.services import services
 
@@ -28,6 +29,8 @@ blueprint = Blueprint("account", __name__, url_prefix="/account")
 
 _SIGN_IN: Final = "account"
 _ORDER: Final = "order"
+_OPERATIONS: Final[dict[str, Action]] = {"suspend": "credential.suspend", "delete": "credential.delete"}
+_CREDENTIAL_ID: Final = re.compile(r"[A-Za-z0-9._~-]{1,128}\Z")
 _ORDER_OF_KINDS: Final = ("password", *FACTORS)
 _DESTINATIONS: Final = {"/account/": "account.overview", "/account/credentials": "account.credentials"}
 """Where somebody may be sent after signing in: never where an address line says (SES-08)."""
@@ -148,6 +151,27 @@ def order() -> Response:
     )
 
 
+@blueprint.post("/credentials/operation")
+@signed_in
+def operate() -> Response:
+    """Begin the order to suspend or delete one of the person's credentials; whose it is, the signing service says."""
+    operation = _OPERATIONS.get(request.form.get("operation", ""))
+    credential_id = request.form.get("credential_id", "").strip()
+    if operation is None or not _CREDENTIAL_ID.match(credential_id):
+        return faults.page(_("The request cannot be answered"), _("Please go back and start again."), 400)
+    detail = {"credential_id": credential_id}
+    return begin(
+        BeginInteraction(
+            kind=_ORDER,
+            action=operation,
+            client_id=ACCOUNT_CLIENT_ID,
+            client_name=services().settings.service_name,
+            payload=detail,
+            detail=detail,
+        )
+    )
+
+
 def _ordered(outcome: Finished) -> Response:
     if outcome.approval is None:
         return _refused(outcome)
@@ -164,7 +188,7 @@ def _order(approval: Approval, detail: Any) -> str:
     settings = with_services.settings
     made = order_for(
         approval,
-        CreateParameters(detail["profile"], SubjectClaim(**detail["subject"])),
+        _parameters(detail),
         issuer=settings.issuer,
         audience=settings.signing.sam_id,
         jti=browser.new_id(with_services),
@@ -181,9 +205,15 @@ def _order(approval: Approval, detail: Any) -> str:
             operation=made.operation,
             decision_id=approval.decision_id,
             txn=approval.txn,
-            profile=detail["profile"],
+            **{name: detail[name] for name in ("profile", "credential_id") if name in detail},
         )
     return token
+
+
+def _parameters(detail: Any) -> CreateParameters | CredentialParameters:
+    if "credential_id" in detail:
+        return CredentialParameters(detail["credential_id"])
+    return CreateParameters(detail["profile"], SubjectClaim(**detail["subject"]))
 
 
 def _subject(account: Account) -> SubjectClaim:

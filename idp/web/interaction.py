@@ -23,7 +23,7 @@ from idp.storage.interactions import StoredInteraction
 from idp.web import browser, language
 from idp.web.services import services
 
-Action = Literal["sign_in", "signature.activate", "credential.create"]
+Action = Literal["sign_in", "signature.activate", "credential.create", "credential.suspend", "credential.delete"]
 _FINISHERS: Final = "privyseal.finishers"
 _FRESH_PROMPTS: Final = frozenset({"login", "select_account"})
 
@@ -129,6 +129,14 @@ class Interaction:
     def txn(self) -> str:
         """The transaction."""
         return self.stored.txn
+
+    @property
+    def credential_id(self) -> str | None:
+        """The credential that it is about: to be used, suspended or deleted."""
+        if self.request.intent is not None:
+            return self.request.intent.credential_id
+        found: str | None = self.request.detail.get("credential_id")
+        return found
 
     @property
     def binds_evidence(self) -> bool:

@@ -166,9 +166,13 @@ def _text(interaction: Interaction, code: str) -> str:
         count = len(asked.intent.digests) or asked.intent.sign_count
         names = ", ".join(_plain(item.label) for item in asked.intent.digests[:2] if item.label)
         what = ngettext("sign %(num)d document", "sign %(num)d documents", count)
-        purpose = f"{what} ({names}{', …' if len(asked.intent.digests) > 2 else ''})" if names else what
+        purpose = f"{what} ({names}{', ...' if len(asked.intent.digests) > 2 else ''})" if names else what
     elif asked.action == "credential.create":
         purpose = _("order a signing credential")
+    elif asked.action == "credential.suspend":
+        purpose = _("suspend a signing credential")
+    elif asked.action == "credential.delete":
+        purpose = _("delete a signing credential")
     else:
         purpose = _("sign in")
     return _(
@@ -183,9 +187,10 @@ def _text(interaction: Interaction, code: str) -> str:
 def _plain(text: str) -> str:
     """Somebody else's words in a message of ours: no line breaks, no links, nothing that reads like a code, not long.
 
-    A message is where people look for the code, so a relying party must not be able to put one there (OTP-10).
+    A message is where people look for the code, so a relying party must not be able to put one there (OTP-10).  Dots
+    stand for what is left out: an ellipsis is outside GSM's alphabet and would halve what a text message can hold.
     """
     words = re.sub(r"[^\w .,()&'-]", " ", text)
-    words = re.sub(r"\d{5,}", lambda digits: f"{digits.group()[:3]}…", words)
+    words = re.sub(r"\d{5,}", lambda digits: f"{digits.group()[:3]}...", words)
     short = " ".join(words.split())
-    return short if len(short) <= _LABEL_CHARACTERS else short[: _LABEL_CHARACTERS - 1] + "…"
+    return short if len(short) <= _LABEL_CHARACTERS else short[: _LABEL_CHARACTERS - 3] + "..."

@@ -127,15 +127,16 @@ def enrolled(owned: tuple[Authenticator, ...], *, bound: bool) -> tuple[Enrolled
 
 def _credential(with_services: Services, interaction: Interaction, account: Account) -> CredentialView | None:
     """The credential as the signing service states it, read once an interaction."""
-    intent = interaction.request.intent
-    if intent is None:
+    credential_id = interaction.credential_id
+    if credential_id is None:
         return None
     if interaction.stored.credential is not None:
         return CredentialView(**interaction.stored.credential)
-    view = with_services.credentials.read(account.id, interaction.request.client_id, intent.credential_id)
-    if view.credential_id != intent.credential_id:
+    view = with_services.credentials.read(account.id, interaction.request.client_id, credential_id)
+    if view.credential_id != credential_id:
         raise CredentialUnusable("the signing service answered about another credential")
-    if view.status != "enabled":
+    # One that is suspended or has expired cannot sign, and may still be deleted.
+    if interaction.request.intent is not None and view.status != "enabled":
         raise CredentialUnusable("the credential is not enabled")
     with with_services.engine.begin() as connection:
         interactions.set_credential(connection, interaction.id, asdict(view))
@@ -277,7 +278,6 @@ def _approved(interaction: Interaction, approval: Approval) -> dict[str, Any]:
         fields["credential_id"] = intent.credential_id
         fields["hash_alg"] = intent.hash_alg
         fields["digests"] = [item.digest.hex() for item in intent.digests]
-    profile = interaction.request.detail.get("profile")
-    if profile is not None:
-        fields["profile"] = profile
+    detail = interaction.request.detail
+    fields |= {name: detail[name] for name in ("profile", "credential_id") if name in detail}
     return fields

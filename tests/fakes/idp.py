@@ -78,7 +78,7 @@ rules:
         max_age: 10m
     because: Sign with what you hold.
   - id: order
-    action: credential.create
+    action: [credential.create, credential.suspend, credential.delete]
     require: substantial
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 
 from contract import order as orders
-from contract.order import CreateParameters
+from contract.order import CreateParameters, CredentialParameters
 from foundation.clock import epoch
+from idp.errors import CredentialUnusable
 from idp.storage.engine import reading
 from tests.fakes.idp import Idp, make_idp
 
@@ -135,6 +137,48 @@ def test_an_order_that_is_not_approved_is_none(idp: Idp, browser: FlaskClient) -
     response = idp.post(browser, path, "/consent", decision="deny")
     assert response.status_code == 403
     assert "eyJ" not in response.text
+
+
+@pytest.mark.parametrize("operation", ["suspend", "delete"])
+def test_an_order_to_stop_a_credential_shows_whose_it_is_and_takes_an_approval(
+    idp: Idp, browser: FlaskClient, operation: str
+) -> None:
+    signed_in(idp, browser)
+    idp.credentials.view = replace(idp.credentials.view, status="disabled")
+    path = idp.post(
+        browser, "/account/credentials", "/operation", operation=operation, credential_id="cred-1"
+    ).location
+    idp.pass_otp(browser, path)
+    assert f"{operation} a signing credential" in idp.inbox.messages[-1].text
+    assert "C=ES,O=Example,CN=Alice Example" in browser.get(path).text
+    response = idp.approve(browser, path)
+    key = idp.app.extensions["privyseal"].keys.activation_key().verification_key()
+    made = orders.decode(response.text, [key])
+    assert (made.operation, made.parameters) == (f"credential.{operation}", CredentialParameters("cred-1"))
+
+
+def test_a_credential_of_somebody_else_cannot_be_stopped(idp: Idp, browser: FlaskClient) -> None:
+    signed_in(idp, browser)
+    idp.credentials.error = CredentialUnusable("not hers")
+    path = idp.post(
+        browser, "/account/credentials", "/operation", operation="delete", credential_id="cred-2"
+    ).location
+    assert "This credential cannot be used" in browser.get(path).text
+    assert idp.post(browser, path, "/consent", decision="approve", binding="x").status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("operation", "credential_id"),
+    [("resume", "c"), ("", "c"), ("delete", ""), ("delete", "a b"), ("delete", "../x"), ("delete", "a" * 129)],
+)
+def test_an_operation_that_is_none_is_refused(
+    idp: Idp, browser: FlaskClient, operation: str, credential_id: str
+) -> None:
+    signed_in(idp, browser)
+    response = idp.post(
+        browser, "/account/credentials", "/operation", operation=operation, credential_id=credential_id
+    )
+    assert response.status_code == 400
 
 
 def test_the_code_for_an_order_says_so(idp: Idp, browser: FlaskClient) -> None:
