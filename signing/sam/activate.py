@@ -115,9 +115,7 @@ class Activator:
             raise ScdevUnavailable("the device cannot verify the row's MAC") from error
         policy = replace(self._policy, epoch_not_before=ledger_epoch.not_before)
         algorithm = verify_sad(sad, request, credential, policy, now)
-        if credential.key is None:
-            raise RowAltered("an active credential has no key")
-        return _Permit(sad, request, credential, credential.key, algorithm)
+        return _Permit(sad, request, credential, credential.wrapped_key(), algorithm)
 
     def _reserved(self, permit: _Permit, now: datetime) -> tuple[Reservation, tuple[int, ...]]:
         sad, digests = permit.sad, permit.request.digests

@@ -90,9 +90,19 @@ class Credential:
 
         :raises RowAltered: there is no key, or it is of no kind known.
         """
-        if self.key is None or self.key.profile not in KEY_PROFILES:
-            raise RowAltered("the credential has no key of a kind that is known")
-        return KEY_PROFILES[self.key.profile]
+        profile = KEY_PROFILES.get(self.wrapped_key().profile)
+        if profile is None:
+            raise RowAltered("the credential's key is of no kind that is known")
+        return profile
+
+    def wrapped_key(self) -> WrappedKey:
+        """The key to sign with.
+
+        :raises RowAltered: there is none: only a deleted credential has none, and that is not asked for it.
+        """
+        if self.key is None:
+            raise RowAltered("the credential has no key")
+        return self.key
 
 
 @dataclass(frozen=True, slots=True)

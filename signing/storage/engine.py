@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError
 
 from signing.sam.errors import StateRefused
 
@@ -67,21 +67,18 @@ def _sqlite(url: URL) -> Engine:
 
 
 def _postgresql(url: URL, pool_size: int) -> Engine:
-    try:
-        return create_engine(
-            url,
-            isolation_level="READ COMMITTED",
-            pool_size=pool_size,
-            max_overflow=pool_size,
-            pool_timeout=LOCK_SECONDS,
-            connect_args={
-                "connect_timeout": CONNECT_SECONDS,
-                "options": (
-                    f"-c synchronous_commit=on -c timezone=UTC -c lock_timeout={LOCK_SECONDS}s"
-                    f" -c statement_timeout={STATEMENT_SECONDS}s"
-                    f" -c idle_in_transaction_session_timeout={STATEMENT_SECONDS}s"
-                ),
-            },
-        )
-    except NoSuchModuleError as error:
-        raise StateRefused("the database driver is not installed") from error
+    return create_engine(
+        url,
+        isolation_level="READ COMMITTED",
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_timeout=LOCK_SECONDS,
+        connect_args={
+            "connect_timeout": CONNECT_SECONDS,
+            "options": (
+                f"-c synchronous_commit=on -c timezone=UTC -c lock_timeout={LOCK_SECONDS}s"
+                f" -c statement_timeout={STATEMENT_SECONDS}s"
+                f" -c idle_in_transaction_session_timeout={STATEMENT_SECONDS}s"
+            ),
+        },
+    )

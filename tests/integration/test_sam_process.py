@@ -107,7 +107,7 @@ def test_SAD_13_the_socket_signs_nothing_without_a_sad(site: Site) -> None:
         assert refusal_of(link, "list_credentials", {"owner": ""}) == codes.NOT_PERMITTED
         assert refusal_of(link, "execute_order", {"order": request["sad"]}) == codes.INVALID_ORDER
         assert refusal_of(link, "create_credential", {"order": "x"}) == codes.INVALID_ORDER
-        chain = {"credential_id": view.credential_id, "chain": ["AQ"]}
+        chain: dict[str, object] = {"credential_id": view.credential_id, "chain": ["AQ"]}
         assert refusal_of(link, "link_certificate", chain) == codes.CREDENTIAL_DISABLED
         with socket.socket(socket.AF_UNIX) as admin:
             admin.connect(str(site.admin()))

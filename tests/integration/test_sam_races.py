@@ -114,7 +114,8 @@ def test_AUD_06_every_value_of_the_device_has_one_intent_and_one_outcome(pair: P
         list(pool.map(lambda number: pair.clients[number % 2].sign(requests[number]), range(20)))
     engine = open_engine(pair.url)
     with engine.connect() as connection:
-        counts = dict(connection.execute(text("SELECT event, count(*) FROM audit_entries GROUP BY event")).all())  # type: ignore[arg-type] # rows of two
+        rows = connection.execute(text("SELECT event, count(*) FROM audit_entries GROUP BY event")).all()
+        counts: dict[str, int] = {row[0]: row[1] for row in rows}
         positions = connection.execute(text("SELECT count(*) FROM positions")).scalar_one()
         requests_signed = counts["credential.created"]
     engine.dispose()

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, Engine, MetaData, delete, insert, select, update
+from sqlalchemy import Connection, Engine, MetaData, bindparam, delete, insert, select, update
 
+from auditlog import cli
 from auditlog.catalogue import Catalogue, Event
 from auditlog.chain import EMPTY, Head, append, verify
 from auditlog.cli import main
@@ -104,6 +105,28 @@ def test_without_a_head_nothing_is_written(written: Written) -> None:
             written.log.head(connection)
 
 
+def test_a_head_that_moved_under_its_lock_is_refused(written: Written) -> None:
+    head = written.tables.head
+    written.log._move = (
+        update(head)
+        .where(head.c.id == 1, head.c.sequence == bindparam("before") + 1)
+        .values(sequence=bindparam("after"), hash=bindparam("moved_to"))
+    )
+    with written.engine.begin() as connection, pytest.raises(ChainNotReady):
+        written.log.append(connection, "demo.event", {"number": 1}, AT)
+
+
+def test_records_written_during_a_verification_are_left_for_the_next(
+    written: Written, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with written.engine.connect() as connection:
+        whole = list(read_entries(connection, written.tables.entries))
+        known, now = Head(3, whole[2].hash), Head(6, whole[5].hash)
+        heads = iter([known, now])
+        monkeypatch.setattr(cli, "read_head", lambda _connection, _table: next(heads))
+        assert list(cli._until(connection, written.tables, known)) == whole[:3]
+
+
 def test_the_command_verifies_and_takes_checkpoints(
     written: Written, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -191,6 +214,14 @@ def test_AUD_01_to_05_the_command_names_the_first_bad_record(
     assert (answer["ok"], answer["record"]) == (False, record)
     assert main(["verify", *written.source, "--checkpoint", str(tmp_path / "kept")]) == 1
     assert f"record {record}:" in capsys.readouterr().err
+
+
+def test_AUD_05_a_tail_cut_off_without_its_head_row_is_found_without_a_checkpoint(
+    written: Written, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written.change(_truncate)
+    assert main(["verify", *written.source]) == 1
+    assert "record 5:" in capsys.readouterr().err
 
 
 def test_AUD_05_without_a_checkpoint_a_truncation_with_its_head_is_not_found(written: Written) -> None:

@@ -20,7 +20,7 @@ from contract.errors import SadInvalid
 from foundation.jose import generate_signing_key, sign_compact
 from signing.sam import errors, events
 from signing.sam.activate import CONCLUDE_ATTEMPTS
-from signing.sam.algorithms import SHA256, SHA384, pss_parameters
+from signing.sam.algorithms import SHA256, SHA384, SignatureAlgorithm, pss_parameters
 from signing.sam.credential import Credential
 from signing.sam.ledger import Reservation, SpentMemory, State
 from signing.sam.ports import (
@@ -34,6 +34,7 @@ from signing.sam.ports import (
 from signing.sam.reconcile import reconcile
 from signing.sam.refusals import RefusalBudget
 from signing.sam.store import Record
+from signing.sam.values import ValueRefused, verify_values
 from signing.storage.store import SqlStore
 from signing.storage.tables import audit, outcomes, positions, redemptions
 from tests.fakes.sam import World, digest
@@ -246,6 +247,17 @@ def test_KEY_12_a_wrong_value_is_not_released(world: World, credential: Credenti
     assert outcome["reason"] == "value_refused"
     with pytest.raises(errors.SadSpent):
         world.activator().sign(request)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "values"),
+    [("ecdsa", ()), ("ecdsa", (b"x", b"x")), ("rsa-pss", (b"x",)), ("rsa-pkcs1-v1_5", (b"x",)), ("ecdsa", (b"x",))],
+)
+def test_KEY_12_values_of_another_number_or_kind_are_refused(
+    credential: Credential, scheme: Any, values: tuple[bytes, ...]
+) -> None:
+    with pytest.raises(ValueRefused):
+        verify_values(credential.public_key, SignatureAlgorithm(scheme, SHA256), (D1,), values)
 
 
 def test_no_device_no_mac_no_signature(world: World, credential: Credential) -> None:

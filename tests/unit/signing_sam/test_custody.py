@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from signing.sam.algorithms import KEY_PROFILES
-from signing.sam.credential import Credential, Profile, mac_octets
+from signing.sam.credential import Credential, mac_octets
 from signing.sam.custody import opened, sealed
 from signing.sam.errors import RowAltered
 from signing.storage.rows import from_row, to_row
@@ -121,7 +120,3 @@ def test_two_different_rows_never_have_the_same_mac_octets(credential: Credentia
 def test_nothing_secret_is_in_a_credentials_repr(credential: Credential) -> None:
     assert credential.key is not None
     assert repr(credential.key.blob) not in repr(credential)
-
-
-def test_profiles_in_tests_are_of_kinds_that_exist(world: World) -> None:
-    assert all(isinstance(item, Profile) and item.key in KEY_PROFILES for item in world.policy.profiles.values())

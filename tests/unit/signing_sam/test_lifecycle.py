@@ -291,3 +291,18 @@ def test_link_is_recorded_with_the_certificates_digest(world: World, credential:
     assert entry.event == events.CREDENTIAL_ACTIVATED
     assert set(json.loads(entry.fields)) == {"credential_id", "owner", "version", "certificate_sha256"}
     assert credential.not_before == int(NOW.timestamp())
+
+
+def test_a_name_too_long_for_a_certificate_is_refused_before_a_key_is_made(world: World) -> None:
+    subject = replace(ALICE, common_name="\u00e9" * 64)
+    with pytest.raises(errors.OrderRefused):
+        world.lifecycle().create(world.order_token(parameters=CreateParameters("standard", subject)))
+    assert world.fake.calls["generate"] == 0
+    assert recorded(world) == []
+
+
+def test_KEY_14_a_public_key_that_is_none_is_not_kept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    generate = world.fake.generate
+    monkeypatch.setattr(world.fake, "generate", lambda profile: replace(generate(profile), public_key=b"\x30\x00"))
+    with pytest.raises(errors.ScdevUnavailable):
+        world.lifecycle().create(world.order_token())

@@ -124,8 +124,8 @@ def test_the_parts_are_put_together(folder: Path) -> None:
     assert sam.policy.profiles["standard"].floor.min_categories == 2
     process = SamProcess(sam)
     public, admin = process._public._settings, process._admin._settings
-    assert (public.uids, public.mode) == ({os.geteuid(), 12345}, PUBLIC_MODE)
-    assert (admin.uids, admin.mode) == ({os.geteuid(), 0}, ADMIN_MODE)
+    assert (public.uids, public.mode) == (frozenset({os.geteuid(), 12345}), PUBLIC_MODE)
+    assert (admin.uids, admin.mode) == (frozenset({os.geteuid(), 0}), ADMIN_MODE)
     sam.store._engine.dispose()
 
 

@@ -152,16 +152,17 @@ def _forged(right: str, head: str, payload: str, signature: str) -> Iterator[tup
     foreign = signing_key(FOREIGN, KEY.kid)
     yield "foreign-key", "SAD-07: another key under the pinned kid", signed(CLAIMS, key=foreign)
     yield "unknown-kid", "SAD-07: a kid that is not pinned", signed(CLAIMS, key=signing_key(FOREIGN, "activation-2"))
-    for member, value in {
+    members: dict[str, Any] = {
         "jku": "https://evil.example.org/jwks",
         "jwk": foreign.key.as_dict(private=False),
         "x5u": "https://evil.example.org/chain",
         "x5c": ["AAAA"],
         "crit": ["exp"],
         "b64": False,
-    }.items():
-        header = {"alg": "ES256", "typ": "sad+jwt", "kid": KEY.kid, member: value}
-        encoded = encode_base64url(json.dumps(header).encode())
+    }
+    for member, value in members.items():
+        more = {"alg": "ES256", "typ": "sad+jwt", "kid": KEY.kid, member: value}
+        encoded = encode_base64url(json.dumps(more).encode())
         yield f"header-{member}", f"SAD-07: header member {member}", f"{encoded}.{payload}.{signature}"
     for typ in ("at+jwt", "JWT", "order+jwt", "sad", None):
         header = {"alg": "ES256", "kid": KEY.kid} | ({} if typ is None else {"typ": typ})
