@@ -226,6 +226,12 @@ def _ask(
     )
 
 
+def _because(found: Assessment) -> tuple[str, ...]:
+    """What the authors of the rules that apply say for them, in their own words."""
+    applied = {reason.rule for reason in found.decision.reasons}
+    return tuple(rule.because for rule in services().policy.rules if rule.because and rule.id in applied)
+
+
 def _page(
     template: str, interaction: Interaction, notice: Notice | None, found: Assessment | None = None, **values: Any
 ) -> Response:
@@ -238,6 +244,7 @@ def _page(
             found=found,
             notice=notice.text if notice else "",
             reasons=() if found is None else found.decision.reasons,
+            because=() if found is None else _because(found),
             reference=otp.reference(interaction.txn),
             csrf=session.csrf if session else "",
             **values,

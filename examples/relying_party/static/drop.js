@@ -19,6 +19,7 @@ document.documentElement.classList.remove("no-script");
   input.addEventListener("change", function () {
     const file = input.files[0];
     input.setCustomValidity("");
+    zone.classList.toggle("chosen", Boolean(file));
     if (!file) {
       title.textContent = before.title;
       hint.textContent = before.hint;
