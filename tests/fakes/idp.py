@@ -194,10 +194,6 @@ class Idp:
         assert found is not None, "the page asks for no consent"
         return self.post(browser, path, "/consent", decision="approve", binding=found.group(1))
 
-    def approve_status(self, browser: FlaskClient, path: str) -> int:
-        """The status of a page that ought to be gone."""
-        return browser.get(path).status_code
-
     def add_account(self, username: str, **values: Any) -> str:
         """Another person, with a password and a phone."""
         return _add_person(self.engine, self.settings, username, **values)

@@ -159,7 +159,7 @@ def test_a_person_who_does_not_approve_gives_access_denied(idp: Idp, browser: Fl
     path = at_consent(idp, browser)
     assert idp.post(browser, path, "/consent", decision="deny").location.endswith("?access_denied")
     assert last(idp).approval is None
-    assert idp.approve_status(browser, path) == 400
+    assert browser.get(path).status_code == 400
 
 
 def test_whoever_leaves_before_signing_in_is_taken_back(idp: Idp, browser: FlaskClient) -> None:
@@ -462,7 +462,9 @@ def test_SES_02_the_cookie_of_production_is_bound_to_the_host(tmp_path: Path) ->
     idp = make_idp(tmp_path, issuer="https://idp.example.org")
     browser = idp.client()
     idp.waiting.append(plain())
-    header = browser.get("/test/begin", base_url="https://idp.example.org").headers["Set-Cookie"]
+    response = browser.get("/test/begin", base_url="https://idp.example.org")
+    assert response.headers["Strict-Transport-Security"] == "max-age=31536000"
+    header = response.headers["Set-Cookie"]
     assert header.startswith("__Host-privyseal=")
     assert {"Secure", "HttpOnly", "SameSite=Lax", "Path=/"} <= set(header.split("; "))
     assert "Domain" not in header
