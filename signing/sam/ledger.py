@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from base64 import b64encode
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -121,24 +122,31 @@ def assign(sad: Sad, digests: Sequence[bytes], taken: Collection[int]) -> tuple[
 class SpentMemory:
     """What this process has sent to the device, until the SAD expires: finds a ledger that was set back.
 
-    Not thread-safe by itself for one ``txn``; the caller holds the reservation of the positions it asks about.
+    Thread-safe.
     """
 
-    def __init__(self, max_entries: int = 1_000_000) -> None:
+    def __init__(self, sweep_at: int = 100_000) -> None:
+        """:param sweep_at: positions remembered at which those that have expired are looked for."""
         self._expiry: dict[tuple[str, str, int], int] = {}
-        self._max = max_entries
+        self._sweep_at = sweep_at
+        self._lock = threading.Lock()
 
     def knows_any(self, issuer: str, txn: str, positions: Collection[int]) -> bool:
         """Whether any of the positions was spent through this process."""
-        return any((issuer, txn, position) in self._expiry for position in positions)
+        with self._lock:
+            return any((issuer, txn, position) in self._expiry for position in positions)
 
     def remember(self, issuer: str, txn: str, positions: Collection[int], expires: int, now: int) -> None:
-        """Remember until the second ``expires``; forgets what has expired when there is much of it."""
-        if len(self._expiry) + len(positions) > self._max:
-            self._expiry = {key: at for key, at in self._expiry.copy().items() if at > now}
-        self._expiry.update({(issuer, txn, position): expires for position in positions})
+        """Remember until the second ``expires``."""
+        with self._lock:
+            if len(self._expiry) + len(positions) > self._sweep_at:
+                self._expiry = {key: at for key, at in self._expiry.items() if at > now}
+                # Where most have not expired, the next sweep waits until there are twice as many.
+                self._sweep_at = max(self._sweep_at, 2 * len(self._expiry))
+            self._expiry.update({(issuer, txn, position): expires for position in positions})
 
     def forget(self, issuer: str, txn: str, positions: Collection[int]) -> None:
         """The device did nothing for these."""
-        for position in positions:
-            self._expiry.pop((issuer, txn, position), None)
+        with self._lock:
+            for position in positions:
+                self._expiry.pop((issuer, txn, position), None)

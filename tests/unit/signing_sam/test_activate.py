@@ -488,7 +488,7 @@ def test_AUD_08_no_token_is_in_chain_log_or_repr(
 
 
 def test_spent_memory_forgets_what_has_expired_when_it_is_full() -> None:
-    memory = SpentMemory(max_entries=2)
+    memory = SpentMemory(sweep_at=2)
     memory.remember("i", "a", (0,), expires=10, now=0)
     memory.remember("i", "b", (0,), expires=100, now=0)
     memory.remember("i", "c", (0,), expires=100, now=10)
