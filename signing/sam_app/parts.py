@@ -58,6 +58,8 @@ def build(
     clock = clock or SystemClock()
     store = open_store(settings)
     store.check(settings.realm)
+    if settings.mode == "production":
+        store.check_durability()
     policy, anchors = _pinned(settings)
     return Sam(
         settings=settings,

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, Row, Select, and_, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, Row, Select, and_, bindparam, delete, func, insert, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
@@ -96,6 +96,19 @@ class SqlStore:
             raise StateRefused(f"the database has schema {row.schema_version}, and this version needs {SCHEMA_VERSION}")
         if row.realm != realm:
             raise StateRefused("the database belongs to another realm")
+
+    def check_durability(self) -> None:
+        """Whether a commit that was answered survives a loss of power: the ledger stands on it.
+
+        :raises StateRefused: PostgreSQL was told not to care.
+        """
+        if self._engine.dialect.name != "postgresql":
+            return  # the engine sets SQLite's own switch
+        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+            with self._reading() as connection:
+                value = connection.execute(text("SELECT current_setting(:name)"), {"name": setting}).scalar_one()
+            if value == "off":
+                raise StateRefused(f"PostgreSQL runs with {setting} off: commits would not survive a loss of power")
 
     def raise_epoch(self, now: datetime) -> Epoch:
         """After a restore: everything issued before now is refused from now on."""

@@ -292,6 +292,18 @@ def test_postgresql_commits_are_durable_whatever_the_servers_default(postgres_ur
 
 
 @pytest.mark.postgres
+def test_production_refuses_a_postgresql_whose_commits_do_not_last(postgres_url: str) -> None:
+    # The server of the tests runs without fsync: exactly what must not be.
+    with disposing(postgres_url) as engine, pytest.raises(errors.StateRefused, match="fsync"):
+        SqlStore(engine).check_durability()
+
+
+def test_sqlite_is_durable_by_its_engine(world: World) -> None:
+    sql(world).check_durability()
+    assert sql(world).epoch().number == 1
+
+
+@pytest.mark.postgres
 def test_a_pool_whose_connections_died_is_used_again(postgres_url: str) -> None:
     with disposing(postgres_url) as engine, disposing(postgres_url) as other:
         store = SqlStore(engine)
