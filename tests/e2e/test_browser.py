@@ -118,7 +118,7 @@ def test_a_person_signs_with_a_code_by_text_message(product: Product, visitor: N
     assert re.fullmatch(r"\d+", reason.get_attribute("data-line") or "")
     alice.picture("step-up", everywhere=True)
     alice.ask_for_code("Text message")
-    code = alice.read_code()
+    code = alice.read_code(picture="inbox")
     expect(alice.page.get_by_label("Six-digit code")).to_be_focused()
     alice.picture("code", everywhere=True)
     alice.type_code(code)
@@ -240,6 +240,7 @@ def test_a_person_who_does_not_approve_is_told_kindly_and_can_go_on(
     alice.at("The signature was not approved")
     expect(alice.alert()).to_contain_text("Nothing was signed and your document is unchanged.")
     alice.picture("not-approved", everywhere=True)
+    assert alice.barriers() == []
     alice.page.get_by_role("link", name=f"Back to {DOCUMENT}").click()
     alice.go_to_provider()
     alice.at(CHOOSE)
@@ -323,6 +324,7 @@ def test_the_account_pages_show_factors_and_sessions_and_end_one(product: Produc
     alice.type_code(alice.read_code())
     alice.at("Order a signing credential?")
     alice.picture("order-consent", everywhere=True)
+    assert alice.barriers() == []
     with alice.page.expect_download() as order:
         alice.decide("approve")
     assert order.value.path().read_text().count(".") == 2, "an order is a signed statement in compact form"

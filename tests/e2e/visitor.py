@@ -200,7 +200,7 @@ class Visitor:
         """Whatever came until now is not the message that is waited for."""
         self._messages_before = self._newest_message()
 
-    def read_code(self) -> str:
+    def read_code(self, picture: str = "") -> str:
         """Open the development inbox in another tab, as a person takes out their phone."""
         message = next(item for item in self.messages() if item["id"] > self._messages_before)
         reference = self.page.locator(".reference").inner_text()
@@ -208,7 +208,8 @@ class Visitor:
         inbox = self.context.new_page()
         inbox.goto(self.ports.url("inbox"))
         newest = inbox.get_by_label("Text of the message").first.inner_text()
-        self.picture("inbox", page=inbox)
+        if picture:
+            self.picture(picture, page=inbox)
         inbox.close()
         codes = _CODE.findall(newest)
         assert len(codes) == 1, "one code in a message"
