@@ -113,6 +113,8 @@ class SamSettings:
     reservation_deadline_seconds: int = 60
     """After which a signature without an outcome is closed as indeterminate."""
     reconcile_every_seconds: float = 10.0
+    max_order_seconds: int = 900
+    """Longest life of an order; at least what the identity provider gives it."""
     max_connections: int = 32
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
@@ -132,6 +134,8 @@ class SamSettings:
             yield "reservation_deadline_seconds must be more than twice device.deadline_seconds, and 5 seconds"
         if not 0.05 <= self.reconcile_every_seconds <= 3600 or not 1 <= self.max_connections <= 1024:
             yield "reconcile_every_seconds or max_connections is out of bounds"
+        if not 1 <= self.max_order_seconds <= 86_400:
+            yield "max_order_seconds must be from 1 to 86400"
         if self.mode == "production":
             yield from self._production_faults()
 

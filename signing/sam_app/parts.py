@@ -102,6 +102,7 @@ def _pinned(settings: SamSettings) -> tuple[SamPolicy, tuple[x509.Certificate, .
         issuers=issuers,
         profiles={name: _profile(name, table) for name, table in settings.profiles.items()},
         epoch_not_before=0,
+        max_order_seconds=settings.max_order_seconds,
     )
     return policy, tuple(anchor for anchor in found if anchor is not None)
 

@@ -79,6 +79,7 @@ def test_SUP_05_production_refuses_development_stand_ins(change: dict[str, Any],
         ({"certificate_anchors": []}, "certificate_anchors"),
         ({"reservation_deadline_seconds": 20}, "reservation_deadline_seconds"),
         ({"max_connections": 0}, "max_connections"),
+        ({"max_order_seconds": 0}, "max_order_seconds"),
         ({"device": {**DEVELOPMENT["device"], "workers": 0}}, "workers"),
         ({"device": {**DEVELOPMENT["device"], "deadline_seconds": 0.0}}, "deadline_seconds"),
         ({"profiles": {"p": {"key": "dsa"}}}, "key"),
@@ -117,10 +118,11 @@ def settings_in(folder: Path, **changes: Any) -> SamSettings:
 
 
 def test_the_parts_are_put_together(folder: Path) -> None:
-    settings = settings_in(folder, web_uid=12345)
+    settings = settings_in(folder, web_uid=12345, max_order_seconds=60)
     open_store(settings).initialise("test", NOW)
     sam = build(settings, FakeDevice(), device_available=lambda: True)
     assert sam.policy.issuers[ISSUER]
+    assert sam.policy.max_order_seconds == 60
     assert sam.policy.profiles["standard"].floor.min_categories == 2
     process = SamProcess(sam)
     public, admin = process._public._settings, process._admin._settings
