@@ -333,6 +333,8 @@ def _create_client(settings: IdpSettings, options: argparse.Namespace) -> dict[s
         plain_intents=options.plain_intents,
         without_digests=options.without_digests,
     )
+    if settings.production and registration.plain_uris:
+        raise InputRefused("mode is production: redirect URIs must be https, or a code would travel in clear")
     if options.client_id == ACCOUNT_CLIENT_ID:
         raise InputRefused(f"{ACCOUNT_CLIENT_ID} names the account pages")
     needs_secret = options.auth_method in {"client_secret_basic", "client_secret_post"}

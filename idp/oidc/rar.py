@@ -32,7 +32,8 @@ MAX_DETAILS: Final = 128 * 1024
 QUERY_PARAMETERS: Final = frozenset({"credentialID", "signatureQualifier", "numSignatures", "hashes", "hash"})
 """Parameters that ask for a signature without ``authorization_details``."""
 
-_CREDENTIAL_ID: Final = re.compile(r"[!-~]{1,128}\Z")
+_CREDENTIAL_ID: Final = re.compile(r"[A-Za-z0-9_:-]{1,128}\Z")
+"""The signing service's own identifiers are hexadecimal; nothing that could be a token gets into an audit record."""
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]+={0,2}\Z")
 _SHA2_BY_LENGTH: Final = {
     32: "2.16.840.1.101.3.4.2.1",

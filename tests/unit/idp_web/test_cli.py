@@ -165,6 +165,23 @@ def test_a_client_with_faults_is_not_registered(ready: Path, argv: tuple[str, ..
     assert not (ready / "secret").exists()
 
 
+def test_SUP_05_a_redirect_uri_over_http_is_refused_in_production(
+    ready: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = (ready / "idp.toml").read_text()
+    (ready / "database").write_text(f"sqlite:///{ready}/idp.sqlite")
+    (ready / "database").chmod(0o600)
+    config = config.replace('"development"', '"production"').replace("http://", "https://")
+    (ready / "idp.toml").write_text("".join(
+        'database_url_file = "database"\n' if line.startswith("database_url") else line
+        for line in config.splitlines(keepends=True)
+    ))  # fmt: skip
+    argv = (*CLIENT, "--redirect-uri", "http://rp.example.org/callback", "--secret-file", str(ready / "secret"))
+    assert run(ready, *argv) == EXIT_FAILED
+    assert "https" in capsys.readouterr().err
+    assert not (ready / "secret").exists()
+
+
 def test_the_activation_key_is_exported_public_only(ready: Path) -> None:
     for form in ("pem", "jwk"):
         assert run(ready, "keys", "export-activation", "--format", form, "--out", str(ready / form)) == EXIT_DONE
