@@ -8,10 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
+from playwright.sync_api import Error as PlaywrightError
 
 from examples.pdf_signing import Verdict, load_certificates, verify
 from examples.sample_contract import make_sample_pdf
@@ -393,6 +395,25 @@ def test_no_page_puts_a_barrier_before_anybody(product: Product, visitor: NewVis
     alice.page.goto(product.ports.url("inbox"))
     look()
     assert found == []
+
+
+def test_the_watch_over_the_browser_sees_what_it_is_for(product: Product, chromium: Browser, tmp_path: Path) -> None:
+    context = chromium.new_context(viewport=DESK)
+    with closing(context):
+        person = Visitor(context, product.ports, "a secret", Album(tmp_path))
+        person.open_site()
+        assert (person.seen.complaints, person.foreign_hosts(), person.leaks()) == ([], set(), [])
+        site = product.ports.url("rp")
+        person.page.evaluate("fetch('http://other.localhost:9/').catch(() => null)")
+        assert any("Content Security Policy" in complaint for complaint in person.seen.complaints)
+        for query in ("query=a+secret", "query=eyJhbGciOiJFUzI1NiJ9.e30.AAAA", "code=once"):
+            before = len(person.leaks())
+            person.page.goto(f"{site}/?{query}")
+            person.at("Sign a contract, from anywhere")
+            assert len(person.leaks()) > before, query
+        with pytest.raises(PlaywrightError, match="ERR_"):
+            person.page.goto("http://other.localhost:9/")
+        assert person.foreign_hosts() == {"other.localhost:9"}
 
 
 def test_the_check_for_barriers_finds_one(visitor: NewVisitor) -> None:

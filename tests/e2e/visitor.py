@@ -80,6 +80,10 @@ class Seen:
     """Every URL that was asked for, redirects and pictures included."""
     complaints: list[str] = field(default_factory=list)
     """Errors and warnings on the console (violations of a content security policy are among them), broken scripts."""
+    referrers: list[str] = field(default_factory=list)
+    """What the next site was told about where the person came from."""
+    shown: list[str] = field(default_factory=list)
+    """URLs of the pages that stayed in the address bar and in the history."""
     refused: list[int] = field(default_factory=list)
     """Statuses above 399, in order."""
     secrets: set[str] = field(default_factory=set, repr=False)
@@ -93,6 +97,7 @@ class Seen:
 
     def _request(self, request: Request) -> None:
         self.requests.append(request.url)
+        self.referrers.append(request.headers.get("referer", ""))
 
     def _console(self, message: ConsoleMessage) -> None:
         refused = _REFUSED.search(message.text)
@@ -127,6 +132,7 @@ class Visitor:
     def at(self, heading: str) -> None:
         """Wait for the page of this heading."""
         expect(self.heading).to_have_text(heading, timeout=SECONDS * 1000)
+        self.seen.shown.append(self.page.url)
 
     def form(self, name: str) -> Locator:
         """A form by its marker."""
@@ -296,4 +302,9 @@ class Visitor:
             if _TOKEN.search(url)
             or any(secret in value for secret in self.seen.secrets for _, value in parse_qsl(urlsplit(url).query))
             or any(secret in urlsplit(url).path for secret in self.seen.secrets)
+        ] + [
+            # An authorization code passes through a redirect; it does not stay, and no other page hears of it.
+            url.partition("?")[0]
+            for url in self.seen.shown + self.seen.referrers
+            if "code" in dict(parse_qsl(urlsplit(url).query))
         ]
