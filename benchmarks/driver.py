@@ -49,7 +49,8 @@ class Outcome:
 class _Loop:
     def __init__(self, pieces: int, workers: int) -> None:
         self.outcome = Outcome()
-        self.gate = threading.Barrier(workers + 1)
+        # Broken, and with it the run, where a worker cannot begin: nobody waits for it for ever.
+        self.gate = threading.Barrier(workers + 1, timeout=_TIMEOUT_SECONDS)
         self.began = 0.0
         self.until = 0.0
         self._numbers = iter(range(pieces))
@@ -85,6 +86,7 @@ def closed_loop(
     No piece is begun twice; what is under way when the time is over is waited for and counted.
 
     :param make: gives the worker of a turn from 0; entered and left in the worker's own thread.
+    :raises threading.BrokenBarrierError: a worker could not begin.
     """
     loop = _Loop(pieces, workers)
 
@@ -99,9 +101,12 @@ def closed_loop(
         thread.start()
     loop.began = time.perf_counter()
     loop.until = loop.began + seconds
-    loop.gate.wait()
-    for thread in threads:
-        thread.join()
+    try:
+        loop.gate.wait()
+        for thread in threads:
+            thread.join()
+    finally:
+        loop.until = 0.0  # interrupted: nothing more is begun
     loop.outcome.window = time.perf_counter() - loop.began
     return loop.outcome
 

@@ -24,7 +24,7 @@ from benchmarks.errors import RunInvalid
 from benchmarks.machine import describe
 from benchmarks.measure import Figure, Report, Requirement
 from benchmarks.phones import ACCOUNT_SID, Phones, phones
-from benchmarks.processes import ROOT, Processes, Usage
+from benchmarks.processes import ROOT, Processes, Usage, end_in_order
 from benchmarks.stand import (
     SAM_ID,
     Database,
@@ -83,6 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not 1 <= options.seconds <= 600 or not 0 < options.warm_up <= 60 or not 1 <= options.connections <= 64:
         print("error: --seconds is 1 to 600, --warm-up up to 60, --connections 1 to 64", file=sys.stderr)
         return 2
+    end_in_order()
     try:
         report = measure(options)
     except (PrivySealError, RuntimeError) as error:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import pwd
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from types import FrameType
+from typing import Final, NoReturn
 
 from benchmarks.errors import StandFailed
 from launcher.accounts import Account
@@ -20,6 +22,15 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 _READY_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.05
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
+
+
+def end_in_order() -> None:
+    """From now on SIGTERM unwinds the program, so that everything it started is ended and removed."""
+
+    def leave(number: int, _frame: FrameType | None) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, leave)
 
 
 @dataclass(frozen=True, slots=True)

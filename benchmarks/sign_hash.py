@@ -28,7 +28,7 @@ from benchmarks.driver import Outcome, Poster, Prepared, closed_loop
 from benchmarks.errors import RunInvalid
 from benchmarks.machine import describe
 from benchmarks.measure import Figure, Peer, Report, Requirement
-from benchmarks.processes import Usage
+from benchmarks.processes import Usage, end_in_order
 from benchmarks.stand import CLIENT, ISSUER, OWNER, SAM_ID, SigningStand, say, signing_stand
 from contract.sad import EvidenceClaim, PolicyClaim, Sad, encode
 from foundation.clock import SystemClock, epoch
@@ -92,6 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not 1 <= options.connections <= 64 or not 1 <= options.workers <= 16:
         print("error: --connections is 1 to 64, --workers 1 to 16", file=sys.stderr)
         return 2
+    end_in_order()
     try:
         report = measure(options)
     except (PrivySealError, RuntimeError) as error:

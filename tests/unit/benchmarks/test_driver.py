@@ -86,3 +86,12 @@ def test_a_connection_that_the_server_drops_is_an_error_and_is_opened_anew() -> 
         outcome = _post(port, prepared, workers=1, seconds=5)
     assert outcome.errors == {"no answer: RemoteDisconnected": 1}
     assert list(outcome.answers) == [1]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_worker_that_cannot_begin_breaks_the_run_instead_of_holding_it_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.driver._TIMEOUT_SECONDS", 0.2)
+    with _server() as port:
+        pass
+    with pytest.raises(threading.BrokenBarrierError):
+        _post(port, _prepared(b"x"), workers=1, seconds=5)
