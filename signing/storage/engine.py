@@ -42,7 +42,14 @@ def open_engine(url: str, *, pool_size: int = 8) -> Engine:
 
 
 def _sqlite(url: URL) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": LOCK_SECONDS}, pool_size=8, max_overflow=32)
+    engine = create_engine(
+        url,
+        connect_args={"timeout": LOCK_SECONDS},
+        pool_size=8,
+        max_overflow=32,
+        # An error's text must not quote what was written.
+        hide_parameters=True,
+    )
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: object) -> None:
@@ -73,6 +80,7 @@ def _postgresql(url: URL, pool_size: int) -> Engine:
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_timeout=LOCK_SECONDS,
+        hide_parameters=True,
         connect_args={
             "connect_timeout": CONNECT_SECONDS,
             "options": (
