@@ -29,6 +29,7 @@ MAX_TOKEN_OCTETS: Final = 24 * 1024
 
 _SEGMENT: Final = re.compile(rb"[A-Za-z0-9_-]+\Z")
 _KID: Final = re.compile(r"[A-Za-z0-9._~-]{1,128}\Z")
+_NO_TEXT: Final = re.compile(r"[\x00\ud800-\udfff]")
 _HEADER_MEMBERS: Final = frozenset({"alg", "typ", "kid"})
 
 Key = ECKey | RSAKey | OKPKey
@@ -236,6 +237,8 @@ def encode_base64url(data: bytes) -> str:
 def parse_json_object(data: bytes) -> JsonObject:
     """Parse a JSON object strictly: UTF-8, no duplicate member, no NaN or Infinity, an object at the top.
 
+    Texts are such as every database, log and certificate can take: no lone surrogate (RFC 7493 2.1), no NUL.
+
     :raises TokenMalformed: anything else.
     """
     try:
@@ -244,7 +247,22 @@ def parse_json_object(data: bytes) -> JsonObject:
         raise TokenMalformed("not a JSON object in the strict form") from error
     if not isinstance(value, dict):
         raise TokenMalformed("not a JSON object")
+    # Neither comes in but by an escape: UTF-8 has no surrogates, and JSON's strings no control characters.
+    if b"\\u" in data:
+        _check_texts(value)
     return value
+
+
+def _check_texts(value: JsonObject) -> None:
+    waiting: list[Any] = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            waiting += [*item.keys(), *item.values()]
+        elif isinstance(item, list):
+            waiting += item
+        elif isinstance(item, str) and _NO_TEXT.search(item):
+            raise TokenMalformed("a text has a character that cannot be stored")
 
 
 def _no_duplicates(pairs: Sequence[tuple[str, Any]]) -> JsonObject:

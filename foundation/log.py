@@ -10,6 +10,7 @@ import json
 import logging
 import re
 import sys
+import threading
 from typing import Any, Final, TextIO
 
 from foundation.clock import Clock, SystemClock
@@ -87,7 +88,10 @@ def _trace(traceback: Any) -> list[str]:
 
 
 def configure(component: str, level: str = "INFO", *, stream: TextIO | None = None, clock: Clock | None = None) -> None:
-    """Send all logging of this process to ``stream`` (standard error by default), as JSON lines."""
+    """Send all logging of this process to ``stream`` (standard error by default), as JSON lines.
+
+    A thread that ends by a fault is logged too: Python's own trace would show the exception's text.
+    """
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter(component, clock or SystemClock()))
     root = logging.getLogger()
@@ -99,6 +103,13 @@ def configure(component: str, level: str = "INFO", *, stream: TextIO | None = No
     # These log whole requests, with their bodies, at DEBUG.
     for noisy in ("urllib3", "twilio", "requests", "sqlalchemy.engine", "authlib"):
         logging.getLogger(noisy).setLevel(max(logging.getLogger(noisy).level, logging.WARNING))
+    threading.excepthook = _thread_failed
+
+
+def _thread_failed(failure: threading.ExceptHookArgs) -> None:
+    if failure.exc_value is not None and not isinstance(failure.exc_value, SystemExit):
+        trace = (failure.exc_type, failure.exc_value, failure.exc_traceback)
+        logging.getLogger(__name__).critical("a thread failed", exc_info=trace)
 
 
 def get(name: str) -> logging.Logger:

@@ -36,10 +36,12 @@ def open_database(settings: IdpSettings) -> Engine:
     """An engine on the database that the settings name.
 
     :raises SecretFileError: the file with its URL cannot be used.
+    :raises SettingsError: it names SQLite, in production.
     """
+    url = settings.database_url or ""
     if settings.database_url_file is not None:
-        return open_engine(read_secret(settings.database_url_file).decode())
-    return open_engine(settings.database_url or "")
+        url = read_secret(settings.database_url_file).decode()
+    return open_engine(url, production=settings.production)
 
 
 def create_app(

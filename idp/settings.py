@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 LANGUAGES: Final = ("en", "es", "de", "fr")
 """Languages in which the pages exist; the first is their source."""
+SQLITE_IN_PRODUCTION: Final = "mode is production: SQLite serves one process on one machine; use PostgreSQL"
 ACCOUNT_CLIENT_ID: Final = "privyseal-account"
 """The account pages, as a policy's conditions and the audit chain name them; no relying party may."""
 
@@ -200,7 +201,7 @@ class IdpSettings:
         if not self.signing.csc_base.startswith("https://"):
             yield "mode is production: signing.csc_base must be https"
         if (self.database_url or "").startswith("sqlite"):
-            yield "mode is production: SQLite serves one process on one machine; use PostgreSQL"
+            yield SQLITE_IN_PRODUCTION
         if "@" in (self.database_url or "") and re.search(r"://[^/@]*:[^/@]+@", self.database_url or ""):
             yield "mode is production: a database URL with a password belongs in database_url_file"
         for name, connector in (("sms", self.messaging.sms), ("mail", self.messaging.mail)):

@@ -89,7 +89,6 @@ def _init(settings: SamSettings, _arguments: argparse.Namespace) -> int:
 
 def _serve(settings: SamSettings, _arguments: argparse.Namespace) -> int:
     log.configure("sam", settings.log_level)
-    threading.excepthook = _log_thread_failure
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())
@@ -103,13 +102,6 @@ def _serve(settings: SamSettings, _arguments: argparse.Namespace) -> int:
     finally:
         device.close()
     return 0
-
-
-def _log_thread_failure(failure: threading.ExceptHookArgs) -> None:
-    """A fault of ours ends a connection; its type and place go to the log, its text might quote a token."""
-    if failure.exc_value is not None:
-        trace = (failure.exc_type, failure.exc_value, failure.exc_traceback)
-        log.get(__name__).critical("a thread failed", exc_info=trace)
 
 
 def device_settings(table: DeviceTable) -> DeviceSettings:

@@ -12,19 +12,28 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from foundation.errors import SettingsError
 from idp.errors import NotInitialised, SchemaMismatch
+from idp.settings import SQLITE_IN_PRODUCTION
 from idp.storage.models import SCHEMA_VERSION, metadata, schema_version
 
 _BUSY_MILLISECONDS: Final = 10_000
 _READS: Final = "privyseal_reads_only"
 
 
-def open_engine(url: str) -> Engine:
-    """An engine with a connection pool; nothing is opened yet."""
+def open_engine(url: str, *, production: bool = False) -> Engine:
+    """An engine with a connection pool; nothing is opened yet.
+
+    :raises SettingsError: SQLite, in production: the URL may come from a file that the settings only name.
+    """
     parsed = make_url(url)
+    # An error's text must not quote what was written: hide_parameters.
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
-    engine = create_engine(parsed, connect_args={"timeout": _BUSY_MILLISECONDS / 1000})
+        driver = parsed.set(drivername="postgresql+psycopg")
+        return create_engine(driver, pool_pre_ping=True, hide_parameters=True)
+    if production:
+        raise SettingsError((SQLITE_IN_PRODUCTION,))
+    engine = create_engine(parsed, connect_args={"timeout": _BUSY_MILLISECONDS / 1000}, hide_parameters=True)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

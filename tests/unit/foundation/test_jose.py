@@ -152,6 +152,28 @@ def test_json_that_is_not_strict_is_refused(text: bytes) -> None:
         parse_json_object(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        rb'{"a": "\ud800"}',
+        rb'{"a": "x\udfffx"}',
+        rb'{"a": "\ude00\ud83d"}',
+        rb'{"\uD800": 1}',
+        rb'{"a": [{"b": ["\u0000"]}]}',
+        rb'{"a": "b\u0000c"}',
+        b'{"a": "\xed\xa0\x80"}',
+        b'{"a": "\x00"}',
+    ],
+)
+def test_DOS_08_a_text_that_no_database_or_log_can_take_is_refused(text: bytes) -> None:
+    with pytest.raises(TokenMalformed):
+        parse_json_object(text)
+
+
+def test_escapes_of_characters_that_can_be_stored_are_read() -> None:
+    assert parse_json_object(rb'{"a": "\ud83d\ude00 \u00e9 \\u0000 \n"}') == {"a": "\U0001f600 \u00e9 \\u0000 \n"}
+
+
 def test_deeply_nested_json_is_refused_and_not_a_crash() -> None:
     with pytest.raises(TokenMalformed):
         parse_json_object(b'{"a":' * 100_000)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import logging
+import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -72,17 +74,53 @@ def test_octets_are_counted_and_not_shown() -> None:
     }
 
 
-def test_configuring_twice_leaves_one_handler_of_ours_and_all_foreign_ones() -> None:
+@pytest.fixture
+def root(monkeypatch: pytest.MonkeyPatch) -> Iterator[logging.Logger]:
+    """The root logger and the threads' hook, put back afterwards as they were."""
     root = logging.getLogger()
+    before, level = list(root.handlers), root.level
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    yield root
+    root.handlers[:] = before
+    root.setLevel(level)
+
+
+def test_configuring_twice_leaves_one_handler_of_ours_and_all_foreign_ones(root: logging.Logger) -> None:
     before = list(root.handlers)
-    level = root.level
-    try:
-        log.configure("a", stream=io.StringIO())
-        log.configure("b", stream=io.StringIO())
-        ours = [handler for handler in root.handlers if handler not in before]
-        assert len(ours) == 1
-        assert all(handler in root.handlers for handler in before)
-        assert log.get("x").name == "x"
-    finally:
-        root.handlers[:] = before
-        root.setLevel(level)
+    log.configure("a", stream=io.StringIO())
+    log.configure("b", stream=io.StringIO())
+    ours = [handler for handler in root.handlers if handler not in before]
+    assert len(ours) == 1
+    assert all(handler in root.handlers for handler in before)
+    assert log.get("x").name == "x"
+
+
+def test_AUD_11_a_thread_that_fails_is_logged_without_the_text_of_what_it_failed_on(
+    root: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stream = io.StringIO()
+    log.configure("test", stream=stream)
+
+    def fail() -> None:
+        raise ValueError("the password is hunter2")
+
+    thread = threading.Thread(target=fail)
+    thread.start()
+    thread.join()
+    entry = json.loads(stream.getvalue())
+    assert (entry["level"], entry["message"], entry["exception"]) == ("CRITICAL", "a thread failed", "ValueError")
+    assert entry["trace"][-1].endswith(" fail")
+    assert "hunter2" not in stream.getvalue() + capsys.readouterr().err
+
+
+def test_a_thread_that_ends_on_purpose_is_not_logged(root: logging.Logger) -> None:
+    stream = io.StringIO()
+    log.configure("test", stream=stream)
+    thread = threading.Thread(target=raise_system_exit)
+    thread.start()
+    thread.join()
+    assert stream.getvalue() == ""
+
+
+def raise_system_exit() -> None:
+    raise SystemExit

@@ -15,10 +15,12 @@ from requests.adapters import BaseAdapter
 
 from foundation.egress import Egress
 from foundation.errors import PrivySealError, SettingsError
+from foundation.files import write_secret
 from foundation.settings import from_table
-from idp.app import create_app
+from idp.app import create_app, open_database
 from idp.errors import CredentialUnavailable, CredentialUnusable, NotInitialised
 from idp.settings import ConnectorSettings, IdpSettings, MessagingSettings
+from idp.storage.engine import open_engine
 from idp.web import wording
 from idp.web.credential_info import CscCredentialReader
 from idp.web.interaction import BeginInteraction
@@ -91,6 +93,18 @@ def test_settings_that_must_not_be_used_are_refused(changes: dict[str, Any], wor
         settings(**changes)
     assert words in str(refused.value)
     assert "secret" not in str(refused.value)
+
+
+def test_SUP_05_production_refuses_sqlite_in_the_urls_file_too(tmp_path: Path) -> None:
+    write_secret(tmp_path / "url", b"sqlite:///idp.sqlite")
+    with pytest.raises(SettingsError, match="SQLite"):
+        open_database(settings(database_url_file=str(tmp_path / "url")))
+
+
+def test_AUD_11_the_text_of_a_database_error_does_not_quote_what_was_written(tmp_path: Path) -> None:
+    for engine in (open_engine(f"sqlite:///{tmp_path / 'x.sqlite'}"), open_engine("postgresql://127.0.0.1/x")):
+        assert engine.hide_parameters
+        engine.dispose()
 
 
 def test_all_faults_are_named_at_once() -> None:
