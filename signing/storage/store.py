@@ -18,7 +18,7 @@ from auditlog.sql import AuditLog
 from foundation.clock import epoch
 from signing.sam import events
 from signing.sam.credential import SealedCredential
-from signing.sam.errors import CommitUnknown, OrderUsed, SadRefused, SadSpent, StateRefused, StoreUnavailable
+from signing.sam.errors import CommitUnknown, OrderUsed, RowAltered, SadRefused, SadSpent, StateRefused, StoreUnavailable
 from signing.sam.ledger import Redemption, Reservation, State, check_transition
 from signing.sam.store import Epoch, Record, SpentOrder
 from signing.storage.engine import READ_ONLY
@@ -140,6 +140,24 @@ class SqlStore:
             wanted = wanted.where(credentials.c.owner == owner)
         rows = self._rows(wanted.order_by(credentials.c.created, credentials.c.id))
         return tuple(from_row(row._mapping) for row in rows)
+
+    def credential_rows(self, after: str = "", limit: int = 100) -> tuple[tuple[str, SealedCredential | None], ...]:
+        """A page of everybody's rows by id, without deleted ones: for operators, who want to see the bad ones too.
+
+        :param after: the last id of the page before.
+        :returns: id and row; ``None`` for a row that cannot be read.
+        """
+        wanted = select(credentials).where(credentials.c.status != "deleted", credentials.c.id > after)
+        rows = self._rows(wanted.order_by(credentials.c.id).limit(limit))
+        return tuple((row.id, _readable(row)) for row in rows)
+
+    def credential_ids(self, after: str, limit: int) -> tuple[str, ...]:
+        """Ids of rows of every status, in their own order, for operators: reads nothing that may be unreadable.
+
+        :param after: the last id of the page before; empty for the first.
+        """
+        page = select(credentials.c.id).where(credentials.c.id > after).order_by(credentials.c.id).limit(limit)
+        return tuple(row.id for row in self._rows(page))
 
     def order(self, issuer: str, jti: str) -> SpentOrder | None:
         return _order(self._rows(_order_query(issuer, jti)))
@@ -337,6 +355,13 @@ class SqlStore:
 
 def _connection_died(error: StoreUnavailable) -> bool:
     return isinstance(error.__cause__, DBAPIError) and error.__cause__.connection_invalidated
+
+
+def _readable(row: Row[*tuple[Any, ...]]) -> SealedCredential | None:
+    try:
+        return from_row(row._mapping)
+    except RowAltered:
+        return None
 
 
 def _order_query(issuer: str, jti: str) -> Select[*tuple[Any, ...]]:
