@@ -84,7 +84,7 @@ def from_row(row: RowMapping) -> SealedCredential:
             not_before=row["not_before"],
         )
         return SealedCredential(credential, bytes(row["mac"]))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise RowAltered("a credential's row cannot be read") from error
 
 

@@ -18,7 +18,15 @@ from auditlog.sql import AuditLog
 from foundation.clock import epoch
 from signing.sam import events
 from signing.sam.credential import SealedCredential
-from signing.sam.errors import CommitUnknown, OrderUsed, RowAltered, SadRefused, SadSpent, StateRefused, StoreUnavailable
+from signing.sam.errors import (
+    CommitUnknown,
+    OrderUsed,
+    RowAltered,
+    SadRefused,
+    SadSpent,
+    StateRefused,
+    StoreUnavailable,
+)
 from signing.sam.ledger import Redemption, Reservation, State, check_transition
 from signing.sam.store import Epoch, Record, SpentOrder
 from signing.storage.engine import READ_ONLY

@@ -20,7 +20,7 @@ from signing.sam.reconcile import reconcile
 from signing.sam.store import Record
 from signing.storage.engine import open_engine
 from signing.storage.store import SqlStore
-from signing.storage.tables import audit, outcomes, positions, redemptions, state
+from signing.storage.tables import audit, credentials, outcomes, positions, redemptions, state
 from tests.fakes.sam import NOW, REALM, World, digest
 
 D1, D2 = digest(1), digest(2)
@@ -329,3 +329,14 @@ def test_a_commit_without_an_answer_is_unknown(postgres_url: str) -> None:
         with pytest.raises(errors.CommitUnknown):
             Dying(engine).reserve(reservation(), lambda _taken: (0,), intent)
         assert SqlStore(engine).overdue(2**40, 10) == ()
+
+
+def test_KEY_03_the_operators_pages_have_every_row_also_one_that_cannot_be_read(either_world: World) -> None:
+    ids = sorted(either_world.credential(owner).id for owner in ("alice", "bob", "carol"))
+    with either_world.engine.begin() as connection:
+        wanted = update(credentials).where(credentials.c.id == ids[1])
+        connection.execute(wanted.values(certificates="[" * 100_000))
+    store = sql(either_world)
+    first = store.credential_rows(limit=2)
+    assert [(item, row is None) for item, row in first] == [(ids[0], False), (ids[1], True)]
+    assert [item for item, _row in store.credential_rows(after=ids[1], limit=2)] == ids[2:]
