@@ -13,9 +13,10 @@ from datetime import datetime
 from typing import Final, TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
 from contract.order import SubjectClaim
 from signing.sam.errors import CertificateRefused
@@ -28,6 +29,26 @@ _UNDERSTOOD: Final = frozenset(
     {x509.BasicConstraints.oid, x509.KeyUsage.oid, x509.ExtendedKeyUsage.oid, x509.CertificatePolicies.oid}
 )
 """Critical extensions that are looked at, or that restrict nothing that is decided here."""
+_PURPOSES: Final = frozenset(
+    {
+        ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,
+        ExtendedKeyUsageOID.EMAIL_PROTECTION,
+        ObjectIdentifier("1.3.6.1.5.5.7.3.36"),
+        ObjectIdentifier("1.3.6.1.4.1.311.10.3.12"),
+        ObjectIdentifier("1.2.840.113583.1.1.5"),
+    }
+)
+"""Extended key usages under which documents are signed: any, S/MIME, id-kp-documentSigning (RFC 9336), and what
+Microsoft and Adobe had before it.  One of them is enough; a certificate without the extension is for any purpose."""
+_UNREADABLE: Final = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What the library raises on certificates: it reads keys, names and extensions when they are first looked at."""
 
 
 def verify_chain(
@@ -44,7 +65,20 @@ def verify_chain(
     :returns: the chain as it is to be kept, without the anchor unless it was given.
     :raises CertificateRefused: anything that is not as it should be.
     """
-    certificates = _parsed(chain)
+    try:
+        _verify(_parsed(chain), public_key, subject, anchors, now)
+    except _UNREADABLE as error:
+        raise CertificateRefused("a certificate cannot be read") from error
+    return tuple(chain)
+
+
+def _verify(
+    certificates: Sequence[x509.Certificate],
+    public_key: bytes,
+    subject: SubjectClaim,
+    anchors: Sequence[x509.Certificate],
+    now: datetime,
+) -> None:
     # 1. It certifies this key, for this person, for signatures.
     _check_signer(certificates[0], public_key, subject)
     # 2. Each was issued by the next, and the last by an anchor.
@@ -52,20 +86,17 @@ def verify_chain(
     for depth, (certificate, issuer) in enumerate(itertools.pairwise(path)):
         _check_issuer(issuer, below=depth)
         _check_issued(certificate, issuer)
-    # 3. All are valid now, and demand nothing that is not understood.
+    # 3. All are valid now, may serve documents, and demand nothing that is not understood.
     for certificate in path:
         _check_validity(certificate, now)
+        _check_purpose(certificate)
         _check_critical(certificate)
-    return tuple(chain)
 
 
 def _parsed(chain: Sequence[bytes]) -> tuple[x509.Certificate, ...]:
     if not 0 < len(chain) <= MAX_CHAIN:
         raise CertificateRefused(f"a chain has 1 to {MAX_CHAIN} certificates")
-    try:
-        return tuple(x509.load_der_x509_certificate(item) for item in chain)
-    except ValueError as error:
-        raise CertificateRefused("a certificate cannot be read") from error
+    return tuple(x509.load_der_x509_certificate(item) for item in chain)
 
 
 def _check_signer(certificate: x509.Certificate, public_key: bytes, subject: SubjectClaim) -> None:
@@ -136,6 +167,13 @@ def _check_validity(certificate: x509.Certificate, now: datetime) -> None:
         raise CertificateRefused("a certificate of the chain is not valid at this time")
 
 
+def _check_purpose(certificate: x509.Certificate) -> None:
+    # Critical or not, the extension restricts (RFC 5280 4.2.1.12); on an issuer, what it issued.
+    usage = _extension(certificate, x509.ExtendedKeyUsage)
+    if usage is not None and _PURPOSES.isdisjoint(usage):
+        raise CertificateRefused("a certificate's extended key usage is not for documents")
+
+
 def _check_critical(certificate: x509.Certificate) -> None:
     for extension in certificate.extensions:
         if extension.critical and extension.oid not in _UNDERSTOOD:
@@ -147,8 +185,6 @@ def _extension(certificate: x509.Certificate, kind: type[_Kind]) -> _Kind | None
         return certificate.extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
         return None
-    except ValueError as error:
-        raise CertificateRefused("a certificate's extensions cannot be read") from error
 
 
 def _spki(certificate: x509.Certificate) -> bytes:

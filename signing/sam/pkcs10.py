@@ -7,6 +7,8 @@ caller's octets here, and there is no way to have a second one signed.
 from __future__ import annotations
 
 import hashlib
+import re
+import unicodedata
 from typing import Final
 
 from cryptography import x509
@@ -27,6 +29,14 @@ from signing.sam.ports import GeneratedKey, SignatureDevice
 _SEQUENCE: Final = 0x30
 _NO_ATTRIBUTES: Final = b"\xa0\x00"
 _VERSION_1: Final = b"\x02\x01\x00"
+_PRINTABLE: Final = re.compile(r"[A-Za-z0-9 '()+,\-./:=?]+\Z")
+"""PrintableString (X.680 41.4)."""
+_PRINTABLE_ONLY: Final = frozenset({NameOID.COUNTRY_NAME, NameOID.SERIAL_NUMBER})
+"""Attributes that RFC 5280 A.1 gives no other type."""
+_JOINERS: Final = frozenset("\u200c\u200d")
+"""Format characters that some languages' names need."""
+_INVISIBLE: Final = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
+"""General categories of what is not seen, or makes something else be seen: controls, directions, line ends, nothing."""
 
 
 def subject_attributes(subject: SubjectClaim) -> tuple[tuple[ObjectIdentifier, str], ...]:
@@ -44,12 +54,23 @@ def subject_attributes(subject: SubjectClaim) -> tuple[tuple[ObjectIdentifier, s
 def subject_name(subject: SubjectClaim) -> x509.Name:
     """The distinguished name (ETSI EN 319 412-2 4.2.4).
 
-    :raises OrderRefused: an attribute cannot stand in a name.
+    :raises OrderRefused: an attribute cannot stand in a name, or would not be read there as it is.
     """
+    attributes = subject_attributes(subject)
+    for oid, value in attributes:
+        _check_characters(oid, value)
     try:
-        return x509.Name([x509.NameAttribute(oid, value) for oid, value in subject_attributes(subject)])
+        return x509.Name([x509.NameAttribute(oid, value) for oid, value in attributes])
     except ValueError as error:
         raise OrderRefused("the ordered subject cannot stand in a certificate") from error
+
+
+def _check_characters(oid: ObjectIdentifier, value: str) -> None:
+    # The library encodes whatever it is given; a reader, or the authority, would refuse it after the key was made.
+    if oid in _PRINTABLE_ONLY and not _PRINTABLE.match(value):
+        raise OrderRefused("the ordered subject has a character that its attribute cannot have")
+    if any(unicodedata.category(each) in _INVISIBLE and each not in _JOINERS for each in value):
+        raise OrderRefused("the ordered subject has a character that cannot be seen")
 
 
 def request_algorithm(profile: KeyProfile) -> SignatureAlgorithm:

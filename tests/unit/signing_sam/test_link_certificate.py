@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from signing.sam import errors
 from signing.sam.credential import Credential
@@ -89,6 +89,14 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
         {"usage": None, "extensions": (x509.UnrecognizedExtension(x509.KeyUsage.oid, b"\x04\x00"),)},
     ),
     (
+        "critically for other purposes",
+        {
+            "extensions": (
+                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.OCSP_SIGNING]),
+            )
+        },
+    ),
+    (
         "with critical name constraints",
         {"extensions": (x509.NameConstraints([x509.DNSName("example.org")], None),)},
     ),
@@ -101,6 +109,47 @@ def test_a_certificate_with_one_thing_wrong_is_refused(
 ) -> None:
     with pytest.raises(errors.CertificateRefused):
         link(world, pending, world.authority.issue(pending.request, **change))
+    assert world.lifecycle().credential(pending.id).status == "pending", reason
+
+
+@pytest.mark.parametrize("purpose", ["1.3.6.1.5.5.7.3.36", "1.3.6.1.5.5.7.3.4", "2.5.29.37.0"])
+def test_a_certificate_that_is_for_documents_among_others_is_linked(
+    world: World, pending: Credential, purpose: str
+) -> None:
+    usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, x509.ObjectIdentifier(purpose)])
+    assert link(world, pending, world.authority.issue(pending.request, extensions=(usage,))).status == "active"
+
+
+UNREADABLE: list[tuple[str, str, str, tuple[x509.ExtensionType, ...]]] = [
+    ("a key of a kind that nobody knows", "06072a8648ce3d0201", "06072a8648ce3d0207", ()),
+    ("a curve that nobody knows", "06082a8648ce3d030107", "06082a8648ce3d030177", ()),
+    ("a signature of a kind that nobody knows", "06082a8648ce3d040302", "06082a8648ce3d040339", ()),
+    (
+        "an extension twice",
+        "0603551d63",
+        "0603551d13",
+        (x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.99"), b"\x30\x00"),),
+    ),
+    (
+        "a general name of a kind that nobody knows",
+        "0603551d63",
+        "0603551d11",
+        (x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.99"), bytes.fromhex("3004a3020500")),),
+    ),
+    ("a version that nobody knows", "a003020102", "a003020107", ()),
+]
+
+
+@pytest.mark.parametrize(("reason", "old", "new", "extensions"), UNREADABLE, ids=[case[0] for case in UNREADABLE])
+def test_KEY_14_a_certificate_that_the_library_cannot_read_is_refused_and_not_a_crash(
+    world: World, pending: Credential, reason: str, old: str, new: str, extensions: tuple[x509.ExtensionType, ...]
+) -> None:
+    good = world.authority.issue(pending.request, extensions=extensions)
+    spoilt = good.replace(bytes.fromhex(old), bytes.fromhex(new))
+    assert spoilt != good
+    for chain in ((spoilt,), (spoilt, world.authority.certificate.public_bytes(Encoding.DER)), (good, spoilt)):
+        with pytest.raises(errors.CertificateRefused):
+            link(world, pending, *chain)
     assert world.lifecycle().credential(pending.id).status == "pending", reason
 
 
@@ -176,3 +225,37 @@ def test_a_path_longer_than_an_issuer_allows_is_refused(world: World, pending: C
     world.authority = root
     with pytest.raises(errors.CertificateRefused, match="longer"):
         link(world, pending, *Intermediate(world, pending).chain())
+
+
+@pytest.mark.parametrize("given", [True, False], ids=["given", "left out"])
+@pytest.mark.parametrize(
+    "life",
+    [{"not_after": NOW - timedelta(seconds=1)}, {"not_before": NOW + timedelta(seconds=1)}],
+    ids=["expired", "not yet valid"],
+)
+def test_an_anchor_that_is_not_valid_now_is_refused(
+    world: World, pending: Credential, life: dict[str, Any], *, given: bool
+) -> None:
+    root = world.authority
+    root.certificate = root.ca(root.name, root.key.public_key(), **life)
+    chain = [root.issue(pending.request), root.certificate.public_bytes(Encoding.DER)]
+    with pytest.raises(errors.CertificateRefused, match="not valid at this time"):
+        link(world, pending, *chain[: 2 if given else 1])
+
+
+def test_KEY_14_a_certificate_is_not_its_own_anchor(world: World, pending: Credential) -> None:
+    """The operator pinned issuers: a signer's certificate among them has still to be issued by one."""
+    alone = world.authority.issue(pending.request, signed_by=FOREIGN.key, issuer=FOREIGN.name)
+    lifecycle = world.lifecycle(anchors=[x509.load_der_x509_certificate(alone)])
+    with pytest.raises(errors.CertificateRefused, match="pinned anchor"):
+        lifecycle.link(pending.id, [alone])
+
+
+def test_an_issuer_for_other_purposes_is_refused(world: World, pending: Credential) -> None:
+    root = world.authority
+    usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING])
+    builder = root._builder(root.name, root.key.public_key()).add_extension(usage, False)
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+    root.certificate = builder.sign(root.key, hashes.SHA256())
+    with pytest.raises(errors.CertificateRefused, match="extended key usage"):
+        link(world, pending, root.issue(pending.request))
