@@ -136,13 +136,13 @@ def _status(settings: SamSettings, arguments: argparse.Namespace) -> int:
 def _credentials(settings: SamSettings, arguments: argparse.Namespace) -> int:
     with SamClient(settings.admin_socket, timeout_seconds=60) as client:
         try:
-            rows = client.call("inspect_credentials", {})["credentials"]
+            rows = list(client.pages("inspect_credentials", {}))
         except LinkError as error:
             return _failed(error)
     if arguments.json:
         print(json.dumps(rows, sort_keys=True))
     for row in [] if arguments.json else rows:
-        print(*(row[name] for name in ("credential_id", "owner", "status", "profile", "integrity")), sep="\t")
+        print(*(row[name] or "-" for name in ("credential_id", "owner", "status", "profile", "integrity")), sep="\t")
     return 0 if all(row["integrity"] == "ok" for row in rows) else 1
 
 

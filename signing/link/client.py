@@ -65,11 +65,8 @@ class SamClient:
         return CredentialView.from_json(self.call("credential", {"credential_id": credential_id}))
 
     def list_credentials(self, owner: str) -> tuple[CredentialView, ...]:
-        """The credentials of a person, oldest first, without deleted ones.
-
-        An empty ``owner`` asks for everybody's, which only the administration socket answers.
-        """
-        return _views(self.call("list_credentials", {"owner": owner}))
+        """The credentials of a person, oldest first, without deleted ones."""
+        return tuple(CredentialView.from_json(item) for item in self.pages("list_credentials", {"owner": owner}))
 
     def sign(self, request: SignRequest) -> tuple[bytes, ...]:
         """Spend a SAD's allowance: one value a digest, in the request's order.
@@ -100,6 +97,16 @@ class SamClient:
     def execute_order(self, order: str) -> CredentialView:
         """Carry out an order to suspend, resume or delete; the answer shows the credential afterwards."""
         return CredentialView.from_json(self.call("execute_order", {"order": order}))
+
+    def pages(self, operation: str, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """The items of an answer that comes in pages: one request, with a deadline of its own, for each."""
+        after: str | None = None
+        while True:
+            answer = self.call(operation, body if after is None else {**body, "after": after})
+            items, after = _page(answer)
+            yield from items
+            if after is None:
+                return
 
     def call(self, operation: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """One request and its answer, as JSON."""
@@ -165,8 +172,13 @@ def _body(answer: Mapping[str, Any]) -> dict[str, Any]:
         raise MessageInvalid("an answer that is not in the form of the link") from error
 
 
-def _views(answer: Mapping[str, Any]) -> tuple[CredentialView, ...]:
-    items = answer.get("credentials")
-    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise MessageInvalid("not a list of credentials")
-    return tuple(CredentialView.from_json(item) for item in items)
+def _page(answer: Mapping[str, Any]) -> tuple[list[dict[str, Any]], str | None]:
+    items, after = answer.get("credentials"), answer.get("next")
+    if answer.keys() != {"credentials", "next"} or not isinstance(items, list):
+        raise MessageInvalid("not a page of credentials")
+    if not all(isinstance(item, dict) for item in items):
+        raise MessageInvalid("not a page of credentials")
+    # A page that is empty and has a next one would have us ask for ever.
+    if after is not None and (not isinstance(after, str) or not items):
+        raise MessageInvalid("a page of credentials without an end")
+    return items, after

@@ -5,6 +5,7 @@ Reading is strict on both sides: every member is required, none is unknown, octe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal, cast
@@ -19,6 +20,12 @@ MAX_TOKEN_CHARACTERS: Final = 24 * 1024
 MAX_ITEM_CHARACTERS: Final = 32 * 1024
 """One certificate, request or signature, in base64url."""
 MAX_CHAIN: Final = 8
+MAX_OID_CHARACTERS: Final = 64
+"""Of an object identifier in dotted form."""
+MAX_PARAMETERS_CHARACTERS: Final = 1024
+"""Of an algorithm's parameters, in base64 or base64url."""
+CREDENTIAL_ID: Final = re.compile(r"[A-Za-z0-9._~:-]{1,128}\Z")
+"""The form of a credential's identifier; what has another one is not looked for."""
 MAX_DIGESTS_IN_REQUEST: Final = 1000
 """Only a bound for the parser: what may be signed at a time is the credential's business."""
 
@@ -65,11 +72,11 @@ class SignRequest:
             return cls(
                 sad=read.text(value, "sad", max_length=MAX_TOKEN_CHARACTERS),
                 client_id=_optional_text(value, "client_id", 255),
-                credential_id=read.text(value, "credential_id", max_length=128),
-                hash_alg=_optional_text(value, "hash_alg", 64),
+                credential_id=credential_id(value),
+                hash_alg=_optional_text(value, "hash_alg", MAX_OID_CHARACTERS),
                 digests=octets_from_json(value, "digests", MAX_DIGESTS_IN_REQUEST, 128),
-                sign_algo=read.text(value, "sign_algo", max_length=64),
-                sign_algo_params=_optional_octets(value, "sign_algo_params", 1024),
+                sign_algo=read.text(value, "sign_algo", max_length=MAX_OID_CHARACTERS),
+                sign_algo_params=_optional_octets(value, "sign_algo_params", MAX_PARAMETERS_CHARACTERS),
             )
         except JoseError as error:
             raise MessageInvalid("not a request for signatures") from error
@@ -112,7 +119,7 @@ class CredentialView:
         try:
             read.check_members(value, cls.__slots__)
             return cls(
-                credential_id=read.text(value, "credential_id", max_length=128),
+                credential_id=credential_id(value),
                 owner=read.text(value, "owner", max_length=255),
                 status=cast("Status", _choice(value, "status", _STATUSES)),
                 profile=read.text(value, "profile", max_length=64),
@@ -177,6 +184,17 @@ class CreatedCredential:
 def octets_to_json(items: Sequence[bytes]) -> list[str]:
     """Octet strings as base64url; an empty one is the empty string, which a reader refuses."""
     return [encode_base64url(item) for item in items]
+
+
+def credential_id(value: Mapping[str, Any]) -> str:
+    """The member ``credential_id``.
+
+    :raises MessageInvalid: not in the form of :data:`CREDENTIAL_ID`.
+    """
+    found = value.get("credential_id")
+    if not isinstance(found, str) or not CREDENTIAL_ID.match(found):
+        raise MessageInvalid("member credential_id has not the form of an identifier")
+    return found
 
 
 def octets(value: Mapping[str, Any], name: str, max_characters: int) -> bytes:

@@ -1,7 +1,8 @@
 """The module's half of the link: accepts, checks who is there, reads a frame, calls a handler, answers.
 
 It knows operations by name only and imports neither client nor module: it is given a table of handlers.  A thread a
-connection, and no more connections than the pool has threads.
+connection, and a cap on both: where it is reached, a newcomer takes the place of the connection that has been without a
+request for longest, and is turned away only where all are busy (DOS-08).
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ Handler = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 _PEER: Final = struct.Struct("3i")
 """``struct ucred``: pid, uid, gid (unix(7), SO_PEERCRED)."""
 _BACKLOG: Final = 64
+_PLACE_SECONDS: Final = 0.5
+"""How long a newcomer waits for the place of an idle connection that was told to end."""
 _log = log.get(__name__)
 
 
@@ -50,6 +53,15 @@ class SocketSettings:
     """After which a connection without a request is closed."""
 
 
+@dataclass(slots=True)
+class _Connection:
+    """A connection that is being served."""
+
+    thread: threading.Thread
+    idle_since: float | None
+    """Value of ``time.monotonic``; ``None`` while a request is in progress, and once it was told to end."""
+
+
 class LinkServer:
     """Serves one socket until stopped."""
 
@@ -58,8 +70,9 @@ class LinkServer:
         self._handlers = dict(handlers)
         self._listener: socket.socket | None = None
         self._acceptor: threading.Thread | None = None
-        self._connections: dict[socket.socket, threading.Thread] = {}
+        self._connections: dict[socket.socket, _Connection] = {}
         self._lock = threading.Lock()
+        self._left = threading.Condition(self._lock)
         self._stopping = threading.Event()
 
     def start(self) -> None:
@@ -88,8 +101,8 @@ class LinkServer:
             # No further request; an answer can still be sent.
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RD)
-        for thread in open_ones.values():
-            thread.join(max(0.0, deadline - time.monotonic()))
+        for served in open_ones.values():
+            served.thread.join(max(0.0, deadline - time.monotonic()))
 
     def _accept(self, listener: socket.socket) -> None:
         while not self._stopping.is_set():
@@ -102,15 +115,52 @@ class LinkServer:
                 _log.error("a connection could not be accepted")
                 self._stopping.wait(0.1)
                 continue
-            thread = threading.Thread(target=self._serve, args=(connection,), name="link-connection", daemon=True)
-            with self._lock:
-                full = len(self._connections) >= self._settings.max_connections
-                if not full:
-                    self._connections[connection] = thread
-            if full:
+            if not self._admit(connection):
                 self._turn_away(connection)
-            else:
-                thread.start()
+
+    def _admit(self, connection: socket.socket) -> bool:
+        """Serve a connection; False where there is no place for it, or no thread to be had."""
+        thread = threading.Thread(target=self._serve, args=(connection,), name="link-connection", daemon=True)
+        with self._lock:
+            if self._full() and self._end_longest_idle():
+                self._left.wait_for(lambda: not self._full(), _PLACE_SECONDS)
+            if self._full():
+                return False
+            self._connections[connection] = _Connection(thread, time.monotonic())
+        try:
+            thread.start()
+        except RuntimeError:
+            # Out of threads: what is open will be closed, and the next one may have more luck.
+            _log.error("no thread could be started for a connection")
+            self._forget(connection)
+            return False
+        return True
+
+    def _full(self) -> bool:
+        return len(self._connections) >= self._settings.max_connections
+
+    def _end_longest_idle(self) -> bool:
+        """Under the lock; False where all are busy.
+
+        A request that has arrived meanwhile is still answered; then the connection ends.
+        """
+        idle = {link: served.idle_since for link, served in self._connections.items() if served.idle_since is not None}
+        if not idle:
+            return False
+        link = min(idle, key=lambda each: idle[each])
+        self._connections[link].idle_since = None
+        with contextlib.suppress(OSError):
+            link.shutdown(socket.SHUT_RD)
+        return True
+
+    def _mark(self, connection: socket.socket, idle_since: float | None) -> None:
+        with self._lock:
+            self._connections[connection].idle_since = idle_since
+
+    def _forget(self, connection: socket.socket) -> None:
+        with self._lock:
+            self._connections.pop(connection, None)
+            self._left.notify_all()
 
     def _turn_away(self, connection: socket.socket) -> None:
         with contextlib.suppress(LinkUnavailable), contextlib.closing(connection):
@@ -126,8 +176,7 @@ class LinkServer:
             # The peer is gone, or too slow: nobody is there to be told.
             _log.info("a connection of the link ended early")
         finally:
-            with self._lock:
-                self._connections.pop(connection, None)
+            self._forget(connection)
 
     def _check_peer(self, connection: socket.socket) -> None:
         uid = peer_uid(connection)
@@ -140,6 +189,7 @@ class LinkServer:
         """Answer one request; False where there is no further one."""
         if not _readable(connection, self._settings.idle_seconds):
             return False
+        self._mark(connection, None)
         try:
             message = receive_frame(connection, time.monotonic() + self._settings.frame_seconds)
         except MessageInvalid:
@@ -149,7 +199,12 @@ class LinkServer:
         if message is None:
             return False
         answer = self._answer(message)
-        send_frame(connection, answer, time.monotonic() + self._settings.frame_seconds)
+        try:
+            send_frame(connection, answer, time.monotonic() + self._settings.frame_seconds)
+        except MessageInvalid:
+            _log.error("an answer is larger than a frame may be")
+            send_frame(connection, _refusal(BAD_REQUEST), time.monotonic() + self._settings.frame_seconds)
+        self._mark(connection, time.monotonic())
         return not self._stopping.is_set()
 
     def _answer(self, message: Mapping[str, Any]) -> dict[str, Any]:

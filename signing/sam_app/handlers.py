@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
@@ -11,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from foundation import claims as read
 from foundation.errors import JoseError
 from signing.link.errors import MessageInvalid
+from signing.link.frames import MAX_FRAME_OCTETS
 from signing.link.messages import (
     MAX_CHAIN,
     MAX_ITEM_CHARACTERS,
@@ -18,6 +20,7 @@ from signing.link.messages import (
     CreatedCredential,
     CredentialView,
     SignRequest,
+    credential_id,
     octets_from_json,
     octets_to_json,
 )
@@ -27,6 +30,11 @@ from signing.sam.credential import Credential
 from signing.sam.errors import NotPermitted, RowAltered, SamError, ScdevUnavailable
 from signing.sam.verify import SignatureRequest
 from signing.sam_app.parts import Sam
+
+UNREADABLE: Final = "unreadable"
+"""Integrity of a row that has not even the form of one."""
+_PAGE_OCTETS: Final = MAX_FRAME_OCTETS // 2
+_ROWS: Final = 100
 
 
 def public_handlers(sam: Sam) -> dict[str, Handler]:
@@ -40,15 +48,17 @@ def public_handlers(sam: Sam) -> dict[str, Handler]:
         return {}
 
     def credential(body: Mapping[str, Any]) -> Mapping[str, Any]:
-        (credential_id,) = _members(body, "credential_id")
-        return view(sam.lifecycle.credential(credential_id)).to_json()
+        _members(body, "credential_id")
+        return view(sam.lifecycle.credential(credential_id(body))).to_json()
 
     def list_credentials(body: Mapping[str, Any]) -> Mapping[str, Any]:
-        owner = body.get("owner")
-        if owner == "":
-            raise NotPermitted("everybody's credentials are shown on the administration socket only")
+        if body.get("owner") == "":
+            raise NotPermitted("everybody's credentials are shown with their integrity only, to the operator")
+        body, after = _without_cursor(body)
         (owner,) = _members(body, "owner")
-        return {"credentials": [view(item).to_json() for item in sam.lifecycle.credentials(owner)]}
+        views = [view(item) for item in sam.lifecycle.credentials(owner)]
+        shown = {f"{item.created_at:012}.{item.credential_id}": item.to_json() for item in views}
+        return _page((cursor, shown[cursor]) for cursor in sorted(shown) if cursor > after)
 
     def sign(body: Mapping[str, Any]) -> Mapping[str, Any]:
         request = SignRequest.from_json(body)
@@ -72,8 +82,8 @@ def public_handlers(sam: Sam) -> dict[str, Handler]:
 
     def link_certificate(body: Mapping[str, Any]) -> Mapping[str, Any]:
         chain = octets_from_json(body, "chain", MAX_CHAIN, MAX_ITEM_CHARACTERS)
-        (credential_id,) = _members({name: body[name] for name in body if name != "chain"}, "credential_id")
-        return view(sam.lifecycle.link(credential_id, chain)).to_json()
+        _members({name: body[name] for name in body if name != "chain"}, "credential_id")
+        return view(sam.lifecycle.link(credential_id(body), chain)).to_json()
 
     def execute_order(body: Mapping[str, Any]) -> Mapping[str, Any]:
         (order,) = _members(body, "order", max_length=MAX_TOKEN_CHARACTERS)
@@ -94,19 +104,10 @@ def admin_handlers(sam: Sam) -> dict[str, Handler]:
     """What the operator may look at.  It signs nothing, and changes nothing either."""
     public = public_handlers(sam)
 
-    def list_credentials(body: Mapping[str, Any]) -> Mapping[str, Any]:
-        if body.get("owner") != "":
-            return public["list_credentials"](body)
-        return {"credentials": [view(row.credential).to_json() for row in sam.store.credentials(None)]}
-
     def inspect_credentials(body: Mapping[str, Any]) -> Mapping[str, Any]:
+        body, after = _without_cursor(body)
         _members(body)
-        return {
-            "credentials": [
-                {"integrity": _integrity(sam, row.credential.id), **view(row.credential).to_json()}
-                for row in sam.store.credentials(None)
-            ]
-        }
+        return _page(_inspected(sam, after))
 
     def status(body: Mapping[str, Any]) -> Mapping[str, Any]:
         _members(body)
@@ -123,7 +124,7 @@ def admin_handlers(sam: Sam) -> dict[str, Handler]:
     return {
         "ping": public["ping"],
         "credential": public["credential"],
-        "list_credentials": list_credentials,
+        "list_credentials": public["list_credentials"],
         "inspect_credentials": inspect_credentials,
         "status": status,
     }
@@ -168,12 +169,60 @@ def _profile_of(credential: Credential) -> KeyProfile:
     raise RowAltered("the public key is of no kind that is known")
 
 
-def _integrity(sam: Sam, credential_id: str) -> str:
+def _inspected(sam: Sam, after: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every row with its integrity, deleted ones too: whoever alters a row may also write that it is deleted."""
+    while ids := sam.store.credential_ids(after, _ROWS):
+        for each in ids:
+            yield each, _inspection(sam, each)
+        after = ids[-1]
+
+
+def _inspection(sam: Sam, each: str) -> dict[str, Any]:
+    """A credential's view with ``integrity``: "ok", :data:`UNREADABLE`, or why its row is not believed.
+
+    What a row that is not believed says is shown as far as it can be read: the operator has to see what was altered.
+    """
     try:
-        sam.lifecycle.credential(credential_id)
+        return {"integrity": "ok", **view(sam.lifecycle.credential(each)).to_json()}
     except SamError as error:
-        return error.code
-    return "ok"
+        integrity = error.code
+    except (TypeError, ValueError):
+        # SQLite keeps in a column what it is given, of whatever type.
+        integrity = UNREADABLE
+    nothing = dict.fromkeys(CredentialView.__slots__)
+    try:
+        row = sam.store.credential(each)
+        shown = nothing if row is None else view(row.credential).to_json()
+        json.dumps(shown)
+    except RowAltered:
+        return {"integrity": UNREADABLE, **nothing, "credential_id": each}
+    except (SamError, TypeError, ValueError):
+        shown = nothing
+    return {"integrity": integrity, **shown, "credential_id": each}
+
+
+def _page(items: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:
+    """As many items as fit a frame with room to spare; ``next`` is where to go on, or null at the end.
+
+    :param items: each with its cursor, which only the operation that made it understands.
+    """
+    page: list[Mapping[str, Any]] = []
+    octets, last = 0, None
+    for cursor, item in items:
+        octets += len(json.dumps(item))
+        if page and octets > _PAGE_OCTETS:
+            return {"credentials": page, "next": last}
+        page.append(item)
+        last = cursor
+    return {"credentials": page, "next": None}
+
+
+def _without_cursor(body: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
+    """The body of a request for a page, and the cursor of the page before; empty for the first."""
+    if "after" not in body:
+        return body, ""
+    (after,) = _members({"after": body["after"]}, "after")
+    return {name: body[name] for name in body if name != "after"}, after
 
 
 def _members(body: Mapping[str, Any], *names: str, max_length: int = 255) -> tuple[str, ...]:

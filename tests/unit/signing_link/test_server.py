@@ -8,7 +8,7 @@ import stat
 import struct
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ import pytest
 from signing.link import codes, server
 from signing.link.client import SamClient
 from signing.link.errors import LinkRefused, LinkUnavailable, MessageInvalid, SocketInUse
-from signing.link.frames import receive_frame, send_frame
+from signing.link.frames import MAX_FRAME_OCTETS, receive_frame, send_frame
 from signing.link.server import LinkServer, SocketSettings
 from signing.sam.errors import SadSpent, StateRefused
 from tests.unit.signing_link.test_messages import CREATED, REQUEST, VIEW
@@ -42,7 +42,8 @@ class Handlers:
             "slow": self.slow,
             "sign": lambda body: {"signatures": body["digests"]},
             "credential": lambda body: VIEW.to_json(),
-            "list_credentials": lambda body: {"credentials": [VIEW.to_json()]},
+            "list_credentials": self.list_credentials,
+            "large": lambda body: {"x": "x" * MAX_FRAME_OCTETS},
             "create_credential": lambda body: CREATED.to_json(),
             "link_certificate": lambda body: VIEW.to_json(),
             "execute_order": lambda body: VIEW.to_json(),
@@ -53,6 +54,11 @@ class Handlers:
 
     def internal(self, _body: Mapping[str, Any]) -> Mapping[str, Any]:
         raise StateRefused("an internal matter")
+
+    def list_credentials(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        after = int(body.get("after", "0"))
+        page = replace(VIEW, credential_id=f"credential-{after}").to_json()
+        return {"credentials": [page], "next": str(after + 1) if after < 2 else None}
 
     def slow(self, _body: Mapping[str, Any]) -> Mapping[str, Any]:
         self.entered.set()
@@ -99,7 +105,7 @@ def soon() -> float:
 def test_every_method_of_the_client_has_its_answer(client: SamClient) -> None:
     client.ping()
     assert client.credential("x") == VIEW
-    assert client.list_credentials("alice") == (VIEW,)
+    assert [view.credential_id for view in client.list_credentials("alice")] == [f"credential-{n}" for n in range(3)]
     assert client.sign(REQUEST) == REQUEST.digests
     assert client.create_credential("order") == CREATED
     assert client.link_certificate("x", (b"\1",)) == VIEW
@@ -202,30 +208,141 @@ def test_SAD_13_the_kernel_says_who_is_there(settings: SocketSettings, running: 
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
-def test_no_more_connections_than_the_cap(settings: SocketSettings, running: LinkServer) -> None:
+def pinged(link: socket.socket) -> bool:
+    send_frame(link, {"op": "ping", "body": {}}, soon())
+    return receive_frame(link, soon()) == {"ok": {}}
+
+
+def test_no_more_requests_at_a_time_than_the_cap(
+    settings: SocketSettings, running: LinkServer, handlers: Handlers
+) -> None:
     open_ones = [connected(settings) for _ in range(4)]
     for link in open_ones:
-        send_frame(link, {"op": "ping", "body": {}}, soon())
-        assert receive_frame(link, soon()) == {"ok": {}}
+        send_frame(link, {"op": "slow", "body": {}}, soon())
+    until(lambda: all(served.idle_since is None for served in running._connections.values()))
     with connected(settings) as fifth:
         answer = receive_frame(fifth, soon())
         assert answer is not None
         assert answer["error"]["code"] == codes.BUSY
-    open_ones.pop().close()
-    for _ in range(100):
-        with connected(settings) as again:
-            send_frame(again, {"op": "ping", "body": {}}, soon())
-            if receive_frame(again, soon()) == {"ok": {}}:
-                break
-        time.sleep(0.02)
-    else:
-        pytest.fail("a place did not become free")
+    handlers.gate.set()
+    for link in open_ones:
+        assert receive_frame(link, soon()) == {"ok": {"done": "yes"}}
+    with connected(settings) as sixth:
+        assert pinged(sixth)
     for link in open_ones:
         link.close()
 
 
+def test_DOS_08_a_newcomer_takes_the_place_of_the_connection_that_was_idle_for_longest(
+    settings: SocketSettings, running: LinkServer
+) -> None:
+    open_ones = [connected(settings) for _ in range(4)]
+    for link in (*open_ones, open_ones[0]):
+        assert pinged(link)
+    with connected(settings) as fifth:
+        assert pinged(fifth)
+        assert open_ones[1].recv(1) == b""
+        for link in (open_ones[0], *open_ones[2:]):
+            assert pinged(link)
+    for link in open_ones:
+        link.close()
+
+
+def test_DOS_08_idle_pools_do_not_keep_another_web_process_out(
+    settings: SocketSettings, running: LinkServer, handlers: Handlers
+) -> None:
+    """Each process had as many requests at one time as the module has places, and keeps its connections."""
+    together = threading.Barrier(4)
+
+    def meet(_body: Mapping[str, Any]) -> Mapping[str, Any]:
+        together.wait(5)
+        return {}
+
+    running._handlers["meet"] = meet
+    with SamClient(settings.path) as one, SamClient(settings.path) as two, ThreadPoolExecutor(4) as pool:
+        for client in (one, two, one):
+            list(pool.map(lambda _n, client=client: client.call("meet", {}), range(4)))
+        two.ping()
+        assert len(running._connections) <= 4
+
+
+def test_a_request_that_was_sent_before_its_connection_was_ended_is_answered(
+    settings: SocketSettings, running: LinkServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connected(settings) as link:
+        assert pinged(link)
+        until(lambda: all(served.idle_since is not None for served in running._connections.values()))
+        with running._lock:
+            # The serving thread waits for the lock to say that it is busy: the request has arrived, unseen as yet.
+            send_frame(link, {"op": "ping", "body": {}}, soon())
+            assert running._end_longest_idle()
+        assert receive_frame(link, soon()) == {"ok": {}}
+        assert receive_frame(link, soon()) is None
+
+
+def test_DOS_08_a_thread_that_cannot_be_started_costs_one_connection_and_not_the_acceptor(
+    settings: SocketSettings, running: LinkServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, failed = threading.Thread.start, threading.Event()
+
+    def failing(thread: threading.Thread) -> None:
+        if thread.name == "link-connection" and not failed.is_set():
+            failed.set()
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", failing)
+    with connected(settings) as first, connected(settings) as second:
+        answer = receive_frame(first, soon())
+        assert answer is not None
+        assert answer["error"]["code"] == codes.BUSY
+        assert pinged(second)
+    running.stop(2)
+    assert not settings.path.exists()
+
+
+def test_DOS_08_an_answer_larger_than_a_frame_is_an_error_and_not_the_end_of_the_connection(
+    client: SamClient, running: LinkServer
+) -> None:
+    for _ in range(2):
+        with pytest.raises(LinkRefused) as refusal:
+            client.call("large", {})
+        assert refusal.value.refusal == codes.BAD_REQUEST
+    assert len(running._connections) == 1
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 def test_the_socket_is_not_for_everybody(settings: SocketSettings, running: LinkServer) -> None:
     assert stat.S_IMODE(settings.path.stat().st_mode) == 0o600
+
+
+def test_the_socket_is_for_nobody_else_even_before_it_has_its_mode(
+    settings: SocketSettings, handlers: Handlers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    born: list[int] = []
+    chmod = Path.chmod
+
+    def watched(path: Path, mode: int) -> None:
+        born.append(stat.S_IMODE(path.stat().st_mode))
+        chmod(path, mode)
+
+    monkeypatch.setattr(Path, "chmod", watched)
+    before = os.umask(0)
+    try:
+        running = LinkServer(replace(settings, mode=0o660), handlers.table())
+        running.start()
+        assert stat.S_IMODE(settings.path.stat().st_mode) == 0o660
+        running.stop()
+        assert os.umask(0) == 0
+    finally:
+        os.umask(before)
+    assert [mode & 0o077 for mode in born] == [0]
 
 
 def test_a_socket_that_a_dead_process_left_is_replaced(settings: SocketSettings, handlers: Handlers) -> None:
@@ -328,7 +445,12 @@ def test_without_a_module_the_client_says_so(tmp_path: Path) -> None:
         {"error": {"code": "x", "detail": 1}},
         {"error": {}, "ok": {}},
         {"ok": {"signatures": []}},
-        {"ok": {"credentials": [1]}},
+        {"ok": {"credentials": [1], "next": None}},
+        {"ok": {"credentials": []}},
+        {"ok": {"credentials": {}, "next": None}},
+        {"ok": {"credentials": [], "next": "1"}},
+        {"ok": {"credentials": [VIEW.to_json()], "next": 1}},
+        {"ok": {"credentials": [VIEW.to_json()], "next": None, "more": 1}},
         {},
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,23 +12,29 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from sqlalchemy import text, update
 
 from contract.order import CreateParameters
 from signing.link.errors import MessageInvalid
+from signing.link.frames import MAX_FRAME_OCTETS
 from signing.link.messages import CreatedCredential, CredentialView, octets_to_json
-from signing.sam import errors
+from signing.link.server import Handler
+from signing.sam import errors, events
 from signing.sam.algorithms import KEY_PROFILES, SHA256, SignatureAlgorithm
 from signing.sam.credential import Credential
+from signing.sam.custody import sealed
 from signing.sam.ports import DeviceUnavailable, PinRefused, WrappedKey
+from signing.sam.store import Record
 from signing.sam_app import standby
-from signing.sam_app.handlers import admin_handlers, public_handlers, view
+from signing.sam_app.handlers import UNREADABLE, admin_handlers, public_handlers, view
 from signing.sam_app.parts import Sam
 from signing.sam_app.standby import StandbyDevice
 from signing.sam_settings import DeviceTable, SamSettings
 from signing.scdev.device import Pkcs11Device
 from signing.storage.store import SqlStore
+from signing.storage.tables import credentials
 from tests.fakes.device import FakeDevice
-from tests.fakes.sam import ALICE, World, digest
+from tests.fakes.sam import ALICE, NOW, World, digest
 
 
 @pytest.fixture
@@ -56,7 +63,7 @@ def test_the_web_tiers_operations(world: World, sam: Sam) -> None:
     chain = [world.authority.issue(created.pkcs10)]
     linked = call["link_certificate"]({"credential_id": credential_id, "chain": octets_to_json(chain)})
     assert call["credential"]({"credential_id": credential_id}) == linked
-    assert call["list_credentials"]({"owner": "alice"}) == {"credentials": [linked]}
+    assert call["list_credentials"]({"owner": "alice"}) == {"credentials": [linked], "next": None}
     order = world.order_token("credential.suspend", credential_id=credential_id)
     assert CredentialView.from_json(call["execute_order"]({"order": order})).status == "suspended"
     with pytest.raises(errors.NotPermitted):
@@ -66,13 +73,92 @@ def test_the_web_tiers_operations(world: World, sam: Sam) -> None:
 def test_the_operators_operations_look_and_do_not_touch(world: World, sam: Sam, credential: Credential) -> None:
     call = admin_handlers(sam)
     shown = view(credential).to_json()
-    assert call["list_credentials"]({"owner": ""}) == {"credentials": [shown]}
-    assert call["list_credentials"]({"owner": "alice"}) == {"credentials": [shown]}
-    assert call["inspect_credentials"]({}) == {"credentials": [{"integrity": "ok", **shown}]}
+    assert call["list_credentials"]({"owner": "alice"}) == {"credentials": [shown], "next": None}
+    assert call["inspect_credentials"]({}) == {"credentials": [{"integrity": "ok", **shown}], "next": None}
     assert call["status"]({})["device_available"] is True
     world.fake.fail_next("verify_mac", DeviceUnavailable("away"))
     assert call["inspect_credentials"]({})["credentials"][0]["integrity"] == "device_unavailable"
     assert set(call) == {"ping", "credential", "list_credentials", "inspect_credentials", "status"}
+
+
+def pages(handler: Handler, body: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the client does, without a socket; every page fits a frame."""
+    found: list[dict[str, Any]] = []
+    cursor: dict[str, Any] = {}
+    while True:
+        answer = handler({**body, **cursor})
+        assert len(json.dumps(answer)) < MAX_FRAME_OCTETS
+        found += answer["credentials"]
+        if answer["next"] is None:
+            return found
+        cursor = {"after": answer["next"]}
+
+
+def many(world: World, credential: Credential, count: int) -> list[str]:
+    """Rows with good MACs and large certificates, in the order of their creation."""
+    found = [credential.id]
+    assert isinstance(world.store, SqlStore)
+    for number in range(count):
+        each = replace(credential, id=f"{count - number:032x}", created=credential.created + 1 + number // 2)
+        each = replace(each, certificates=(bytes(20_000),) * 4)
+        assert world.store.add_credential(sealed(each, world.device), Record(events.EPOCH_RAISED, {"epoch": 1}, NOW))
+        found.append(each.id)
+    return found
+
+
+def test_the_operator_and_the_owner_see_all_credentials_however_many_there_are(
+    world: World, sam: Sam, credential: Credential
+) -> None:
+    ids = many(world, credential, 31)
+    inspected = pages(admin_handlers(sam)["inspect_credentials"], {})
+    assert [row["credential_id"] for row in inspected] == sorted(ids)
+    assert {row["integrity"] for row in inspected} == {"ok"}
+    listed = pages(public_handlers(sam)["list_credentials"], {"owner": "alice"})
+    assert [(row["created_at"], row["credential_id"]) for row in listed] == sorted(
+        (row["created_at"], row["credential_id"]) for row in inspected
+    )
+
+
+def test_KEY_03_everybodys_credentials_are_not_listed_without_their_integrity(
+    sam: Sam, credential: Credential
+) -> None:
+    for handlers in (public_handlers(sam), admin_handlers(sam)):
+        with pytest.raises(errors.NotPermitted):
+            handlers["list_credentials"]({"owner": ""})
+
+
+@pytest.mark.parametrize(
+    ("change", "integrity", "shown"),
+    [
+        ({"owner": "mallory"}, "row_integrity", "mallory"),
+        ({"status": "deleted"}, "row_integrity", "alice"),
+        ({"certificates": "junk"}, UNREADABLE, None),
+        ({"subject": "{}"}, UNREADABLE, None),
+        ({"wrapped_key": None}, "row_integrity", "alice"),
+        ({"multisign": "many"}, "row_integrity", "alice"),
+    ],
+)
+def test_KEY_03_one_altered_row_is_shown_as_what_it_is_and_hides_no_other(
+    world: World, sam: Sam, credential: Credential, change: dict[str, Any], integrity: str, shown: str | None
+) -> None:
+    bad = world.credential()
+    with world.engine.begin() as connection:
+        connection.execute(update(credentials).where(credentials.c.id == bad.id).values(**change))
+    found = {row["credential_id"]: row for row in pages(admin_handlers(sam)["inspect_credentials"], {})}
+    assert {name: row["integrity"] for name, row in found.items()} == {credential.id: "ok", bad.id: integrity}
+    assert found[bad.id]["owner"] == shown
+    assert found[bad.id].keys() == found[credential.id].keys()
+
+
+def test_KEY_03_a_column_of_another_type_makes_a_row_unreadable_and_hides_no_other(
+    world: World, sam: Sam, credential: Credential
+) -> None:
+    bad = world.credential()
+    with world.engine.begin() as connection:
+        connection.execute(text("UPDATE credentials SET owner = X'00ff' WHERE id = :id"), {"id": bad.id})
+    found = {row["credential_id"]: row for row in pages(admin_handlers(sam)["inspect_credentials"], {})}
+    assert found[credential.id]["integrity"] == "ok"
+    assert found[bad.id]["integrity"] in {UNREADABLE, "row_integrity"}
 
 
 def test_ping_tells_that_no_worker_is_ready(sam: Sam) -> None:
@@ -86,18 +172,31 @@ def test_ping_tells_that_no_worker_is_ready(sam: Sam) -> None:
         ("ping", {"more": 1}),
         ("credential", {}),
         ("credential", {"credential_id": 1}),
+        ("credential", {"credential_id": "a\x00b"}),
+        ("credential", {"credential_id": "\ud800"}),
+        ("credential", {"credential_id": "x" * 129}),
+        ("credential", {"credential_id": "a b"}),
+        ("list_credentials", {"owner": "alice", "after": ""}),
+        ("list_credentials", {"owner": "alice", "after": 1}),
         ("list_credentials", {}),
         ("list_credentials", {"owner": "x" * 256}),
         ("sign", {}),
         ("create_credential", {"order": ""}),
         ("link_certificate", {"credential_id": "x"}),
         ("link_certificate", {"credential_id": "x", "chain": ["AQ"], "more": 1}),
+        ("link_certificate", {"credential_id": "a\x00b", "chain": ["AQ"]}),
         ("execute_order", {"order": "x" * 24_577}),
     ],
 )
 def test_a_request_of_another_form_is_refused(sam: Sam, operation: str, body: dict[str, Any]) -> None:
     with pytest.raises(MessageInvalid):
         public_handlers(sam)[operation](body)
+
+
+@pytest.mark.parametrize(("profile", "scal", "multisign"), [("standard", "2", 100), ("scal1", "1", 3)])
+def test_a_view_says_at_which_level_the_credential_is(world: World, profile: str, scal: str, multisign: int) -> None:
+    shown = view(world.credential(profile=profile))
+    assert (shown.scal, shown.multisign) == (scal, multisign)
 
 
 @pytest.mark.parametrize("profile", ["standard", "p384", "pss"])
