@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,8 @@ from foundation.settings import Mode
 
 DEVELOPMENT_MODULE: Final = "softhsm"
 """What the file name of a PKCS#11 module contains that is no device: keys in files, no certification."""
+
+_ROOT: Final = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,8 @@ class SamSettings:
             yield "realm must have 1 to 64 characters"
         if not self.issuers:
             yield "issuers must name at least one"
+        if len({each.issuer for each in self.issuers.values()}) != len(self.issuers):
+            yield "issuers has two tables for one issuer: the keys of both belong into one"
         if not self.certificate_anchors:
             yield "certificate_anchors must name at least one"
         if self.reservation_deadline_seconds < 2 * self.device.deadline_seconds + 5:
@@ -142,9 +147,13 @@ class SamSettings:
     def _production_faults(self) -> Iterator[str]:
         if self.database_url is not None:
             yield "production needs PostgreSQL: SQLite serves one machine and has no role of its own"
-        if DEVELOPMENT_MODULE in self.device.module.name.lower():
+        # The name of what a link leads to, too.
+        module = self.device.module
+        if any(DEVELOPMENT_MODULE in path.name.lower() for path in (module, module.resolve())):
             yield "production refuses SoftHSM: it is no device, its keys are files"
         if any(not issuer.issuer.startswith("https://") for issuer in self.issuers.values()):
             yield "production needs https issuers"
         if self.web_uid is None:
             yield "production needs web_uid: the web tier has a user of its own"
+        if self.web_uid in {_ROOT, os.geteuid()}:
+            yield "web_uid must be neither this process's own user nor root: whoever is either needs no socket"

@@ -77,14 +77,18 @@ def open_store(settings: SamSettings) -> SqlStore:
     """The store on the database that the settings name; not yet looked at.
 
     :raises SecretFileError: the URL's file cannot be read.
-    :raises StateRefused: the URL cannot be used.
+    :raises StateRefused: the URL cannot be used, or is not PostgreSQL's in production.
     """
     url = settings.database_url
     if url is None:
         if settings.database_url_file is None:
             raise StateRefused("the settings name no database")
         url = read_secret(settings.database_url_file).decode()
-    return SqlStore(open_engine(url))
+    engine = open_engine(url)
+    if settings.mode == "production" and engine.dialect.name != "postgresql":
+        # The settings see a URL that they hold themselves; this one may come from the file that they name.
+        raise StateRefused("production needs PostgreSQL: SQLite serves one machine and has no role of its own")
+    return SqlStore(engine)
 
 
 def _pinned(settings: SamSettings) -> tuple[SamPolicy, tuple[x509.Certificate, ...]]:
