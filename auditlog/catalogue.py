@@ -66,11 +66,16 @@ class Catalogue:
                 raise EventRefused(f"event {name}: the value of {field} is not of a form that is recorded")
 
 
+def recordable_text(value: str) -> bool:
+    """Whether a text may be a field's value: not too long, and nothing that looks like a token."""
+    return len(value) <= MAX_VALUE_CHARACTERS and not _TOKEN.search(value)
+
+
 def _acceptable(value: Value) -> bool:
     if value is None or isinstance(value, int):
         return True
     if isinstance(value, str):
-        return len(value) <= MAX_VALUE_CHARACTERS and not _TOKEN.search(value)
+        return recordable_text(value)
     if not isinstance(value, (list, tuple)) or len(value) > MAX_ITEMS:
         return False
     return all(isinstance(item, str) and len(item) <= MAX_ITEM_CHARACTERS and not _TOKEN.search(item) for item in value)

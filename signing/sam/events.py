@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from auditlog.catalogue import Catalogue, Event
+from auditlog.catalogue import Catalogue, Event, recordable_text
+from auditlog.chain import Fields
 
 SIGNATURE_INTENT: Final = "signature.intent"
 SIGNATURE_CONSUMED: Final = "signature.consumed"
@@ -19,6 +20,7 @@ CREDENTIAL_RESUMED: Final = "credential.resumed"
 CREDENTIAL_DELETED: Final = "credential.deleted"
 CREDENTIAL_ALTERED: Final = "credential.altered"
 LEDGER_SET_BACK: Final = "ledger.set_back"
+EPOCH_SET_BACK: Final = "ledger.epoch_set_back"
 EPOCH_RAISED: Final = "ledger.epoch_raised"
 SAM_STARTED: Final = "sam.started"
 
@@ -73,8 +75,26 @@ CATALOGUE: Final = Catalogue(
             "Alarm: the ledger does not know of a redemption that this process made.",
             frozenset({"redemption", "issuer", "txn", "positions"}),
         ),
+        Event(
+            EPOCH_SET_BACK,
+            "Alarm: the database knows an earlier epoch than this process has seen; nothing is signed until a restore.",
+            frozenset({"epoch"}),
+        ),
         Event(EPOCH_RAISED, "After a restore: SADs and orders issued before are refused.", frozenset({"epoch"})),
         Event(SAM_STARTED, "The module started.", frozenset({"sam_id", "realm", "epoch", "mode"})),
     )
 )  # fmt: skip
 """Every event that the module writes."""
+
+WITHHELD: Final = "[withheld]"
+
+
+def recordable(fields: Fields) -> Fields:
+    """The fields, with those replaced that the chain does not take because they look like a token or are too long.
+
+    Some come from whoever asks: what they choose must not decide whether a refusal, or an outcome, is recorded.
+    """
+    return {
+        name: WITHHELD if isinstance(value, str) and not recordable_text(value) else value
+        for name, value in fields.items()
+    }
