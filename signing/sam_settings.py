@@ -13,6 +13,8 @@ from foundation.settings import Mode
 
 DEVELOPMENT_MODULE: Final = "softhsm"
 """What the file name of a PKCS#11 module contains that is no device: keys in files, no certification."""
+_DATABASE_SECONDS: Final = 15
+"""How long the two commits of a signature may wait, beside the device."""
 
 _ROOT: Final = 0
 
@@ -74,7 +76,7 @@ class ProfileSettings:
     loa: LoA = "substantial"
     min_categories: int = 2
     max_sad_seconds: int = 300
-    max_evidence_age_seconds: int = 900
+    max_evidence_age_seconds: int = 43_200
     description: str = ""
 
     def faults(self) -> Iterator[str]:
@@ -135,8 +137,8 @@ class SamSettings:
             yield "issuers has two tables for one issuer: the keys of both belong into one"
         if not self.certificate_anchors:
             yield "certificate_anchors must name at least one"
-        if self.reservation_deadline_seconds < 2 * self.device.deadline_seconds + 5:
-            yield "reservation_deadline_seconds must be more than twice device.deadline_seconds, and 5 seconds"
+        if self.reservation_deadline_seconds < 4 * self.device.deadline_seconds + _DATABASE_SECONDS:
+            yield f"reservation_deadline_seconds must be 4 times device.deadline_seconds, and {_DATABASE_SECONDS} more"
         if not 0.05 <= self.reconcile_every_seconds <= 3600 or not 1 <= self.max_connections <= 1024:
             yield "reconcile_every_seconds or max_connections is out of bounds"
         if not 1 <= self.max_order_seconds <= 86_400:
