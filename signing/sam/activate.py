@@ -1,10 +1,11 @@
 """From a SAD to signature values: the one walk on which a user's key is used.
 
 ======================= ============================================================================================
-decode                  signature and form of the SAD, with pinned keys
+decode                  signature and form of the SAD, with pinned keys; what needs no row is verified at once
 load                    credential row and ledger epoch; the row's MAC
-verify                  :func:`signing.sam.verify.verify_sad`
-reserve                 positions and intent, one committed transaction: no intent, no signature
+verify                  :func:`signing.sam.verify.verify_sad`, with the time after the MAC
+reserve                 positions and intent, one committed transaction: no intent, no signature.  It holds credential
+                        and epoch as they were verified, so nothing is begun after a suspension was answered
 sign                    the device unwraps the key, signs, destroys it
 check                   each value with the certificate's public key
 conclude                outcome committed
@@ -29,12 +30,15 @@ from foundation.clock import Clock, epoch
 from signing.sam import events
 from signing.sam.algorithms import SignatureAlgorithm
 from signing.sam.credential import Credential
-from signing.sam.custody import opened
+from signing.sam.custody import Custody
 from signing.sam.errors import (
     AlgorithmNotAllowed,
+    ChangedMeanwhile,
     CommitUnknown,
+    EpochSetBack,
     Indeterminate,
     RowAltered,
+    SadExpired,
     SadSpent,
     SamError,
     ScdevUnavailable,
@@ -47,7 +51,7 @@ from signing.sam.refusals import RefusalBudget
 from signing.sam.store import Record, Store
 from signing.sam.tokens import decode_sad
 from signing.sam.values import ValueRefused, verify_values
-from signing.sam.verify import SamPolicy, SignatureRequest, verify_sad
+from signing.sam.verify import SamPolicy, SignatureRequest, check_expiry, verify_claim, verify_sad
 
 CONCLUDE_ATTEMPTS: Final = 3
 """An outcome whose commit failed or is unknown is written again: its row is unique, so a second one cannot count."""
@@ -64,6 +68,8 @@ class _Permit:
     credential: Credential
     key: WrappedKey
     algorithm: SignatureAlgorithm
+    epoch: int
+    """Number of the ledger's epoch in which it was verified."""
 
 
 class Activator:
@@ -75,15 +81,21 @@ class Activator:
         store: Store,
         policy: SamPolicy,
         *,
+        custody: Custody,
         clock: Clock,
         random: Callable[[int], bytes],
         memory: SpentMemory | None = None,
         refusals: RefusalBudget | None = None,
     ) -> None:
-        """:param random: gives so many random octets; they name redemptions and are not secret."""
+        """What a node signs with.
+
+        :param custody: opens rows; shared with everything in the process that changes credentials.
+        :param random: gives so many random octets; they name redemptions and are not secret.
+        """
         self._device = device
         self._store = store
         self._policy = policy
+        self._custody = custody
         self._clock = clock
         self._random = random
         self._memory = memory or SpentMemory()
@@ -96,28 +108,36 @@ class Activator:
         :raises SamError: the refusal; recorded, since the SAD was signed by a pinned issuer.
         """
         sad = decode_sad(request.sad, self._policy)
-        now = self._clock.now()
         try:
-            permit = self._permitted(sad, request, now)
-            reservation, positions = self._reserved(permit, now)
+            verify_claim(sad, request, self._policy, self._clock.now())
+            try:
+                permit = self._permitted(sad, request)
+                reservation, positions = self._reserved(permit)
+            except ChangedMeanwhile:
+                # Looked at again, what has changed has its own refusal; or none.
+                permit = self._permitted(sad, request)
+                reservation, positions = self._reserved(permit)
         except SamError as refusal:
-            self._note_refusal(sad, request, refusal, now)
+            self._note_refusal(sad, request, refusal)
             raise
         return self._spend(permit, reservation, positions)
 
-    def _permitted(self, sad: Sad, request: SignatureRequest, now: datetime) -> _Permit:
-        row, ledger_epoch = self._store.for_signature(request.credential_id)
-        if row is None:
-            raise UnknownCredential("there is no such credential")
-        try:
-            credential = opened(row, self._policy.realm, self._device)
-        except DeviceError as error:
-            raise ScdevUnavailable("the device cannot verify the row's MAC") from error
-        policy = replace(self._policy, epoch_not_before=ledger_epoch.not_before)
-        algorithm = verify_sad(sad, request, credential, policy, now)
-        return _Permit(sad, request, credential, credential.wrapped_key(), algorithm)
+    def _permitted(self, sad: Sad, request: SignatureRequest) -> _Permit:
+        with self._custody.watch(request.credential_id):
+            row, found = self._store.for_signature(request.credential_id)
+            ledger_epoch = self._custody.epoch(found)
+            if row is None:
+                raise UnknownCredential("there is no such credential")
+            try:
+                credential = self._custody.open(row)
+            except DeviceError as error:
+                raise ScdevUnavailable("the device cannot verify the row's MAC") from error
+            policy = replace(self._policy, epoch_not_before=ledger_epoch.not_before)
+            # Database and device may have taken their time.
+            algorithm = verify_sad(sad, request, credential, policy, self._clock.now())
+            return _Permit(sad, request, credential, credential.wrapped_key(), algorithm, ledger_epoch.number)
 
-    def _reserved(self, permit: _Permit, now: datetime) -> tuple[Reservation, tuple[int, ...]]:
+    def _reserved(self, permit: _Permit) -> tuple[Reservation, tuple[int, ...]]:
         sad, digests = permit.sad, permit.request.digests
         reservation = Reservation(
             id=self._random(16).hex(),
@@ -126,17 +146,25 @@ class Activator:
             allowance=allowance_of(sad),
             sad_jti=sad.jti,
             credential_id=permit.credential.id,
+            credential_version=permit.credential.version,
+            epoch=permit.epoch,
             client_id=sad.client_id,
-            reserved_at=epoch(now),
         )
-        positions = self._store.reserve(
-            reservation,
-            lambda taken: assign(sad, digests, taken),
-            lambda chosen: _intent(permit, reservation, chosen, now),
-        )
+
+        def intent(chosen: tuple[int, ...]) -> Record:
+            # Another request of the same approval may have been waited for.
+            now = self._clock.now()
+            check_expiry(sad, now)
+            return _intent(permit, reservation, chosen, now)
+
+        positions = self._store.reserve(reservation, lambda taken: assign(sad, digests, taken), intent)
+        now = self._clock.now()
         if self._memory.knows_any(sad.iss, sad.txn, positions):
             self._alarm_set_back(reservation, positions, now)
             raise SadSpent("the ledger does not know of a redemption that this process made")
+        if epoch(now) >= sad.exp:
+            self._conclude(reservation, len(positions), State.RELEASED, SadExpired.code)
+            raise SadExpired("the SAD expired while the reservation was written")
         self._memory.remember(sad.iss, sad.txn, positions, sad.exp, epoch(now))
         return reservation, positions
 
@@ -150,7 +178,8 @@ class Activator:
                 raise Indeterminate("the device was lost while it may have signed") from error
             self._memory.forget(reservation.issuer, reservation.txn, positions)
             self._conclude(reservation, count, State.RELEASED, error.code)
-            raise _translated(error) from error
+            with self._custody.watch(reservation.credential_id):
+                raise _translated(error) from error
         try:
             verify_values(permit.credential.public_key, permit.algorithm, digests, values)
         except ValueRefused as error:
@@ -172,8 +201,9 @@ class Activator:
         # What was reserved stays so until the reconciler closes it.
         return State.RESERVED
 
-    def _note_refusal(self, sad: Sad, request: SignatureRequest, refusal: SamError, now: datetime) -> None:
-        fields = {
+    def _note_refusal(self, sad: Sad, request: SignatureRequest, refusal: SamError) -> None:
+        now = self._clock.now()
+        fields: Fields = {
             "code": refusal.code,
             "reason": str(refusal),
             "credential_id": request.credential_id,
@@ -183,13 +213,9 @@ class Activator:
             "client_id": request.client_id,
         }
         _log.warning("signature refused", extra={"fields": fields})
-        if isinstance(refusal, (StoreUnavailable, CommitUnknown)) or not self._refusals.take(now):
+        if isinstance(refusal, (StoreUnavailable, CommitUnknown, EpochSetBack)) or not self._refusals.take(now):
             return
         try:
-            if isinstance(refusal, RowAltered):
-                altered = {"credential_id": request.credential_id, "reason": str(refusal)}
-                _log.critical("a credential's record was altered", extra={"fields": altered})
-                self._store.note(Record(events.CREDENTIAL_ALTERED, altered, now))
             self._store.note(Record(events.SIGNATURE_REFUSED, fields, now))
         except (StoreUnavailable, CommitUnknown):
             # The refusal stands, recorded or not: nothing was signed.

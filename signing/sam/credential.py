@@ -16,7 +16,7 @@ from signing.sam.ports import WrappedKey
 Status = Literal["pending", "active", "suspended", "deleted"]
 Scal = Literal["1", "2"]
 
-DOMAIN: Final = b"privyseal-credential-1\n"
+DOMAIN: Final = b"privyseal-credential-2\n"
 """Keeps the row MAC from serving for anything else that the same key may come to protect."""
 
 
@@ -55,8 +55,10 @@ class Credential:
     realm: str
     """Which installation it belongs to: a row copied from another one does not verify here (KEY-05)."""
     id: str
+    issuer: str
+    """The identity provider that ordered it: nobody else's SADs and orders are for it."""
     owner: str
-    """Account id at the identity provider: ``sub`` of SADs and orders."""
+    """Account id there: ``sub`` of SADs and orders."""
     status: Status
     profile: str
     """Name of the operator's profile at the time of creation; its content is copied below."""
@@ -83,7 +85,7 @@ class Credential:
     created: int
     """NumericDate."""
     not_before: int
-    """SADs issued before this second are refused: the last change of status."""
+    """SADs issued before this second are refused.  Never lowered; a resumption puts it past all that were before."""
 
     def key_profile(self) -> KeyProfile:
         """Kind of key.
@@ -123,6 +125,7 @@ def mac_octets(credential: Credential) -> bytes:
     fields = [
         credential.realm,
         credential.id,
+        credential.issuer,
         credential.owner,
         credential.status,
         credential.profile,

@@ -15,6 +15,12 @@ class SadRefused(SamError):
     code = "invalid_sad"
 
 
+class EpochSetBack(SamError):
+    """The database knows an earlier epoch than this process has seen: nothing is done until it is raised again."""
+
+    code = "audit_unavailable"
+
+
 class SadExpired(SamError):
     """``exp`` has been reached."""
 
@@ -71,6 +77,12 @@ class UnknownCredential(SamError):
 
 class CredentialDisabled(SamError):
     """The credential is not in the status that the operation needs."""
+
+    code = "credential_disabled"
+
+
+class ChangedMeanwhile(SamError):
+    """The credential or the ledger's epoch changed between the look at them and the reservation; nothing is spent."""
 
     code = "credential_disabled"
 

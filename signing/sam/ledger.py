@@ -8,6 +8,7 @@ not released: that is the database's constraint, not only this module's word.
 from __future__ import annotations
 
 import hashlib
+import heapq
 import json
 import threading
 from base64 import b64encode
@@ -59,9 +60,10 @@ class Reservation:
     """:func:`allowance_of` the SAD."""
     sad_jti: str
     credential_id: str
+    credential_version: int
+    epoch: int
+    """Number of the ledger's epoch.  A credential or an epoch that is another one by now is not reserved for."""
     client_id: str
-    reserved_at: int
-    """NumericDate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,9 @@ class Redemption:
     txn: str
     credential_id: str
     reserved_at: int
+    """NumericDate."""
     positions: tuple[int, ...]
+    """Empty where the row cannot be read."""
     state: State
 
 
@@ -122,14 +126,18 @@ def assign(sad: Sad, digests: Sequence[bytes], taken: Collection[int]) -> tuple[
 class SpentMemory:
     """What this process has sent to the device, until the SAD expires: finds a ledger that was set back.
 
-    Thread-safe.
+    Thread-safe.  What has expired is dropped whenever something is remembered, so it holds what can still be redeemed.
     """
 
-    def __init__(self, sweep_at: int = 100_000) -> None:
-        """:param sweep_at: positions remembered at which those that have expired are looked for."""
+    def __init__(self) -> None:
         self._expiry: dict[tuple[str, str, int], int] = {}
-        self._sweep_at = sweep_at
+        self._by_expiry: list[tuple[int, tuple[str, str, int]]] = []
         self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        """Positions remembered."""
+        with self._lock:
+            return len(self._by_expiry)
 
     def knows_any(self, issuer: str, txn: str, positions: Collection[int]) -> bool:
         """Whether any of the positions was spent through this process."""
@@ -139,11 +147,14 @@ class SpentMemory:
     def remember(self, issuer: str, txn: str, positions: Collection[int], expires: int, now: int) -> None:
         """Remember until the second ``expires``."""
         with self._lock:
-            if len(self._expiry) + len(positions) > self._sweep_at:
-                self._expiry = {key: at for key, at in self._expiry.items() if at > now}
-                # Where most have not expired, the next sweep waits until there are twice as many.
-                self._sweep_at = max(self._sweep_at, 2 * len(self._expiry))
-            self._expiry.update({(issuer, txn, position): expires for position in positions})
+            while self._by_expiry and self._by_expiry[0][0] <= now:
+                at, key = heapq.heappop(self._by_expiry)
+                if self._expiry.get(key) == at:
+                    del self._expiry[key]
+            for position in positions:
+                key = (issuer, txn, position)
+                self._expiry[key] = expires
+                heapq.heappush(self._by_expiry, (expires, key))
 
     def forget(self, issuer: str, txn: str, positions: Collection[int]) -> None:
         """The device did nothing for these."""

@@ -21,7 +21,7 @@ from foundation.clock import Clock, epoch
 from signing.sam import events
 from signing.sam.algorithms import KEY_PROFILES
 from signing.sam.credential import Credential, Status
-from signing.sam.custody import opened, sealed
+from signing.sam.custody import Custody
 from signing.sam.errors import (
     CredentialDisabled,
     OrderRefused,
@@ -36,7 +36,7 @@ from signing.sam.pkcs10 import certification_request, subject_name
 from signing.sam.ports import DeviceError, SignatureDevice
 from signing.sam.store import Record, SpentOrder, Store
 from signing.sam.tokens import decode_order
-from signing.sam.verify import SamPolicy
+from signing.sam.verify import LEEWAY_SECONDS, SamPolicy, first_second_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +63,20 @@ class Lifecycle:
         store: Store,
         policy: SamPolicy,
         *,
+        custody: Custody,
         anchors: Sequence[x509.Certificate],
         clock: Clock,
         random: Callable[[int], bytes],
     ) -> None:
-        """:param anchors: certificates of the issuers that the operator pinned."""
+        """What credentials are changed with.
+
+        :param custody: opens rows; shared with everything in the process that signs.
+        :param anchors: certificates of the issuers that the operator pinned.
+        """
         self._device = device
         self._store = store
         self._policy = policy
+        self._custody = custody
         self._anchors = tuple(anchors)
         self._clock = clock
         self._random = random
@@ -81,25 +87,24 @@ class Lifecycle:
         :raises UnknownCredential: there is none.
         :raises RowAltered: it is not as it was written.
         """
-        row = self._store.credential(credential_id)
-        if row is None:
-            raise UnknownCredential("there is no such credential")
         with _device_errors():
-            return opened(row, self._policy.realm, self._device)
+            return self._custody.credential(credential_id)
 
-    def credentials(self, owner: str) -> tuple[Credential, ...]:
+    def credentials(self, owner: str, issuer: str | None = None) -> tuple[Credential, ...]:
         """A person's credentials, oldest first, their rows verified; deleted ones are left out.
 
+        :param issuer: of the person's account, where it is known.
         :raises RowAltered: one is not as it was written.
         """
         with _device_errors():
-            return tuple(opened(row, self._policy.realm, self._device) for row in self._store.credentials(owner))
+            return self._custody.credentials(owner, issuer)
 
     def create(self, token: str) -> Credential:
         """Carry out an order to create: a key, its request, a pending credential.
 
         The same order again gives the same credential, as long as that is pending: a retry after an answer that was
-        lost must not leave a second key behind (KEY-10).
+        lost must not leave a second key behind (KEY-10).  It may have expired by then, but has to be right in all else:
+        the table of used orders is nobody's word for an order.
 
         :raises OrderInvalid: not an order under a pinned key.
         :raises OrderRefused: not for this module, not of this operation, no such profile, a name that cannot be.
@@ -110,8 +115,9 @@ class Lifecycle:
             raise OrderRefused("the order is for another operation")
         mine = spent(order, token, self._random(16).hex(), now)
         found = self._found(mine)
+        existing = None if found is None else self._pending(found, order)
+        self._check(order, now, again=existing is not None)
         if found is None:
-            self._check(order, now)
             profile = self._policy.profiles.get(order.parameters.profile)
             if profile is None:
                 raise OrderRefused("the order names a profile that is not offered")
@@ -126,7 +132,7 @@ class Lifecycle:
             }
             found = self._store.spend_order(mine, Record(events.CREDENTIAL_INTENT, intent, now)) or mine
             _check_same(found, mine)
-        existing = self._pending(found)
+            existing = self._pending(found, order)
         return existing or self._made(order, order.parameters, found.credential_id, now)
 
     def link(self, credential_id: str, chain: Sequence[bytes]) -> Credential:
@@ -145,7 +151,12 @@ class Lifecycle:
             raise CredentialDisabled("the credential does not wait for a certificate")
         kept = verify_chain(chain, credential.public_key, credential.subject, self._anchors, now)
         active = replace(
-            credential, status="active", certificates=kept, version=credential.version + 1, not_before=epoch(now)
+            credential,
+            status="active",
+            certificates=kept,
+            version=credential.version + 1,
+            # An issuer's clock may also be behind: what it issues in the next seconds is to serve.
+            not_before=max(credential.not_before, epoch(now) - LEEWAY_SECONDS),
         )
         fields: Fields = {
             "credential_id": active.id,
@@ -170,8 +181,7 @@ class Lifecycle:
         if not isinstance(order.parameters, CredentialParameters):
             raise OrderRefused("the order is for another operation")
         credential = self.credential(order.parameters.credential_id)
-        if credential.owner != order.sub:
-            raise WrongOwner("the credential is another person's")
+        _check_owner(credential, order)
         mine = spent(order, token, credential.id, now)
         if self._store.order(mine.issuer, mine.jti) is not None:
             raise OrderUsed("the order has been carried out")
@@ -184,7 +194,7 @@ class Lifecycle:
             policy=order.policy,
             key=None if change.after == "deleted" else credential.key,
             version=credential.version + 1,
-            not_before=epoch(now),
+            not_before=max(credential.not_before, _not_before(change.after, now)),
         )
         fields: Fields = {
             "credential_id": changed.id,
@@ -197,9 +207,9 @@ class Lifecycle:
         self._replace(changed, Record(change.event, fields, now), mine)
         return changed
 
-    def _check(self, order: Order, now: datetime) -> None:
-        ledger_epoch = self._store.epoch()
-        verify_order(order, replace(self._policy, epoch_not_before=ledger_epoch.not_before), now)
+    def _check(self, order: Order, now: datetime, *, again: bool = False) -> None:
+        ledger_epoch = self._custody.epoch(self._store.epoch())
+        verify_order(order, replace(self._policy, epoch_not_before=ledger_epoch.not_before), now, again=again)
 
     def _found(self, mine: SpentOrder) -> SpentOrder | None:
         found = self._store.order(mine.issuer, mine.jti)
@@ -207,12 +217,12 @@ class Lifecycle:
             _check_same(found, mine)
         return found
 
-    def _pending(self, order: SpentOrder) -> Credential | None:
-        row = self._store.credential(order.credential_id)
-        if row is None:
+    def _pending(self, spent_order: SpentOrder, order: Order) -> Credential | None:
+        try:
+            credential = self.credential(spent_order.credential_id)
+        except UnknownCredential:
             return None
-        with _device_errors():
-            credential = opened(row, self._policy.realm, self._device)
+        _check_owner(credential, order)
         if credential.status != "pending":
             raise OrderUsed("the order has led to a credential that is not pending any more")
         return credential
@@ -225,10 +235,11 @@ class Lifecycle:
         with _device_errors():
             key = self._device.generate(key_profile)
             request = certification_request(parameters.subject, key, key_profile, self._device)
-            row = sealed(
+            row = self._custody.seal(
                 Credential(
                     realm=self._policy.realm,
                     id=credential_id,
+                    issuer=order.iss,
                     owner=order.sub,
                     status="pending",
                     profile=profile.name,
@@ -245,9 +256,8 @@ class Lifecycle:
                     proof_keys=(),
                     version=1,
                     created=epoch(now),
-                    not_before=epoch(now),
-                ),
-                self._device,
+                    not_before=epoch(now) - LEEWAY_SECONDS,
+                )
             )
         fields: Fields = {
             "credential_id": credential_id,
@@ -257,15 +267,30 @@ class Lifecycle:
             "public_key_sha256": hashlib.sha256(key.public_key).hexdigest(),
         }
         if self._store.add_credential(row, Record(events.CREDENTIAL_CREATED, fields, now)):
+            self._custody.written(row.credential)
             return row.credential
         # Another thread or process carried out the same order: its key is the one that stays.
-        return self.credential(credential_id)
+        first = self.credential(credential_id)
+        _check_owner(first, order)
+        return first
 
     def _replace(self, credential: Credential, record: Record, order: SpentOrder | None) -> None:
         with _device_errors():
-            row = sealed(credential, self._device)
+            row = self._custody.seal(credential)
         if not self._store.replace_credential(row, record, order):
             raise CredentialDisabled("the credential was changed by another request meanwhile")
+        self._custody.written(credential)
+
+
+def _not_before(after: Status, now: datetime) -> int:
+    """While it is suspended the status refuses; once it is active again, nothing from before must serve (SAD-06)."""
+    return first_second_after(now) if after == "active" else epoch(now)
+
+
+def _check_owner(credential: Credential, order: Order) -> None:
+    # An account is one only together with whose it is.
+    if (credential.issuer, credential.owner) != (order.iss, order.sub):
+        raise WrongOwner("the credential is another person's")
 
 
 def _check_same(found: SpentOrder, mine: SpentOrder) -> None:

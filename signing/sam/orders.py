@@ -13,12 +13,13 @@ from contract.order import Order
 from foundation.clock import epoch
 from signing.sam.errors import OrderExpired, OrderRefused
 from signing.sam.store import SpentOrder
-from signing.sam.verify import SamPolicy
+from signing.sam.verify import LEEWAY_SECONDS, SamPolicy
 
 
-def verify_order(order: Order, policy: SamPolicy, now: datetime) -> None:
+def verify_order(order: Order, policy: SamPolicy, now: datetime, *, again: bool = False) -> None:
     """Verify what does not depend on a credential.
 
+    :param again: it has been carried out, and is asked for once more because the answer was lost: it may have expired.
     :raises OrderRefused: another audience, issued in the future or before the epoch, or valid for too long.
     :raises OrderExpired: ``exp`` has been reached.
     """
@@ -26,9 +27,9 @@ def verify_order(order: Order, policy: SamPolicy, now: datetime) -> None:
     if order.aud != policy.sam_id:
         raise OrderRefused("the order is for another module")
     # 2. Time: `exp` is the first second refused.
-    if epoch(now) >= order.exp:
+    if epoch(now) >= order.exp and not again:
         raise OrderExpired("the order has expired")
-    if order.iat > epoch(now) + policy.leeway_seconds:
+    if order.iat > epoch(now) + LEEWAY_SECONDS:
         raise OrderRefused("the order was issued in the future")
     if order.exp - order.iat > policy.max_order_seconds:
         raise OrderRefused("the order lives longer than the module allows")

@@ -56,15 +56,25 @@ class Store(Protocol):
         ...
 
     def credential(self, credential_id: str) -> SealedCredential | None:
-        """A credential's row, or None."""
+        """A credential's row, or None.
+
+        :raises RowAltered: it cannot be read.
+        """
         ...
 
     def for_signature(self, credential_id: str) -> tuple[SealedCredential | None, Epoch]:
-        """Both in one, for the hot path."""
+        """Both in one, for the hot path.
+
+        :raises RowAltered: the row cannot be read.
+        """
         ...
 
-    def credentials(self, owner: str | None) -> tuple[SealedCredential, ...]:
-        """A person's rows, or everybody's; oldest first, without deleted ones."""
+    def credentials(self, owner: str | None, issuer: str | None = None) -> tuple[SealedCredential, ...]:
+        """A person's rows, or everybody's; oldest first, without deleted ones.
+
+        :param issuer: of the person's account; ``None`` where it is not known, and any serves.
+        :raises RowAltered: one cannot be read.
+        """
         ...
 
     def spend_order(self, order: SpentOrder, record: Record) -> SpentOrder | None:
@@ -96,6 +106,9 @@ class Store(Protocol):
         """Reserve positions and write the intent, in one committed transaction.
 
         :param assign: chooses positions, given those taken; what it raises ends the transaction without a trace.
+        :param record: makes the intent once the approval is locked; its time is when the redemption counts from, and
+            what it raises ends the transaction without a trace as well.
+        :raises ChangedMeanwhile: the credential's version or the ledger's epoch is not the reservation's any more.
         :raises SadRefused: another SAD of the same ``txn`` had another allowance.
         :raises SadSpent: another request was faster, again and again.
         """
@@ -108,8 +121,11 @@ class Store(Protocol):
         """
         ...
 
-    def overdue(self, reserved_before: int, limit: int) -> tuple[Redemption, ...]:
-        """Redemptions reserved before that second which have no outcome."""
+    def overdue(self, reserved_before: int, limit: int, after: tuple[int, str] | None = None) -> tuple[Redemption, ...]:
+        """Redemptions reserved before that second which have no outcome, oldest first.
+
+        :param after: ``reserved_at`` and ``id`` of the last one of the page before.
+        """
         ...
 
     def note(self, record: Record) -> None:

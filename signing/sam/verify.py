@@ -44,8 +44,10 @@ from signing.sam.errors import (
 
 TWO_CATEGORIES: Final = 2
 """EN 419 241-1 SRA_SAP.1.1 for SCAL2: at least two authentication factors of different categories."""
-_SUMMARIES: Final = frozenset({"mfa", "mca"})
-"""Values of ``amr`` that say how many there were, not which (RFC 8176 2)."""
+TRANSACTION_EVIDENCE_SECONDS: Final = 900
+"""How old the evidence that was made for the transaction may be at ``iat``, whatever else the floor says."""
+LEEWAY_SECONDS: Final = 5
+"""How far an issuer's clock may be ahead of ours; never applied to ``exp``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,52 +76,91 @@ class SamPolicy:
     profiles: Mapping[str, Profile]
     epoch_not_before: int
     """Start of the ledger's epoch: SADs issued before it are refused (SAD-12)."""
-    leeway_seconds: int = 5
-    """How far the issuer's clock may be ahead; never applied to ``exp``."""
+    sads_not_before: int = 0
+    """SADs issued before it are refused: what this process cannot know of, see :func:`first_second_after`."""
     max_order_seconds: int = 900
 
 
 @dataclass(frozen=True, slots=True)
-class _Case:
+class _Claim:
     sad: Sad
     request: SignatureRequest
-    credential: Credential
     policy: SamPolicy
     now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Case(_Claim):
+    credential: Credential
+
+
+def first_second_after(at: datetime) -> int:
+    """The first ``iat`` that no token can have which was issued until then, by a clock that is ahead as far as allowed.
+
+    :returns: NumericDate.
+    """
+    return epoch(at) + LEEWAY_SECONDS + 1
+
+
+def verify_claim(sad: Sad, request: SignatureRequest, policy: SamPolicy, now: datetime) -> None:
+    """Verify what takes neither the credential nor the database: the steps of :data:`CLAIM_CHECKS`, in that order.
+
+    A SAD that is old or another's thereby costs no read and no call of the device (SAD-15).
+
+    :raises SamError: the subclass that the step which failed names.
+    """
+    claim = _Claim(sad, request, policy, now)
+    for check in CLAIM_CHECKS:
+        check(claim)
 
 
 def verify_sad(
     sad: Sad, request: SignatureRequest, credential: Credential, policy: SamPolicy, now: datetime
 ) -> SignatureAlgorithm:
-    """Verify that the SAD authorises the request; the steps are those of :data:`CHECKS`, in that order.
+    """Verify that the SAD authorises the request: :data:`CLAIM_CHECKS`, then :data:`CHECKS`, in that order.
 
     :returns: the signature algorithm to use, which is a part of what was verified.
     :raises SamError: the subclass that the step which failed names.
     """
-    case = _Case(sad, request, credential, policy, now)
+    verify_claim(sad, request, policy, now)
+    case = _Case(sad, request, policy, now, credential)
     for check in CHECKS:
         check(case)
     return _algorithm(case)
 
 
-def _check_issuer(case: _Case) -> None:
+def _check_issuer(case: _Claim) -> None:
     if case.sad.iss not in case.policy.issuers:
         raise SadRefused("the SAD's issuer is not pinned")
 
 
-def _check_audience(case: _Case) -> None:
+def _check_audience(case: _Claim) -> None:
     if case.sad.aud != case.policy.sam_id:
         raise SadRefused("the SAD is for another module")
 
 
-def _check_expiry(case: _Case) -> None:
-    if epoch(case.now) >= case.sad.exp:
-        raise SadExpired("the SAD has expired")
+def _check_expiry(case: _Claim) -> None:
+    check_expiry(case.sad, case.now)
 
 
-def _check_issue(case: _Case) -> None:
-    if case.sad.iat > epoch(case.now) + case.policy.leeway_seconds:
+def _check_issue(case: _Claim) -> None:
+    if case.sad.iat > epoch(case.now) + LEEWAY_SECONDS:
         raise SadRefused("the SAD was issued in the future")
+
+
+def _check_start(case: _Claim) -> None:
+    if case.sad.iat < case.policy.sads_not_before:
+        raise SadRefused("the SAD may have been issued, and used, before this process started")
+
+
+def _check_requested(case: _Claim) -> None:
+    if case.sad.credential_id != case.request.credential_id:
+        raise WrongCredential("the SAD is for another credential")
+
+
+def _check_client(case: _Claim) -> None:
+    if case.request.client_id is not None and case.request.client_id != case.sad.client_id:
+        raise WrongClient("the SAD was given to another client")
 
 
 def _check_lifetime(case: _Case) -> None:
@@ -138,18 +179,14 @@ def _check_credential_not_before(case: _Case) -> None:
 
 
 def _check_credential(case: _Case) -> None:
-    if not case.sad.credential_id == case.request.credential_id == case.credential.id:
+    if case.sad.credential_id != case.credential.id:
         raise WrongCredential("the SAD is for another credential")
 
 
 def _check_owner(case: _Case) -> None:
-    if case.sad.sub != case.credential.owner:
+    # An account is one only together with whose it is: two issuers may know different persons by one `sub`.
+    if (case.sad.iss, case.sad.sub) != (case.credential.issuer, case.credential.owner):
         raise WrongOwner("the SAD is another person's")
-
-
-def _check_client(case: _Case) -> None:
-    if case.request.client_id is not None and case.request.client_id != case.sad.client_id:
-        raise WrongClient("the SAD was given to another client")
 
 
 def _check_status(case: _Case) -> None:
@@ -181,8 +218,17 @@ def _check_categories(case: _Case) -> None:
         categories.add("activation of the authenticator")
     if len(categories) < needed:
         raise FloorNotMet("the evidence has fewer categories than the credential demands")
-    if len(set(case.sad.amr) - _SUMMARIES) < needed:
-        raise FloorNotMet("amr names fewer methods than the credential demands categories")
+    if not case.sad.amr:
+        raise FloorNotMet("amr names no method")
+
+
+def _check_transaction(case: _Case) -> None:
+    """EN 419 241-1, SCAL2: the authentication is for these data, not for a session that is still open."""
+    if case.credential.scal != "2":
+        return
+    earliest = case.sad.iat - TRANSACTION_EVIDENCE_SECONDS
+    if not any(item.transaction_bound and item.at >= earliest for item in case.sad.evidence):
+        raise FloorNotMet("no recent evidence was made for this transaction")
 
 
 def _check_hash_type(case: _Case) -> None:
@@ -228,37 +274,51 @@ def _check_conditions(case: _Case) -> None:
         raise ProofUnsupported("the credential demands a signer proof, which this version cannot verify")
 
 
-CHECKS: Final[tuple[Callable[[_Case], None], ...]] = (
+CLAIM_CHECKS: Final[tuple[Callable[[_Claim], None], ...]] = (
     # 1. Whose word it is, and for whom.
     _check_issuer,
     _check_audience,
     # 2. Time: `exp` is the first second refused.
     _check_expiry,
     _check_issue,
+    _check_start,
+    # 3. For what is asked, by who asks.
+    _check_requested,
+    _check_client,
+)
+CHECKS: Final[tuple[Callable[[_Case], None], ...]] = (
+    # 1. Credential and owner.
+    _check_credential,
+    _check_owner,
+    # 2. Time, as ledger and credential see it.
     _check_lifetime,
     _check_epoch,
     _check_credential_not_before,
-    # 3. Credential, owner and client.
-    _check_credential,
-    _check_owner,
-    _check_client,
-    # 4. The credential can sign now.
+    # 3. The credential can sign now.
     _check_status,
     _check_certificate,
-    # 5. Level and factors against the credential's own floor; two categories for SCAL2.
+    # 4. Level and factors against the credential's own floor; for SCAL2 two categories, one of them for this
+    #    transaction.
     _check_level,
     _check_evidence_age,
     _check_categories,
-    # 6. Digests: how many, how long, a sub-multiset of those authorised.
+    _check_transaction,
+    # 5. Digests: how many, how long, a sub-multiset of those authorised.
     _check_hash_type,
     _check_count,
     _check_digest_lengths,
     _check_digests,
-    # 7. Algorithm and padding of the key, with the hash function that was authorised.
+    # 6. Algorithm and padding of the key, with the hash function that was authorised.
     _check_algorithm,
-    # 8. Conditions that could only be ignored.
+    # 7. Conditions that could only be ignored.
     _check_conditions,
 )
+
+
+def check_expiry(sad: Sad, now: datetime) -> None:
+    """:raises SadExpired: ``exp`` has been reached; it is the first second refused (SAD-06)."""
+    if epoch(now) >= sad.exp:
+        raise SadExpired("the SAD has expired")
 
 
 def check_certificate(credential: Credential, now: datetime) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,10 +16,11 @@ from foundation.files import read_secret
 from foundation.jose import VerificationKey, import_verification_key, parse_json_object
 from signing.sam.activate import Activator
 from signing.sam.credential import Floor, Profile
+from signing.sam.custody import Custody
 from signing.sam.errors import StateRefused
 from signing.sam.lifecycle import Lifecycle
 from signing.sam.ports import SignatureDevice
-from signing.sam.verify import SamPolicy
+from signing.sam.verify import SamPolicy, first_second_after
 from signing.sam_settings import ProfileSettings, SamSettings
 from signing.storage.engine import open_engine
 from signing.storage.store import SqlStore
@@ -61,13 +62,16 @@ def build(
     if settings.mode == "production":
         store.check_durability()
     policy, anchors = _pinned(settings)
+    # What was spent before this process started it can know only from the ledger, which somebody may have set back.
+    policy = replace(policy, sads_not_before=first_second_after(clock.now()))
+    custody = Custody(device, store, settings.realm, clock=clock)
     return Sam(
         settings=settings,
         store=store,
         device=device,
         policy=policy,
-        activator=Activator(device, store, policy, clock=clock, random=random),
-        lifecycle=Lifecycle(device, store, policy, anchors=anchors, clock=clock, random=random),
+        activator=Activator(device, store, policy, custody=custody, clock=clock, random=random),
+        lifecycle=Lifecycle(device, store, policy, custody=custody, anchors=anchors, clock=clock, random=random),
         clock=clock,
         device_available=device_available,
     )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from auditlog.chain import Fields
 from foundation import log
-from signing.link.server import LinkServer, SocketSettings
+from signing.link.server import Handler, LinkServer, SocketSettings
 from signing.sam import events
-from signing.sam.errors import SamError
+from signing.sam.errors import SamError, StoreUnavailable
 from signing.sam.reconcile import reconcile
 from signing.sam.store import Record
 from signing.sam_app.handlers import admin_handlers, public_handlers
@@ -30,17 +31,19 @@ class SamProcess:
 
     def __init__(self, sam: Sam) -> None:
         settings, own = sam.settings, os.geteuid()
+        public, admin = public_handlers(sam), admin_handlers(sam)
         web = {own} if settings.web_uid is None else {own, settings.web_uid}
         self._sam = sam
         self._public = LinkServer(
             SocketSettings(settings.socket, frozenset(web), PUBLIC_MODE, settings.max_connections),
-            public_handlers(sam),
+            {**public, "ping": self._watched(public["ping"])},
         )
         self._admin = LinkServer(
             SocketSettings(settings.admin_socket, frozenset({own, _ROOT}), ADMIN_MODE, _ADMIN_CONNECTIONS),
-            admin_handlers(sam),
+            {**admin, "ping": self._watched(admin["ping"]), "status": self._with_reconciler(admin["status"])},
         )
         self._stopping = threading.Event()
+        self._reconciler_ended = threading.Event()
         self._reconciler = threading.Thread(target=self._reconcile, name="reconciler")
 
     def start(self) -> None:
@@ -72,7 +75,31 @@ class SamProcess:
         self._admin.stop(1.0)
         self._reconciler.join()
 
+    def _watched(self, ping: Handler) -> Handler:
+        """Without its reconciler the module signs safely, but nobody would close what a crash left open."""
+
+        def watched(body: Mapping[str, Any]) -> Mapping[str, Any]:
+            if self._reconciler_ended.is_set():
+                raise StoreUnavailable("the reconciler has ended")
+            return ping(body)
+
+        return watched
+
+    def _with_reconciler(self, status: Handler) -> Handler:
+        def with_reconciler(body: Mapping[str, Any]) -> Mapping[str, Any]:
+            return {**status(body), "reconciler_running": not self._reconciler_ended.is_set()}
+
+        return with_reconciler
+
     def _reconcile(self) -> None:
+        try:
+            self._reconcile_until_stopped()
+        finally:
+            if not self._stopping.is_set():
+                self._reconciler_ended.set()
+                _log.critical("the reconciler has ended")
+
+    def _reconcile_until_stopped(self) -> None:
         settings = self._sam.settings
         while not self._stopping.wait(settings.reconcile_every_seconds):
             try:

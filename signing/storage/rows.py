@@ -22,6 +22,7 @@ def to_row(sealed: SealedCredential) -> dict[str, Any]:
     return {
         "id": credential.id,
         "realm": credential.realm,
+        "issuer": credential.issuer,
         "owner": credential.owner,
         "status": credential.status,
         "profile": credential.profile,
@@ -60,6 +61,7 @@ def from_row(row: RowMapping) -> SealedCredential:
         credential = Credential(
             realm=row["realm"],
             id=row["id"],
+            issuer=row["issuer"],
             owner=row["owner"],
             status=row["status"],
             profile=row["profile"],

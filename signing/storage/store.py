@@ -8,17 +8,35 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, Row, Select, and_, bindparam, delete, func, insert, select, text, update
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Insert,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    text,
+    true,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from auditlog.chain import Head
 from auditlog.errors import ChainNotReady
 from auditlog.sql import AuditLog
+from foundation import log
 from foundation.clock import epoch
 from signing.sam import events
 from signing.sam.credential import SealedCredential
 from signing.sam.errors import (
+    ChangedMeanwhile,
     CommitUnknown,
     OrderUsed,
     RowAltered,
@@ -29,6 +47,7 @@ from signing.sam.errors import (
 )
 from signing.sam.ledger import Redemption, Reservation, State, check_transition
 from signing.sam.store import Epoch, Record, SpentOrder
+from signing.sam.verify import first_second_after
 from signing.storage.engine import READ_ONLY
 from signing.storage.rows import from_row, to_row
 from signing.storage.tables import (
@@ -45,6 +64,8 @@ from signing.storage.tables import (
 )
 
 _RESERVE_ATTEMPTS: Final = 3
+
+_log = log.get(__name__)
 
 
 class SqlStore:
@@ -69,7 +90,7 @@ class SqlStore:
         self._for_signature = select(credentials, state.c.epoch, state.c.epoch_not_before).select_from(
             state.outerjoin(credentials, credentials.c.id == bindparam("credential_id"))
         )
-        self._add_redemption = insert(redemptions)
+        self._add_redemption = _add_redemption()
         self._add_position = insert(positions)
         self._add_outcome = insert(outcomes)
 
@@ -101,7 +122,8 @@ class SqlStore:
             raise StateRefused("the database has no state: run `privyseal sam init`")
         row = rows[0]
         if row.schema_version != SCHEMA_VERSION:
-            raise StateRefused(f"the database has schema {row.schema_version}, and this version needs {SCHEMA_VERSION}")
+            found = f"the database has schema {row.schema_version}, and this version needs {SCHEMA_VERSION}"
+            raise StateRefused(f"{found}; before the first release there is no way from one to the other: begin anew")
         if row.realm != realm:
             raise StateRefused("the database belongs to another realm")
 
@@ -119,10 +141,13 @@ class SqlStore:
                 raise StateRefused(f"PostgreSQL runs with {setting} off: commits would not survive a loss of power")
 
     def raise_epoch(self, now: datetime) -> Epoch:
-        """After a restore: everything issued before now is refused from now on."""
+        """After a restore: everything issued until now is refused from now on, by whatever clock it was issued.
+
+        Never lowered, also by a clock that was set back (AUD-09).
+        """
         with self._writing() as connection:
-            row = connection.execute(select(state.c.epoch).with_for_update()).one()
-            raised = Epoch(row.epoch + 1, epoch(now) + 1)
+            row = connection.execute(select(state.c.epoch, state.c.epoch_not_before).with_for_update()).one()
+            raised = Epoch(row.epoch + 1, max(row.epoch_not_before, first_second_after(now)))
             connection.execute(update(state).values(epoch=raised.number, epoch_not_before=raised.not_before))
             self._append(connection, Record(events.EPOCH_RAISED, {"epoch": raised.number}, now))
         return raised
@@ -142,10 +167,12 @@ class SqlStore:
         sealed = None if found[credentials.c.id] is None else from_row(found)
         return sealed, Epoch(found["epoch"], found["epoch_not_before"])
 
-    def credentials(self, owner: str | None) -> tuple[SealedCredential, ...]:
+    def credentials(self, owner: str | None, issuer: str | None = None) -> tuple[SealedCredential, ...]:
         wanted = select(credentials).where(credentials.c.status != "deleted")
         if owner is not None:
             wanted = wanted.where(credentials.c.owner == owner)
+        if issuer is not None:
+            wanted = wanted.where(credentials.c.issuer == issuer)
         rows = self._rows(wanted.order_by(credentials.c.created, credentials.c.id))
         return tuple(from_row(row._mapping) for row in rows)
 
@@ -170,14 +197,16 @@ class SqlStore:
     def order(self, issuer: str, jti: str) -> SpentOrder | None:
         return _order(self._rows(_order_query(issuer, jti)))
 
-    def overdue(self, reserved_before: int, limit: int) -> tuple[Redemption, ...]:
+    def overdue(self, reserved_before: int, limit: int, after: tuple[int, str] | None = None) -> tuple[Redemption, ...]:
         open_ones = (
             select(redemptions)
             .outerjoin(outcomes, outcomes.c.redemption_id == redemptions.c.id)
             .where(and_(outcomes.c.redemption_id.is_(None), redemptions.c.reserved_at < reserved_before))
-            .order_by(redemptions.c.reserved_at)
+            .order_by(redemptions.c.reserved_at, redemptions.c.id)
             .limit(limit)
         )
+        if after is not None:
+            open_ones = open_ones.where(tuple_(redemptions.c.reserved_at, redemptions.c.id) > after)
         return tuple(
             Redemption(
                 id=row.id,
@@ -185,7 +214,7 @@ class SqlStore:
                 txn=row.txn,
                 credential_id=row.credential_id,
                 reserved_at=row.reserved_at,
-                positions=tuple(json.loads(row.positions)),
+                positions=_positions(row.positions),
                 state=State.RESERVED,
             )
             for row in self._rows(open_ones)
@@ -248,8 +277,9 @@ class SqlStore:
             try:
                 with self._writing() as connection:
                     chosen = assign(self._locked(connection, reservation))
-                    self._insert_redemption(connection, reservation, chosen)
-                    self._append(connection, record(chosen))
+                    intent = record(chosen)
+                    self._insert_redemption(connection, reservation, chosen, epoch(intent.at))
+                    self._append(connection, intent)
                 return chosen
             except IntegrityError:
                 # The constraint, not the lock, stopped it: somebody else's positions are there now, or will be.
@@ -284,8 +314,10 @@ class SqlStore:
             raise SadRefused("another SAD of the same transaction had another allowance")
         return frozenset(connection.execute(self._taken, key).scalars())
 
-    def _insert_redemption(self, connection: Connection, reservation: Reservation, chosen: tuple[int, ...]) -> None:
-        connection.execute(
+    def _insert_redemption(
+        self, connection: Connection, reservation: Reservation, chosen: tuple[int, ...], reserved_at: int
+    ) -> None:
+        inserted = connection.execute(
             self._add_redemption,
             {
                 "id": reservation.id,
@@ -295,9 +327,13 @@ class SqlStore:
                 "credential_id": reservation.credential_id,
                 "client_id": reservation.client_id,
                 "positions": json.dumps(chosen),
-                "reserved_at": reservation.reserved_at,
+                "reserved_at": reserved_at,
+                "seen_version": reservation.credential_version,
+                "seen_epoch": reservation.epoch,
             },
         )
+        if inserted.first() is None:
+            raise ChangedMeanwhile("the credential or the ledger's epoch was changed meanwhile")
         key = {"issuer": reservation.issuer, "txn": reservation.txn, "redemption_id": reservation.id}
         connection.execute(self._add_position, [{**key, "position": position} for position in chosen])
 
@@ -309,9 +345,13 @@ class SqlStore:
 
     def _append(self, connection: Connection, record: Record) -> None:
         try:
-            self._audit.append(connection, record.event, record.fields, record.at)
+            self._audit.append(connection, record.event, events.recordable(record.fields), record.at)
         except ChainNotReady as error:
             raise StoreUnavailable("the audit chain cannot be written") from error
+        except IntegrityError as error:
+            # The head is locked: a record that is there already stands after a head that somebody set back (AUD-04).
+            _log.critical("the audit chain's head was set back")
+            raise StoreUnavailable("the audit chain's head was set back") from error
 
     def _rows(
         self, statement: Select[*tuple[Any, ...]], parameters: Mapping[str, object] | None = None
@@ -370,6 +410,35 @@ def _readable(row: Row[*tuple[Any, ...]]) -> SealedCredential | None:
         return from_row(row._mapping)
     except RowAltered:
         return None
+
+
+def _add_redemption() -> Insert:
+    """Inserts nothing where the credential or the epoch has changed; neither does before the commit otherwise."""
+    values = [bindparam(column.name, type_=column.type) for column in redemptions.c]
+    unchanged = (
+        select(*values)
+        .select_from(credentials.join(state, true()))
+        .where(
+            credentials.c.id == bindparam("credential_id"),
+            credentials.c.version == bindparam("seen_version"),
+            state.c.epoch == bindparam("seen_epoch"),
+        )
+        .with_for_update(read=True, of=[credentials, state])
+    )
+    names = [column.name for column in redemptions.c]
+    return insert(redemptions).from_select(names, unchanged).returning(redemptions.c.id)
+
+
+def _positions(text: str) -> tuple[int, ...]:
+    """Positions of a redemption; none where somebody else wrote the row, so that it keeps no other one open."""
+    try:
+        found = json.loads(text)
+    except (ValueError, TypeError, RecursionError):
+        found = None
+    if not isinstance(found, list) or not all(type(item) is int for item in found):
+        _log.critical("a redemption's positions cannot be read")
+        return ()
+    return tuple(found)
 
 
 def _order_query(issuer: str, jti: str) -> Select[*tuple[Any, ...]]:

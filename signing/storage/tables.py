@@ -21,8 +21,8 @@ from sqlalchemy import (
 
 from auditlog.sql import audit_tables
 
-SCHEMA_VERSION: Final = 1
-"""Checked at every start; a migration raises it."""
+SCHEMA_VERSION: Final = 2
+"""Checked at every start; a change of the tables raises it."""
 
 metadata: Final = MetaData()
 
@@ -42,6 +42,7 @@ credentials: Final = Table(
     metadata,
     Column("id", String(128), primary_key=True),
     Column("realm", String(64), nullable=False),
+    Column("issuer", String(255), nullable=False),
     Column("owner", String(255), nullable=False),
     Column("status", String(16), nullable=False),
     Column("profile", String(64), nullable=False),

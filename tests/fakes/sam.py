@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,6 +24,7 @@ from foundation.jose import SigningKey, generate_signing_key
 from signing.sam.activate import Activator
 from signing.sam.algorithms import SHA256
 from signing.sam.credential import Credential, Floor, Profile
+from signing.sam.custody import Custody, Seen
 from signing.sam.lifecycle import Lifecycle
 from signing.sam.ports import SignatureDevice
 from signing.sam.store import Store
@@ -127,6 +128,8 @@ class World:
     authority: Authority
     policy: SamPolicy
     url: str
+    seen: Seen = field(default_factory=Seen)
+    """What one process remembers: all parts made here are of one, until a test gives another."""
 
     @property
     def fake(self) -> FakeDevice:
@@ -139,9 +142,15 @@ class World:
         """NumericDate of the clock."""
         return epoch(self.clock.now())
 
+    def custody(self, **changes: Any) -> Custody:
+        """What opens rows."""
+        device, store = changes.get("device", self.device), changes.get("store", self.store)
+        return Custody(device, store, REALM, clock=self.clock, seen=self.seen)
+
     def activator(self, **changes: Any) -> Activator:
         """A signing node; ``changes`` put other parts in."""
         parts: dict[str, Any] = {"device": self.device, "store": self.store, "policy": self.policy, **changes}
+        parts.setdefault("custody", self.custody(**changes))
         device, store, policy = parts.pop("device"), parts.pop("store"), parts.pop("policy")
         parts.setdefault("clock", self.clock)
         return Activator(device, store, policy, random=secrets.token_bytes, **parts)
@@ -153,6 +162,7 @@ class World:
             parts["device"],
             parts["store"],
             parts["policy"],
+            custody=self.custody(**changes),
             anchors=changes.get("anchors", [self.authority.certificate]),
             clock=self.clock,
             random=secrets.token_bytes,

@@ -17,6 +17,7 @@ from tests.fakes.device import FakeDevice
 from tests.fakes.sam import REALM, World
 
 ALTERED: dict[str, Any] = {
+    "issuer": "https://other.example.org",
     "owner": "mallory",
     "status": "suspended",
     "profile": "other",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import product
 
 import pytest
 
 from signing.sam.errors import DigestNotAuthorized, SadSpent, TransitionRefused
-from signing.sam.ledger import State, allowance_of, assign, check_transition
+from signing.sam.ledger import SpentMemory, State, allowance_of, assign, check_transition
 from tests.fakes.sam import World, digest
 
 D1, D2, D3 = (digest(number) for number in range(1, 4))
@@ -62,3 +63,43 @@ def test_a_redemption_leaves_reserved_once() -> None:
         else:
             with pytest.raises(TransitionRefused):
                 check_transition(before, after)
+
+
+def test_SAD_12_memory_keeps_what_can_still_be_redeemed() -> None:
+    memory = SpentMemory()
+    memory.remember("i", "a", (0, 1), expires=10, now=0)
+    memory.remember("i", "b", (0,), expires=100, now=0)
+    memory.remember("i", "c", (0,), expires=100, now=10)
+    assert [memory.knows_any("i", txn, (0,)) for txn in "abc"] == [False, True, True]
+    memory.forget("i", "c", (0, 1))
+    assert not memory.knows_any("i", "c", (0,))
+
+
+def test_SAD_12_what_is_remembered_again_lasts_until_its_later_end() -> None:
+    memory = SpentMemory()
+    memory.remember("i", "a", (0,), expires=10, now=0)
+    memory.forget("i", "a", (0,))
+    memory.remember("i", "a", (0,), expires=50, now=0)
+    memory.remember("i", "b", (0,), expires=50, now=10)
+    assert memory.knows_any("i", "a", (0,))
+
+
+def test_memory_does_not_keep_what_expired_long_ago() -> None:
+    memory = SpentMemory()
+    for number in range(2000):
+        memory.remember("i", str(number), (0,), expires=300, now=0)
+    for number in range(2000):
+        memory.remember("i", f"later-{number}", (0,), expires=100_300, now=100_000)
+    assert len(memory) == 2000
+
+
+def test_what_other_threads_remember_at_the_same_time_is_not_forgotten() -> None:
+    memory = SpentMemory()
+
+    def remember(thread: int) -> None:
+        for number in range(500):
+            memory.remember("i", f"{thread}-{number}", (0,), expires=number + 1 if number % 2 else 10_000, now=number)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(remember, range(8)))
+    assert all(memory.knows_any("i", f"{thread}-{number}", (0,)) for thread in range(8) for number in range(0, 500, 2))

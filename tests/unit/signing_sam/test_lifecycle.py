@@ -20,6 +20,7 @@ from signing.sam import errors, events
 from signing.sam.credential import Credential, SealedCredential
 from signing.sam.ports import DeviceLost, DeviceUnavailable
 from signing.sam.store import Record, SpentOrder
+from signing.sam.verify import LEEWAY_SECONDS
 from signing.storage.store import SqlStore
 from signing.storage.tables import audit, credentials
 from tests.fakes.sam import ALICE, NOW, World
@@ -290,7 +291,7 @@ def test_link_is_recorded_with_the_certificates_digest(world: World, credential:
         entry = list(read_entries(connection, audit.entries))[-1]
     assert entry.event == events.CREDENTIAL_ACTIVATED
     assert set(json.loads(entry.fields)) == {"credential_id", "owner", "version", "certificate_sha256"}
-    assert credential.not_before == int(NOW.timestamp())
+    assert credential.not_before == int(NOW.timestamp()) - LEEWAY_SECONDS
 
 
 def test_a_name_too_long_for_a_certificate_is_refused_before_a_key_is_made(world: World) -> None:

@@ -23,7 +23,14 @@ from signing.sam.algorithms import (
 )
 from signing.sam.credential import Credential, Floor
 from signing.sam.errors import SamError
-from signing.sam.verify import CHECKS, SignatureRequest, check_certificate, verify_sad
+from signing.sam.verify import (
+    CHECKS,
+    CLAIM_CHECKS,
+    SignatureRequest,
+    check_certificate,
+    first_second_after,
+    verify_sad,
+)
 from tests.fakes.sam import CLIENT, ECDSA_SHA256, NOW, World, digest, evidence
 
 D1, D2, D3, D4 = (digest(number) for number in range(1, 5))
@@ -54,7 +61,7 @@ def test_a_sad_that_is_right_passes(world: World, credential: Credential) -> Non
 
 
 def test_every_check_is_in_the_table_once() -> None:
-    assert len(CHECKS) == len(set(CHECKS)) == 21
+    assert len([*CLAIM_CHECKS, *CHECKS]) == len({*CLAIM_CHECKS, *CHECKS}) == 24
 
 
 SAD_REFUSED: list[tuple[str, Callable[[Sad], Sad], type[SamError]]] = [
@@ -66,7 +73,7 @@ SAD_REFUSED: list[tuple[str, Callable[[Sad], Sad], type[SamError]]] = [
     ("SAD-06 lives longer than the credential allows", lambda s: replace(s, exp=s.iat + 301), errors.SadRefused),
     (
         "SAD-06 issued before the credential's last change",
-        lambda s: replace(s, iat=s.iat - 1, exp=s.iat + 200, evidence=s.evidence[:1] * 2),
+        lambda s: replace(s, iat=s.iat - 6, exp=s.iat + 200, evidence=s.evidence[:1] * 2),
         errors.SadRefused,
     ),
     ("SAD-05 of another credential", lambda s: replace(s, credential_id="other"), errors.WrongCredential),
@@ -88,7 +95,12 @@ SAD_REFUSED: list[tuple[str, Callable[[Sad], Sad], type[SamError]]] = [
         lambda s: replace(s, evidence=(s.evidence[0], replace(s.evidence[1], category="knowledge"))),
         errors.FloorNotMet,
     ),
-    ("SAD-08 amr lacks the second factor", lambda s: replace(s, amr=("pwd", "mfa")), errors.FloorNotMet),
+    ("SAD-08 amr names nothing", lambda s: replace(s, amr=()), errors.FloorNotMet),
+    (
+        "SAD-08 nothing was made for this transaction",
+        lambda s: replace(s, evidence=tuple(replace(item, transaction_bound=False) for item in s.evidence)),
+        errors.FloorNotMet,
+    ),
     ("digests of documents", lambda s: replace(s, hash_type="sdr"), errors.NotPermitted),
     (
         "SAD-04 only the credential named: any hash, any number of times",
@@ -164,6 +176,51 @@ def test_an_authenticator_that_verified_its_user_counts_for_two_categories(
             world.sad(credential, evidence=(replace(passkey, user_verified=False),), amr=("hwk", "user")),
             credential,
         )
+
+
+def test_SAD_08_at_scal2_evidence_is_for_this_transaction_and_recent_whatever_the_floor_says(
+    world: World, credential: Credential
+) -> None:
+    lax = replace(credential, floor=Floor("low", 2, 300, 43_200))
+    at = world.now - 900
+    password = replace(evidence("password", "knowledge", world.now - 40_000), transaction_bound=False)
+    verify(world, world.sad(lax, evidence=(password, evidence("sms_otp", "possession", at))), lax)
+    with pytest.raises(errors.FloorNotMet, match="for this transaction"):
+        verify(world, world.sad(lax, evidence=(password, evidence("sms_otp", "possession", at - 1))), lax)
+    fresh = replace(evidence("sms_otp", "possession", world.now), transaction_bound=False)
+    with pytest.raises(errors.FloorNotMet, match="for this transaction"):
+        verify(world, world.sad(lax, evidence=(password, fresh)), lax)
+
+
+def test_at_scal1_a_session_may_do(world: World) -> None:
+    scal1 = world.credential(profile="scal1")
+    session = replace(evidence("password", "knowledge", world.now - 60), transaction_bound=False)
+    verify(world, world.sad(scal1, evidence=(session,)), scal1)
+
+
+def test_categories_are_those_of_the_evidence_however_few_methods_amr_can_name(
+    world: World, credential: Credential
+) -> None:
+    upstream = replace(evidence("upstream", "knowledge", world.now), transaction_bound=False)
+    code = evidence("email_otp", "possession", world.now)
+    verify(world, world.sad(credential, evidence=(upstream, code), amr=("otp",)), credential)
+
+
+def test_SAD_05_the_same_subject_of_another_issuer_is_another_person(world: World, credential: Credential) -> None:
+    other = "https://other.example.org"
+    world.policy = replace(world.policy, issuers={**world.policy.issuers, other: ()})
+    with pytest.raises(errors.WrongOwner):
+        verify(world, world.sad(credential, iss=other), credential)
+
+
+def test_SAD_12_a_sad_that_may_have_been_used_before_the_start_is_refused(world: World, credential: Credential) -> None:
+    world.policy = replace(world.policy, sads_not_before=first_second_after(world.clock.now()))
+    # Of an issuer whose clock is as far ahead as it may be; of one in step; of one that is behind.
+    for iat in (world.now + 5, world.now, world.now - 60):
+        with pytest.raises(errors.SadRefused, match="before this process started"):
+            verify(world, world.sad(credential, iat=iat, exp=world.now + 200, auth_time=iat), credential)
+    world.clock.advance(6)
+    verify(world, world.sad(credential), credential)
 
 
 REQUEST_REFUSED: list[tuple[str, dict[str, Any], type[SamError]]] = [
