@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from auditlog.sql import checkpoint
+from auditlog import cli as audit
 from foundation import log
 from foundation.clock import SystemClock
 from foundation.files import read_secret, write_secret
@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         ("status", _status, "what the running module says of itself"),
         ("credentials", _credentials, "everybody's credentials, with the integrity of their rows"),
         ("reconcile", _reconcile, "close overdue reservations as indeterminate, now"),
-        ("checkpoint", _checkpoint, "print where the audit chain ends; keep it outside the database"),
+        ("checkpoint", _checkpoint, "verify the audit chain, then print where it ends; keep it outside the database"),
         ("restore", _restore, "after a database was restored: refuse everything issued until now"),
     ):
         command = commands.add_parser(name, help=text, description=text)
@@ -153,8 +153,10 @@ def _reconcile(settings: SamSettings, _arguments: argparse.Namespace) -> int:
 
 
 def _checkpoint(settings: SamSettings, _arguments: argparse.Namespace) -> int:
-    print(checkpoint(open_store(settings).head(), SystemClock().now()).to_json())
-    return 0
+    # A checkpoint of a chain that does not verify would vouch for whatever was done to it.
+    if settings.database_url_file is not None:
+        return audit.main(["checkpoint", "--database-url-file", str(settings.database_url_file)])
+    return audit.main(["checkpoint", "--database-url", settings.database_url or ""])
 
 
 def _restore(settings: SamSettings, _arguments: argparse.Namespace) -> int:

@@ -113,6 +113,7 @@ def invalid(name: str) -> InvalidRequest:
     return InvalidRequest(f"Invalid parameter {name}")
 
 
+OUT_OF_BOUNDS = "A parameter has a form or size that is not accepted"
 MALFORMED_HEADER = "Malformed authorization header"
 EMPTY_HASHES = "Empty hash array"
 INVALID_BASE64 = "Invalid Base64 hash string parameter"

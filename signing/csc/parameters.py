@@ -9,31 +9,32 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from signing.csc import errors
+from signing.link.messages import MAX_OID_CHARACTERS, MAX_TOKEN_CHARACTERS
 
-MAX_TEXT: Final = 32 * 1024
-"""A SAD over 100 SHA-512 digests has about 12 KB."""
+MAX_TEXT: Final = MAX_TOKEN_CHARACTERS
+"""What the link takes; a SAD over 100 SHA-512 digests has about 12 KB."""
 _OID: Final = re.compile(r"[0-2](?:\.(?:0|[1-9]\d{0,12})){1,24}\Z")
 
 
-def required_text(body: Mapping[str, Any], name: str) -> str:
+def required_text(body: Mapping[str, Any], name: str, max_length: int = MAX_TEXT) -> str:
     """A string that must be there.
 
-    :raises errors.InvalidRequest: missing, of another type, empty or longer than :data:`MAX_TEXT`.
+    :raises errors.InvalidRequest: missing, of another type, empty or longer than ``max_length``.
     """
     value = body.get(name)
     if not isinstance(value, str) or not value:
         raise errors.missing_string(name)
-    if len(value) > MAX_TEXT:
+    if len(value) > max_length:
         raise errors.invalid(name)
     return value
 
 
-def optional_text(body: Mapping[str, Any], name: str) -> str | None:
+def optional_text(body: Mapping[str, Any], name: str, max_length: int = MAX_TEXT) -> str | None:
     """A string that may be absent or null.
 
-    :raises errors.InvalidRequest: of another type, empty or longer than :data:`MAX_TEXT`.
+    :raises errors.InvalidRequest: of another type, empty or longer than ``max_length``.
     """
-    return None if body.get(name) is None else required_text(body, name)
+    return None if body.get(name) is None else required_text(body, name, max_length)
 
 
 def flag(body: Mapping[str, Any], name: str) -> bool:
@@ -67,7 +68,7 @@ def oid(body: Mapping[str, Any], name: str) -> str:
 
     :raises errors.InvalidRequest: missing, or not one.
     """
-    value = required_text(body, name)
+    value = required_text(body, name, MAX_OID_CHARACTERS)
     if not _OID.match(value):
         raise errors.invalid(name)
     return value

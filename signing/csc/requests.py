@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, cast
 
 from contract.digests import HASH_LENGTHS, MAX_DIGESTS
 from signing.csc import errors, parameters
+from signing.link.messages import CREDENTIAL_ID, MAX_PARAMETERS_CHARACTERS
 
 Certificates = Literal["none", "single", "chain"]
 CERTIFICATES: Final = ("none", "single", "chain")
@@ -73,7 +74,7 @@ def parse_credentials_info(body: Mapping[str, Any]) -> CredentialsInfoRequest:
 def parse_credential_id(body: Mapping[str, Any]) -> str:
     """:raises errors.InvalidRequest: missing, or in a form that no credential's identifier has."""
     value = parameters.required_text(body, "credentialID")
-    if len(value) > 128:
+    if not CREDENTIAL_ID.match(value):
         raise errors.invalid("credentialID")
     return value
 
@@ -129,7 +130,7 @@ def _text_item(value: object) -> str:
 
 
 def _sign_algorithm_parameters(body: Mapping[str, Any]) -> bytes | None:
-    text = parameters.optional_text(body, "signAlgoParams")
+    text = parameters.optional_text(body, "signAlgoParams", MAX_PARAMETERS_CHARACTERS)
     try:
         return None if text is None else parameters.base64_octets(text)
     except ValueError as error:

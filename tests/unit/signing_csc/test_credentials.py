@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -183,3 +183,24 @@ def test_a_key_names_the_algorithms_it_serves_the_specific_ones_first(
     answer = bench.post("credentials/info", {"credentialID": "cred-alice"}, bench.service_token()).get_json()
     assert answer["key"]["algo"] == algorithms
     assert "curve" not in answer["key"]
+
+
+@pytest.mark.parametrize("scal", ["1", "2"])
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_a_credential_says_at_which_level_it_is(bench: Bench, version: str, scal: Literal["1", "2"]) -> None:
+    bench.sam.views["cred-alice"] = replace(VIEW, scal=scal)
+    body = {"credentialID": "cred-alice"}
+    answer = bench.post("credentials/info", body, bench.service_token(), version)
+    assert answer.get_json()["SCAL"] == scal
+    listed = bench.post("credentials/list", {"credentialInfo": True}, bench.service_token(), version)
+    assert [info["SCAL"] for info in listed.get_json()["credentialInfos"]] == [scal]
+
+
+@pytest.mark.parametrize("credential_id", ["\ud800", "a\x00b", "a b", "x" * 129])
+def test_DOS_08_an_identifier_that_no_credential_has_is_refused_before_the_module_is_asked(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, credential_id: str
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(bench.sam, "credential", asked.append)
+    answer = bench.post("credentials/info", {"credentialID": credential_id}, bench.service_token())
+    assert (answer.status_code, answer.get_json()["error"], asked) == (400, "invalid_request", [])

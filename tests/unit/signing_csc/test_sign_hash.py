@@ -10,6 +10,7 @@ import pytest
 
 from signing.link import codes
 from signing.link.errors import LinkRefused, LinkUnavailable
+from signing.link.messages import SignRequest
 from tests.unit.signing_csc.conftest import NOW, VIEW, Bench, certificate
 
 pytestmark = pytest.mark.loopback
@@ -102,6 +103,12 @@ def test_what_is_no_token_of_ours_is_refused(bench: Bench, token: str) -> None:
         ({"credentialID": None}, "Missing (or invalid type) string parameter credentialID"),
         ({"credentialID": 7}, "Missing (or invalid type) string parameter credentialID"),
         ({"credentialID": "x" * 129}, "Invalid parameter credentialID"),
+        ({"credentialID": "a b"}, "Invalid parameter credentialID"),
+        ({"credentialID": "cr\u00e9dential"}, "Invalid parameter credentialID"),
+        ({"credentialID": "cred-alice\n"}, "Invalid parameter credentialID"),
+        ({"credentialID": "\ud800"}, "The request is not a JSON object"),
+        ({"credentialID": "a\x00b"}, "The request is not a JSON object"),
+        ({"SAD": "e" * 24_577}, "Invalid parameter SAD"),
         ({"SAD": 7}, "Missing (or invalid type) string parameter SAD"),
         ({"hashes": None}, "Missing (or invalid type) array parameter hash"),
         ({"hashes": DIGEST}, "Missing (or invalid type) array parameter hash"),
@@ -116,6 +123,10 @@ def test_what_is_no_token_of_ours_is_refused(bench: Bench, token: str) -> None:
         ({"hashAlgorithmOID": 7}, "Missing (or invalid type) string parameter hashAlgorithmOID"),
         ({"signAlgo": None}, "Missing (or invalid type) string parameter signAlgo"),
         ({"signAlgo": "ecdsa"}, "Invalid parameter signAlgo"),
+        ({"signAlgo": "2" + ".1234567890123" * 24}, "Invalid parameter signAlgo"),
+        ({"signAlgo": "1.2" + ".1" * 31}, "Invalid parameter signAlgo"),
+        ({"hashAlgorithmOID": "2" + ".1234567890123" * 24}, "Invalid parameter hashAlgorithmOID"),
+        ({"signAlgoParams": base64.b64encode(bytes(769)).decode()}, "Invalid parameter signAlgoParams"),
         ({"signAlgoParams": "%%%"}, "Invalid parameter signAlgoParams"),
         ({"signAlgoParams": 7}, "Missing (or invalid type) string parameter signAlgoParams"),
         ({"operationMode": "A"}, "Invalid parameter operationMode"),
@@ -148,7 +159,7 @@ def test_SIG_08_bad_parameters_are_refused_in_the_specifications_words(
         (codes.CREDENTIAL_DISABLED, 400, "invalid_request", "The credential identified by credentialID is disabled"),
         (codes.ALGORITHM_NOT_ALLOWED, 400, "invalid_request", "Invalid parameter signAlgo"),
         (codes.ROW_INTEGRITY, 500, "server_error", "The service could not handle the request"),
-        (codes.BAD_REQUEST, 500, "server_error", "The service could not handle the request"),
+        (codes.BAD_REQUEST, 400, "invalid_request", "A parameter has a form or size that is not accepted"),
         ("a-code-of-tomorrow", 500, "server_error", "The service could not handle the request"),
         (codes.DEVICE_UNAVAILABLE, 503, "temporarily_unavailable", "The signature creation device is not available"),
         (codes.AUDIT_UNAVAILABLE, 503, "temporarily_unavailable", "The audit record cannot be written"),
@@ -161,6 +172,17 @@ def test_the_modules_refusals_become_the_specifications_words(
 ) -> None:
     bench.sam.refusal = LinkRefused(code)
     refused(bench.post("signatures/signHash", body(), bench.sad()), status, description, error)
+
+
+def test_the_largest_parameters_that_are_accepted_here_pass_the_link(bench: Bench) -> None:
+    largest = {
+        "credentialID": "~" * 128,
+        "signAlgo": "1.2.3" + ".1234567890123" * 4,
+        "signAlgoParams": base64.b64encode(bytes(768)).decode(),
+    }
+    assert bench.post("signatures/signHash", body(**largest), bench.sad()).status_code == 200
+    (asked,) = bench.sam.asked
+    assert SignRequest.from_json(asked.to_json()) == asked
 
 
 def test_an_expired_certificate_is_named(bench: Bench) -> None:

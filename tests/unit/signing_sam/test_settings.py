@@ -18,6 +18,7 @@ from signing.sam.errors import StateRefused
 from signing.sam_app.parts import build, open_store
 from signing.sam_app.process import ADMIN_MODE, PUBLIC_MODE, SamProcess
 from signing.sam_settings import SamSettings
+from signing.storage.engine import open_engine
 from tests.fakes.device import FakeDevice
 from tests.fakes.sam import ISSUER, NOW, Authority
 
@@ -33,11 +34,12 @@ DEVELOPMENT: dict[str, Any] = {
     "device": {"module": "libsofthsm2.so", "token_label": "test", "pin_file": "pins/user-pin"},
     "profiles": {"standard": {}},
 }
+OTHER_USER = os.geteuid() + 1000
 PRODUCTION: dict[str, Any] = {
     **{name: value for name, value in DEVELOPMENT.items() if name != "database_url"},
     "mode": "production",
     "database_url_file": "url",
-    "web_uid": 1000,
+    "web_uid": OTHER_USER,
     "issuers": {"idp": {"issuer": "https://idp.example.org", "keys": ["idp.pem"]}},
     "device": {**DEVELOPMENT["device"], "module": "libvendor.so"},
 }
@@ -60,12 +62,37 @@ def test_development_and_production_settings_are_read() -> None:
         ({"database_url": "sqlite:///x", "database_url_file": None}, "PostgreSQL"),
         ({"issuers": DEVELOPMENT["issuers"]}, "https"),
         ({"web_uid": None}, "web_uid"),
+        ({"web_uid": os.geteuid()}, "own user"),
+        ({"web_uid": 0}, "root"),
     ],
 )
 def test_SUP_05_production_refuses_development_stand_ins(change: dict[str, Any], fault: str) -> None:
     table = {name: value for name, value in {**PRODUCTION, **change}.items() if value is not None}
     with pytest.raises(SettingsError, match=fault):
         read(table)
+
+
+def test_SUP_05_production_refuses_softhsm_behind_a_link_of_another_name(tmp_path: Path) -> None:
+    (tmp_path / "libsofthsm2.so").touch()
+    (tmp_path / "libvendor.so").symlink_to("libsofthsm2.so")
+    with pytest.raises(SettingsError, match="SoftHSM"):
+        read(PRODUCTION, tmp_path)
+
+
+@pytest.mark.parametrize("url", ["sqlite:///x.sqlite", "sqlite+pysqlite:///x.sqlite"])
+def test_SUP_05_production_refuses_sqlite_in_the_urls_file_too(tmp_path: Path, url: str) -> None:
+    write_secret(tmp_path / "url", url.encode())
+    with pytest.raises(StateRefused, match="PostgreSQL"):
+        open_store(read(PRODUCTION, tmp_path))
+    write_secret(tmp_path / "good", b"postgresql+psycopg://127.0.0.1/x")
+    open_store(read({**PRODUCTION, "database_url_file": "good"}, tmp_path))._engine.dispose()
+
+
+def test_AUD_11_the_text_of_a_database_error_does_not_quote_what_was_written(tmp_path: Path) -> None:
+    for url in (f"sqlite:///{tmp_path / 'x.sqlite'}", "postgresql+psycopg://127.0.0.1/x"):
+        engine = open_engine(url)
+        assert engine.hide_parameters
+        engine.dispose()
 
 
 @pytest.mark.parametrize(
@@ -76,6 +103,7 @@ def test_SUP_05_production_refuses_development_stand_ins(change: dict[str, Any],
         ({"realm": ""}, "realm"),
         ({"issuers": {}}, "issuers"),
         ({"issuers": {"idp": {"issuer": ISSUER, "keys": []}}}, "without keys"),
+        ({"issuers": {name: {"issuer": ISSUER, "keys": [f"{name}.pem"]} for name in "ab"}}, "two tables"),
         ({"certificate_anchors": []}, "certificate_anchors"),
         ({"reservation_deadline_seconds": 20}, "reservation_deadline_seconds"),
         ({"max_connections": 0}, "max_connections"),
@@ -119,6 +147,8 @@ def settings_in(folder: Path, **changes: Any) -> SamSettings:
 
 def test_the_parts_are_put_together(folder: Path) -> None:
     settings = settings_in(folder, web_uid=12345, max_order_seconds=60)
+    # Literally: who may open a socket is not for a constant to change unseen.
+    assert (PUBLIC_MODE, ADMIN_MODE) == (0o660, 0o600)
     open_store(settings).initialise("test", NOW)
     sam = build(settings, FakeDevice(), device_available=lambda: True)
     assert sam.policy.issuers[ISSUER]
