@@ -20,6 +20,7 @@ from idp.oidc.client import Client
 from idp.oidc.config import OidcConfig
 from idp.oidc.errors import GrantInvalid
 from idp.oidc.request import AuthorizationRequest
+from idp.settings import ACCOUNT_CLIENT_ID
 from idp.storage import accounts, clients, grants
 from idp.storage.engine import reading
 from idp.storage.grants import Grant, NewAccessToken, Refused
@@ -75,7 +76,10 @@ def tidy(services: Services) -> None:
 
 def is_alive(connection: Connection, services: Services, grant: Grant) -> bool:
     """Whether client, account and session behind a grant still are what they were when it was made."""
-    if grant.revoked or clients.find_active(connection, grant.client_id) is None:
+    if grant.revoked:
+        return False
+    # The account pages are this server itself: they have no registration that could be disabled, and none may be made.
+    if grant.client_id != ACCOUNT_CLIENT_ID and clients.find_active(connection, grant.client_id) is None:
         return False
     if grant.subject != grant.client_id:
         account = accounts.find(connection, grant.subject)

@@ -11,6 +11,7 @@ import pytest
 from foundation.clock import SystemClock
 from foundation.egress import Egress
 from foundation.files import write_secret
+from idp.settings import ACCOUNT_CLIENT_ID
 from idp.storage import clients
 from idp.web import oidc
 from signing.csc import errors
@@ -46,8 +47,10 @@ def test_a_persons_and_a_clients_own_service_tokens_are_accepted(
     own: dict[str, Any] = world.rp().token(grant_type="client_credentials").get_json()
     assert resource_server.service_token(own["access_token"]).subject == "example-contracts"
     services = world.app.extensions["privyseal"]
-    page = oidc.self_service_token(services, world.account_id, "example-contracts")
-    assert resource_server.service_token(page).subject == world.account_id
+    # the consent page's, under the relying party's name, and the account pages', which are no client at all
+    for client_id in ("example-contracts", ACCOUNT_CLIENT_ID):
+        page = oidc.self_service_token(services, world.account_id, client_id)
+        assert resource_server.service_token(page).subject == world.account_id
 
 
 def test_OAU_11_tokens_of_another_kind_or_audience_are_no_service_tokens(
