@@ -52,6 +52,8 @@ def _operation(action: str) -> Operation:
         return "credential.create"
     if action == "credential.suspend":
         return "credential.suspend"
+    if action == "credential.resume":
+        return "credential.resume"
     if action == "credential.delete":
         return "credential.delete"
     raise NotActivatable("the action is no operation on a credential")

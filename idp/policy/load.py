@@ -49,6 +49,7 @@ ACTIONS: Final = frozenset(
         "signature.activate",
         "credential.create",
         "credential.suspend",
+        "credential.resume",
         "credential.delete",
         "account.enrol_factor",
         "account.reset_factor",

@@ -29,7 +29,11 @@ blueprint = Blueprint("account", __name__, url_prefix="/account")
 
 _SIGN_IN: Final = "account"
 _ORDER: Final = "order"
-_OPERATIONS: Final[dict[str, Action]] = {"suspend": "credential.suspend", "delete": "credential.delete"}
+_OPERATIONS: Final[dict[str, Action]] = {
+    "suspend": "credential.suspend",
+    "resume": "credential.resume",
+    "delete": "credential.delete",
+}
 _CREDENTIAL_ID: Final = re.compile(r"[A-Za-z0-9._~-]{1,128}\Z")
 _ORDER_OF_KINDS: Final = ("password", *FACTORS)
 _DESTINATIONS: Final = {"/account/": "account.overview", "/account/credentials": "account.credentials"}
@@ -154,7 +158,7 @@ def order() -> Response:
 @blueprint.post("/credentials/operation")
 @signed_in
 def operate() -> Response:
-    """Begin the order to suspend or delete one of the person's credentials; whose it is, the signing service says."""
+    """Begin the order to suspend, resume or delete a credential of the person's; whose it is, the service says."""
     operation = _OPERATIONS.get(request.form.get("operation", ""))
     credential_id = request.form.get("credential_id", "").strip()
     if operation is None or not _CREDENTIAL_ID.match(credential_id):

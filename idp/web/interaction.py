@@ -23,7 +23,14 @@ from idp.storage.interactions import StoredInteraction
 from idp.web import browser, language
 from idp.web.services import services
 
-Action = Literal["sign_in", "signature.activate", "credential.create", "credential.suspend", "credential.delete"]
+Action = Literal[
+    "sign_in",
+    "signature.activate",
+    "credential.create",
+    "credential.suspend",
+    "credential.resume",
+    "credential.delete",
+]
 _FINISHERS: Final = "privyseal.finishers"
 _FRESH_PROMPTS: Final = frozenset({"login", "select_account"})
 
@@ -132,7 +139,7 @@ class Interaction:
 
     @property
     def credential_id(self) -> str | None:
-        """The credential that it is about: to be used, suspended or deleted."""
+        """The credential that it is about: to be used, suspended, resumed or deleted."""
         if self.request.intent is not None:
             return self.request.intent.credential_id
         found: str | None = self.request.detail.get("credential_id")

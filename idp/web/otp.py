@@ -171,6 +171,8 @@ def _text(interaction: Interaction, code: str) -> str:
         purpose = _("order a signing credential")
     elif asked.action == "credential.suspend":
         purpose = _("suspend a signing credential")
+    elif asked.action == "credential.resume":
+        purpose = _("resume a signing credential")
     elif asked.action == "credential.delete":
         purpose = _("delete a signing credential")
     else:

@@ -135,7 +135,7 @@ def _credential(with_services: Services, interaction: Interaction, account: Acco
     view = with_services.credentials.read(account.id, interaction.request.client_id, credential_id)
     if view.credential_id != credential_id:
         raise CredentialUnusable("the signing service answered about another credential")
-    # One that is suspended or has expired cannot sign, and may still be deleted.
+    # One that is suspended or has expired cannot sign, and may still be resumed or deleted.
     if interaction.request.intent is not None and view.status != "enabled":
         raise CredentialUnusable("the credential is not enabled")
     with with_services.engine.begin() as connection:

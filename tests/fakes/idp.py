@@ -78,7 +78,7 @@ rules:
         max_age: 10m
     because: Sign with what you hold.
   - id: order
-    action: [credential.create, credential.suspend, credential.delete]
+    action: [credential.create, credential.suspend, credential.resume, credential.delete]
     require: substantial
 """
 

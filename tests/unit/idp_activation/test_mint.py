@@ -142,6 +142,7 @@ def order(action: str, parameters: Any, seconds: int = 600) -> orders.Order:
     [
         ("credential.create", CREATE),
         ("credential.suspend", CredentialParameters("cred-1")),
+        ("credential.resume", CredentialParameters("cred-1")),
         ("credential.delete", CredentialParameters("cred-1")),
     ],
 )
@@ -160,8 +161,8 @@ def test_an_order_is_for_the_operation_that_was_approved(action: str, parameters
         ("credential.create", CredentialParameters("cred-1"), 600),
         ("credential.create", CREATE, 0),
         ("credential.create", CREATE, 86401),
-        # The module knows it; a person's approval never is one.
-        ("credential.resume", CredentialParameters("cred-1"), 600),
+        # A name of the same family that is no operation.
+        ("credential.renew", CredentialParameters("cred-1"), 600),
     ],
 )
 def test_an_order_for_anything_else_is_refused(action: str, parameters: Any, seconds: int) -> None:
