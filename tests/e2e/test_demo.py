@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import re
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -120,12 +122,24 @@ def test_KEY_08_AUD_08_no_secret_is_in_a_command_line_an_environment_a_log_or_a_
     assert leaks == []
 
 
-def test_AUD_08_no_token_one_time_code_or_document_is_in_a_log(product: Product) -> None:
+def test_AUD_08_no_token_or_document_is_in_a_log(product: Product) -> None:
     logs = {path.name: path.read_text(errors="replace") for path in (product.state / "log").iterdir()}
     assert logs
     jws = re.compile(r"eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.")
     assert [name for name, text in logs.items() if jws.search(text)] == []
     assert [name for name, text in logs.items() if "%PDF-" in text or "code_verifier=" in text] == []
+
+
+def test_OTP_06_AUD_08_no_one_time_code_that_was_sent_is_in_a_log_or_a_database(product: Product) -> None:
+    with urlopen(f"{product.ports.url('inbox')}/messages.json", timeout=10) as answer:
+        bodies = [message["body"] for message in json.load(answer)["messages"]]
+    codes = {found.group() for body in bodies if (found := re.search(r"(?<!\d)\d{6}(?!\d)", body))}
+    assert codes
+    stores = [path for path in product.state.rglob("*") if path.suffix in {".log", ".sqlite", ".sqlite-wal"}]
+    assert {path.suffix for path in stores} >= {".log", ".sqlite"}
+    # as a word of its own: six digits within an identifier are no code
+    word = re.compile(rb"(?<![0-9A-Za-z])(?:" + "|".join(sorted(codes)).encode() + rb")(?![0-9A-Za-z])")
+    assert [str(path.relative_to(product.state)) for path in stores if word.search(path.read_bytes())] == []
 
 
 def test_secret_files_are_for_their_owners_only(product: Product) -> None:
