@@ -20,7 +20,11 @@ _GROUP: Final = "privyseal.connectors."
 
 def known(kind: Kind) -> tuple[str, ...]:
     """Names of the installed connectors of a kind."""
-    return tuple(sorted(entry.name for entry in metadata.entry_points(group=_GROUP + kind)))
+    return tuple(sorted(entry.name for entry in _installed(kind)))
+
+
+def _installed(kind: Kind) -> metadata.EntryPoints:
+    return metadata.entry_points(group=_GROUP + kind)  # noqa: TID251 - connectors are found here, and nowhere else
 
 
 def load(kind: Kind, name: str, settings: Mapping[str, Any], *, production: bool) -> Any:
@@ -31,7 +35,7 @@ def load(kind: Kind, name: str, settings: Mapping[str, Any], *, production: bool
     :raises ConnectorNotAllowed: a development stand-in, in production mode.
     :raises ConnectorMisconfigured: it refused its settings.
     """
-    entries = [entry for entry in metadata.entry_points(group=_GROUP + kind) if entry.name == name]
+    entries = [entry for entry in _installed(kind) if entry.name == name]
     if len(entries) != 1:
         listed = ", ".join(known(kind)) or "none"
         trouble = "is installed twice" if entries else "is not installed"

@@ -6,9 +6,11 @@ neither add one nor take one's place. Each is a ``main(argv: Sequence[str]) -> i
 
 from __future__ import annotations
 
+import os
+import select
 import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import EntryPoint, PackageNotFoundError, distribution
+from importlib import metadata
 
 from foundation import __version__
 from foundation.errors import PrivySealError
@@ -21,25 +23,27 @@ SUMMARIES = {
     "credential": "create, list, suspend and delete signing credentials",
     "dev": "run the whole product on this machine with development stand-ins",
     "idp": "set up and administer the identity provider",
-    "policy": "lint, test and explain policy files",
+    "policy": "check policy files and explain their decisions",
     "sam": "set up and run the signature activation module",
 }
 """One line a command for ``--help``, which imports none of them; a test compares the keys with the entry points."""
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
+NOBODY_READS = 141
+"""As a shell tells of a program that was ended by SIGPIPE."""
 
 
-def commands() -> dict[str, EntryPoint]:
+def commands() -> dict[str, metadata.EntryPoint]:  # noqa: TID251 - commands are dispatched here, and nowhere else
     """The sub-commands by name, not imported.
 
     :raises NotInstalledError: the distribution's metadata cannot be found.
     """
     try:
-        found = distribution("privyseal").entry_points.select(group=GROUP)
-    except PackageNotFoundError as error:
+        own = metadata.distribution("privyseal")  # noqa: TID251 - no other distribution can add a command
+    except metadata.PackageNotFoundError as error:
         raise NotInstalledError("privyseal is not installed in this environment: run script/bootstrap") from error
-    return {point.name: point for point in sorted(found, key=lambda point: point.name)}
+    return {point.name: point for point in sorted(own.entry_points.select(group=GROUP), key=lambda point: point.name)}
 
 
 def usage(known: Sequence[str]) -> str:
@@ -63,8 +67,22 @@ def find(name: str) -> Callable[[Sequence[str]], int]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `privyseal ARGV`; returns the exit code. An error of the product is one line on stderr, not a traceback."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    """Run `privyseal ARGV`; returns the exit code. An error of the product is one line on stderr, not a traceback.
+
+    Where the reader of our output has gone, as in ``privyseal ... | head``, the command ends quietly.
+    """
+    try:
+        try:
+            return _run(list(sys.argv[1:] if argv is None else argv))
+        finally:
+            _flush()  # here, where a failure can be handled, not when the interpreter ends
+    except BrokenPipeError:
+        if not _output_is_gone():
+            raise
+        return NOBODY_READS
+
+
+def _run(arguments: list[str]) -> int:
     try:
         if not arguments or arguments[0] in {"-h", "--help", "help"}:
             print(usage(tuple(commands())))
@@ -81,3 +99,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _flush() -> None:
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _output_is_gone() -> bool:
+    """Whether it is our own output that nobody reads, and not some other pipe; if so, what is left goes nowhere."""
+    try:
+        output = sys.stdout.fileno()
+    except (AttributeError, OSError):
+        return False  # there is none, or it is no file
+    question = select.poll()
+    question.register(output, 0)  # that the other end has gone is told unasked
+    gone = any(event & (select.POLLERR | select.POLLHUP) for _, event in question.poll(0))
+    if gone:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), output)
+    return gone

@@ -155,10 +155,6 @@ class Cryptoki:
         """
         check(name, self._function(name)(*arguments))
 
-    def close(self) -> None:
-        """C_Finalize."""
-        self.call("C_Finalize", None)
-
     def slots(self) -> dict[int, str | None]:
         """Slots with a token, by slot id: the label of the token, None where it is not initialised."""
         count = _UL()

@@ -10,7 +10,6 @@ Kind = Literal[
 """Wire codes of the port's errors."""
 
 CKR_GENERAL_ERROR: Final = 0x05
-CKR_USER_ALREADY_LOGGED_IN: Final = 0x100
 
 PIN_CODES: Final = frozenset({0xA0, 0xA1, 0xA2, 0xA3, 0xA4, 0x102})
 """PIN_INCORRECT, _INVALID, _LEN_RANGE, _EXPIRED, _LOCKED; USER_PIN_NOT_INITIALIZED."""

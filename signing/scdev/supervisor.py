@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import secrets
 import socket
 import subprocess
@@ -20,6 +19,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from foundation import log
 from signing.sam.ports import (
     DeviceError,
     DeviceLost,
@@ -33,7 +33,7 @@ from signing.scdev.errors import FrameBroken
 from signing.scdev.frames import pack, receive
 from signing.scdev.settings import DeviceHealth, DeviceSettings
 
-_log = logging.getLogger(__name__)
+_log = log.get(__name__)
 
 _START_SECONDS: Final = 60.0
 """For C_Initialize, login and the canary: with many objects on a token that is not quick."""
@@ -262,7 +262,7 @@ class Supervisor:
             self._ending.append(worker.process)
             self._restarts += 1
             self._state.notify_all()
-        _log.error("device worker ended: %s", why, extra={"event": "scdev.worker_ended"})
+        _log.error("device worker ended: %s", why, extra={"fields": {"event": "scdev.worker_ended"}})
 
     def _retire(self, worker: _Worker) -> None:
         worker.close()
@@ -310,7 +310,7 @@ class Supervisor:
             self._idle.remove(worker)
             self._members.discard(worker)
             self._restarts += 1
-            _log.error("device worker died", extra={"event": "scdev.worker_ended"})
+            _log.error("device worker died", extra={"fields": {"event": "scdev.worker_ended"}})
 
     def _start(self) -> _Worker:
         try:
@@ -361,10 +361,10 @@ class Supervisor:
             self._state.notify_all()
         if isinstance(error, PinRefused):
             _log.critical(
-                "the token refused the PIN; it is not presented again", extra={"event": "scdev.pin_refused"}
+                "the token refused the PIN; it is not presented again", extra={"fields": {"event": "scdev.pin_refused"}}
             )
         else:
-            _log.error("device worker did not start: %s", error, extra={"event": "scdev.start_failed"})
+            _log.error("device worker did not start: %s", error, extra={"fields": {"event": "scdev.start_failed"}})
 
     def _join(self, worker: _Worker) -> None:
         with self._state:

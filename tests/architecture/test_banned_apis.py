@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 
@@ -11,22 +12,33 @@ from tests.architecture.source import PACKAGES, ROOT, tool
 
 SEEDS = {
     "importlib.import_module": 'import importlib\n\nside = importlib.import_module("signing")\n',
+    "importlib.metadata.entry_points": "from importlib import metadata\n\nfound = metadata.entry_points()\n",
+    "importlib.metadata.distribution": "from importlib.metadata import distribution\n\nd = distribution('x')\n",
+    "importlib.metadata.distributions": "import importlib.metadata\n\nd = importlib.metadata.distributions()\n",
+    "importlib.metadata.EntryPoint": "from importlib.metadata import EntryPoint\n\nEntryPoint('a', 'b', 'c').load()\n",
+    "importlib.util": "import importlib.util\n",
+    "importlib.machinery": "from importlib.machinery import SourceFileLoader\n",
+    "pkgutil.resolve_name": 'import pkgutil\n\nside = pkgutil.resolve_name("signing")\n',
+    "runpy": "import runpy\n",
     "os.environ": 'import os\n\npin = os.environ["PIN"]\n',
+    "os.environb": 'import os\n\npin = os.environb[b"PIN"]\n',
     "os.getenv": 'import os\n\npin = os.getenv("PIN")\n',
+    "os.getenvb": 'import os\n\npin = os.getenvb(b"PIN")\n',
     "time.time": "import time\n\nnow = time.time()\n",
+    "time.time_ns": "import time\n\nnow = time.time_ns()\n",
+    "datetime.date.today": "import datetime as dt\n\nnow = dt.date.today()\n",
     "datetime.datetime.now": "import datetime as dt\n\nnow = dt.datetime.now(dt.UTC)\n",
     "datetime.datetime.utcnow": "from datetime import datetime\n\nnow = datetime.utcnow()\n",
     "datetime.datetime.today": "from datetime import datetime\n\nnow = datetime.today()\n",
 }
 
 ALLOWED = {
-    "importlib.import_module": {"connectors/registry.py"},
+    "importlib.metadata.entry_points": {"connectors/registry.py"},
+    "importlib.metadata.distribution": {"launcher/cli.py"},
+    "importlib.metadata.EntryPoint": {"launcher/cli.py"},
     "os.environ": {"foundation/settings.py"},
-    "os.getenv": {"foundation/settings.py"},
     "time.time": {"foundation/clock.py"},
     "datetime.datetime.now": {"foundation/clock.py"},
-    "datetime.datetime.utcnow": set[str](),
-    "datetime.datetime.today": set[str](),
 }
 """Where a ban may be lifted, each on its line and with a reason."""
 
@@ -37,7 +49,8 @@ def banned() -> set[str]:
 
 
 def test_every_ban_has_a_seeded_violation() -> None:
-    assert set(SEEDS) == banned() == set(ALLOWED)
+    assert set(SEEDS) == banned()
+    assert set(ALLOWED) <= banned()
 
 
 @pytest.mark.parametrize("package", ["idp", "signing", "connectors", "launcher", "contract", "foundation"])
@@ -61,6 +74,27 @@ def test_bans_are_lifted_only_where_the_architecture_says() -> None:
     }
     places = set().union(*ALLOWED.values())
     assert {line for file, line in lifted if file not in places} == set()
+
+
+def own_imports(tree: ast.AST) -> list[int]:
+    """Lines that use ``__import__``, which ruff's rule does not see; it refuses ``eval`` and ``exec`` otherwise."""
+    return [
+        getattr(node, "lineno", 0)
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.Name) and node.id == "__import__")
+        or (isinstance(node, ast.Attribute) and node.attr == "__import__")
+    ]
+
+
+def test_nothing_is_imported_by_the_builtin_function() -> None:
+    assert own_imports(ast.parse('__import__("signing")\nimport builtins\nbuiltins.__import__("signing")')) == [1, 3]
+    found = [
+        f"{path.relative_to(ROOT)}:{line}"
+        for name in PACKAGES
+        for path in (ROOT / name).rglob("*.py")
+        for line in own_imports(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+    assert found == []
 
 
 def test_every_suppression_of_a_linter_has_its_reason_on_its_line() -> None:

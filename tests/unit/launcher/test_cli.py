@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 
 import pytest
 
@@ -47,6 +49,29 @@ def test_an_error_of_the_product_is_one_line_and_no_traceback(
     monkeypatch.setattr(cli, "find", failing)
     assert cli.main(["idp"]) == 1
     assert capsys.readouterr().err == "error: not here\n"
+
+
+@pytest.mark.parametrize("command", ["--help", "idp --help"])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_has_gone_ends_the_command_quietly(command: str, unbuffered: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as gone:
+        done = subprocess.run(
+            [sys.executable, "-m", "launcher", *command.split()], stdout=gone, stderr=subprocess.PIPE, check=False,
+            env={"PYTHONUNBUFFERED": unbuffered},
+        )  # fmt: skip
+    assert done.stderr == b""
+    assert done.returncode == cli.NOBODY_READS
+
+
+def test_another_pipe_that_breaks_is_not_taken_for_the_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(arguments: Sequence[str]) -> int:
+        raise BrokenPipeError("a socket's")
+
+    monkeypatch.setattr(cli, "find", lambda name: failing)
+    with pytest.raises(BrokenPipeError, match="a socket's"):
+        cli.main(["sam"])
 
 
 def test_help_imports_no_command_and_takes_no_time() -> None:
