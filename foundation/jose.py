@@ -234,26 +234,36 @@ def encode_base64url(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def parse_json_object(data: bytes) -> JsonObject:
-    """Parse a JSON object strictly: UTF-8, no duplicate member, no NaN or Infinity, an object at the top.
+def parse_json_object(data: bytes | str) -> JsonObject:
+    """Parse a JSON object as strictly as :func:`parse_json` does.
+
+    :raises TokenMalformed: anything else, another value at the top included.
+    """
+    value = parse_json(data)
+    if not isinstance(value, dict):
+        raise TokenMalformed("not a JSON object")
+    return value
+
+
+def parse_json(data: bytes | str) -> Any:
+    """Parse any JSON value strictly: UTF-8, no duplicate member, no NaN or Infinity.
 
     Texts are such as every database, log and certificate can take: no lone surrogate (RFC 7493 2.1), no NUL.
 
     :raises TokenMalformed: anything else.
     """
     try:
-        value = json.loads(data.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+        octets = data.encode("utf-8") if isinstance(data, str) else data
+        value = json.loads(octets.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise TokenMalformed("not a JSON object in the strict form") from error
-    if not isinstance(value, dict):
-        raise TokenMalformed("not a JSON object")
+        raise TokenMalformed("not JSON in the strict form") from error
     # Neither comes in but by an escape: UTF-8 has no surrogates, and JSON's strings no control characters.
-    if b"\\u" in data:
+    if b"\\u" in octets:
         _check_texts(value)
     return value
 
 
-def _check_texts(value: JsonObject) -> None:
+def _check_texts(value: Any) -> None:
     waiting: list[Any] = [value]
     while waiting:
         item = waiting.pop()
@@ -289,6 +299,7 @@ __all__ = [
     "generate_signing_key",
     "import_signing_key",
     "import_verification_key",
+    "parse_json",
     "parse_json_object",
     "peek_claims",
     "sign_compact",

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from foundation.clock import Clock, SystemClock, epoch
-from foundation.errors import PrivySealError, SettingsError
+from foundation.errors import PrivySealError, SettingsError, TokenMalformed
 from foundation.files import read_secret, write_secret
-from foundation.jose import VerificationKey
+from foundation.jose import VerificationKey, parse_json_object
 from foundation.settings import load
 from idp.authn.password import Passwords
 from idp.errors import AlreadyExists, InputRefused, UnknownAccount
@@ -397,9 +397,9 @@ def _keys(path: Path | None) -> tuple[dict[str, Any], ...]:
     if path is None:
         return ()
     try:
-        value = json.loads(path.read_bytes())
+        value = parse_json_object(path.read_bytes())
         return tuple(dict(key) for key in value.get("keys", [value]))
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, TokenMalformed, ValueError, TypeError) as error:
         raise InputRefused(f"{path}: not a JWK or a set of them") from error
 
 

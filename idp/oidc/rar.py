@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from contract.digests import HASH_LENGTHS, MAX_DIGESTS
+from foundation.errors import TokenMalformed
+from foundation.jose import parse_json
 from idp.activation.intent import DocumentDigest, HashType, SignatureIntent
 from idp.oidc.errors import AuthorizationDetailsInvalid, RequestInvalid
 
@@ -147,20 +148,9 @@ def _parse_json(text: str) -> Any:
     if len(text) > MAX_DETAILS:
         raise AuthorizationDetailsInvalid("authorization_details is too long")
     try:
-        return json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
+        return parse_json(text)
+    except TokenMalformed as error:
         raise AuthorizationDetailsInvalid("authorization_details is not JSON in the strict form") from error
-
-
-def _no_duplicates(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise ValueError("duplicate member")
-    return value
-
-
-def _no_constant(_name: str) -> None:
-    raise ValueError("not a JSON number")
 
 
 def _check_members(value: Mapping[str, Any], known: frozenset[str], where: str) -> None:

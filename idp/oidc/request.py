@@ -6,13 +6,13 @@ errors are shown here and never redirected.  Those of the second know the target
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
-from foundation.jose import MAX_TOKEN_OCTETS
+from foundation.errors import TokenMalformed
+from foundation.jose import MAX_TOKEN_OCTETS, parse_json_object
 from idp.activation.intent import SignatureIntent
 from idp.oidc import pkce, rar
 from idp.oidc.client import SCOPES, Client
@@ -396,11 +396,9 @@ def _acr_claim(text: str | None) -> Mapping[str, Any]:
     if text is None:
         return {}
     try:
-        claims = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        claims = parse_json_object(text)
+    except TokenMalformed as error:
         raise RequestInvalid("Invalid parameter claims") from error
-    if not isinstance(claims, dict):
-        raise RequestInvalid("Invalid parameter claims")
     for place in ("id_token", "userinfo"):
         requested = claims.get(place)
         if requested is not None and not isinstance(requested, dict):

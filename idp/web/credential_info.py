@@ -6,7 +6,6 @@ What may be signed with the credential is decided elsewhere, by its own floor.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -14,7 +13,8 @@ import requests
 
 from foundation import log
 from foundation.egress import Egress, read_limited
-from foundation.errors import PrivySealError
+from foundation.errors import PrivySealError, TokenMalformed
+from foundation.jose import parse_json_object
 from idp.errors import CredentialUnavailable, CredentialUnusable
 from idp.web.services import CredentialView
 
@@ -28,7 +28,7 @@ _logger = log.get(__name__)
 
 
 class CscCredentialReader:
-    """``credentials/info`` of the CSC API (2.0.0.2 clause 11.6)."""
+    """``credentials/info`` of the CSC API (2.0.0.2 clause 11.5)."""
 
     def __init__(self, egress: Egress, base: str, timeout_seconds: float, token_for: TokenFor) -> None:
         self._session = egress.session(timeout_seconds)
@@ -63,7 +63,7 @@ class CscCredentialReader:
 
 def _view(credential_id: str, data: bytes) -> CredentialView:
     try:
-        answer = json.loads(data)
+        answer = parse_json_object(data)
         key, cert = answer["key"], answer["cert"]
         return CredentialView(
             credential_id=credential_id,
@@ -75,7 +75,7 @@ def _view(credential_id: str, data: bytes) -> CredentialView:
             qualifier=_text(answer, "signatureQualifier", optional=True) or None,
             status=_status(_text(key, "status"), _text(cert, "status", optional=True)),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (TokenMalformed, ValueError, KeyError, TypeError) as error:
         raise CredentialUnavailable("the signing service's answer cannot be read") from error
 
 

@@ -19,6 +19,7 @@ from foundation.jose import (
     generate_signing_key,
     import_signing_key,
     import_verification_key,
+    parse_json,
     parse_json_object,
     peek_claims,
     sign_compact,
@@ -172,6 +173,19 @@ def test_DOS_08_a_text_that_no_database_or_log_can_take_is_refused(text: bytes) 
 
 def test_escapes_of_characters_that_can_be_stored_are_read() -> None:
     assert parse_json_object(rb'{"a": "\ud83d\ude00 \u00e9 \\u0000 \n"}') == {"a": "\U0001f600 \u00e9 \\u0000 \n"}
+
+
+@pytest.mark.parametrize("text", ['{"a":{"b":1,"b":1}}', "[NaN]", "[-Infinity]", "1 2", '["\\u0000"]', '["\ud800"]'])
+def test_json_of_any_kind_is_as_strict(text: str) -> None:
+    with pytest.raises(TokenMalformed):
+        parse_json(text)
+    with pytest.raises(TokenMalformed):
+        parse_json(text.encode("utf-8", "surrogatepass"))
+
+
+@pytest.mark.parametrize(("text", "value"), [('[{"a": 1}]', [{"a": 1}]), ('"\u00e9"', "\u00e9"), ("null", None)])
+def test_json_of_any_kind_is_read_from_octets_and_from_text(text: str, value: object) -> None:
+    assert parse_json(text) == parse_json(text.encode()) == value
 
 
 def test_deeply_nested_json_is_refused_and_not_a_crash() -> None:

@@ -140,6 +140,7 @@ def test_OAU_16_only_the_code_flow_exists(changes: dict[str, str | None], cause:
         ({"acr_values": "höch"}, errors.RequestInvalid),
         ({"claims": "not json"}, errors.RequestInvalid),
         ({"claims": "[]"}, errors.RequestInvalid),
+        ({"claims": '{"id_token":{"acr":{"essential":true,"value":"high"}},"id_token":{}}'}, errors.RequestInvalid),
         ({"claims": "[" * 4000}, errors.RequestInvalid),
         ({"claims": '{"id_token":[]}'}, errors.RequestInvalid),
         ({"claims": '{"id_token":{"sub":{"value":"bob"}}}'}, errors.RequestInvalid),
