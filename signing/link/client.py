@@ -10,10 +10,11 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from foundation import claims as read
 from foundation.errors import JoseError
+from signing.link.codes import BAD_REQUEST, BUSY, NOT_PERMITTED
 from signing.link.errors import LinkRefused, LinkUnavailable, MessageInvalid
 from signing.link.frames import receive_frame, send_frame
 from signing.link.messages import (
@@ -25,6 +26,9 @@ from signing.link.messages import (
     octets_from_json,
     octets_to_json,
 )
+
+_LAST_WORDS: Final = frozenset({BAD_REQUEST, BUSY, NOT_PERMITTED})
+"""Refusals after which the module may close the connection: it is not used again."""
 
 
 class SamClient:
@@ -114,9 +118,9 @@ class SamClient:
         with self._connection(deadline) as link:
             send_frame(link, {"op": operation, "body": body}, deadline)
             answer = receive_frame(link, deadline)
-        if answer is None:
-            raise LinkUnavailable("the signature activation module closed the connection")
-        return _body(answer)
+            if answer is None:
+                raise LinkUnavailable("the signature activation module closed the connection")
+            return _body(answer)
 
     @contextmanager
     def _connection(self, deadline: float) -> Iterator[socket.socket]:
@@ -126,6 +130,12 @@ class SamClient:
             link = self._usable() or self._connect(deadline)
             try:
                 yield link
+            except LinkRefused as refusal:
+                if refusal.refusal in _LAST_WORDS:
+                    link.close()
+                else:
+                    self._idle.put(link)
+                raise
             except BaseException:
                 # What is left on the connection belongs to a request that nobody waits for any longer.
                 link.close()

@@ -18,7 +18,7 @@ import pytest
 
 from signing.link import codes, server
 from signing.link.client import SamClient
-from signing.link.errors import LinkRefused, LinkUnavailable, MessageInvalid, SocketInUse
+from signing.link.errors import LinkError, LinkRefused, LinkUnavailable, MessageInvalid, SocketInUse
 from signing.link.frames import MAX_FRAME_OCTETS, receive_frame, send_frame
 from signing.link.server import LinkServer, SocketSettings
 from signing.sam.errors import SadSpent, StateRefused
@@ -308,7 +308,30 @@ def test_DOS_08_an_answer_larger_than_a_frame_is_an_error_and_not_the_end_of_the
         with pytest.raises(LinkRefused) as refusal:
             client.call("large", {})
         assert refusal.value.refusal == codes.BAD_REQUEST
-    assert len(running._connections) == 1
+        assert client._idle.empty()
+    client.ping()
+
+
+def test_a_connection_that_was_turned_away_is_not_used_again(
+    settings: SocketSettings, running: LinkServer, handlers: Handlers
+) -> None:
+    open_ones = [connected(settings) for _ in range(4)]
+    for link in open_ones:
+        send_frame(link, {"op": "slow", "body": {}}, soon())
+    until(lambda: all(served.idle_since is None for served in running._connections.values()))
+    with SamClient(settings.path) as client:
+        with pytest.raises(LinkError):
+            client.ping()
+        assert client._idle.empty()
+        handlers.gate.set()
+        for link in open_ones:
+            assert receive_frame(link, soon()) == {"ok": {"done": "yes"}}
+        client.ping()
+        with pytest.raises(LinkRefused):
+            client.call("spent", {})
+        assert client._idle.qsize() == 1
+    for link in open_ones:
+        link.close()
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -416,17 +439,15 @@ def test_after_a_restart_of_the_server_the_client_connects_again(
     again.stop()
 
 
-def test_the_deadline_is_for_the_whole_request(
-    settings: SocketSettings, handlers: Handlers, running: LinkServer
-) -> None:
-    with SamClient(settings.path, timeout_seconds=0.2, pool_size=1) as client, ThreadPoolExecutor(1) as pool:
+def test_the_deadline_is_for_the_whole_request(settings: SocketSettings, running: LinkServer) -> None:
+    with SamClient(settings.path, timeout_seconds=0.2, pool_size=1) as client:
         began = time.monotonic()
-        first = pool.submit(client.call, "slow", {})
-        handlers.entered.wait(5)
-        with pytest.raises(LinkUnavailable):
+        with pytest.raises(LinkUnavailable, match="in time"):
+            client.call("slow", {})
+        assert client._slots.acquire(timeout=1), "a request that has ended gives its place back"
+        with pytest.raises(LinkUnavailable, match="became free"):
             client.ping()
-        with pytest.raises(LinkUnavailable):
-            first.result()
+        client._slots.release()
         assert time.monotonic() - began < 3
         client.ping()
 
