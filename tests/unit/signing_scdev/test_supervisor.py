@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 import signal
 import socket
 import subprocess
@@ -16,6 +18,7 @@ from typing import Any, cast
 
 import pytest
 
+from foundation import log
 from signing.sam.ports import (
     DeviceError,
     DeviceLost,
@@ -252,6 +255,23 @@ def test_KEY_09_a_refused_pin_starts_no_other_worker(stage: Stage) -> None:
     with pytest.raises(PinRefused):
         Supervisor(settings(workers=3), accept)
     assert stage.started == 1
+
+
+def test_what_befalls_a_worker_is_in_the_log_with_the_events_name(stage: Stage) -> None:
+    lines = io.StringIO()
+    log.configure("sam", stream=lines)
+    try:
+        stage.scripts = [answering([b"error", b"device_lost", b""]), answering()]
+        with closing(Supervisor(settings(), accept)) as pool, pytest.raises(DeviceLost):
+            pool.call([b"sign"])
+        stage.started, stage.scripts = 0, [answering(opening=[b"error", b"pin_refused", b"C_Login"])]
+        with pytest.raises(PinRefused):
+            Supervisor(settings(), accept)
+    finally:
+        root = logging.getLogger()
+        root.handlers = [one for one in root.handlers if not isinstance(one.formatter, log.JsonFormatter)]
+    told = [json.loads(line)["fields"]["event"] for line in lines.getvalue().splitlines()]
+    assert told == ["scdev.worker_ended", "scdev.pin_refused"]
 
 
 def test_KEY_09_a_pin_refused_in_the_middle_of_service_is_not_presented_again(stage: Stage) -> None:
