@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,11 +16,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from contract import sad as sads
 from contract.sad import Sad
-from foundation.clock import FixedClock, SystemClock
+from foundation.clock import FixedClock, SystemClock, epoch
 from foundation.files import write_secret
 from foundation.jose import SigningKey, generate_signing_key
 from signing.link.client import SamClient
 from signing.link.messages import CredentialView, SignRequest
+from signing.sam.verify import LEEWAY_SECONDS
 from tests.fakes.sam import CLIENT, ECDSA_SHA256, ISSUER, REALM, SAM_ID, Authority, World, digest
 from tests.fakes.softhsm import SOFTHSM2_MODULE, empty_token_directory
 
@@ -34,6 +36,8 @@ class Site:
     idp_key: SigningKey
     authority: Authority
     environment: dict[str, str]
+    started: int = 0
+    """NumericDate of the last start of a node."""
 
     def config(self, node: str = "a") -> Path:
         """``sam.toml`` of a node."""
@@ -103,6 +107,7 @@ class Site:
             assert process.stdout is not None
             line = process.stdout.readline()
             assert line.startswith("ready"), self.log(node).read_text()
+            self.started = epoch(SystemClock().now())
             try:
                 yield process
             finally:
@@ -125,14 +130,21 @@ class Site:
         return client.link_certificate(created.credential.credential_id, (self.authority.issue(created.pkcs10),))
 
     def sad(self, view: CredentialView, digests: tuple[bytes, ...] = (digest(1),), **changes: object) -> Sad:
-        """A SAD of this moment."""
+        """A SAD of this moment, by a clock that is as far ahead as it may be.
+
+        A node refuses what may have been issued before it started; so this waits for its second to be over.
+        """
+        while epoch(SystemClock().now()) <= self.started:
+            time.sleep(0.05)
+        world = self.now_world()
+        ahead = {"iat": world.now + LEEWAY_SECONDS, "exp": world.now + LEEWAY_SECONDS + 300}
 
         class Known:
             """What a SAD needs of a credential."""
 
             id, owner = view.credential_id, view.owner
 
-        return self.now_world().sad(Known, digests, **changes)  # type: ignore[arg-type] # id and owner are all it looks at
+        return world.sad(Known, digests, **{**ahead, **changes})  # type: ignore[arg-type] # id and owner are all it looks at
 
     def request(self, sad: Sad) -> SignRequest:
         """As the web tier asks."""

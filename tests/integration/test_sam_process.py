@@ -166,6 +166,24 @@ def test_KEY_09_a_refused_pin_is_not_tried_again(site: Site, tmp_path: Path, pin
     assert "wrong-pin-of-a-test" not in site.log().read_text()
 
 
+def test_SAD_12_a_cleared_ledger_and_a_restart_do_not_let_a_sad_serve_twice(site: Site, tmp_path: Path) -> None:
+    site.run("sam", "init", "--config", str(site.config()))
+    with site.serving(), SamClient(site.socket()) as client:
+        view = site.credential(client)
+        used = site.request(site.sad(view))
+        client.sign(used)
+    engine = open_engine(f"sqlite:///{tmp_path / 'sam.sqlite'}")
+    with engine.begin() as connection:
+        for table in ("outcomes", "positions", "redemptions", "approvals"):
+            connection.execute(text(f"DELETE FROM {table}"))
+    engine.dispose()
+    with site.serving(), SamClient(site.socket()) as client:
+        with pytest.raises(LinkRefused) as refusal:
+            client.sign(used)
+        assert refusal.value.refusal == codes.INVALID_SAD
+        assert len(client.sign(site.request(site.sad(view)))) == 1
+
+
 def test_a_database_that_was_not_initialised_is_refused(site: Site) -> None:
     refused = site.run("sam", "serve", "--config", str(site.config()), check=False)
     assert refused.returncode == 1
@@ -181,10 +199,10 @@ def test_two_modules_do_not_serve_one_socket(site: Site) -> None:
 
 
 def test_the_reconciler_closes_what_is_overdue_while_serving(site: Site, tmp_path: Path) -> None:
-    site.write_config(reservation_deadline_seconds=26, reconcile_every_seconds=0.1)
+    site.write_config(reservation_deadline_seconds=55, reconcile_every_seconds=0.1)
     site.run("sam", "init", "--config", str(site.config()))
     engine = open_engine(f"sqlite:///{tmp_path / 'sam.sqlite'}")
-    values = {"at": int(SystemClock().now().timestamp()) - 30}
+    values = {"at": int(SystemClock().now().timestamp()) - 60}
     with engine.begin() as connection:
         connection.execute(
             text(
