@@ -21,6 +21,8 @@ from foundation.errors import EgressRefused
 
 Resolver = Callable[[str, int], list[str]]
 _CHUNK: Final = 16 * 1024
+_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
+_TRANSLATED: Final = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 def resolve(host: str, port: int) -> list[str]:
@@ -31,6 +33,26 @@ def resolve(host: str, port: int) -> list[str]:
         return [str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
     except OSError as error:
         raise EgressRefused(f"{host} does not resolve") from error
+
+
+def is_public(address: str) -> bool:
+    """Whether an address is one host on the public Internet, by itself and by the IPv4 address that it may carry.
+
+    Translators take whatever is in 64:ff9b::/96 (RFC 6052) to the IPv4 address in its last 32 bits, and 6to4 (RFC 3056)
+    to the one behind its prefix: the registries call both global, and the host behind them may be this one.
+    """
+    found = ipaddress.ip_address(address)
+    if isinstance(found, ipaddress.IPv6Address):
+        carried = found.ipv4_mapped or found.sixtofour or (_last_32_bits(found) if found in _TRANSLATED else None)
+        if carried is not None:
+            return is_public(str(carried))
+        # Beyond 2000::/3 nothing is given out (IANA's registry of the IPv6 address space), ::127.0.0.1 among it.
+        return found in _UNICAST and found.is_global
+    return found.is_global and not found.is_multicast
+
+
+def _last_32_bits(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address:
+    return ipaddress.IPv4Address(address.packed[-4:])
 
 
 class Egress:
@@ -62,7 +84,7 @@ class Egress:
         if parts.scheme == "http" and not allowed:
             raise EgressRefused(f"{host}:{port} may not be reached without TLS")
         addresses = self._resolver(host, port)
-        if not addresses or not (allowed or all(ipaddress.ip_address(item).is_global for item in addresses)):
+        if not addresses or not (allowed or all(is_public(item) for item in addresses)):
             raise EgressRefused(f"{host}:{port} is on an address that is not public and was not allowed")
         return addresses[0]
 

@@ -20,7 +20,9 @@ def resolver(*addresses: str):  # type: ignore[no-untyped-def] # a stub of one l
 @pytest.mark.parametrize(
     "address",
     ["127.0.0.1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "::1", "fe80::1", "fc00::1", "0.0.0.0",
-     "100.64.0.1", "::ffff:127.0.0.1"],
+     "100.64.0.1", "::ffff:127.0.0.1", "::ffff:169.254.169.254", "224.0.0.1", "255.255.255.255", "64:ff9b::7f00:1",
+     "64:ff9b::a00:1", "64:ff9b:1::7f00:1", "2002:7f00:1::", "2002:a9fe:a9fe::", "::127.0.0.1", "::", "2001:0::1",
+     "ff02::1", "ff0e::1", "fec0::1", "4000::1"],
 )  # fmt: skip
 def test_PKI_01_a_name_that_leads_to_a_private_address_is_refused(address: str) -> None:
     with pytest.raises(EgressRefused):
@@ -44,6 +46,11 @@ def test_PKI_01_other_schemes_credentials_and_plain_http_are_refused(url: str) -
 
 def test_a_public_address_is_given_back_and_is_the_one_to_connect_to() -> None:
     assert Egress(resolver=resolver("93.184.216.34")).address_for("https://example.org/") == "93.184.216.34"
+
+
+@pytest.mark.parametrize("address", ["2606:4700::1111", "64:ff9b::5db8:d822", "2002:5db8:d822::1"])
+def test_an_address_of_ipv6_is_public_if_what_it_carries_is(address: str) -> None:
+    assert Egress(resolver=resolver(address)).address_for("https://example.org/") == address
 
 
 def test_what_the_operator_allowed_is_allowed_for_that_host_and_port_only() -> None:
