@@ -42,7 +42,6 @@ _PURPOSES: Final = frozenset(
 Microsoft and Adobe had before it.  One of them is enough; a certificate without the extension is for any purpose."""
 _UNREADABLE: Final = (
     ValueError,
-    TypeError,
     UnsupportedAlgorithm,
     x509.DuplicateExtension,
     x509.InvalidVersion,
