@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
 LANGUAGES: Final = ("en", "es", "de", "fr")
 """Languages in which the pages exist; the first is their source."""
 SQLITE_IN_PRODUCTION: Final = "mode is production: SQLite serves one process on one machine; use PostgreSQL"
@@ -200,18 +203,31 @@ class IdpSettings:
             yield "mode is production: issuer must be https"
         if not self.signing.csc_base.startswith("https://"):
             yield "mode is production: signing.csc_base must be https"
-        if (self.database_url or "").startswith("sqlite"):
-            yield SQLITE_IN_PRODUCTION
-        if "@" in (self.database_url or "") and re.search(r"://[^/@]*:[^/@]+@", self.database_url or ""):
-            yield "mode is production: a database URL with a password belongs in database_url_file"
+        yield from self._database_faults()
         for name, connector in (("sms", self.messaging.sms), ("mail", self.messaging.mail)):
             if connector is not None and _looks_local(connector.settings):
                 yield f"mode is production: messaging.{name} points at this machine or at plain http"
 
 
+    def _database_faults(self) -> Iterable[str]:
+        if self.database_url is None:
+            return
+        try:
+            # Read as it is read when it is opened: another reading could find the password elsewhere.
+            parsed = make_url(self.database_url)
+        except (ArgumentError, ValueError):
+            yield "mode is production: database_url is not the URL of a database"
+            return
+        if parsed.get_backend_name() == "sqlite":
+            yield SQLITE_IN_PRODUCTION
+        # What stands in the query goes to the driver, which takes passwords there too, by name or in a conninfo.
+        if parsed.password is not None or any("password" in name or name == "conninfo" for name in parsed.query):
+            yield "mode is production: a database URL with a password belongs in database_url_file"
+
+
 def _looks_local(settings: Mapping[str, Any]) -> bool:
     texts = [value for value in settings.values() if isinstance(value, str)]
     return any(
-        text.startswith("http://") or re.search(r"(^|[/@.])(localhost|127\.0\.0\.1|\[?::1\]?)(:|/|$)", text) is not None
+        text.lower().startswith("http://") or re.search(r"(^|[/@.])(localhost|127\.0\.0\.1|\[?::1\]?)(:|/|$)", text) is not None
         for text in texts
     )

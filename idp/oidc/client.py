@@ -65,7 +65,9 @@ class Registration:
     @property
     def plain_uris(self) -> tuple[str, ...]:
         """Redirect URIs without TLS: for development; in production a code would travel in clear."""
-        return tuple(uri for uri in (*self.redirect_uris, *self.post_logout_redirect_uris) if uri.startswith("http:"))
+        # A scheme is written in either case (RFC 3986 3.1): HTTP: is http:.
+        uris = (*self.redirect_uris, *self.post_logout_redirect_uris)
+        return tuple(uri for uri in uris if uri.partition(":")[0].lower() == "http")
 
     def faults(self) -> Iterable[str]:
         """What is wrong with the registration, one sentence each."""
@@ -88,6 +90,8 @@ class Registration:
             yield "grant_types: client_credentials needs a client that authenticates (RFC 6749 4.4)"
         if self.auth_method == "none" and "credential" in self.scopes:
             yield "scopes: credential needs a client that authenticates, because its pushed requests must be its own"
+        if self.auth_method == "none" and self.require_par:
+            yield "require_par: needs a client that authenticates, because only such a one may push requests"
         if self.auth_method == "none" and self.introspects:
             yield "introspects: needs a client that authenticates (RFC 7662 2.1)"
 

@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, Engine, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, delete, insert, not_, or_, select, update
 
 from foundation.clock import epoch
 from foundation.errors import JoseError, SecretFileError
@@ -72,11 +72,18 @@ class KeyStore:
             raise KeyUnavailable(f"{_token_file(kid)} holds another key")
         return key
 
-    def token_verification_keys(self) -> tuple[VerificationKey, ...]:
-        """The public halves to publish: next, current, retired."""
+    def token_verification_keys(self, now: datetime) -> tuple[VerificationKey, ...]:
+        """The public halves to publish and to verify with: next, current, and retired for :data:`RETIRED_SECONDS`.
+
+        A key that retired earlier counts no more, although its row stays until the next rotation.
+        """
+        query = (
+            select(token_keys.c.public_jwk)
+            .where(or_(token_keys.c.state != "retired", not_(_outlived(epoch(now)))))
+            .order_by(token_keys.c.created_at.desc())
+        )
         with reading(self._engine) as connection:
-            rows = connection.execute(select(token_keys.c.public_jwk).order_by(token_keys.c.created_at.desc()))
-            return tuple(import_verification_key(json.loads(jwk)) for (jwk,) in rows)
+            return tuple(import_verification_key(json.loads(jwk)) for (jwk,) in connection.execute(query))
 
     def secret(self, purpose: str) -> bytes:
         """32 octets for one purpose, derived from the master secret; the same in every process.
@@ -141,9 +148,7 @@ def rotate_token_keys(engine: Engine, directory: Path, *, now: datetime) -> str:
         following: str | None = connection.execute(waiting).scalar()
         if following is None:
             raise KeyUnavailable("there is no next token key: run `privyseal idp init`")
-        old = select(token_keys.c.kid).where(
-            token_keys.c.state == "retired", token_keys.c.changed_at < at - RETIRED_SECONDS
-        )
+        old = select(token_keys.c.kid).where(token_keys.c.state == "retired", _outlived(at))
         forgotten = list(connection.execute(old).scalars())
         connection.execute(delete(token_keys).where(token_keys.c.kid.in_(forgotten)))
         _move(connection, "current", "retired", at)
@@ -152,6 +157,11 @@ def rotate_token_keys(engine: Engine, directory: Path, *, now: datetime) -> str:
     for kid in forgotten:
         (directory / _token_file(kid)).unlink(missing_ok=True)
     return following
+
+
+def _outlived(at: int) -> ColumnElement[bool]:
+    """Of a retired key: whether no token that it signed can be alive."""
+    return token_keys.c.changed_at < at - RETIRED_SECONDS
 
 
 def _move(connection: Connection, old: str, new: str, at: int) -> None:

@@ -10,6 +10,7 @@ from flask import Blueprint, Flask, make_response, render_template, request
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Response
 
+from foundation.jose import VerificationKey
 from foundation.log import get
 from idp.errors import KeyUnavailable
 from idp.oidc import tokens
@@ -102,7 +103,7 @@ def metadata() -> Response:
     settings, policy = services().settings, services().policy
     document = discovery(
         settings.issuer,
-        keys=services().keys.token_verification_keys(),
+        keys=_verification_keys(),
         acr_values=policy.by_acr,
         locales=settings.languages,
     )
@@ -111,8 +112,12 @@ def metadata() -> Response:
 
 @blueprint.get("/oauth2/jwks")
 def keys() -> Response:
-    """The public token keys: next, current and retired."""
-    return json_answer(jwks(services().keys.token_verification_keys()), headers=_PUBLIC)
+    """The public token keys: next, current, and those retired less than a day ago."""
+    return json_answer(jwks(_verification_keys()), headers=_PUBLIC)
+
+
+def _verification_keys() -> tuple[VerificationKey, ...]:
+    return services().keys.token_verification_keys(services().clock.now())
 
 
 # Authorization
@@ -198,8 +203,8 @@ def _client_name(client_id: str) -> str:
 
 
 def _read_hint(hint: str, client_id: str | None) -> Mapping[str, Any]:
-    verification_keys = services().keys.token_verification_keys()
-    return tokens.read_id_token_hint(hint, verification_keys, issuer=services().settings.issuer, client_id=client_id)
+    settings = services().settings
+    return tokens.read_id_token_hint(hint, _verification_keys(), issuer=settings.issuer, client_id=client_id)
 
 
 def _refuse_authorization(error: OidcError) -> Response:

@@ -26,8 +26,8 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     engine.dispose()
 
 
-def published(engine: Engine, directory: Path) -> set[str]:
-    return {key.kid for key in KeyStore(engine, directory / "keys").token_verification_keys()}
+def published(engine: Engine, directory: Path, now: datetime = NOW) -> set[str]:
+    return {key.kid for key in KeyStore(engine, directory / "keys").token_verification_keys(now)}
 
 
 def test_making_keys_again_makes_none(engine: Engine, tmp_path: Path) -> None:
@@ -57,6 +57,19 @@ def test_JOS_04_a_key_is_published_before_it_signs_and_a_day_after(engine: Engin
     rotate_token_keys(engine, tmp_path / "keys", now=NOW + timedelta(hours=24, seconds=1))
     assert first not in published(engine, tmp_path)
     assert not (tmp_path / "keys" / f"token-{first}.pem").exists()
+
+
+def test_JOS_04_a_retired_key_verifies_for_a_day_whether_or_not_anybody_rotates_again(
+    engine: Engine, tmp_path: Path
+) -> None:
+    retired = KeyStore(engine, tmp_path / "keys").token_key().kid
+    rotate_token_keys(engine, tmp_path / "keys", now=NOW)
+    assert retired in published(engine, tmp_path, NOW + timedelta(hours=24))
+    later = published(engine, tmp_path, NOW + timedelta(hours=24, seconds=1))
+    assert retired not in later
+    # Those in use do not age.
+    assert published(engine, tmp_path, NOW + timedelta(days=365)) == later
+    assert len(later) == 2
 
 
 def test_the_activation_key_is_never_published(engine: Engine, tmp_path: Path) -> None:
