@@ -41,9 +41,11 @@ def say(text: str) -> None:
 def options(argv: Sequence[str]) -> argparse.Namespace:
     """The command line."""
     made = argparse.ArgumentParser(prog="privyseal dev", description=__doc__.partition("\n")[0])
-    made.add_argument("--state", type=Path, help="where everything is kept (default: var/demo in the checkout)")
+    made.add_argument("--state", type=Path, help="where everything is kept (default: var/demo in the checkout, or one "
+                      "below /opt/privyseal-demo where the service users cannot enter the checkout)")  # fmt: skip
     made.add_argument("--once", action="store_true", help="stop after the walkthrough, with its exit code")
-    made.add_argument("--reset", action="store_true", help="remove the state first and start anew")
+    made.add_argument("--reset", action="store_true", help="remove the state first and start anew, with a new copy of "
+                      "the code where one is needed")  # fmt: skip
     made.add_argument(
         SETTING, type=int, default=DEFAULT_BASE, metavar="N", help="services listen on ports from N+1 (default 8400)"
     )
@@ -73,7 +75,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
 def _run(chosen: argparse.Namespace) -> int:
     accounts = resolve()
     _tell_users(accounts)
-    code = for_account(accounts.of("idp"), say)
+    code = for_account(accounts.of("idp"), say, anew=chosen.reset)
     state = State((chosen.state or code.default_state).absolute(), accounts)
     here = Installation(code, state, Ports(chosen.base_port))
     with state.locked():

@@ -53,12 +53,16 @@ def here() -> Code:
     return Code(root, Path(sys.executable), root / "var" / "demo")
 
 
-def for_account(account: Account, say: Callable[[str], None]) -> Code:
+def for_account(account: Account, say: Callable[[str], None], *, anew: bool = False) -> Code:
     """The code where a service user can read it, copied if need be (root only).
 
-    :raises StateRefusedError: not even a copy can be used, because the interpreter itself is out of reach.
+    :param anew: make a copy from nothing, whatever an earlier run has left in its place.
+    :raises StateRefusedError: there is no checkout to run from, or not even a copy can be used, because the interpreter
+        itself is out of reach.
     """
     code = here()
+    if not (code.root / "examples").is_dir():
+        raise StateRefusedError("the demo runs from a checkout: its relying party is no part of the installed package")
     if os.geteuid() != 0:
         return code
     if _readable(code, account):
@@ -67,7 +71,7 @@ def for_account(account: Account, say: Callable[[str], None]) -> Code:
     place = COPIES / hashlib.sha256(os.fsencode(code.root)).hexdigest()[:12]
     say(f"the service users cannot enter {code.root}: running from a copy in {place}")
     copied = Code(place / "code", place / "code" / ".venv" / "bin" / "python", place / "state")
-    _copy(code, copied)
+    _copy(code, copied, anew=anew)
     _compile(copied)
     if not _readable(copied, account):
         raise StateRefusedError(
@@ -84,33 +88,57 @@ def _readable(code: Code, account: Account) -> bool:
             cwd="/", env={}, user=account.uid, group=account.gid, extra_groups=[],
             stdin=subprocess.DEVNULL, capture_output=True, check=False,
         )  # fmt: skip
-    except PermissionError:
+    except OSError:
         return False
     return done.returncode == 0
 
 
 def _compile(code: Code) -> None:
     # The service users cannot write byte code; without it each of their processes would compile everything again.
-    subprocess.run(
-        [str(code.interpreter), "-I", "-m", "compileall", "-q", *PACKAGES, *(m for m in MODULES if m.endswith(".py"))],
-        cwd=code.root, env={}, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True,
-    )  # fmt: skip
+    try:
+        subprocess.run(
+            [str(code.interpreter), "-I", "-m", "compileall", "-q",
+             *PACKAGES, *(name for name in MODULES if name.endswith(".py"))],
+            cwd=code.root, env={}, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise StateRefusedError(f"{code.interpreter} cannot compile {code.root}: {error}") from error
 
 
-def _copy(source: Code, target: Code) -> None:
+def _copy(source: Code, target: Code, *, anew: bool) -> None:
+    # An environment's folder is two above its interpreter.
+    environment = source.interpreter.parents[1]
+    if not (environment / "pyvenv.cfg").is_file():
+        raise StateRefusedError(f"{source.interpreter} is in no virtual environment: start script/demo, it makes one")
     target.root.mkdir(parents=True, exist_ok=True)
     for folder in (COPIES, target.root.parent, target.root):
         if folder.is_symlink() or folder.stat().st_uid != 0:
             raise StateRefusedError(f"{folder} is not root's own: remove it")
         folder.chmod(0o755)
+    if anew:
+        shutil.rmtree(target.root)
+        target.root.mkdir(mode=0o755)
     for name in (*PACKAGES, *MODULES):
         _replace(source.root / name, target.root / name)
-    # An environment's folder is two above its interpreter; its stamps tell whether the copy is current.
-    environment = source.interpreter.parents[1]
-    if _stamps(environment) != _stamps(target.root / ".venv"):
-        _replace(environment, target.root / ".venv")
-        for hook in (target.root / ".venv").glob("lib/*/site-packages/__editable__*"):
-            hook.unlink()  # it would lead back to the checkout
+    if not _current(environment, target):
+        _copy_environment(environment, target.root / ".venv")
+
+
+def _current(environment: Path, target: Code) -> bool:
+    """Whether the copy of an environment is a whole one of what it is now; without stamps nobody can tell."""
+    stamps = _stamps(environment)
+    return bool(stamps) and target.interpreter.exists() and stamps == _stamps(target.root / ".venv")
+
+
+def _copy_environment(source: Path, target: Path) -> None:
+    # Under another name until it is whole: a copy that was interrupted may already have its stamps.
+    draft = target.with_name(f"{target.name}.new")
+    _replace(source, draft)
+    for hook in draft.glob("lib/*/site-packages/__editable__*"):
+        hook.unlink()  # it would lead back to the checkout
+    if target.is_dir():
+        shutil.rmtree(target)
+    draft.rename(target)
 
 
 def _replace(source: Path, target: Path) -> None:

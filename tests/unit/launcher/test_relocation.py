@@ -88,6 +88,60 @@ def test_a_changed_source_and_a_changed_environment_reach_the_copy(private: Code
 
 
 @needs_root
+def test_an_environment_without_stamps_is_copied_each_time(private: Code, copies: Path) -> None:
+    (private.root / ".venv" / ".stamp-demo").unlink()
+    left = for_account(STRANGER, lambda text: None).root / ".venv" / "left"
+    left.write_text("")
+    for_account(STRANGER, lambda text: None)
+    assert not left.exists()
+
+
+@needs_root
+def test_a_copy_that_was_interrupted_is_made_again(private: Code, copies: Path) -> None:
+    first = for_account(STRANGER, lambda text: None)
+    shutil.rmtree(first.root / ".venv" / "bin")
+    (first.root / ".venv.new").mkdir()
+    again = for_account(STRANGER, lambda text: None)
+    assert again.interpreter.exists()
+    assert not (again.root / ".venv.new").exists()
+
+
+@needs_root
+def test_a_reset_leaves_nothing_of_the_former_copy(private: Code, copies: Path) -> None:
+    left = for_account(STRANGER, lambda text: None).root / "left"
+    left.write_text("")
+    for_account(STRANGER, lambda text: None)
+    assert left.exists()
+    assert for_account(STRANGER, lambda text: None, anew=True).interpreter.exists()
+    assert not left.exists()
+
+
+@needs_root
+@pytest.mark.parametrize("interpreter", ["/usr/bin/python3", "/nonexistent/bin/python"])
+def test_an_interpreter_outside_of_an_environment_is_refused_and_nothing_copied(
+    private: Code, copies: Path, monkeypatch: pytest.MonkeyPatch, interpreter: str
+) -> None:
+    bare = Code(private.root, Path(interpreter), private.default_state)
+    monkeypatch.setattr(relocation, "here", lambda: bare)
+    with pytest.raises(StateRefusedError, match="in no virtual environment: start script/demo"):
+        for_account(STRANGER, lambda text: None)
+    assert not copies.exists()
+
+
+@needs_root
+def test_sources_that_cannot_be_compiled_are_refused_without_a_trace(private: Code, copies: Path) -> None:
+    (private.root / "idp" / "broken.py").write_text("def")
+    with pytest.raises(StateRefusedError, match="cannot compile"):
+        for_account(STRANGER, lambda text: None)
+
+
+def test_without_a_checkout_there_is_no_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relocation, "here", lambda: Code(tmp_path, Path(sys.executable), tmp_path / "var"))
+    with pytest.raises(StateRefusedError, match="runs from a checkout"):
+        for_account(STRANGER, lambda text: None)
+
+
+@needs_root
 def test_a_place_for_copies_that_somebody_else_prepared_is_refused(private: Code, copies: Path) -> None:
     copies.mkdir()
     os.chown(copies, STRANGER.uid, STRANGER.gid)
