@@ -57,6 +57,7 @@ def test_the_samples_have_no_faults() -> None:
         ({"auth_method": "private_key_jwt", "jwks": (KEY.key.as_dict(private=True),)}, "jwks"),
         ({"auth_method": "none", "grant_types": ("client_credentials",)}, "client_credentials"),
         ({"auth_method": "none", "grant_types": ("authorization_code",)}, "credential"),
+        ({"auth_method": "none", "require_par": True}, "require_par"),
         ({"auth_method": "none", "introspects": ("https://sign.example.org/csc/v2",)}, "introspects"),
     ],
 )
@@ -92,7 +93,8 @@ def test_OAU_01_a_redirect_uri_that_differs_by_one_character_is_another(uri: str
 
 def test_a_redirect_uri_without_tls_is_found_for_production_to_refuse() -> None:
     assert client().registration.plain_uris == ()
-    plain = ("http://rp.localhost:8405/callback",)
+    plain = ("http://rp.localhost:8405/callback", "HTTP://rp.example.org/callback", "hTTp://rp.example.org/")
+    assert list(client(redirect_uris=plain).registration.faults()) == []
     assert client(redirect_uris=(REDIRECT_URI, *plain)).registration.plain_uris == plain
 
 
