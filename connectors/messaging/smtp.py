@@ -22,7 +22,7 @@ _TRANSIENT: Final = range(400, 500)
 
 @dataclass(frozen=True, slots=True)
 class SmtpSettings:
-    """Table ``smtp`` of the messaging settings."""
+    """Table ``[messaging.mail.settings]`` of idp.toml."""
 
     host: str
     sender: str

@@ -30,7 +30,7 @@ _RECIPIENT_CODES: Final = frozenset({21211, 21214, 21217, 21408, 21421, 21610, 2
 
 @dataclass(frozen=True, slots=True)
 class TwilioSettings:
-    """Table ``twilio`` of the messaging settings."""
+    """Table ``[messaging.sms.settings]`` of idp.toml."""
 
     account_sid: str
     auth_token_file: Path
