@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine, event, insert, select
@@ -18,6 +19,7 @@ from idp.settings import SQLITE_IN_PRODUCTION
 from idp.storage.models import SCHEMA_VERSION, metadata, schema_version
 
 _BUSY_MILLISECONDS: Final = 10_000
+_OWNER_ONLY: Final = 0o600
 _READS: Final = "privyseal_reads_only"
 
 
@@ -34,9 +36,19 @@ def open_engine(url: str, *, production: bool = False) -> Engine:
     if production:
         raise SettingsError((SQLITE_IN_PRODUCTION,))
     engine = create_engine(parsed, connect_args={"timeout": _BUSY_MILLISECONDS / 1000}, hide_parameters=True)
+    event.listen(engine, "do_connect", _own_sqlite_file)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _own_sqlite_file(_dialect: Any, _entry: object, arguments: Sequence[Any], _options: object) -> None:
+    """Make a file that is not there yet its owner's only; SQLite gives the files beside it the same mode."""
+    if arguments[0].startswith((":memory:", "file:")):
+        return
+    # One that is there stays as it is, and SQLite says what is wrong with a path that cannot be opened.
+    with suppress(OSError):
+        os.close(os.open(arguments[0], os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _OWNER_ONLY))
 
 
 def _prepare_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:

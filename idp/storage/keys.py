@@ -11,6 +11,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import os
+import stat
 import threading
 from datetime import datetime
 from pathlib import Path
@@ -92,17 +94,31 @@ class KeyStore:
         """
         with self._lock:
             if self._master is None:
+                _check_directory(self._directory)
                 self._master = _read_master(self._directory / _MASTER)
             return hmac.new(self._master, f"privyseal idp {purpose}".encode(), hashlib.sha256).digest()
 
     def _load(self, name: str) -> SigningKey:
         with self._lock:
             if name not in self._loaded:
+                _check_directory(self._directory)
                 try:
                     self._loaded[name] = import_signing_key(read_secret(self._directory / name))
                 except (SecretFileError, JoseError) as error:
                     raise KeyUnavailable(f"key file {name} cannot be used: {error}") from error
             return self._loaded[name]
+
+
+def _check_directory(directory: Path) -> None:
+    """Whoever may write in it can put one key's file in another's place; whoever may list it sees the keys' names."""
+    try:
+        status = directory.stat()
+    except OSError as error:
+        raise KeyUnavailable(f"key_dir cannot be used ({error.strerror}): run `privyseal idp init`") from error
+    if status.st_mode & 0o077:
+        raise KeyUnavailable(f"key_dir has mode {stat.S_IMODE(status.st_mode):04o}, which lets others in: make it 0700")
+    if status.st_uid not in {os.geteuid(), 0}:
+        raise KeyUnavailable(f"key_dir belongs to user {status.st_uid}")
 
 
 def _read_master(path: Path) -> bytes:
@@ -119,8 +135,10 @@ def create_keys(engine: Engine, directory: Path, *, now: datetime, random: bytes
     """Make what is missing; returns the names of what was made.
 
     :param random: 32 octets for the master secret, should it be missing.
+    :raises KeyUnavailable: the directory is there, and not its owner's only.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _check_directory(directory)
     made: list[str] = []
     if not (directory / _MASTER).exists():
         write_secret(directory / _MASTER, random[:_MASTER_OCTETS].hex().encode())
@@ -140,9 +158,10 @@ def create_keys(engine: Engine, directory: Path, *, now: datetime, random: bytes
 def rotate_token_keys(engine: Engine, directory: Path, *, now: datetime) -> str:
     """Next becomes current, current becomes retired, a new next is made; returns the ``kid`` now current.
 
-    :raises KeyUnavailable: there is no next key.
+    :raises KeyUnavailable: there is no next key, or the directory is not its owner's only.
     """
     at = epoch(now)
+    _check_directory(directory)
     with engine.begin() as connection:
         waiting = select(token_keys.c.kid).where(token_keys.c.state == "next")
         following: str | None = connection.execute(waiting).scalar()

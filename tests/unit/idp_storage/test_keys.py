@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ import pytest
 from sqlalchemy import Engine
 
 from idp.errors import KeyUnavailable
+from idp.storage import keys
 from idp.storage.engine import create_tables, open_engine
 from idp.storage.keys import KeyStore, create_keys, rotate_token_keys
 
@@ -42,6 +44,49 @@ def test_every_key_file_is_its_owners_only(engine: Engine, tmp_path: Path) -> No
     assert len(files) == 4
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
     assert stat.S_IMODE((tmp_path / "keys").stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o755, 0o710, 0o701])
+def test_a_key_directory_that_others_may_enter_is_neither_filled_nor_used(
+    engine: Engine, tmp_path: Path, mode: int
+) -> None:
+    open_to_others = tmp_path / "open"
+    open_to_others.mkdir()
+    open_to_others.chmod(mode)
+    with pytest.raises(KeyUnavailable, match="0700"):
+        create_keys(engine, open_to_others, now=NOW, random=bytes(32))
+    assert list(open_to_others.iterdir()) == []
+    (tmp_path / "keys").chmod(mode)
+    for use in (KeyStore.activation_key, KeyStore.token_key, lambda keys: keys.secret("x")):
+        with pytest.raises(KeyUnavailable, match="0700"):
+            use(KeyStore(engine, tmp_path / "keys"))
+    with pytest.raises(KeyUnavailable, match="0700"):
+        rotate_token_keys(engine, tmp_path / "keys", now=NOW)
+
+
+def test_a_key_directory_of_another_user_is_refused(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = (tmp_path / "keys").stat().st_uid
+    monkeypatch.setattr(keys.os, "geteuid", lambda: owner + 1)
+    if owner == 0:
+        os.chown(tmp_path / "keys", 12345, -1)
+    with pytest.raises(KeyUnavailable, match="belongs to user"):
+        KeyStore(engine, tmp_path / "keys").secret("x")
+
+
+def test_the_database_of_one_machine_is_its_owners_only_whatever_the_umask(tmp_path: Path) -> None:
+    former = os.umask(0o022)
+    try:
+        engine = open_engine(f"sqlite:///{tmp_path / 'own.sqlite'}")
+        create_tables(engine)
+        with engine.begin():
+            modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in tmp_path.glob("own.sqlite*")}
+        engine.dispose()
+    finally:
+        os.umask(former)
+    assert len(modes) == 3, "the database, its log and the log's index"
+    assert set(modes.values()) == {0o600}
 
 
 def test_JOS_04_a_key_is_published_before_it_signs_and_a_day_after(engine: Engine, tmp_path: Path) -> None:
