@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -26,7 +27,7 @@ from signing.link.messages import (
 )
 from signing.link.server import Handler
 from signing.sam.algorithms import KEY_PROFILES, KeyProfile
-from signing.sam.credential import Credential
+from signing.sam.credential import Credential, SealedCredential
 from signing.sam.errors import NotPermitted, RowAltered, SamError, ScdevUnavailable
 from signing.sam.verify import SignatureRequest
 from signing.sam_app.parts import Sam
@@ -170,35 +171,33 @@ def _profile_of(credential: Credential) -> KeyProfile:
 
 
 def _inspected(sam: Sam, after: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every row with its integrity, deleted ones too: whoever alters a row may also write that it is deleted."""
-    while ids := sam.store.credential_ids(after, _ROWS):
-        for each in ids:
-            yield each, _inspection(sam, each)
-        after = ids[-1]
+    """Every row with its integrity."""
+    while rows := sam.store.credential_rows(after, _ROWS):
+        for each, row in rows:
+            yield each, _inspection(sam, each, row)
+        after = rows[-1][0]
 
 
-def _inspection(sam: Sam, each: str) -> dict[str, Any]:
-    """A credential's view with ``integrity``: "ok", :data:`UNREADABLE`, or why its row is not believed.
-
-    What a row that is not believed says is shown as far as it can be read: the operator has to see what was altered.
-    """
+def _inspection(sam: Sam, each: str, row: SealedCredential | None) -> dict[str, Any]:
+    """A credential's view with ``integrity``: "ok", :data:`UNREADABLE`, or why its row is not believed."""
     try:
         return {"integrity": "ok", **view(sam.lifecycle.credential(each)).to_json()}
     except SamError as error:
-        integrity = error.code
+        integrity = UNREADABLE if row is None else error.code
     except (TypeError, ValueError):
         # SQLite keeps in a column what it is given, of whatever type.
         integrity = UNREADABLE
-    nothing = dict.fromkeys(CredentialView.__slots__)
-    try:
-        row = sam.store.credential(each)
-        shown = nothing if row is None else view(row.credential).to_json()
-        json.dumps(shown)
-    except RowAltered:
-        return {"integrity": UNREADABLE, **nothing, "credential_id": each}
-    except (SamError, TypeError, ValueError):
-        shown = nothing
-    return {"integrity": integrity, **shown, "credential_id": each}
+    return {"integrity": integrity, **_as_far_as_readable(row), "credential_id": each}
+
+
+def _as_far_as_readable(row: SealedCredential | None) -> dict[str, Any]:
+    """What a row says that is not believed: the operator has to see what was altered."""
+    with suppress(RowAltered, TypeError, ValueError):
+        if row is not None:
+            shown = view(row.credential).to_json()
+            json.dumps(shown)
+            return shown
+    return dict.fromkeys(CredentialView.__slots__)
 
 
 def _page(items: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:
