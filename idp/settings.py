@@ -208,7 +208,6 @@ class IdpSettings:
             if connector is not None and _looks_local(connector.settings):
                 yield f"mode is production: messaging.{name} points at this machine or at plain http"
 
-
     def _database_faults(self) -> Iterable[str]:
         if self.database_url is None:
             return
@@ -228,6 +227,7 @@ class IdpSettings:
 def _looks_local(settings: Mapping[str, Any]) -> bool:
     texts = [value for value in settings.values() if isinstance(value, str)]
     return any(
-        text.lower().startswith("http://") or re.search(r"(^|[/@.])(localhost|127\.0\.0\.1|\[?::1\]?)(:|/|$)", text) is not None
+        text.lower().startswith("http://")
+        or re.search(r"(^|[/@.])(localhost|127\.0\.0\.1|\[?::1\]?)(:|/|$)", text) is not None
         for text in texts
     )
