@@ -5,15 +5,17 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
 from cryptography import x509
 
-from foundation.clock import Clock, SystemClock
+from foundation.clock import Clock, SystemClock, epoch
 from foundation.errors import JoseError, SettingsError
 from foundation.files import read_secret
 from foundation.jose import VerificationKey, import_verification_key, parse_json_object
+from foundation.settings import Mode
 from signing.sam.activate import Activator
 from signing.sam.credential import Floor, Profile
 from signing.sam.custody import Custody
@@ -62,8 +64,7 @@ def build(
     if settings.mode == "production":
         store.check_durability()
     policy, anchors = _pinned(settings)
-    # What was spent before this process started it can know only from the ledger, which somebody may have set back.
-    policy = replace(policy, sads_not_before=first_second_after(clock.now()))
+    policy = replace(policy, sads_not_before=sads_not_before(settings.mode, clock.now()))
     custody = Custody(device, store, settings.realm, clock=clock)
     return Sam(
         settings=settings,
@@ -75,6 +76,16 @@ def build(
         clock=clock,
         device_available=device_available,
     )
+
+
+def sads_not_before(mode: Mode, start: datetime) -> int:
+    """The first ``iat`` that a process takes which starts now.
+
+    What was spent before, it could know from the ledger only, which somebody may have set back (SAD-12).  In production
+    an issuer's clock may be ahead of ours, and nothing is taken that it may have issued before; in development
+    everything goes by one machine's clock, and the second after the start will do.
+    """
+    return first_second_after(start) if mode == "production" else epoch(start) + 1
 
 
 def open_store(settings: SamSettings) -> SqlStore:

@@ -21,7 +21,6 @@ from foundation.files import write_secret
 from foundation.jose import SigningKey, generate_signing_key
 from signing.link.client import SamClient
 from signing.link.messages import CredentialView, SignRequest
-from signing.sam.verify import LEEWAY_SECONDS
 from tests.fakes.sam import CLIENT, ECDSA_SHA256, ISSUER, REALM, SAM_ID, Authority, World, digest
 from tests.fakes.softhsm import SOFTHSM2_MODULE, empty_token_directory
 
@@ -130,21 +129,19 @@ class Site:
         return client.link_certificate(created.credential.credential_id, (self.authority.issue(created.pkcs10),))
 
     def sad(self, view: CredentialView, digests: tuple[bytes, ...] = (digest(1),), **changes: object) -> Sad:
-        """A SAD of this moment, by a clock that is as far ahead as it may be.
+        """A SAD of this moment.
 
-        A node refuses what may have been issued before it started; so this waits for its second to be over.
+        A node refuses what was issued in the second of its start or before; so this waits for that to be over.
         """
         while epoch(SystemClock().now()) <= self.started:
             time.sleep(0.05)
-        world = self.now_world()
-        ahead = {"iat": world.now + LEEWAY_SECONDS, "exp": world.now + LEEWAY_SECONDS + 300}
 
         class Known:
             """What a SAD needs of a credential."""
 
             id, owner = view.credential_id, view.owner
 
-        return world.sad(Known, digests, **{**ahead, **changes})  # type: ignore[arg-type] # id and owner are all it looks at
+        return self.now_world().sad(Known, digests, **changes)  # type: ignore[arg-type] # id and owner are all it looks at
 
     def request(self, sad: Sad) -> SignRequest:
         """As the web tier asks."""

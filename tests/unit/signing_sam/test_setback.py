@@ -22,6 +22,7 @@ from signing.sam.ports import DeviceUnavailable
 from signing.sam.refusals import RefusalBudget
 from signing.sam.store import Epoch, Record
 from signing.sam.verify import first_second_after
+from signing.sam_app.parts import sads_not_before
 from signing.storage.store import SqlStore
 from signing.storage.tables import approvals, audit, credentials, outcomes, positions, redemptions, state
 from signing.storage.tables import orders as order_table
@@ -250,6 +251,12 @@ def test_SAD_12_a_cleared_ledger_does_not_let_a_restarted_process_sign_again(wor
     assert world.fake.signatures == before
 
 
+def test_SAD_12_a_start_refuses_what_an_issuer_may_have_issued_before_it(world: World) -> None:
+    start = world.clock.now()
+    assert sads_not_before("production", start) == world.now + 6
+    assert sads_not_before("development", start) == world.now + 1
+
+
 def test_SAD_12_an_epoch_that_was_set_back_stops_signing_until_a_restore(world: World) -> None:
     credential, activator = world.credential(), world.activator()
     raise_epoch(world)
@@ -312,7 +319,7 @@ def test_SAD_06_a_sad_of_an_issuers_fast_clock_does_not_survive_suspend_and_resu
     credential = world.credential()
     request = world.request(world.sad(credential, iat=world.now + 5, exp=world.now + 300))
     for operation in ("credential.suspend", "credential.resume"):
-        world.lifecycle().execute(world.order_token(operation, credential_id=credential.id))  # type: ignore[arg-type] # one of them
+        world.lifecycle().execute(world.order_token(operation, credential_id=credential.id))
     with pytest.raises(errors.SadRefused, match="last change"):
         world.activator().sign(request)
 
