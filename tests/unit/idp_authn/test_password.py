@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import argon2
 import pytest
 
@@ -44,6 +46,38 @@ def test_a_prefix_of_an_overlong_password_is_not_the_password(passwords: Passwor
     assert not passwords.verify(encoded, "a" * (MAX_LENGTH + 500))
 
 
+MARKS = "a" + "\u0301" * 20_000 + "\u0316" * 20_000
+"""Putting such marks in order takes seconds, in which no other request of the process is answered."""
+
+
+def test_DOS_03_what_is_longer_than_any_password_is_never_normalised(
+    passwords: Passwords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded = passwords.hash("correct horse battery")
+    seen: list[int] = []
+    real = unicodedata.normalize
+
+    def watched(form: str, text: str) -> str:
+        seen.append(len(text))
+        return real(form, text)  # type: ignore[arg-type] # passed through as it came
+
+    monkeypatch.setattr("idp.authn.password.unicodedata.normalize", watched)
+    for password in (MARKS, "x" * (4 * MAX_LENGTH + 1)):
+        assert not passwords.verify(encoded, password)
+        with pytest.raises(InputRefused):
+            passwords.hash(password)
+    assert seen == []
+    assert not passwords.verify(encoded, "x" * (4 * MAX_LENGTH))
+    assert seen == [4 * MAX_LENGTH]
+
+
+def test_a_password_of_full_length_may_be_typed_with_every_mark_apart(passwords: Passwords) -> None:
+    encoded = passwords.hash("\u1f82" * MAX_LENGTH)
+    typed = unicodedata.normalize("NFD", "\u1f82" * MAX_LENGTH)
+    assert len(typed) == 4 * MAX_LENGTH
+    assert passwords.verify(encoded, typed)
+
+
 def test_OTP_11_nobody_has_a_password_yet_one_verification_is_done(
     passwords: Passwords, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -57,8 +91,46 @@ def test_OTP_11_nobody_has_a_password_yet_one_verification_is_done(
     monkeypatch.setattr(argon2.PasswordHasher, "verify", counted)
     assert not passwords.verify(None, "a password that nobody has")
     assert not passwords.verify(passwords.hash("correct horse battery"), "wrong")
-    assert len(done) == 2
-    assert [item.split("$")[3] for item in done] == ["m=7168,t=5,p=1"] * 2
+    assert not passwords.verify(passwords.hash("correct horse battery"), MARKS)
+    assert len(done) == 3
+    assert [item.split("$")[3] for item in done] == ["m=7168,t=5,p=1"] * 3
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_OTP_11_while_some_hashes_have_other_costs_everybody_is_the_same_work(
+    monkeypatch: pytest.MonkeyPatch, told: bool
+) -> None:
+    old = argon2.PasswordHasher(time_cost=2, memory_cost=128, parallelism=1).hash("correct horse battery")
+    passwords = Passwords(PasswordSettings(memory_kib=64, iterations=1), [old] if told else [])
+    if not told:
+        # A hash that was written after the start: known from its first verification on.
+        assert passwords.verify(old, "correct horse battery")
+    new = passwords.hash("correct horse battery")
+    done: list[str] = []
+    real = argon2.PasswordHasher.verify
+
+    def counted(self: argon2.PasswordHasher, encoded: str, text: str) -> bool:
+        done.append(encoded.split("$")[3])
+        return real(self, encoded, text)
+
+    monkeypatch.setattr(argon2.PasswordHasher, "verify", counted)
+    for encoded, password, right in (
+        (None, "correct horse battery", False),
+        (old, "wrong", False),
+        (new, "wrong", False),
+        (old, "correct horse battery", True),
+        (new, "correct horse battery", True),
+        ("$argon2id$nonsense", "correct horse battery", False),
+        (old, MARKS, False),
+    ):
+        done.clear()
+        assert passwords.verify(encoded, password) is right
+        assert sorted(done) == ["m=128,t=2,p=1", "m=64,t=1,p=1"]
+
+
+def test_a_stored_hash_of_impossible_costs_is_refused_without_an_error(passwords: Passwords) -> None:
+    encoded = passwords.hash("correct horse battery").replace("m=7168", "m=1")
+    assert not passwords.verify(encoded, "correct horse battery")
 
 
 def test_a_stored_hash_that_is_damaged_is_refused_without_an_error(passwords: Passwords) -> None:
