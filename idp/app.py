@@ -16,13 +16,16 @@ from connectors.registry import load as load_connector
 from foundation.clock import Clock, SystemClock
 from foundation.egress import Egress
 from foundation.files import read_secret
+from idp.errors import PlainRedirect
 from idp.policy.load import load_policy
 from idp.policy.model import Policy
 from idp.settings import ConnectorSettings, IdpSettings
+from idp.storage import clients
 from idp.storage.audit import DatabaseAudit
-from idp.storage.engine import check_schema, open_engine
+from idp.storage.engine import check_schema, open_engine, reading
 from idp.storage.keys import KeyStore
-from idp.web import account, browser, faults, headers, health, language, login, oidc, pages
+from idp.storage.seal import Sealer
+from idp.web import account, altered, browser, faults, headers, health, language, login, oidc, pages
 from idp.web import services as composition
 from idp.web.credential_info import CscCredentialReader
 from idp.web.services import CredentialReader, Messaging, Services, services
@@ -61,6 +64,8 @@ def create_app(
     engine = engine or open_database(settings)
     clock = clock or SystemClock()
     check_schema(engine)
+    if settings.production:
+        _check_redirects(engine)
     policy = policy or load_policy(settings.policy_file)
     app = Flask("idp", template_folder="web/templates", static_folder="web/static")
     app.config.update(MAX_CONTENT_LENGTH=_MAX_REQUEST_OCTETS, MAX_FORM_MEMORY_SIZE=_MAX_REQUEST_OCTETS)
@@ -73,6 +78,7 @@ def create_app(
         engine=engine,
         policy=policy,
         keys=keys,
+        seals=Sealer(keys.secret),
         audit=DatabaseAudit(clock),
         messaging=messaging or _messaging(settings),
         credentials=credentials or _reader(app, settings),
@@ -83,10 +89,19 @@ def create_app(
     return app
 
 
+def _check_redirects(engine: Engine) -> None:
+    with reading(engine) as connection:
+        served = [client for client in clients.everyone(connection) if client.active]
+    plain = ", ".join(client.client_id for client in served if client.registration.plain_uris)
+    if plain:
+        raise PlainRedirect(f"mode is production: disable the clients with redirect URIs that are not https: {plain}")
+
+
 def _assemble(app: Flask) -> None:
     headers.install(app)
     language.install(app)
     browser.install(app)
+    altered.install(app)
     faults.install(app)
     login.install(app)
     for blueprint in (pages.blueprint, account.blueprint, health.blueprint, oidc.blueprint):

@@ -33,6 +33,18 @@ class UnknownAccount(IdpError):
     code = "unknown_account"
 
 
+class UnknownClient(IdpError):
+    """There is no such client, or it has no secret to renew."""
+
+    code = "unknown_client"
+
+
+class PlainRedirect(IdpError):
+    """In production, a client that may be served has a redirect URI without TLS."""
+
+    code = "plain_redirect"
+
+
 class InputRefused(IdpError):
     """A name, address or password that an administrator gave is of a form that is not accepted."""
 
@@ -123,6 +135,18 @@ class CredentialUnusable(IdpError):
     """The signing service does not know the credential as this person's, or it is disabled."""
 
     code = "credential_unusable"
+
+
+class SealBroken(IdpError):
+    """A row of the database is not as this program wrote it."""
+
+    code = "seal_broken"
+
+
+class NotWhatWasApproved(IdpError):
+    """What is to be given out is not what the person was shown and approved."""
+
+    code = "not_what_was_approved"
 
 
 class KeyUnavailable(IdpError):

@@ -7,11 +7,14 @@ shown, what a code was sent for and what is approved cannot differ (OAU-10, OTP-
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 from collections.abc import Mapping
 from typing import Any
 
 from idp.activation.intent import SignatureIntent
+from idp.authn.approval import Approval
+from idp.errors import NotWhatWasApproved
 
 
 def digest_of(
@@ -30,3 +33,17 @@ def digest_of(
     }
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(b"privyseal-approval-1\n" + text.encode()).hexdigest()
+
+
+def check_approved(
+    approval: Approval, *, client_id: str, intent: SignatureIntent | None, detail: Mapping[str, Any] | None = None
+) -> None:
+    """What is about to be given out is what was shown and approved.
+
+    :param client_id: whom it is given to.
+    :raises NotWhatWasApproved: another client, credential, digest, order of digests, name, number or detail.
+    """
+    found = digest_of(action=approval.action, client_id=client_id, txn=approval.txn, intent=intent, detail=detail)
+    same = hmac.compare_digest(found.encode(), approval.binding.encode("utf-8", "surrogatepass"))
+    if client_id != approval.client_id or not same:
+        raise NotWhatWasApproved("what was approved is something else")

@@ -7,6 +7,7 @@ from typing import Final
 
 from contract.sad import EvidenceClaim, PolicyClaim, Sad
 from foundation.clock import epoch
+from idp.activation.binding import check_approved
 from idp.activation.intent import SignatureIntent
 from idp.authn.approval import Approval
 from idp.errors import NotActivatable
@@ -32,12 +33,14 @@ def sad_for(
     """The content of the SAD for one approved transaction (EN 419 241-1 3.1).
 
     :param lifetime_seconds: at most :data:`MAX_LIFETIME_SECONDS`.
+    :raises NotWhatWasApproved: the intent is not the one that was approved.
     :raises NotActivatable: the approval is for another action, claims no eIDAS level, rests on evidence of the future,
         or the lifetime is out of bounds.
     """
-    # 1. What was approved was a signature.
+    # 1. What was approved was a signature, and this one.
     if approval.action != ACTION:
         raise NotActivatable("the approval is not for a signature")
+    check_approved(approval, client_id=approval.client_id, intent=intent)
     # 2. The module's floor is an eIDAS level; without one nothing could be compared with it.
     if approval.loa not in {"low", "substantial", "high"}:
         raise NotActivatable("the level that was reached claims no eIDAS level")

@@ -23,6 +23,8 @@ class Approval:
     client_id: str
     action: str
     """The policy's action that was allowed."""
+    binding: str
+    """The hash of what the person was shown and approved (:mod:`idp.activation.binding`)."""
     decision_id: str
     policy_name: str
     policy_sha256: str
@@ -42,6 +44,7 @@ class Approval:
             "session_id": self.session_id,
             "client_id": self.client_id,
             "action": self.action,
+            "binding": self.binding,
             "decision_id": self.decision_id,
             "policy_name": self.policy_name,
             "policy_sha256": self.policy_sha256,
@@ -62,6 +65,7 @@ class Approval:
             session_id=value["session_id"],
             client_id=value["client_id"],
             action=value["action"],
+            binding=value["binding"],
             decision_id=value["decision_id"],
             policy_name=value["policy_name"],
             policy_sha256=value["policy_sha256"],

@@ -31,6 +31,11 @@ EVENTS: Final = (
         "An administrator bound another password, phone or mail address; the former one is disabled.",
         frozenset({"account_id", "factor", "authenticator_id", "not_before", "sessions_ended"}),
     ),
+    Event(
+        "record.altered",
+        "A row of the database is not as this program wrote it; it was treated as if it were not there.",
+        frozenset({"table", "record", "cause"}),
+    ),
     Event("keys.initialised", "Keys were made.", frozenset({"keys"})),
     Event("keys.rotated", "Another token key became current.", frozenset({"kid"})),
     Event(

@@ -13,13 +13,16 @@ from werkzeug.wrappers import Response
 
 from contract.order import CreateParameters, CredentialParameters, SubjectClaim
 from contract.order import encode as encode_order
+from idp.activation.binding import check_approved
 from idp.activation.orders import order_for
 from idp.authn.approval import Approval
 from idp.authn.otp import FACTORS, mask
+from idp.errors import NotWhatWasApproved
 from idp.settings import ACCOUNT_CLIENT_ID
 from idp.storage import authenticators, sessions
 from idp.storage.accounts import Account
 from idp.storage.engine import reading
+from idp.storage.seal import Altered
 from idp.web import browser, faults, wording
 from idp.web.interaction import Action, BeginInteraction, Finished, begin, register_finisher
 from idp.web.language import gettext as _
@@ -179,6 +182,12 @@ def operate() -> Response:
 def _ordered(outcome: Finished) -> Response:
     if outcome.approval is None:
         return _refused(outcome)
+    try:
+        check_approved(outcome.approval, client_id=ACCOUNT_CLIENT_ID, intent=None, detail=outcome.payload)
+    except NotWhatWasApproved:
+        # The interaction holds what is shown and what is ordered: somebody changed one of them.
+        services().seals.report(Altered("interactions", outcome.approval.txn, "binding"))
+        raise
     token = _order(outcome.approval, outcome.payload)
     response = make_response(token)
     response.headers["Content-Type"] = "application/jose"

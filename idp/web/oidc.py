@@ -12,7 +12,8 @@ from werkzeug.wrappers import Response
 
 from foundation.jose import VerificationKey
 from foundation.log import get
-from idp.errors import KeyUnavailable
+from idp.activation.binding import check_approved
+from idp.errors import KeyUnavailable, NotWhatWasApproved
 from idp.oidc import tokens
 from idp.oidc.client import Client, read_credentials
 from idp.oidc.config import OidcConfig
@@ -34,6 +35,7 @@ from idp.oidc.request import (
 )
 from idp.storage import accounts, clients, grants
 from idp.storage.engine import reading
+from idp.storage.seal import Altered
 from idp.web import browser, faults, oidc_tokens
 from idp.web.headers import allow_form_target
 from idp.web.interaction import BeginInteraction, Finished, begin, register_finisher
@@ -177,7 +179,7 @@ def _pushed(parameters: Mapping[str, str]) -> AuthorizationRequest:
     handle = parameters["request_uri"].removeprefix(REQUEST_URI_PREFIX)
     with services().engine.begin() as connection:
         asked = grants.take_pushed(connection, handle, parameters["client_id"], services().clock.now())
-        client = clients.find_active(connection, parameters["client_id"])
+        client = _served(clients.find_active(connection, parameters["client_id"]))
     if asked is None or client is None or not client.may_redirect_to(asked.redirect_uri):
         raise RequestUriInvalid("the pushed request is unknown, used, expired or another client's")
     return asked
@@ -194,7 +196,12 @@ def _context(*, pushed: bool) -> RequestContext:
 
 def _find_client(client_id: str) -> Client | None:
     with reading(services().engine) as connection:
-        return clients.find_active(connection, client_id)
+        return _served(clients.find_active(connection, client_id))
+
+
+def _served(client: Client | None) -> Client | None:
+    # A client may have been registered while the server ran, or with the settings of another mode.
+    return client.without_plain_uris() if client is not None and services().settings.production else client
 
 
 def _client_name(client_id: str) -> str:
@@ -257,7 +264,11 @@ def finish(outcome: Finished) -> Response:
     approval = outcome.approval
     if approval is None:
         return _answer_error(asked.target, outcome.error or "server_error", outcome.error_description)
-    if approval.client_id != asked.client_id:
+    try:
+        check_approved(approval, client_id=asked.client_id, intent=asked.intent)
+    except NotWhatWasApproved:
+        # The interaction holds what is shown and what is given out: somebody changed one of them.
+        services().seals.report(Altered("interactions", approval.txn, "binding"))
         return _answer_error(asked.target, "server_error", None)
     if asked.subject_hint is not None and approval.account_id != asked.subject_hint:
         return _answer_error(asked.target, "login_required", "another person is signed in")

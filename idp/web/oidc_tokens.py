@@ -14,7 +14,7 @@ from foundation.clock import epoch
 from foundation.jose import encode_base64url, sign_compact
 from foundation.log import get
 from idp.activation.mint import sad_for
-from idp.errors import NotActivatable
+from idp.errors import NotActivatable, NotWhatWasApproved
 from idp.oidc import rar, tokens
 from idp.oidc.client import Client
 from idp.oidc.config import OidcConfig
@@ -24,6 +24,7 @@ from idp.settings import ACCOUNT_CLIENT_ID
 from idp.storage import accounts, clients, grants
 from idp.storage.engine import reading
 from idp.storage.grants import Grant, NewAccessToken, Refused
+from idp.storage.seal import Altered
 from idp.web.services import Services
 
 SELF_SERVICE_SECONDS: Final = 60
@@ -293,6 +294,9 @@ def _signature_activation(services: Services, grant: Grant, request: Authorizati
         )
     except NotActivatable as error:
         raise GrantInvalid("the approval does not permit a signature") from error
+    except NotWhatWasApproved as error:
+        services.seals.report(Altered("oidc_grants", grant.id, "binding"))
+        raise GrantInvalid("the approval is for something else") from error
     token = sad.encode(content, key)
     access = NewAccessToken(
         grants.hash_token(token), content.jti, "sad", content.aud, request.resource, ("credential",), content.exp

@@ -180,6 +180,7 @@ def approve(interaction: Interaction, found: Assessment) -> Response:
         session_id=found.context.session_id,
         client_id=interaction.request.client_id,
         action=interaction.request.action,
+        binding=interaction.binding,
         decision_id=browser.new_id(with_services),
         policy_name=with_services.policy.name,
         policy_sha256=with_services.policy.sha256,

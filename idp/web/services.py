@@ -14,6 +14,7 @@ from foundation.clock import Clock
 from idp.policy.model import Policy
 from idp.settings import IdpSettings
 from idp.storage.keys import KeyStore
+from idp.storage.seal import Sealer
 
 EXTENSION: Final = "privyseal"
 
@@ -73,6 +74,8 @@ class Services:
     engine: Engine
     policy: Policy
     keys: KeyStore
+    seals: Sealer
+    """Tells whether rows are as they were written."""
     audit: AuditTrail
     messaging: Messaging
     credentials: CredentialReader

@@ -18,28 +18,12 @@ from idp.activation.mint import sad_for
 from idp.activation.orders import order_for
 from idp.authn.approval import Approval
 from idp.authn.otp import evidence_of
-from idp.errors import NotActivatable
+from idp.errors import NotActivatable, NotWhatWasApproved
 from idp.policy.evidence import Evidence
 
 NOW = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
 PASSWORD = Evidence("password", "p-1", "knowledge", NOW - timedelta(seconds=90), transaction="txn-1")
 SMS = evidence_of("sms_otp", "s-1", NOW - timedelta(seconds=20), "txn-1", bound=True)
-APPROVAL = Approval(
-    txn="txn-1",
-    account_id="account-1",
-    session_id="session-1",
-    client_id="example-contracts",
-    action="signature.activate",
-    decision_id="decision-1",
-    policy_name="default",
-    policy_sha256="ab" * 32,
-    acr="http://eidas.europa.eu/NotNotified/LoA/substantial",
-    loa="substantial",
-    amr=("pwd", "otp", "sms", "mfa"),
-    auth_time=PASSWORD.at,
-    evidence=(PASSWORD, SMS),
-    approved_at=NOW,
-)
 INTENT = SignatureIntent(
     credential_id="cred-1",
     hash_alg="2.16.840.1.101.3.4.2.1",
@@ -51,6 +35,29 @@ INTENT = SignatureIntent(
     hash_type="dtbsr",
     sign_count=3,
 )
+APPROVAL = Approval(
+    txn="txn-1",
+    account_id="account-1",
+    session_id="session-1",
+    client_id="example-contracts",
+    action="signature.activate",
+    binding=digest_of(action="signature.activate", client_id="example-contracts", txn="txn-1", intent=INTENT),
+    decision_id="decision-1",
+    policy_name="default",
+    policy_sha256="ab" * 32,
+    acr="http://eidas.europa.eu/NotNotified/LoA/substantial",
+    loa="substantial",
+    amr=("pwd", "otp", "sms", "mfa"),
+    auth_time=PASSWORD.at,
+    evidence=(PASSWORD, SMS),
+    approved_at=NOW,
+)
+
+
+def approved(intent: SignatureIntent) -> Approval:
+    """The approval of another intent."""
+    binding = digest_of(action=APPROVAL.action, client_id=APPROVAL.client_id, txn=APPROVAL.txn, intent=intent)
+    return replace(APPROVAL, binding=binding)
 
 
 def mint(approval: Approval = APPROVAL, intent: SignatureIntent = INTENT, **values: Any) -> sads.Sad:
@@ -119,7 +126,30 @@ def test_no_evidence_and_evidence_of_the_future_are_refused(evidence: tuple[Evid
 
 
 def test_without_digests_the_count_is_the_one_asked_for() -> None:
-    assert mint(intent=replace(INTENT, digests=(), sign_count=7)).sign_count == 7
+    intent = replace(INTENT, digests=(), sign_count=7)
+    assert mint(approved(intent), intent).sign_count == 7
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        replace(INTENT, credential_id="cred-2"),
+        replace(INTENT, digests=(DocumentDigest(b"\x33" * 32, "b.pdf"), *INTENT.digests[1:])),
+        replace(INTENT, digests=INTENT.digests[::-1]),
+        replace(INTENT, digests=INTENT.digests[:2]),
+        replace(INTENT, sign_count=4),
+    ],
+)
+def test_OAU_10_an_intent_that_was_not_approved_activates_nothing(changed: SignatureIntent) -> None:
+    with pytest.raises(NotWhatWasApproved):
+        mint(intent=changed)
+
+
+def test_OAU_10_what_one_client_was_approved_for_is_not_given_to_another() -> None:
+    with pytest.raises(NotWhatWasApproved):
+        mint(replace(APPROVAL, client_id="other"))
+    with pytest.raises(NotWhatWasApproved):
+        mint(replace(APPROVAL, txn="txn-2"))
 
 
 CREATE = CreateParameters("default", SubjectClaim("Alice Example", "Alice", "Example", None, "ES"))

@@ -23,6 +23,7 @@ APPROVAL = Approval(
     session_id="a-session",
     client_id="example-contracts",
     action="sign_in",
+    binding="00" * 32,
     decision_id="a-decision",
     policy_name="default",
     policy_sha256="00" * 32,
