@@ -61,7 +61,9 @@ def test_L21_a_code_for_another_signature_does_not_serve() -> None:
 @pytest.mark.parametrize("action", sorted(action for action in ACTIONS if action.startswith("credential.")))
 def test_L21_a_session_that_stepped_up_once_orders_and_deletes_no_key(action: str) -> None:
     for other in ("txn-2", None):
-        decision = evaluate(DEFAULT, facts(action, used("password", 300), used("sms_otp", 30, transaction=other), **THREE))
+        decision = evaluate(
+            DEFAULT, facts(action, used("password", 300), used("sms_otp", 30, transaction=other), **THREE)
+        )
         assert decision.outcome == "step_up"
         assert {option.missing for option in decision.options} == {("email_otp",), ("sms_otp",)}
     code = used("sms_otp", 30, "transaction_bound", transaction=TXN)
