@@ -237,7 +237,8 @@ def _answer_error(target: ResponseTarget, code: str, description: str | None) ->
 def pushed_authorize() -> Response:
     """The pushed authorization request endpoint (RFC 9126)."""
     parameters = form()
-    client = authenticate(services(), read_credentials(request.headers.get("Authorization"), parameters), public=True)
+    # Not from public clients: under their names strangers could use up what may be open at one time.
+    client = authenticate(services(), read_credentials(request.headers.get("Authorization"), parameters), public=False)
     # The client that authenticated is the client that asks; Basic and assertions may leave its name out of the form.
     parameters["client_id"] = client.client_id
     for name in ("client_secret", "client_assertion", "client_assertion_type"):

@@ -209,7 +209,7 @@ def check_token_form(parameters: Mapping[str, str]) -> None:
 
 
 def authenticate(services: Services, presented: Presented, *, public: bool) -> Client:
-    """Who the client is; kept for the record of what is refused afterwards.
+    """Who the client is; one that authenticated is kept for the record of what is refused afterwards.
 
     :param public: whether a client that has nothing to authenticate with may come here.
     :raises ClientAuthenticationFailed: for every cause alike.
@@ -219,9 +219,10 @@ def authenticate(services: Services, presented: Presented, *, public: bool) -> C
     elif isinstance(presented, PresentedSecret):
         client = _by_secret(services, presented)
     else:
-        client = _find(services, presented.client_id, "none")
         if not public:
-            raise ClientAuthenticationFailed("a public client")
+            raise ClientAuthenticationFailed("nothing to authenticate with")
+        # Anybody can say the name of a public client: what is refused then is nobody's that is known.
+        return _find(services, presented.client_id, "none")
     g.oidc_client = client
     return client
 
