@@ -442,6 +442,12 @@ def find_refresh(connection: Connection, token: str) -> Grant | None:
     return None if row is None else _grant(row)
 
 
+def is_used(connection: Connection, token: str) -> bool:
+    """Whether a refresh token that was given out has been used up."""
+    query = select(oidc_refresh_tokens.c.used_at).where(oidc_refresh_tokens.c.token_hash == hash_token(token))
+    return connection.execute(query).scalar_one_or_none() is not None
+
+
 def revoke_access(connection: Connection, token_hash: str, now: datetime) -> None:
     """Kill one access token and nothing else (CSC API 2.0.0.2 clause 8.4.5); harmless when it is dead."""
     connection.execute(

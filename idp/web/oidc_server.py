@@ -335,7 +335,9 @@ def find_token(services: Services, token: str) -> StoredToken | None:
         grant = grants.find_refresh(connection, token) if access is None else access.grant
         if grant is None:
             return None
-        return StoredToken(grant, access, oidc_tokens.is_alive(connection, services, grant), services.clock.now())
+        # A refresh token that was used up is still good for giving the family back, and for nothing else.
+        alive = oidc_tokens.is_alive(connection, services, grant) and not grants.is_used(connection, token)
+        return StoredToken(grant, access, alive, services.clock.now())
 
 
 class Revocation(RevocationEndpoint):
