@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, delete, insert, select, update
 
@@ -15,6 +15,8 @@ from idp.storage.models import interactions
 
 _I = interactions.c
 _MAX_EVIDENCE = 16
+MAX_OPEN: Final = 20
+"""Of one browser's session: tabs in which somebody is in the middle of something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +47,18 @@ def create(
     now: datetime,
     life_seconds: int,
 ) -> None:
-    """Begin an interaction."""
+    """Begin an interaction; of those that the session has, only the :data:`MAX_OPEN` latest stay (DOS-04).
+
+    The oldest go, and not the new one: a page that opens many in a person's browser could otherwise keep them out.
+    """
     at = epoch(now)
+    latest = (
+        select(_I.id)
+        .where(_I.session_id == session_id, _I.state == "open")
+        .order_by(_I.created_at.desc(), _I.id)
+        .limit(MAX_OPEN - 1)
+    )
+    connection.execute(delete(interactions).where(_I.session_id == session_id, _I.id.not_in(latest)))
     connection.execute(
         insert(interactions).values(
             id=interaction_id,
