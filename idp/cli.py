@@ -9,10 +9,10 @@ import argparse
 import json
 import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from foundation.clock import Clock, SystemClock, epoch
 from foundation.errors import PrivySealError, SettingsError, TokenMalformed
@@ -20,9 +20,12 @@ from foundation.files import read_secret, write_secret
 from foundation.jose import VerificationKey, parse_json_object
 from foundation.settings import load
 from idp.authn.password import Passwords
-from idp.errors import AlreadyExists, InputRefused, UnknownAccount
+from idp.errors import AlreadyExists, InputRefused, UnknownAccount, UnknownClient
 from idp.policy.model import PROOFING
 from idp.settings import ACCOUNT_CLIENT_ID, IdpSettings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 EXIT_DONE: Final = 0
 EXIT_FAILED: Final = 1
@@ -58,9 +61,24 @@ def main(argv: Sequence[str], clock: Clock | None = None) -> int:
     if options.json:
         print(json.dumps(result, indent=2, sort_keys=True))
     else:
-        for name, value in result.items():
-            print(f"{name}: {', '.join(value) if isinstance(value, list) else value}")
+        for line in _lines(result):
+            print(line)
     return EXIT_DONE
+
+
+def _lines(result: Mapping[str, Any]) -> Iterator[str]:
+    """For people: a line a value; of a list of things, a line each."""
+    for name, value in result.items():
+        if not isinstance(value, list):
+            yield f"{name}: {value}"
+        elif value and isinstance(value[0], dict):
+            yield from ("\t".join(_word(item) for item in thing.values()) for thing in value)
+        else:
+            yield f"{name}: {_word(value)}"
+
+
+def _word(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _failed(error: PrivySealError, code: int) -> int:
@@ -101,6 +119,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     client = commands.add_parser("client", help="relying parties").add_subparsers(required=True, metavar="COMMAND")
     _client_options(_add(client, "create", _create_client, "register a relying party"))
+    _add(client, "list", _list_clients, "print all relying parties: id, status, method, name, redirect URIs")
+    for name, active in (("disable", False), ("enable", True)):
+        command = _add(client, name, _set_client_active, f"{name} a relying party")
+        command.add_argument("--client-id", required=True)
+        command.set_defaults(active=active)
+    renew = _add(client, "renew-secret", _renew_secret, "make a new secret; the former one is refused from now on")
+    renew.add_argument("--client-id", required=True)
+    renew.add_argument("--secret-file", type=Path, required=True, metavar="FILE", help="new owner-only file")
+    renew.add_argument(
+        "--revoke", action="store_true", help="revoke all tokens of the client too: when the former secret leaked"
+    )
     keys = commands.add_parser("keys", help="signing keys").add_subparsers(required=True, metavar="COMMAND")
     _add(keys, "rotate", _rotate, "make the next token key current, and a new next one")
     export = _add(keys, "export-activation", _export, "write the public key that the SAM's operator pins")
@@ -359,6 +388,81 @@ def _create_client(settings: IdpSettings, options: argparse.Namespace) -> dict[s
         )
     engine.dispose()
     return {"client_id": client.client_id, "secret_file": str(options.secret_file or "")}
+
+
+def _list_clients(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
+    from idp.app import open_database
+    from idp.storage import clients
+    from idp.storage.engine import check_schema, reading
+
+    engine = open_database(settings)
+    check_schema(engine)
+    with reading(engine) as connection:
+        known = clients.everyone(connection)
+    engine.dispose()
+    return {
+        "clients": [
+            {
+                "client_id": client.client_id,
+                "status": "active" if client.active else "disabled",
+                "auth_method": client.registration.auth_method,
+                "name": client.name,
+                "redirect_uris": list(client.registration.redirect_uris),
+            }
+            for client in known
+        ]
+    }
+
+
+def _set_client_active(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
+    from idp.storage import clients
+
+    def change(connection: Connection) -> None:
+        if not clients.set_active(connection, options.client_id, active=options.active):
+            raise UnknownClient("there is no client of that id")
+
+    # What was given out before does not come back to life when the client does.
+    name = "enabled" if options.active else "disabled"
+    return _change_client(settings, options, name, change, revoke=not options.active)
+
+
+def _renew_secret(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
+    from idp.storage import clients
+
+    def change(connection: Connection) -> None:
+        secret = clients.renew_secret(connection, options.client_id, secrets.token_bytes)
+        if secret is None:
+            raise UnknownClient("there is no client of that id with a secret")
+        # Within the transaction: without the file, the former secret stays good.
+        write_secret(options.secret_file, secret.encode())
+
+    made = _change_client(settings, options, "secret_renewed", change, revoke=options.revoke)
+    return {**made, "secret_file": str(options.secret_file)}
+
+
+def _change_client(
+    settings: IdpSettings,
+    options: argparse.Namespace,
+    name: str,
+    change: Callable[[Connection], None],
+    *,
+    revoke: bool,
+) -> dict[str, Any]:
+    from idp.app import open_database
+    from idp.storage import grants
+    from idp.storage.audit import DatabaseAudit
+    from idp.storage.engine import check_schema
+
+    engine = open_database(settings)
+    check_schema(engine)
+    with engine.begin() as connection:
+        change(connection)
+        revoked = grants.revoke_client(connection, options.client_id, options.clock.now()) if revoke else 0
+        DatabaseAudit(options.clock).record(
+            connection, "client.changed", client_id=options.client_id, change=name, grants_revoked=revoked
+        )
+    engine.dispose()
+    return {"client_id": options.client_id, "change": name, "grants_revoked": revoked}
 
 
 def _rotate(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, get_args
 from urllib.parse import unquote_plus, urlsplit
 
@@ -153,6 +153,19 @@ class Client:
     def keys(self) -> tuple[VerificationKey, ...]:
         """The registered public keys."""
         return tuple(import_verification_key(jwk) for jwk in self.registration.jwks)
+
+    def without_plain_uris(self) -> Client:
+        """The client as production knows it: it redirects nowhere without TLS, whatever was registered elsewhere."""
+        kept = self.registration
+        plain = kept.plain_uris
+        return replace(
+            self,
+            registration=replace(
+                kept,
+                redirect_uris=tuple(uri for uri in kept.redirect_uris if uri not in plain),
+                post_logout_redirect_uris=tuple(uri for uri in kept.post_logout_redirect_uris if uri not in plain),
+            ),
+        )
 
     def may_redirect_to(self, uri: str) -> bool:
         """Whether the URI is registered, character for character (RFC 9700 2.1)."""

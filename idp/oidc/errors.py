@@ -140,18 +140,6 @@ class ClientNotPermitted(OidcError):
     code = "unauthorized_client"
 
 
-class LoginRequired(OidcError):
-    """The person signed in is not the one that the client asked for (OIDC Core 3.1.2.6)."""
-
-    code = "login_required"
-
-
-class AccessDenied(OidcError):
-    """The person or the policy said no."""
-
-    code = "access_denied"
-
-
 class ClientAuthenticationFailed(OidcError):
     """The client did not prove who it is.  One text for every cause: an outsider learns nothing about a client."""
 

@@ -18,7 +18,9 @@ EVENTS: Final = (
         frozenset({"redirect_uris", "introspects"}),
     ),
     Event(
-        "client.changed", "A client was enabled, disabled, or given a new secret.", frozenset({"client_id", "change"})
+        "client.changed",
+        "A client was enabled, disabled, or given a new secret.",
+        frozenset({"client_id", "change", "grants_revoked"}),
     ),
     Event(
         "token.issued",

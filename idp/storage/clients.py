@@ -1,4 +1,4 @@
-"""Registered clients.  Of a secret only a salted hash is kept; it is shown once, when it is made."""
+"""Registered clients.  Of a secret only a salted hash is kept: whoever makes one gets it back, and nobody later."""
 
 from __future__ import annotations
 
@@ -82,25 +82,6 @@ def everyone(connection: Connection) -> tuple[Client, ...]:
     """All clients, by id."""
     rows = connection.execute(select(oidc_clients).order_by(oidc_clients.c.client_id))
     return tuple(_client(row) for row in rows)
-
-
-def replace(connection: Connection, registration: Registration) -> bool:
-    """Give a client another registration with the same method of authentication; False if there is no such client.
-
-    :raises InputRefused: the registration has faults, or another method.
-    """
-    faults = list(registration.faults())
-    client = find(connection, registration.client_id)
-    if client is not None and client.registration.auth_method != registration.auth_method:
-        faults.append("auth_method: cannot be changed; register another client")
-    if faults:
-        raise InputRefused("; ".join(faults))
-    changed = connection.execute(
-        update(oidc_clients)
-        .where(oidc_clients.c.client_id == registration.client_id)
-        .values(registration=asdict(registration))
-    )
-    return changed.rowcount == 1
 
 
 def renew_secret(connection: Connection, client_id: str, random: Callable[[int], bytes]) -> str | None:

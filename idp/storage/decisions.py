@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert
 
 from foundation.clock import epoch
 from idp.policy.model import Decision, Facts, Policy
@@ -37,12 +37,6 @@ def record(
             detail=_detail(facts, decision),
         )
     )
-
-
-def find(connection: Connection, decision_id: str) -> dict[str, Any] | None:
-    """A decision as JSON values, or None."""
-    row = connection.execute(select(decisions).where(decisions.c.id == decision_id)).one_or_none()
-    return None if row is None else dict(row._mapping)
 
 
 def _detail(facts: Facts, decision: Decision) -> dict[str, Any]:

@@ -77,11 +77,6 @@ def find_by_id(connection: Connection, session_id: str, now: datetime, limits: S
     return None if row is None else _session(row)
 
 
-def is_live(connection: Connection, session_id: str, now: datetime, limits: SessionSettings) -> bool:
-    """Whether the session is neither revoked nor past one of its limits."""
-    return find_by_id(connection, session_id, now, limits) is not None
-
-
 def _live(now: datetime, limits: SessionSettings) -> Any:
     at = epoch(now)
     return (

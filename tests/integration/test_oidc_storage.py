@@ -204,14 +204,6 @@ def test_a_client_is_registered_found_changed_and_disabled(engine: Engine) -> No
         assert clients.find(connection, "unknown") is None
         with pytest.raises(AlreadyExists):
             clients.create(connection, registration(), NOW, octets)
-        changed = registration(redirect_uris=(REDIRECT_URI + "/new",))
-        assert clients.replace(connection, changed)
-        found = clients.find_active(connection, "example-contracts")
-        assert found is not None
-        assert found.registration == changed
-        assert found.has_secret(secret)
-        with pytest.raises(InputRefused):
-            clients.replace(connection, registration(auth_method="none", scopes=("openid",)))
         with pytest.raises(InputRefused):
             clients.create(connection, registration(client_id="a b"), NOW, octets)
         renewed = clients.renew_secret(connection, "example-contracts", bytes)
@@ -224,7 +216,6 @@ def test_a_client_is_registered_found_changed_and_disabled(engine: Engine) -> No
         assert clients.find_active(connection, "example-contracts") is None
         assert [item.client_id for item in clients.everyone(connection)] == ["example-contracts"]
         assert not clients.set_active(connection, "unknown", active=False)
-        assert not clients.replace(connection, registration(client_id="unknown"))
 
 
 def test_OAU_11_a_client_cannot_be_named_so_that_its_tokens_pass_for_a_persons(engine: Engine) -> None:

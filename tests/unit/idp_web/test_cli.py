@@ -6,15 +6,19 @@ import json
 import stat
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from auditlog.sql import read_entries
 from foundation.clock import FixedClock
 from foundation.jose import import_verification_key
 from idp.authn.password import Passwords
 from idp.cli import EXIT_DONE, EXIT_EXISTS, EXIT_FAILED, EXIT_USAGE, main
+from idp.oidc.client import Client
 from idp.settings import PasswordSettings
-from idp.storage import accounts, authenticators
+from idp.storage import accounts, authenticators, clients, grants
+from idp.storage.audit import TABLES
 from idp.storage.engine import open_engine, reading
 from tests.fakes.idp import NOW, PASSWORD, POLICY
 
@@ -149,6 +153,97 @@ def test_a_clients_secret_goes_to_an_owner_only_file_and_nowhere_else(
     (ready / "secret").unlink()
     assert run(ready, *argv) == EXIT_EXISTS
     assert not (ready / "secret").exists()
+
+
+@pytest.fixture
+def registered(ready: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """A client with a secret, and something that was granted to it."""
+    argv = (*CLIENT, "--redirect-uri", "http://rp.localhost:8405/callback", "--secret-file", str(ready / "secret"))
+    assert run(ready, *argv) == EXIT_DONE
+    capsys.readouterr()
+    engine = open_engine(f"sqlite:///{ready / 'idp.sqlite'}")
+    with engine.begin() as connection:
+        grants.begin(connection, "a-grant", client_id="example-contracts", subject="alice", now=NOW, seconds=3600)
+    engine.dispose()
+    return ready
+
+
+def stored(state: Path) -> tuple[Client, grants.Grant, list[dict[str, Any]]]:
+    """The client, its grant, and what the audit chain says of changes."""
+    engine = open_engine(f"sqlite:///{state / 'idp.sqlite'}")
+    with reading(engine) as connection:
+        client = clients.find(connection, "example-contracts")
+        grant = grants.find(connection, "a-grant")
+        changes = [
+            json.loads(entry.fields)
+            for entry in read_entries(connection, TABLES.entries)
+            if entry.event == "client.changed"
+        ]
+    engine.dispose()
+    assert client is not None
+    assert grant is not None
+    return client, grant, changes
+
+
+def test_clients_are_listed_without_anything_of_their_secrets(
+    registered: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(registered, "client", "list") == EXIT_DONE
+    uri = "http://rp.localhost:8405/callback"
+    fields = ("example-contracts", "active", "client_secret_basic", "Example Contracts", uri)
+    assert capsys.readouterr().out == "\t".join(fields) + "\n"
+    assert run(registered, "client", "list", "--json") == EXIT_DONE
+    (listed,) = json.loads(capsys.readouterr().out)["clients"]
+    assert listed["redirect_uris"] == [uri]
+    assert set(listed) == {"client_id", "status", "auth_method", "name", "redirect_uris"}
+
+
+def test_OAU_08_disabling_a_client_revokes_what_it_was_given_and_enabling_does_not_bring_it_back(
+    registered: Path,
+) -> None:
+    argv = ("--client-id", "example-contracts")
+    assert run(registered, "client", "disable", *argv) == EXIT_DONE
+    client, grant, _ = stored(registered)
+    assert (client.active, grant.revoked) == (False, True)
+    assert run(registered, "client", "enable", *argv) == EXIT_DONE
+    client, grant, changes = stored(registered)
+    assert (client.active, grant.revoked) == (True, True)
+    assert [(item["change"], item["grants_revoked"]) for item in changes] == [("disabled", 1), ("enabled", 0)]
+    assert {item["client_id"] for item in changes} == {"example-contracts"}
+
+
+def test_after_a_clients_secret_was_renewed_the_former_one_is_worth_nothing(
+    registered: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ("client", "renew-secret", "--client-id", "example-contracts", "--secret-file", str(registered / "new"))
+    assert run(registered, *argv) == EXIT_DONE
+    former, new = ((registered / name).read_text() for name in ("secret", "new"))
+    assert stat.S_IMODE((registered / "new").stat().st_mode) == 0o600
+    assert new not in capsys.readouterr().out
+    client, grant, _ = stored(registered)
+    assert client.has_secret(new)
+    assert not client.has_secret(former)
+    assert not grant.revoked
+    assert run(registered, *argv[:-1], str(registered / "leaked"), "--revoke") == EXIT_DONE
+    _, grant, changes = stored(registered)
+    assert grant.revoked
+    assert {item["change"] for item in changes} == {"secret_renewed"}
+    assert [item["grants_revoked"] for item in changes] == [0, 1]
+
+
+def test_when_the_new_secret_cannot_be_written_the_former_one_stays(registered: Path) -> None:
+    argv = ("client", "renew-secret", "--client-id", "example-contracts", "--secret-file", str(registered / "secret"))
+    assert run(registered, *argv) == EXIT_FAILED
+    client, _, changes = stored(registered)
+    assert client.has_secret((registered / "secret").read_text())
+    assert changes == []
+
+
+@pytest.mark.parametrize("command", [("disable",), ("enable",), ("renew-secret", "--secret-file", "{state}/none")])
+def test_a_client_that_is_not_there_is_not_changed(ready: Path, command: tuple[str, ...]) -> None:
+    argv = [item.format(state=ready) for item in command]
+    assert run(ready, "client", *argv, "--client-id", "unknown") == EXIT_FAILED
+    assert not (ready / "none").exists()
 
 
 @pytest.mark.parametrize(

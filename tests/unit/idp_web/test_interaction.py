@@ -17,9 +17,9 @@ from connectors.ports.messaging import GatewayUnavailable, SmsMessage
 from idp.activation.intent import DocumentDigest, SignatureIntent
 from idp.authn.password import Passwords
 from idp.errors import CredentialUnavailable, CredentialUnusable
-from idp.storage import accounts, authenticators, decisions
+from idp.storage import accounts, authenticators
 from idp.storage.engine import reading
-from idp.storage.models import otp_challenges, sessions
+from idp.storage.models import decisions, otp_challenges, sessions
 from idp.web.interaction import BeginInteraction, Finished
 from tests.fakes.idp import PASSWORD, Idp, make_idp
 
@@ -102,10 +102,9 @@ def test_a_signature_takes_password_code_and_consent_and_yields_an_approval(idp:
     assert [item.factor for item in approval.evidence] == ["password", "sms_otp"]
     assert last(idp).payload == {"state": "xyz"}
     with reading(idp.engine) as connection:
-        decision = decisions.find(connection, approval.decision_id)
+        decision = connection.execute(select(decisions).where(decisions.c.id == approval.decision_id)).one()
         events = connection.execute(text("select event from audit_entries order by sequence")).scalars().all()
-    assert decision is not None
-    assert decision["detail"]["reasons"][0]["rule"] == "sign"
+    assert decision.detail["reasons"][0]["rule"] == "sign"
     assert events == ["login.succeeded", "otp.sent", "otp.accepted", "transaction.approved"]
 
 
