@@ -35,6 +35,8 @@ class Approval:
     """Time of the oldest evidence relied on."""
     evidence: tuple[Evidence, ...]
     approved_at: datetime
+    session_limit: int | None = None
+    """Seconds from ``auth_time`` for which the policy lets the level stand; None: it sets no limit."""
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object from which :meth:`from_json` makes the same approval (times in whole seconds)."""
@@ -54,6 +56,7 @@ class Approval:
             "auth_time": epoch(self.auth_time),
             "evidence": [item.to_json() for item in self.evidence],
             "approved_at": epoch(self.approved_at),
+            "session_limit": self.session_limit,
         }
 
     @classmethod
@@ -75,4 +78,5 @@ class Approval:
             auth_time=from_epoch(value["auth_time"]),
             evidence=tuple(Evidence.from_json(item) for item in value["evidence"]),
             approved_at=from_epoch(value["approved_at"]),
+            session_limit=value["session_limit"],
         )

@@ -275,7 +275,6 @@ def finish(outcome: Finished) -> Response:
         return _answer_error(asked.target, "login_required", "another person is signed in")
     config, now = OidcConfig.of(services().settings), services().clock.now()
     code = oidc_tokens.secret_token(services())
-    life = config.sad_seconds if asked.intent is not None else config.refresh_seconds
     oidc_tokens.tidy_sometimes(services())
     with services().engine.begin() as connection:
         grant = grants.begin(
@@ -284,7 +283,7 @@ def finish(outcome: Finished) -> Response:
             client_id=asked.client_id,
             subject=approval.account_id,
             now=now,
-            seconds=config.code_seconds + life,
+            seconds=oidc_tokens.life_of(config, asked, approval, now),
             request=asked,
             approval=approval,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection
@@ -14,6 +15,7 @@ from foundation.clock import epoch
 from foundation.jose import encode_base64url, sign_compact
 from foundation.log import get
 from idp.activation.mint import sad_for
+from idp.authn.approval import Approval
 from idp.errors import NotActivatable, NotWhatWasApproved
 from idp.oidc import rar, tokens
 from idp.oidc.client import Client
@@ -73,6 +75,19 @@ def tidy(services: Services) -> None:
             grants.purge(connection, services.clock.now())
     except OperationalError as error:
         _log.warning("ended grants were not purged", exc_info=error)
+
+
+def life_of(config: OidcConfig, request: AuthorizationRequest, approval: Approval, now: datetime) -> int:
+    """Seconds for which a grant stands: no longer than the policy lets the level stand on which it was given.
+
+    A signature is given at once: its SAD lives for minutes, whatever remains of the limit.
+    """
+    if request.intent is not None:
+        return config.code_seconds + config.sad_seconds
+    seconds = config.code_seconds + config.refresh_seconds
+    if approval.session_limit is None:
+        return seconds
+    return min(seconds, epoch(approval.auth_time) + approval.session_limit - epoch(now))
 
 
 def is_alive(connection: Connection, services: Services, grant: Grant) -> bool:
@@ -215,6 +230,10 @@ def self_service(services: Services, account_id: str, client_id: str) -> str:
 def _issue(services: Services, issue: Issue) -> dict[str, Any]:
     config, now, key = OidcConfig.of(services.settings), services.clock.now(), services.keys.token_key()
     grant, jti = issue.grant, new_id(services)
+    # No token outlives what it was given on.
+    seconds = min(issue.seconds, grant.expires_at - epoch(now))
+    if seconds <= 0:
+        raise GrantInvalid("the grant has ended")
     claims = tokens.access_token_claims(
         issuer=config.issuer,
         audience=issue.audience,
@@ -222,7 +241,7 @@ def _issue(services: Services, issue: Issue) -> dict[str, Any]:
         jti=jti,
         scopes=issue.scopes,
         now=now,
-        lifetime_seconds=issue.seconds,
+        lifetime_seconds=seconds,
         subject=grant.subject,
         approval=grant.approval,
     )
@@ -253,7 +272,7 @@ def _issue(services: Services, issue: Issue) -> dict[str, Any]:
     response: dict[str, Any] = {
         "access_token": token,
         "token_type": "Bearer",
-        "expires_in": issue.seconds,
+        "expires_in": seconds,
         "scope": " ".join(issue.scopes),
     }
     return response if refresh is None else {**response, "refresh_token": refresh}

@@ -190,6 +190,7 @@ def approve(interaction: Interaction, found: Assessment) -> Response:
         auth_time=decision.auth_time,
         evidence=decision.relied_on,
         approved_at=found.context.now,
+        session_limit=decision.session_limit,
     )
     with with_services.engine.begin() as connection:
         if not interactions.close(connection, interaction.id):
