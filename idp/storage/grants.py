@@ -305,7 +305,7 @@ def redeem_code(connection: Connection, code: str, client_id: str, now: datetime
     """
     code_hash = hash_token(code)
     row = connection.execute(
-        select(oidc_codes.c.expires_at, oidc_grants)
+        select(oidc_codes.c.expires_at.label("code_expires_at"), oidc_grants)
         .join(oidc_grants, oidc_grants.c.id == oidc_codes.c.grant_id)
         .where(oidc_codes.c.code_hash == code_hash)
     ).one_or_none()
@@ -322,7 +322,7 @@ def redeem_code(connection: Connection, code: str, client_id: str, now: datetime
     if used.rowcount != 1:
         revoke(connection, row.id, now, "code_used_again")
         return Refused("used", row.id)
-    if row[0] <= epoch(now):
+    if row.code_expires_at <= epoch(now):
         return Refused("expired", row.id)
     return Refused("revoked", row.id) if row.revoked_at is not None else _grant(row)
 
