@@ -91,6 +91,7 @@ def pages(handler: Handler, body: dict[str, Any]) -> list[dict[str, Any]]:
         found += answer["credentials"]
         if answer["next"] is None:
             return found
+        assert cursor != {"after": answer["next"]}, "the same page again"
         cursor = {"after": answer["next"]}
 
 

@@ -62,7 +62,6 @@ def test_development_and_production_settings_are_read() -> None:
         ({"database_url": "sqlite:///x", "database_url_file": None}, "PostgreSQL"),
         ({"issuers": DEVELOPMENT["issuers"]}, "https"),
         ({"web_uid": None}, "web_uid"),
-        ({"web_uid": os.geteuid()}, "own user"),
         ({"web_uid": 0}, "root"),
     ],
 )
@@ -70,6 +69,13 @@ def test_SUP_05_production_refuses_development_stand_ins(change: dict[str, Any],
     table = {name: value for name, value in {**PRODUCTION, **change}.items() if value is not None}
     with pytest.raises(SettingsError, match=fault):
         read(table)
+
+
+def test_production_refuses_a_web_tier_with_the_modules_own_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 4321)
+    assert read({**PRODUCTION, "web_uid": 4322}).web_uid == 4322
+    with pytest.raises(SettingsError, match="own user"):
+        read({**PRODUCTION, "web_uid": 4321})
 
 
 def test_SUP_05_production_refuses_softhsm_behind_a_link_of_another_name(tmp_path: Path) -> None:
