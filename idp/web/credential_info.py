@@ -6,6 +6,8 @@ What may be signed with the credential is decided elsewhere, by its own floor.
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -21,6 +23,8 @@ from idp.web.services import CredentialView
 TokenFor = Callable[[str, str], str]
 """Account id and client id to a service access token."""
 
+HOLD_SECONDS: Final = 30
+"""How long a token is used again: it lives longer (:data:`idp.web.oidc_tokens.SELF_SERVICE_SECONDS`)."""
 _MAX_ANSWER: Final = 256 * 1024
 _MAX_TEXT: Final = 512
 _CLIENT_FAULTS: Final = range(400, 500)
@@ -33,7 +37,7 @@ class CscCredentialReader:
     def __init__(self, egress: Egress, base: str, timeout_seconds: float, token_for: TokenFor) -> None:
         self._session = egress.session(timeout_seconds)
         self._url = f"{base}/credentials/info"
-        self._token_for = token_for
+        self._tokens = _Tokens(token_for)
 
     def read(self, account_id: str, client_id: str, credential_id: str) -> CredentialView:
         """The credential, read with a token for its owner.
@@ -41,24 +45,62 @@ class CscCredentialReader:
         :raises CredentialUnavailable: the service does not answer, or not in the form of its standard.
         :raises CredentialUnusable: the service refuses: unknown, or not this account's.
         """
-        token = self._token_for(account_id, client_id)
-        body = {"credentialID": credential_id, "certificates": "single", "certInfo": True, "authInfo": False}
-        try:
-            response = self._session.post(
-                self._url, json=body, headers={"Authorization": f"Bearer {token}"}, stream=True
-            )
-            with response:
-                data = read_limited(response, _MAX_ANSWER)
-                status = response.status_code
-        except (requests.RequestException, PrivySealError) as error:
-            _logger.warning("the signing service cannot be read", extra={"fields": {"cause": type(error).__name__}})
-            raise CredentialUnavailable("the signing service does not answer") from None
+        token, held = self._tokens.take(account_id, client_id)
+        status, data = self._ask(token, credential_id)
+        if status == requests.codes.unauthorized:
+            self._tokens.forget(account_id, client_id)
+            if held:
+                # What it rests on may have ended since it was made; what does not hold for a new one is an answer.
+                token, _ = self._tokens.take(account_id, client_id)
+                status, data = self._ask(token, credential_id)
         if status in _CLIENT_FAULTS and status not in {401, 403, 429}:
             raise CredentialUnusable("the signing service does not know the credential as this person's")
         if status != requests.codes.ok:
             _logger.warning("the signing service refused", extra={"fields": {"status": status}})
             raise CredentialUnavailable(f"the signing service answered {status}")
         return _view(credential_id, data)
+
+    def _ask(self, token: str, credential_id: str) -> tuple[int, bytes]:
+        body = {"credentialID": credential_id, "certificates": "single", "certInfo": True, "authInfo": False}
+        try:
+            response = self._session.post(
+                self._url, json=body, headers={"Authorization": f"Bearer {token}"}, stream=True
+            )
+            with response:
+                return response.status_code, read_limited(response, _MAX_ANSWER)
+        except (requests.RequestException, PrivySealError) as error:
+            _logger.warning("the signing service cannot be read", extra={"fields": {"cause": type(error).__name__}})
+            raise CredentialUnavailable("the signing service does not answer") from None
+
+
+class _Tokens:
+    """Tokens at hand: a page that is loaded again and again makes neither tokens nor records of them.
+
+    By the monotonic clock, which nobody sets.
+    """
+
+    def __init__(self, token_for: TokenFor) -> None:
+        self._token_for = token_for
+        self._lock = threading.Lock()
+        self._held: dict[tuple[str, str], tuple[str, float]] = {}
+
+    def take(self, account_id: str, client_id: str) -> tuple[str, bool]:
+        """A token, and whether it had been made before."""
+        now = time.monotonic()
+        with self._lock:
+            found = self._held.get((account_id, client_id))
+        if found is not None and found[1] > now:
+            return found[0], True
+        token = self._token_for(account_id, client_id)
+        with self._lock:
+            self._held = {key: value for key, value in self._held.items() if value[1] > now}
+            self._held[account_id, client_id] = (token, now + HOLD_SECONDS)
+        return token, False
+
+    def forget(self, account_id: str, client_id: str) -> None:
+        """It is not taken any more."""
+        with self._lock:
+            self._held.pop((account_id, client_id), None)
 
 
 def _view(credential_id: str, data: bytes) -> CredentialView:

@@ -22,6 +22,7 @@ from idp.errors import CredentialUnavailable, CredentialUnusable, NotInitialised
 from idp.settings import ConnectorSettings, IdpSettings, MessagingSettings
 from idp.storage.engine import open_engine
 from idp.web import wording
+from idp.web import credential_info
 from idp.web.credential_info import CscCredentialReader
 from idp.web.interaction import BeginInteraction
 from tests.fakes.idp import Idp, make_idp
@@ -265,6 +266,57 @@ def test_a_credential_is_read_with_a_token_for_its_owner() -> None:
     assert sent.url == "https://sign.example.org/csc/v2/credentials/info"
     assert sent.headers["Authorization"] == "Bearer account.client"
     assert json.loads(sent.body or b"")["credentialID"] == "cred-1"
+
+
+def reader_that_counts(*statuses: int) -> tuple[CscCredentialReader, list[str], Answers]:
+    """A reader that meets these statuses in turn, and the tokens that it asked for."""
+    made: list[str] = []
+
+    def token_for(account: str, client: str) -> str:
+        made.append(f"{account}.{client}.{len(made)}")
+        return made[-1]
+
+    class InTurn(Answers):
+        def send(self, request: requests.PreparedRequest, *_args: Any, **_named: Any) -> requests.Response:
+            self._status = statuses[min(len(self.requests), len(statuses) - 1)]
+            return super().send(request)
+
+    found = CscCredentialReader(Egress(), "https://sign.example.org/csc/v2", 5, token_for)
+    answers = InTurn(200, ANSWER)
+    found._session.mount("https://", answers)
+    return found, made, answers
+
+
+def test_reloading_a_page_whose_credential_cannot_be_read_makes_no_more_tokens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, tokens, answers = reader_that_counts(500)
+    now = 1000.0
+    monkeypatch.setattr(credential_info.time, "monotonic", lambda: now)
+    for _ in range(5):
+        with pytest.raises(CredentialUnavailable):
+            made.read("account", "client", "cred-1")
+    assert (tokens, len(answers.requests)) == (["account.client.0"], 5)
+    for account, client in (("other", "client"), ("account", "other")):
+        with pytest.raises(CredentialUnavailable):
+            made.read(account, client, "cred-1")
+    assert tokens[1:] == ["other.client.1", "account.other.2"], "a token is one person's, for one client"
+    now += credential_info.HOLD_SECONDS
+    with pytest.raises(CredentialUnavailable):
+        made.read("account", "client", "cred-1")
+    assert len(tokens) == 4
+    assert len(made._tokens._held) == 1, "what is over is not kept"
+
+
+def test_a_token_that_is_not_taken_any_more_is_replaced_once_and_not_used_again() -> None:
+    made, tokens, answers = reader_that_counts(200, 401, 200, 401, 401, 200)
+    for _ in range(2):
+        assert made.read("account", "client", "cred-1").status == "enabled"
+    assert [item.headers["Authorization"][-1] for item in answers.requests] == ["0", "0", "1"]
+    with pytest.raises(CredentialUnavailable):
+        made.read("account", "client", "cred-1")
+    assert made.read("account", "client", "cred-1").status == "enabled"
+    assert len(tokens) == 4
 
 
 @pytest.mark.parametrize("part", [{"key": {"status": "disabled"}}, {"cert": {**ANSWER["cert"], "status": "revoked"}}])
