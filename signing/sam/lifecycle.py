@@ -30,6 +30,7 @@ from signing.sam.errors import (
     UnknownCredential,
     WrongOwner,
 )
+from signing.sam.ledger import SpentMemory
 from signing.sam.link_certificate import verify_chain
 from signing.sam.orders import spent, verify_order
 from signing.sam.pkcs10 import certification_request, subject_name
@@ -52,6 +53,8 @@ CHANGES: Final[dict[Operation, _Change]] = {
     "credential.delete": _Change(frozenset({"pending", "active", "suspended"}), "deleted", events.CREDENTIAL_DELETED),
 }
 """From which status an order leads to which."""
+_ONCE: Final = 0
+"""The one position that an order has, in the memory of what this process has used."""
 
 
 class Lifecycle:
@@ -79,6 +82,7 @@ class Lifecycle:
         self._custody = custody
         self._anchors = tuple(anchors)
         self._clock = clock
+        self._used = SpentMemory()
         self._random = random
 
     def credential(self, credential_id: str) -> Credential:
@@ -183,9 +187,13 @@ class Lifecycle:
         credential = self.credential(order.parameters.credential_id)
         _check_owner(credential, order)
         mine = spent(order, token, credential.id, now)
-        if self._store.order(mine.issuer, mine.jti) is not None:
+        known = self._used.knows_any(order.iss, order.jti, (_ONCE,))
+        if known or self._store.order(mine.issuer, mine.jti) is not None:
             raise OrderUsed("the order has been carried out")
         change = CHANGES[order.operation]
+        if change.after == "active" and order.iat < self._policy.sads_not_before:
+            # What was used before the start only the database knows: not enough to wake a credential.
+            raise OrderRefused("the order may have been issued, and used, before this process started")
         if credential.status not in change.before:
             raise CredentialDisabled(f"a credential that is {credential.status} does not become {change.after}")
         changed = replace(
@@ -205,6 +213,7 @@ class Lifecycle:
             "decision": order.policy,
         }
         self._replace(changed, Record(change.event, fields, now), mine)
+        self._used.remember(order.iss, order.jti, (_ONCE,), order.exp, epoch(now))
         return changed
 
     def _check(self, order: Order, now: datetime, *, again: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,15 @@ import pytest
 
 from signing.sam.credential import Credential
 from tests.fakes.sam import World, make_world
+
+
+@pytest.fixture(autouse=True)
+def mask() -> Iterator[None]:
+    """The commands narrow their process's umask; the test process goes on, and others read its files."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)
 
 
 @pytest.fixture

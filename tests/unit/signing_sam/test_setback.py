@@ -422,6 +422,23 @@ def test_SAD_12_an_order_from_before_a_restore_makes_no_key_after_it(world: Worl
         world.lifecycle().create(token)
 
 
+def test_KEY_04_an_order_to_resume_is_not_used_again_after_its_row_was_removed(world: World) -> None:
+    credential, lifecycle = world.credential(), world.lifecycle()
+    resume = world.order_token("credential.resume", credential_id=credential.id)
+    lifecycle.execute(world.order_token("credential.suspend", credential_id=credential.id))
+    lifecycle.execute(resume)
+    lifecycle.execute(world.order_token("credential.suspend", credential_id=credential.id))
+    with world.engine.begin() as connection:
+        connection.execute(delete(order_table))
+    with pytest.raises(errors.OrderUsed):
+        lifecycle.execute(resume)
+    # Another process, which knows only what the database says.
+    restarted = replace(world.policy, sads_not_before=first_second_after(world.clock.now()))
+    with pytest.raises(errors.OrderRefused, match="before this process started"):
+        world.lifecycle(policy=restarted).execute(resume)
+    world.lifecycle(policy=restarted).execute(world.order_token("credential.delete", credential_id=credential.id))
+
+
 def test_an_order_that_expired_before_its_key_was_made_makes_none(world: World) -> None:
     token = world.order_token()
     world.fake.fail_next("generate", DeviceUnavailable("down"))
