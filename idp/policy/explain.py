@@ -12,7 +12,8 @@ from idp.policy.model import Decision, EvidenceSet, Facts, Level, Policy, Where
 
 
 def decision_json(decision: Decision) -> dict[str, Any]:
-    """A decision as JSON values; times are NumericDates.  This is what the audit log keeps."""
+    """A decision as JSON values; times are NumericDates.  What is kept of a decision
+    on a transaction has its own form (:mod:`idp.storage.decisions`)."""
     return {
         "outcome": decision.outcome,
         "refusal": decision.refusal,

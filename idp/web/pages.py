@@ -198,7 +198,8 @@ def _identify(interaction: Interaction, notice: Notice | None) -> Response:
         return _page("continue.html", interaction, notice, account=account)
     hint = account.username if account is not None else interaction.request.login_hint or ""
     username = request.form.get("username", "") if request.method == "POST" else hint
-    return _page("sign_in.html", interaction, notice, username=username, again=False)
+    reasons = progress.reasons_for_anybody(interaction)
+    return _page("sign_in.html", interaction, notice, username=username, again=False, reasons=reasons)
 
 
 def _ask(
@@ -243,11 +244,10 @@ def _page(
             asked=interaction.request,
             found=found,
             notice=notice.text if notice else "",
-            reasons=() if found is None else found.decision.reasons,
             because=() if found is None else _because(found),
             reference=otp.reference(interaction.txn),
             csrf=session.csrf if session else "",
-            **values,
+            **{"reasons": () if found is None else found.decision.reasons, **values},
         ),
         notice.status if notice else 200,
     )

@@ -15,7 +15,7 @@ from idp.authn.stepup import Allowed, Refused, Step, next_step
 from idp.errors import CredentialUnavailable, CredentialUnusable, InteractionLost
 from idp.policy.evaluate import evaluate
 from idp.policy.evidence import FACTOR_CATEGORIES
-from idp.policy.model import CredentialFacts, Decision, EnrolledFactor, Facts
+from idp.policy.model import CredentialFacts, Decision, EnrolledFactor, Facts, Reason
 from idp.storage import authenticators, decisions, interactions
 from idp.storage.accounts import Account
 from idp.storage.authenticators import Authenticator
@@ -110,19 +110,43 @@ def _credential_facts(credential: CredentialView) -> CredentialFacts:
 
 def enrolled(owned: tuple[Authenticator, ...], *, bound: bool) -> tuple[EnrolledFactor, ...]:
     """What the person can be asked for now: usable, and with a gateway where a message is needed."""
+    now = services().clock.now()
+    kinds = {item.kind for item in owned if not item.disabled and item.not_before <= now}
+    return tuple(factor for factor in _offered(bound=bound) if factor.factor in kinds)
+
+
+def _offered(*, bound: bool) -> tuple[EnrolledFactor, ...]:
+    """What anybody can be asked for: a password, and codes by the gateways that the operator enabled."""
     messaging = services().messaging
     gateways = {"sms_otp": messaging.sms, "email_otp": messaging.mail}
-    now = services().clock.now()
-    kinds = {
-        item.kind
-        for item in owned
-        if not item.disabled and item.not_before <= now and (item.kind == "password" or gateways.get(item.kind))
-    }
-    return tuple(
-        EnrolledFactor(kind, FACTOR_CATEGORIES[kind], flags_of(kind, bound=bound) if kind in FACTORS else frozenset())
-        for kind in ("password", *FACTORS)
-        if kind in kinds
+    codes = (kind for kind in FACTORS if gateways.get(kind) is not None)
+    return (
+        EnrolledFactor("password", FACTOR_CATEGORIES["password"], frozenset()),
+        *(EnrolledFactor(kind, FACTOR_CATEGORIES[kind], flags_of(kind, bound=bound)) for kind in codes),
     )
+
+
+def reasons_for_anybody(interaction: Interaction) -> tuple[Reason, ...]:
+    """Why somebody has to sign in, before it is known who: what the policy says of whoever it may be.
+
+    Nothing of it comes from an account, so the page tells nobody whether there is one (OTP-11).
+    """
+    asked = interaction.request
+    facts = Facts(
+        action=asked.action,
+        evidence=(),
+        now=services().clock.now(),
+        client_id=asked.client_id,
+        proofing="high",
+        network=request.remote_addr,
+        transaction=interaction.txn,
+        acr_values=asked.acr_values,
+        essential_acr=asked.essential_acr,
+        max_age=asked.max_age,
+        force_reauthentication=asked.fresh,
+        enrolled=_offered(bound=interaction.binds_evidence),
+    )
+    return evaluate(services().policy, facts).reasons
 
 
 def _credential(with_services: Services, interaction: Interaction, account: Account) -> CredentialView | None:

@@ -27,8 +27,9 @@ class CredentialView:
     subject: str
     issuer: str
     valid_from: str
+    """GeneralizedTime in UTC as the CSC API has it (``20260101000000Z``), or empty where the service did not say."""
     valid_to: str
-    """ISO 8601 in UTC, or empty where the service did not say."""
+    """The same."""
     scal: str
     qualifier: str | None
     status: str

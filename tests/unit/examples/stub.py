@@ -274,6 +274,11 @@ _REASON = (
 )
 
 
+_SIGN_IN_REASON = (
+    '<p data-reason data-rule="sign-in" data-file="policies/default.yaml" data-line="7">Signing in needs a password</p>'
+)
+
+
 def _page(form: str, body: str, fields: str, extra: str = "") -> Response:
     html = (
         f"<!doctype html><title>{form}</title>{extra}"
@@ -338,7 +343,7 @@ _CODE = '<input name="code"><button>Check</button>'
 
 def _show(stub: Stub, state: _Interaction) -> Response:
     if not state.signed_in:
-        return _page("sign-in", "", _SIGN_IN)
+        return _page("sign-in", "", _SIGN_IN, _SIGN_IN_REASON)
     if not state.wants_code:
         return _page("continue", "<button>Continue</button>", "")
     if state.proved:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 from pathlib import Path
 
@@ -30,6 +31,8 @@ def test_a_pdf_is_signed_from_outside_and_every_step_is_told(
         "policy, before: A signature needs a second factor (rule sign-needs-two, policies/default.yaml:12)" in printed
     )
     assert "pages: choose, otp, consent" in printed
+    (signed_in,) = re.findall(r" \d\. Signed in\n((?: {6}.*\n)+)", printed)
+    assert "policy, before: Signing in needs a password (rule sign-in, policies/default.yaml:7)" in signed_in
     assert "bottom line  VALID" in printed
     assert printed.startswith(" 1. Discovery")
 

@@ -84,6 +84,24 @@ def at_consent(idp: Idp, browser: FlaskClient, request: BeginInteraction | None 
 # What people do
 
 
+def test_the_sign_in_page_says_which_rule_asks_for_it_and_what_is_missing(idp: Idp, browser: FlaskClient) -> None:
+    shown = browser.get(idp.path(browser, signature())).text
+    assert 'data-form="sign-in"' in shown
+    rules = re.findall(r'data-reason data-rule="([^"]+)" data-file="tests.yaml" data-line="(\d+)">([^<]+)', shown)
+    assert [rule for rule, _line, _text in rules] == ["sign", "level:substantial", "sign"]
+    assert all(int(line) > 0 and text for _rule, line, text in rules)
+    assert "Why am I asked for this?" in shown
+
+
+def test_OTP_11_the_reasons_for_signing_in_are_the_same_whoever_is_named(idp: Idp, browser: FlaskClient) -> None:
+    idp.add_account("bob", phone=None, proofing="none")
+    path = idp.path(browser, signature())
+    pages = [idp.sign_in(browser, path, username, "wrong").text for username in ("alice", "bob", "nobody")]
+    reasons = [re.findall(r"<li>.*?</li>", page, re.DOTALL) for page in pages]
+    assert reasons[0]
+    assert reasons[0] == reasons[1] == reasons[2]
+
+
 def test_a_signature_takes_password_code_and_consent_and_yields_an_approval(idp: Idp, browser: FlaskClient) -> None:
     path = idp.path(browser, signature())
     assert 'data-form="sign-in"' in browser.get(path).text
