@@ -47,12 +47,13 @@ class CscCredentialReader:
         """
         token, held = self._tokens.take(account_id, client_id)
         status, data = self._ask(token, credential_id)
+        if status == requests.codes.unauthorized and held:
+            # What it rests on may have ended since it was made; what is said of a new one is an answer.
+            self._tokens.forget(account_id, client_id)
+            token, _ = self._tokens.take(account_id, client_id)
+            status, data = self._ask(token, credential_id)
         if status == requests.codes.unauthorized:
             self._tokens.forget(account_id, client_id)
-            if held:
-                # What it rests on may have ended since it was made; what does not hold for a new one is an answer.
-                token, _ = self._tokens.take(account_id, client_id)
-                status, data = self._ask(token, credential_id)
         if status in _CLIENT_FAULTS and status not in {401, 403, 429}:
             raise CredentialUnusable("the signing service does not know the credential as this person's")
         if status != requests.codes.ok:

@@ -21,8 +21,7 @@ from idp.app import create_app, open_database
 from idp.errors import CredentialUnavailable, CredentialUnusable, NotInitialised
 from idp.settings import ConnectorSettings, IdpSettings, MessagingSettings
 from idp.storage.engine import open_engine
-from idp.web import wording
-from idp.web import credential_info
+from idp.web import credential_info, wording
 from idp.web.credential_info import CscCredentialReader
 from idp.web.interaction import BeginInteraction
 from tests.fakes.idp import Idp, make_idp
