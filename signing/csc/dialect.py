@@ -30,6 +30,11 @@ V1: Final = Dialect("v1", "/csc/v1", "1.0.4.0", "hash", "hashAlgo", nested_auth=
 V2: Final = Dialect("v2", "/csc/v2", "2.0.0.2", "hashes", "hashAlgorithmOID", nested_auth=True)
 
 
+def to_own_names(dialect: Dialect, description: str) -> str:
+    """An error's description with the parameter's name in the dialect; ``hash`` is called so in both versions' texts."""
+    return description.replace(V2.hash_algorithm, dialect.hash_algorithm)
+
+
 def to_v2_names(dialect: Dialect, body: Mapping[str, Any]) -> dict[str, Any]:
     """Rename a request's members to their v2 names.
 

@@ -64,16 +64,6 @@ class UnauthorizedClient(CscError):
     status = 403
 
 
-class AccessDenied(CscError):
-    """The service refused."""
-
-    code = "access_denied"
-    status = 403
-
-    def __init__(self) -> None:
-        super().__init__("The user or Remote Service denied the request.")
-
-
 class NotImplementedHere(CscError):
     """A method of the specification that this service does not have."""
 

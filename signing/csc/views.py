@@ -14,7 +14,7 @@ from foundation.log import get
 from signing.csc import errors
 from signing.csc.bearer import Bearer, parse_authorization
 from signing.csc.core import Rssp
-from signing.csc.dialect import Dialect, to_v2_names
+from signing.csc.dialect import V2, Dialect, to_own_names, to_v2_names
 
 MAX_BODY: Final = 256 * 1024
 """A hundred digests, a SAD over them, and room."""
@@ -68,7 +68,7 @@ def csc_blueprint(dialect: Dialect, rssp: Rssp) -> Blueprint:
         blueprint.add_url_rule(f"/{name}", name.replace("/", "_"), method(name), methods=["POST"])
     for name in _OTHER_METHODS:
         blueprint.add_url_rule(f"/{name}", name.replace("/", "_"), missing, methods=["POST"])
-    blueprint.register_error_handler(errors.CscError, _refusal)
+    blueprint.register_error_handler(errors.CscError, lambda error: _refusal(error, dialect))
     return blueprint
 
 
@@ -85,8 +85,8 @@ def _answer(body: Mapping[str, Any]) -> Response:
     return jsonify(body)
 
 
-def _refusal(error: errors.CscError) -> Response:
-    answer = jsonify({"error": error.code, "error_description": error.description})
+def _refusal(error: errors.CscError, dialect: Dialect) -> Response:
+    answer = jsonify({"error": error.code, "error_description": to_own_names(dialect, error.description)})
     answer.status_code = error.status
     if error.status == 401:
         challenge = "Bearer"
@@ -114,7 +114,7 @@ def http_error(error: HTTPException) -> Response:
 def unexpected(error: Exception) -> Response:
     """A fault of ours: logged with type and place, answered with neither."""
     _log.error("unexpected error", exc_info=error)
-    return _refusal(errors.ServerError())
+    return _refusal(errors.ServerError(), V2)
 
 
 def _plain(status: int, code: str, description: str) -> Response:

@@ -209,6 +209,13 @@ def test_v1_names_are_the_same_method(bench: Bench) -> None:
     assert {asked.hash_alg for asked in bench.sam.asked} == {SHA256}
 
 
+def test_errors_name_parameters_as_the_dialect_does(bench: Bench) -> None:
+    old = body(hashes=None, hashAlgorithmOID=None, hash=[DIGEST], hashAlgo="1.3.14.3.2.26", SAD=bench.sad())
+    for version, name in (("v1", "hashAlgo"), ("v2", "hashAlgorithmOID")):
+        answer = bench.post("signatures/signHash", old, bench.service_token(), version)
+        refused(answer, 400, f"Invalid parameter {name}")
+
+
 def test_a_body_that_is_not_a_json_object_is_refused(bench: Bench) -> None:
     headers = {"Authorization": f"Bearer {bench.sad()}"}
     for data, kind in ((b"[1]", "application/json"), (b'{"a":1,"a":2}', "application/json"), (b"a=1", "text/plain")):
