@@ -153,7 +153,5 @@ def sam(here: Installation) -> Mapping[str, object]:
             "pin_file": here.file("sam", "user-pin"),
             "environment": {"SOFTHSM2_CONF": str(here.file("sam", "softhsm2.conf"))},
         },
-        "profiles": {
-            "default": {"key": "ec-p256", "scal": "2", "description": "Development signing credential, P-256, SCAL2"}
-        },
+        "profiles": {"default": {"key": "ec-p256", "scal": "2"}},
     }
