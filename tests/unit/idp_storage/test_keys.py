@@ -12,7 +12,6 @@ import pytest
 from sqlalchemy import Engine
 
 from idp.errors import KeyUnavailable
-from idp.storage import keys
 from idp.storage.engine import create_tables, open_engine
 from idp.storage.keys import KeyStore, create_keys, rotate_token_keys
 
@@ -68,7 +67,7 @@ def test_a_key_directory_of_another_user_is_refused(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     owner = (tmp_path / "keys").stat().st_uid
-    monkeypatch.setattr(keys.os, "geteuid", lambda: owner + 1)
+    monkeypatch.setattr("idp.storage.keys.os.geteuid", lambda: owner + 1)
     if owner == 0:
         os.chown(tmp_path / "keys", 12345, -1)
     with pytest.raises(KeyUnavailable, match="belongs to user"):

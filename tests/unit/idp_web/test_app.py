@@ -291,7 +291,7 @@ def test_reloading_a_page_whose_credential_cannot_be_read_makes_no_more_tokens(
 ) -> None:
     made, tokens, answers = reader_that_counts(500)
     now = 1000.0
-    monkeypatch.setattr(credential_info.time, "monotonic", lambda: now)
+    monkeypatch.setattr("idp.web.credential_info.time.monotonic", lambda: now)
     for _ in range(5):
         with pytest.raises(CredentialUnavailable):
             made.read("account", "client", "cred-1")
