@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import func, select
 from werkzeug.test import TestResponse
 
+from idp.app import create_app
 from idp.storage import audit
 from idp.storage.interactions import MAX_OPEN
 from idp.storage.models import interactions
@@ -127,6 +128,27 @@ def test_a_signature_given_just_before_the_limit_is_good_for_its_minutes(strict:
         browser.get("/account/")
     page = browser.step_up(browser.get(rp.pushed_url(rp.signing(b"a document"))))
     assert rp.redeem(answer(browser.approve(page))["code"]).get_json()["expires_in"] == 300
+
+
+def test_reloading_a_page_whose_credential_cannot_be_read_gives_out_no_more_tokens(
+    seeded: Seed, tmp_path: Path
+) -> None:
+    world = start_copy(seeded, tmp_path / "idp")
+    services = world.app.extensions["privyseal"]
+    # The real reader; its signing service is on an address that was not allowed, and so does not answer.
+    app = create_app(
+        services.settings, clock=world.clock, engine=world.engine, messaging=services.messaging, policy=services.policy
+    )
+    world.app = app
+    rp, browser = world.rp(), world.browser()
+    page = browser.sign_in(browser.get(rp.pushed_url(rp.signing(b"a document"))))
+    assert page.status_code == 503
+    before = records(world)
+    for _ in range(5):
+        assert browser.get(page.request.path).status_code == 503
+    assert records(world) == before
+    assert [item["grant_type"] for item in world.events("token.issued")] == ["self_service"]
+    world.engine.dispose()
 
 
 # Refresh tokens
