@@ -31,7 +31,7 @@ V2: Final = Dialect("v2", "/csc/v2", "2.0.0.2", "hashes", "hashAlgorithmOID", ne
 
 
 def to_own_names(dialect: Dialect, description: str) -> str:
-    """An error's description with the dialect's name of the parameter; ``hash`` is called so in both versions' texts."""
+    """An error's description with the dialect's name of the parameter (``hash`` is called so in both)."""
     return description.replace(V2.hash_algorithm, dialect.hash_algorithm)
 
 
