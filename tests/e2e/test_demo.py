@@ -32,6 +32,8 @@ def test_the_walkthrough_signs_a_pdf_and_says_what_the_policy_decided(product: P
     shown = product.output.read_text(encoding="utf-8")
     assert "done: the PDF is signed and verified" in shown
     assert re.search(r"policy, before: .*default\.yaml:\d+", shown), shown
+    asked = r"Signed in\n(?: {6}.*\n)*? {6}policy, before: .*\(rule sign-in, default\.yaml:\d+\)"
+    assert re.search(asked, shown), shown
     signed = list((product.state / "signed").glob("*.pdf"))
     assert len(signed) == 1
     pdfsig = subprocess.run(["pdfsig", str(signed[0])], capture_output=True, text=True, check=False)
