@@ -42,6 +42,7 @@ from idp.authn.approval import Approval
 from idp.oidc.assertion import AssertionUse
 from idp.oidc.request import AuthorizationRequest
 from idp.storage.models import metadata, sessions
+from idp.storage.seal import NO_SEAL, Sealer
 
 oidc_pushed_requests: Final = Table(
     "oidc_pushed_requests",
@@ -50,6 +51,8 @@ oidc_pushed_requests: Final = Table(
     Column("client_id", String(128), nullable=False, index=True),
     Column("request", JSON, nullable=False),
     Column("expires_at", BigInteger, nullable=False, index=True),
+    Column("seal", String(64), nullable=False, default=""),
+    info={"sealed": ("handle_hash", "client_id", "request", "expires_at")},
 )
 
 oidc_grants: Final = Table(
@@ -67,6 +70,19 @@ oidc_grants: Final = Table(
     Column("issued_at", BigInteger),
     Column("revoked_at", BigInteger),
     Column("revoked_for", String(32)),
+    Column("seal", String(64), nullable=False, default=""),
+    info={
+        "sealed": (
+            "id",
+            "client_id",
+            "subject",
+            "session_id",
+            "request",
+            "approval",
+            "created_at",
+            "expires_at",
+        )
+    },
 )
 
 oidc_codes: Final = Table(
@@ -182,7 +198,14 @@ class NewAccessToken:
 
 
 def push(
-    connection: Connection, handle: str, request: AuthorizationRequest, now: datetime, *, seconds: int, limit: int
+    connection: Connection,
+    seals: Sealer,
+    handle: str,
+    request: AuthorizationRequest,
+    now: datetime,
+    *,
+    seconds: int,
+    limit: int,
 ) -> bool:
     """Keep a pushed request; False if the client has ``limit`` of them open."""
     at = epoch(now)
@@ -191,28 +214,30 @@ def push(
     )
     if connection.execute(count).scalar_one() >= limit:
         return False
-    connection.execute(
-        insert(oidc_pushed_requests).values(
-            handle_hash=hash_token(handle),
-            client_id=request.client_id,
-            request=request.to_json(),
-            expires_at=at + seconds,
-        )
-    )
+    values: dict[str, Any] = {
+        "handle_hash": hash_token(handle),
+        "client_id": request.client_id,
+        "request": request.to_json(),
+        "expires_at": at + seconds,
+    }
+    seal = seals.seal(oidc_pushed_requests, values)
+    connection.execute(insert(oidc_pushed_requests).values(**values, seal=seal))
     return True
 
 
-def take_pushed(connection: Connection, handle: str, client_id: str, now: datetime) -> AuthorizationRequest | None:
-    """The pushed request, once: it is deleted.  None if it is unknown, taken, expired or another client's."""
+def take_pushed(
+    connection: Connection, seals: Sealer, handle: str, client_id: str, now: datetime
+) -> AuthorizationRequest | None:
+    """The pushed request, once: it is deleted.  None if it is unknown, taken, expired, altered or another client's."""
     table = oidc_pushed_requests
     row = connection.execute(
         delete(table)
         .where(
             table.c.handle_hash == hash_token(handle), table.c.client_id == client_id, table.c.expires_at > epoch(now)
         )
-        .returning(table.c.request)
+        .returning(table)
     ).one_or_none()
-    return None if row is None else AuthorizationRequest.from_json(row.request)
+    return None if row is None or not seals.holds(table, row) else AuthorizationRequest.from_json(row.request)
 
 
 # Grants
@@ -220,6 +245,7 @@ def take_pushed(connection: Connection, handle: str, client_id: str, now: dateti
 
 def begin(
     connection: Connection,
+    seals: Sealer,
     grant_id: str,
     *,
     client_id: str,
@@ -231,26 +257,25 @@ def begin(
 ) -> Grant:
     """A new grant; ``seconds`` is its life, which no refreshing prolongs."""
     at = epoch(now)
-    connection.execute(
-        insert(oidc_grants).values(
-            id=grant_id,
-            client_id=client_id,
-            subject=subject,
-            session_id=None if approval is None else approval.session_id,
-            request=None if request is None else request.to_json(),
-            approval=None if approval is None else approval.to_json(),
-            created_at=at,
-            expires_at=at + seconds,
-        )
-    )
     session_id = None if approval is None else approval.session_id
+    values: dict[str, Any] = {
+        "id": grant_id,
+        "client_id": client_id,
+        "subject": subject,
+        "session_id": session_id,
+        "request": None if request is None else request.to_json(),
+        "approval": None if approval is None else approval.to_json(),
+        "created_at": at,
+        "expires_at": at + seconds,
+    }
+    connection.execute(insert(oidc_grants).values(**values, seal=seals.seal(oidc_grants, values)))
     return Grant(grant_id, client_id, subject, session_id, request, approval, at + seconds, revoked=False)
 
 
-def find(connection: Connection, grant_id: str) -> Grant | None:
+def find(connection: Connection, seals: Sealer, grant_id: str) -> Grant | None:
     """The grant, revoked or not."""
     row = connection.execute(select(oidc_grants).where(oidc_grants.c.id == grant_id)).one_or_none()
-    return None if row is None else _grant(row)
+    return None if row is None else _grant(seals, row)
 
 
 def revoke(connection: Connection, grant_id: str, now: datetime, reason: str) -> None:
@@ -258,15 +283,16 @@ def revoke(connection: Connection, grant_id: str, now: datetime, reason: str) ->
     _revoke(connection, oidc_grants.c.id == grant_id, now, reason)
 
 
-def session_lasts(connection: Connection, session_id: str, now: datetime) -> bool:
+def session_lasts(connection: Connection, seals: Sealer, session_id: str, now: datetime) -> bool:
     """Whether the session is neither ended nor past its absolute limit.
 
     Its idle limit is the browser's: a relying party goes on with a person who has no page of ours open.
     """
-    query = select(sessions.c.id).where(
+    query = select(sessions).where(
         sessions.c.id == session_id, sessions.c.revoked_at.is_(None), sessions.c.expires_at > epoch(now)
     )
-    return connection.execute(query).one_or_none() is not None
+    row = connection.execute(query).one_or_none()
+    return row is not None and seals.holds(sessions, row)
 
 
 def revoke_session(connection: Connection, session_id: str, now: datetime) -> int:
@@ -283,7 +309,7 @@ def _revoke(connection: Connection, condition: Any, now: datetime, reason: str) 
     changed = connection.execute(
         update(oidc_grants)
         .where(condition, oidc_grants.c.revoked_at.is_(None))
-        .values(revoked_at=epoch(now), revoked_for=reason)
+        .values(revoked_at=epoch(now), revoked_for=reason, seal=NO_SEAL)
     )
     return changed.rowcount
 
@@ -298,7 +324,7 @@ def add_code(connection: Connection, code: str, grant_id: str, now: datetime, *,
     )
 
 
-def redeem_code(connection: Connection, code: str, client_id: str, now: datetime) -> Grant | Refused:
+def redeem_code(connection: Connection, seals: Sealer, code: str, client_id: str, now: datetime) -> Grant | Refused:
     """Use up a code, whatever becomes of the request that brought it.
 
     A code that comes twice, or from another client, has leaked: its grant is revoked (RFC 6749 4.1.2).
@@ -322,9 +348,10 @@ def redeem_code(connection: Connection, code: str, client_id: str, now: datetime
     if used.rowcount != 1:
         revoke(connection, row.id, now, "code_used_again")
         return Refused("used", row.id)
-    if row.code_expires_at <= epoch(now):
+    # The code's own time is not sealed, the grant's is.
+    if min(row.code_expires_at, row.expires_at) <= epoch(now):
         return Refused("expired", row.id)
-    return Refused("revoked", row.id) if row.revoked_at is not None else _grant(row)
+    return _usable(seals, row)
 
 
 # Tokens
@@ -364,7 +391,7 @@ def add_refresh(connection: Connection, token: str, grant_id: str, now: datetime
     )
 
 
-def check_refresh(connection: Connection, token: str, client_id: str, now: datetime) -> Grant | Refused:
+def check_refresh(connection: Connection, seals: Sealer, token: str, client_id: str, now: datetime) -> Grant | Refused:
     """The grant of a refresh token, without using it up.
 
     One that was used before, or comes from another client, has leaked: the whole family dies (RFC 9700 4.14.2).
@@ -384,7 +411,7 @@ def check_refresh(connection: Connection, token: str, client_id: str, now: datet
         return Refused("used", row.id)
     if row.revoked_at is not None:
         return Refused("revoked", row.id)
-    return Refused("expired", row.id) if row.expires_at <= epoch(now) else _grant(row)
+    return Refused("expired", row.id) if row.expires_at <= epoch(now) else _usable(seals, row)
 
 
 def use_refresh(connection: Connection, token: str, now: datetime) -> bool:
@@ -397,8 +424,8 @@ def use_refresh(connection: Connection, token: str, now: datetime) -> bool:
     return used.rowcount == 1
 
 
-def find_access(connection: Connection, token: str) -> AccessToken | None:
-    """The access token, whatever has become of it."""
+def find_access(connection: Connection, seals: Sealer, token: str) -> AccessToken | None:
+    """The access token, whatever has become of it; None where its grant was altered."""
     table = oidc_access_tokens
     row = connection.execute(
         select(
@@ -416,7 +443,8 @@ def find_access(connection: Connection, token: str) -> AccessToken | None:
         .join(oidc_grants, oidc_grants.c.id == table.c.grant_id)
         .where(table.c.token_hash == hash_token(token))
     ).one_or_none()
-    if row is None:
+    grant = None if row is None else _grant(seals, row)
+    if row is None or grant is None:
         return None
     return AccessToken(
         token_hash=row.token_hash,
@@ -428,18 +456,18 @@ def find_access(connection: Connection, token: str) -> AccessToken | None:
         issued_at=row.token_issued_at,
         expires_at=row.token_expires_at,
         revoked=row.token_revoked_at is not None,
-        grant=_grant(row),
+        grant=grant,
     )
 
 
-def find_refresh(connection: Connection, token: str) -> Grant | None:
+def find_refresh(connection: Connection, seals: Sealer, token: str) -> Grant | None:
     """The grant of a refresh token, whatever has become of either."""
     row = connection.execute(
         select(oidc_grants)
         .join(oidc_refresh_tokens, oidc_grants.c.id == oidc_refresh_tokens.c.grant_id)
         .where(oidc_refresh_tokens.c.token_hash == hash_token(token))
     ).one_or_none()
-    return None if row is None else _grant(row)
+    return None if row is None else _grant(seals, row)
 
 
 def is_used(connection: Connection, token: str) -> bool:
@@ -494,7 +522,16 @@ def purge(connection: Connection, now: datetime) -> int:
     return sum(connection.execute(statement).rowcount for statement in statements)
 
 
-def _grant(row: Row[Any]) -> Grant:
+def _usable(seals: Sealer, row: Row[Any]) -> Grant | Refused:
+    if row.revoked_at is not None:
+        return Refused("revoked", row.id)
+    return _grant(seals, row) or Refused("unknown")
+
+
+def _grant(seals: Sealer, row: Row[Any]) -> Grant | None:
+    # A revoked grant has no seal any more, and nothing rests on it.
+    if row.revoked_at is None and not seals.holds(oidc_grants, row):
+        return None
     request: Mapping[str, Any] | None = row.request
     approval: Mapping[str, Any] | None = row.approval
     return Grant(

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from foundation.clock import epoch, from_epoch
+from idp.errors import InteractionLost
 from idp.policy.evidence import Evidence
 from idp.storage.models import interactions
+from idp.storage.seal import NO_SEAL, Sealer, change
 
 _I = interactions.c
 _MAX_EVIDENCE = 16
@@ -38,6 +40,7 @@ class StoredInteraction:
 
 def create(
     connection: Connection,
+    seals: Sealer,
     *,
     interaction_id: str,
     txn: str,
@@ -59,29 +62,31 @@ def create(
         .limit(MAX_OPEN - 1)
     )
     connection.execute(delete(interactions).where(_I.session_id == session_id, _I.id.not_in(latest)))
-    connection.execute(
-        insert(interactions).values(
-            id=interaction_id,
-            session_id=session_id,
-            account_id=account_id,
-            txn=txn,
-            state="open",
-            request=dict(request),
-            evidence=[],
-            created_at=at,
-            expires_at=at + life_seconds,
-        )
-    )
+    values: dict[str, Any] = {
+        "id": interaction_id,
+        "session_id": session_id,
+        "account_id": account_id,
+        "txn": txn,
+        "state": "open",
+        "request": dict(request),
+        "evidence": [],
+        "credential": None,
+        "created_at": at,
+        "expires_at": at + life_seconds,
+    }
+    connection.execute(insert(interactions).values(**values, seal=seals.seal(interactions, values)))
 
 
-def find(connection: Connection, interaction_id: str, session_id: str, now: datetime) -> StoredInteraction | None:
+def find(
+    connection: Connection, seals: Sealer, interaction_id: str, session_id: str, now: datetime
+) -> StoredInteraction | None:
     """The open interaction of that id in that browser's session, or None."""
     row = connection.execute(
         select(interactions).where(
             _I.id == interaction_id, _I.session_id == session_id, _I.state == "open", _I.expires_at > epoch(now)
         )
     ).one_or_none()
-    if row is None:
+    if row is None or not seals.holds(interactions, row):
         return None
     return StoredInteraction(
         id=row.id,
@@ -96,39 +101,40 @@ def find(connection: Connection, interaction_id: str, session_id: str, now: date
     )
 
 
-def claim(connection: Connection, interaction_id: str, session_id: str, account_id: str) -> bool:
+def claim(connection: Connection, seals: Sealer, interaction_id: str, session_id: str, account_id: str) -> bool:
     """Somebody proved who they are in it; false if it is somebody else's."""
-    changed = connection.execute(
-        update(interactions)
-        .where(_I.id == interaction_id, _I.state == "open", _I.account_id.is_(None) | (_I.account_id == account_id))
-        .values(session_id=session_id, account_id=account_id)
-    )
-    return changed.rowcount == 1
+    theirs = _open(interaction_id) & (_I.account_id.is_(None) | (_I.account_id == account_id))
+    values = {"session_id": session_id, "account_id": account_id}
+    return change(connection, seals, interactions, theirs, lambda _: values) == 1
 
 
-def move_unclaimed(connection: Connection, old_session: str, new_session: str) -> None:
+def move_unclaimed(connection: Connection, seals: Sealer, old_session: str, new_session: str) -> None:
     """Another tab's interactions in which nobody has proved anything yet follow the browser to its new session."""
-    connection.execute(
-        update(interactions)
-        .where(_I.session_id == old_session, _I.state == "open", _I.account_id.is_(None))
-        .values(session_id=new_session)
-    )
+    unclaimed = (_I.session_id == old_session) & (_I.state == "open") & _I.account_id.is_(None)
+    change(connection, seals, interactions, unclaimed, lambda _: {"session_id": new_session})
 
 
-def add_evidence(connection: Connection, interaction_id: str, item: Evidence) -> None:
-    """Add evidence that is bound to this transaction (SES-06)."""
-    found = connection.execute(select(_I.evidence).where(_I.id == interaction_id).with_for_update()).scalar_one()
-    kept = [old for old in found if old["authenticator_id"] != item.authenticator_id]
-    connection.execute(
-        update(interactions)
-        .where(_I.id == interaction_id)
-        .values(evidence=[*kept, item.to_json()][-_MAX_EVIDENCE:])
-    )
+def add_evidence(connection: Connection, seals: Sealer, interaction_id: str, item: Evidence) -> None:
+    """Add evidence that is bound to this transaction (SES-06).
+
+    :raises InteractionLost: it has ended.
+    """
+
+    def added(row: Row[Any]) -> dict[str, Any]:
+        kept = [old for old in row.evidence if old["authenticator_id"] != item.authenticator_id]
+        return {"evidence": [*kept, item.to_json()][-_MAX_EVIDENCE:]}
+
+    if change(connection, seals, interactions, _open(interaction_id), added) != 1:
+        raise InteractionLost("the interaction has ended")
 
 
-def set_credential(connection: Connection, interaction_id: str, credential: Mapping[str, Any]) -> None:
+def set_credential(connection: Connection, seals: Sealer, interaction_id: str, credential: Mapping[str, Any]) -> None:
     """Keep what the signing service said of the credential."""
-    connection.execute(update(interactions).where(_I.id == interaction_id).values(credential=dict(credential)))
+    change(connection, seals, interactions, _open(interaction_id), lambda _: {"credential": dict(credential)})
+
+
+def _open(interaction_id: str) -> Any:
+    return (_I.id == interaction_id) & (_I.state == "open")
 
 
 def touch(connection: Connection, interaction_id: str) -> None:
@@ -139,7 +145,7 @@ def touch(connection: Connection, interaction_id: str) -> None:
 def close(connection: Connection, interaction_id: str) -> bool:
     """End an interaction; true for exactly one caller, who goes on to its finisher."""
     changed = connection.execute(
-        update(interactions).where(_I.id == interaction_id, _I.state == "open").values(state="finished")
+        update(interactions).where(_I.id == interaction_id, _I.state == "open").values(state="finished", seal=NO_SEAL)
     )
     return changed.rowcount == 1
 

@@ -2,6 +2,9 @@
 
 No column holds a secret in clear: passwords are argon2id hashes, session cookies are kept as SHA-256, and of a
 one-time code nothing is kept at all (it is derived from a key outside the database and the challenge's row).
+
+Tables whose rows decide who somebody is or what they approved have a ``seal`` (:mod:`idp.storage.seal`) over the
+columns that ``info["sealed"]`` names.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from typing import Final
 
 from sqlalchemy import JSON, BigInteger, Column, ForeignKey, Index, Integer, MetaData, String, Table, Text
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 metadata: Final = MetaData(
     naming_convention={
@@ -95,6 +98,19 @@ sessions: Final = Table(
     Column("last_seen_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False, index=True),
     Column("revoked_at", BigInteger),
+    Column("seal", String(64), nullable=False, default=""),
+    info={
+        "sealed": (
+            "id",
+            "token_hash",
+            "account_id",
+            "evidence",
+            "device",
+            "created_at",
+            "last_seen_at",
+            "expires_at",
+        )
+    },
 )
 
 interactions: Final = Table(
@@ -111,6 +127,20 @@ interactions: Final = Table(
     Column("credential", JSON),
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False, index=True),
+    Column("seal", String(64), nullable=False, default=""),
+    info={
+        "sealed": (
+            "id",
+            "session_id",
+            "account_id",
+            "txn",
+            "request",
+            "evidence",
+            "credential",
+            "created_at",
+            "expires_at",
+        )
+    },
 )
 
 decisions: Final = Table(

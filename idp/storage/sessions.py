@@ -10,9 +10,11 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, insert, or_, select, update
 
 from foundation.clock import epoch, from_epoch
+from idp.errors import InteractionLost
 from idp.policy.evidence import Evidence
 from idp.settings import SessionSettings
 from idp.storage.models import sessions
+from idp.storage.seal import NO_SEAL, Sealer, change
 
 _MAX_EVIDENCE = 16
 _TOUCH_SECONDS = 15
@@ -38,6 +40,7 @@ def hash_token(token: str) -> str:
 
 def create(
     connection: Connection,
+    seals: Sealer,
     *,
     session_id: str,
     token: str,
@@ -49,32 +52,35 @@ def create(
     """Begin a session; without an account it lives only as long as an interaction may take."""
     at = epoch(now)
     life = limits.interaction_seconds if account_id is None else limits.absolute_seconds
-    connection.execute(
-        insert(sessions).values(
-            id=session_id,
-            token_hash=hash_token(token),
-            account_id=account_id,
-            evidence=[],
-            device=device[:255],
-            created_at=at,
-            last_seen_at=at,
-            expires_at=at + life,
-        )
-    )
+    values: dict[str, Any] = {
+        "id": session_id,
+        "token_hash": hash_token(token),
+        "account_id": account_id,
+        "evidence": [],
+        "device": device[:255],
+        "created_at": at,
+        "last_seen_at": at,
+        "expires_at": at + life,
+    }
+    connection.execute(insert(sessions).values(**values, seal=seals.seal(sessions, values)))
 
 
-def find_by_token(connection: Connection, token: str, now: datetime, limits: SessionSettings) -> StoredSession | None:
+def find_by_token(
+    connection: Connection, seals: Sealer, token: str, now: datetime, limits: SessionSettings
+) -> StoredSession | None:
     """The live session of a cookie's token, or None."""
     row = connection.execute(
         select(sessions).where(sessions.c.token_hash == hash_token(token), _live(now, limits))
     ).one_or_none()
-    return None if row is None else _session(row)
+    return None if row is None or not seals.holds(sessions, row) else _session(row)
 
 
-def find_by_id(connection: Connection, session_id: str, now: datetime, limits: SessionSettings) -> StoredSession | None:
+def find_by_id(
+    connection: Connection, seals: Sealer, session_id: str, now: datetime, limits: SessionSettings
+) -> StoredSession | None:
     """The live session of that identifier, or None."""
     row = connection.execute(select(sessions).where(sessions.c.id == session_id, _live(now, limits))).one_or_none()
-    return None if row is None else _session(row)
+    return None if row is None or not seals.holds(sessions, row) else _session(row)
 
 
 def _live(now: datetime, limits: SessionSettings) -> Any:
@@ -86,14 +92,11 @@ def _live(now: datetime, limits: SessionSettings) -> Any:
     )
 
 
-def touch(connection: Connection, session: StoredSession, now: datetime) -> None:
+def touch(connection: Connection, seals: Sealer, session: StoredSession, now: datetime) -> None:
     """Note activity, at most every few seconds: a page view need not cost a write."""
     at = epoch(now)
-    connection.execute(
-        update(sessions)
-        .where(sessions.c.id == session.id, sessions.c.last_seen_at <= at - _TOUCH_SECONDS)
-        .values(last_seen_at=at)
-    )
+    idle = _active(session.id) & (sessions.c.last_seen_at <= at - _TOUCH_SECONDS)
+    change(connection, seals, sessions, idle, lambda _: {"last_seen_at": at})
 
 
 def needs_touch(session: StoredSession, now: datetime) -> bool:
@@ -101,22 +104,31 @@ def needs_touch(session: StoredSession, now: datetime) -> bool:
     return epoch(session.last_seen_at) <= epoch(now) - _TOUCH_SECONDS
 
 
-def change_token(connection: Connection, session_id: str, token: str) -> None:
-    """Give the session another cookie: the former one is worth nothing from now on."""
-    connection.execute(update(sessions).where(sessions.c.id == session_id).values(token_hash=hash_token(token)))
+def change_token(connection: Connection, seals: Sealer, session_id: str, token: str) -> None:
+    """Give the session another cookie: the former one is worth nothing from now on.
+
+    :raises InteractionLost: the session has ended.
+    """
+    if change(connection, seals, sessions, _active(session_id), lambda _: {"token_hash": hash_token(token)}) != 1:
+        raise InteractionLost("the session has ended")
 
 
-def add_evidence(connection: Connection, session_id: str, item: Evidence) -> None:
-    """Add evidence that holds for the whole session; an older use of the same authenticator is dropped."""
-    found = connection.execute(
-        select(sessions.c.evidence).where(sessions.c.id == session_id).with_for_update()
-    ).scalar_one()
-    kept = [old for old in found if old["authenticator_id"] != item.authenticator_id]
-    connection.execute(
-        update(sessions)
-        .where(sessions.c.id == session_id)
-        .values(evidence=[*kept, item.to_json()][-_MAX_EVIDENCE:])
-    )
+def add_evidence(connection: Connection, seals: Sealer, session_id: str, item: Evidence) -> None:
+    """Add evidence that holds for the whole session; an older use of the same authenticator is dropped.
+
+    :raises InteractionLost: the session has ended.
+    """
+
+    def added(row: Row[Any]) -> dict[str, Any]:
+        kept = [old for old in row.evidence if old["authenticator_id"] != item.authenticator_id]
+        return {"evidence": [*kept, item.to_json()][-_MAX_EVIDENCE:]}
+
+    if change(connection, seals, sessions, _active(session_id), added) != 1:
+        raise InteractionLost("the session has ended")
+
+
+def _active(session_id: str) -> Any:
+    return (sessions.c.id == session_id) & sessions.c.revoked_at.is_(None)
 
 
 def revoke(connection: Connection, session_id: str, now: datetime) -> None:
@@ -124,7 +136,7 @@ def revoke(connection: Connection, session_id: str, now: datetime) -> None:
     connection.execute(
         update(sessions)
         .where(sessions.c.id == session_id, sessions.c.revoked_at.is_(None))
-        .values(revoked_at=epoch(now))
+        .values(revoked_at=epoch(now), seal=NO_SEAL)
     )
 
 
@@ -133,13 +145,13 @@ def revoke_all(connection: Connection, account_id: str, now: datetime) -> int:
     ended = connection.execute(
         update(sessions)
         .where(sessions.c.account_id == account_id, sessions.c.revoked_at.is_(None))
-        .values(revoked_at=epoch(now))
+        .values(revoked_at=epoch(now), seal=NO_SEAL)
     )
     return ended.rowcount
 
 
 def of_account(
-    connection: Connection, account_id: str, now: datetime, limits: SessionSettings
+    connection: Connection, seals: Sealer, account_id: str, now: datetime, limits: SessionSettings
 ) -> tuple[StoredSession, ...]:
     """The account's live sessions, the latest used first."""
     rows = connection.execute(
@@ -147,7 +159,7 @@ def of_account(
         .where(sessions.c.account_id == account_id, _live(now, limits))
         .order_by(sessions.c.last_seen_at.desc())
     )
-    return tuple(_session(row) for row in rows)
+    return tuple(_session(row) for row in rows.all() if seals.holds(sessions, row))
 
 
 def purge(connection: Connection, now: datetime) -> int:

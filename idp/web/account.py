@@ -92,7 +92,7 @@ def overview() -> Response:
     now = services().clock.now()
     with reading(services().engine) as connection:
         owned = authenticators.of_account(connection, account.id)
-        live = sessions.of_account(connection, account.id, now, services().settings.session)
+        live = sessions.of_account(connection, services().seals, account.id, now, services().settings.session)
     newest = {item.kind: item for item in owned}
     factors = [
         {
@@ -113,7 +113,7 @@ def revoke(session_id: str) -> Response:
     account = _me()
     now = services().clock.now()
     with services().engine.begin() as connection:
-        live = sessions.of_account(connection, account.id, now, services().settings.session)
+        live = sessions.of_account(connection, services().seals, account.id, now, services().settings.session)
         if session_id in {item.id for item in live}:
             sessions.revoke(connection, session_id, now)
             services().audit.record(

@@ -96,14 +96,14 @@ def sign_in(connection: Connection, account_id: str, item: Evidence) -> BrowserS
     now = services().clock.now()
     before = current()
     if before is not None and before.account_id == account_id:
-        sessions.add_evidence(connection, before.id, item)
+        sessions.add_evidence(connection, services().seals, before.id, item)
         return step_up(connection, before)
     after = _begin(connection, account_id)
-    sessions.add_evidence(connection, after.id, item)
+    sessions.add_evidence(connection, services().seals, after.id, item)
     if before is not None:
         # Not those of another person who was signed in: nobody goes on with what they began (SES-07).
         if before.account_id is None:
-            interactions.move_unclaimed(connection, before.id, after.id)
+            interactions.move_unclaimed(connection, services().seals, before.id, after.id)
         sessions.revoke(connection, before.id, now)
     return after
 
@@ -111,7 +111,7 @@ def sign_in(connection: Connection, account_id: str, item: Evidence) -> BrowserS
 def step_up(connection: Connection, session: BrowserSession) -> BrowserSession:
     """The session's cookie changes: one that was stolen before the step-up does not profit from it."""
     token = encode_base64url(services().random(_TOKEN_OCTETS))
-    sessions.change_token(connection, session.id, token)
+    sessions.change_token(connection, services().seals, session.id, token)
     g.browser_cookie = token
     g.browser = session
     return session
@@ -139,7 +139,9 @@ def reload() -> None:
     if found is None:
         return
     with reading(services().engine) as connection:
-        row = sessions.find_by_id(connection, found.id, services().clock.now(), services().settings.session)
+        row = sessions.find_by_id(
+            connection, services().seals, found.id, services().clock.now(), services().settings.session
+        )
     g.browser = None if row is None else BrowserSession(row.id, row.account_id, row.evidence, _csrf(row.id))
 
 
@@ -191,12 +193,12 @@ def _load() -> BrowserSession | None:
         return None
     now = with_services.clock.now()
     with reading(with_services.engine) as connection:
-        row = sessions.find_by_token(connection, token, now, with_services.settings.session)
+        row = sessions.find_by_token(connection, with_services.seals, token, now, with_services.settings.session)
     if row is None:
         return None
     if sessions.needs_touch(row, now):
         with with_services.engine.begin() as connection:
-            sessions.touch(connection, row, now)
+            sessions.touch(connection, with_services.seals, row, now)
     return BrowserSession(row.id, row.account_id, row.evidence, _csrf(row.id))
 
 
@@ -206,6 +208,7 @@ def _begin(connection: Connection, account_id: str | None) -> BrowserSession:
     token = encode_base64url(with_services.random(_TOKEN_OCTETS))
     sessions.create(
         connection,
+        with_services.seals,
         session_id=session_id,
         token=token,
         account_id=account_id,

@@ -201,6 +201,7 @@ def begin(request: BeginInteraction) -> Response:
         challenges.purge(connection, now)
         interactions.create(
             connection,
+            with_services.seals,
             interaction_id=interaction_id,
             txn=txn,
             session_id=session.id,
@@ -222,7 +223,9 @@ def load(interaction_id: str) -> Interaction:
     if session is None:
         raise InteractionLost("the browser has no session")
     with reading(with_services.engine) as connection:
-        stored = interactions.find(connection, interaction_id, session.id, with_services.clock.now())
+        stored = interactions.find(
+            connection, with_services.seals, interaction_id, session.id, with_services.clock.now()
+        )
     if stored is None:
         raise InteractionLost("no open interaction of that id belongs to this session")
     if stored.account_id is not None and stored.account_id != session.account_id:

@@ -119,13 +119,13 @@ def _establish(interaction: Interaction, account: Account, owned: Authenticator,
     item = Evidence("password", owned.id, "knowledge", now, transaction=interaction.txn)
     with services().engine.begin() as connection:
         # Before the browser gets a session: another request may have made the interaction somebody else's.
-        if not interactions.claim(connection, interaction.id, interaction.stored.session_id, account.id):
+        if not interactions.claim(connection, services().seals, interaction.id, interaction.stored.session_id, account.id):
             raise LoginRefused("the interaction is another person's")
         authenticators.succeeded(connection, owned.id, now)
         if renewed is not None:
             authenticators.change_secret(connection, owned.id, renewed)
         session = browser.sign_in(connection, account.id, item)
-        interactions.claim(connection, interaction.id, session.id, account.id)
+        interactions.claim(connection, services().seals, interaction.id, session.id, account.id)
         services().audit.record(
             connection,
             "login.succeeded",

@@ -178,7 +178,8 @@ def _pushed(parameters: Mapping[str, str]) -> AuthorizationRequest:
         raise RequestUriInvalid("request_uri goes with client_id and nothing else")
     handle = parameters["request_uri"].removeprefix(REQUEST_URI_PREFIX)
     with services().engine.begin() as connection:
-        asked = grants.take_pushed(connection, handle, parameters["client_id"], services().clock.now())
+        now = services().clock.now()
+        asked = grants.take_pushed(connection, services().seals, handle, parameters["client_id"], now)
         client = _served(clients.find_active(connection, parameters["client_id"]))
     if asked is None or client is None or not client.may_redirect_to(asked.redirect_uri):
         raise RequestUriInvalid("the pushed request is unknown, used, expired or another client's")
@@ -248,7 +249,13 @@ def pushed_authorize() -> Response:
     handle = oidc_tokens.secret_token(services())
     with services().engine.begin() as connection:
         kept = grants.push(
-            connection, handle, asked, services().clock.now(), seconds=seconds, limit=MAX_PUSHED_REQUESTS
+            connection,
+            services().seals,
+            handle,
+            asked,
+            services().clock.now(),
+            seconds=seconds,
+            limit=MAX_PUSHED_REQUESTS,
         )
     if not kept:
         raise TooManyRequests("too many pushed requests are open")
@@ -279,6 +286,7 @@ def finish(outcome: Finished) -> Response:
     with services().engine.begin() as connection:
         grant = grants.begin(
             connection,
+            services().seals,
             oidc_tokens.new_id(services()),
             client_id=asked.client_id,
             subject=approval.account_id,

@@ -331,8 +331,8 @@ class ClientGrant(ClientCredentialsGrant):
 def find_token(services: Services, token: str) -> StoredToken | None:
     """An access or refresh token that was given out, whatever has become of it."""
     with reading(services.engine) as connection:
-        access = grants.find_access(connection, token)
-        grant = grants.find_refresh(connection, token) if access is None else access.grant
+        access = grants.find_access(connection, services.seals, token)
+        grant = grants.find_refresh(connection, services.seals, token) if access is None else access.grant
         if grant is None:
             return None
         # A refresh token that was used up is still good for giving the family back, and for nothing else.

@@ -101,7 +101,9 @@ def is_alive(connection: Connection, services: Services, grant: Grant) -> bool:
         account = accounts.find(connection, grant.subject)
         if account is None or not account.active:
             return False
-    return grant.session_id is None or grants.session_lasts(connection, grant.session_id, services.clock.now())
+    if grant.session_id is None:
+        return True
+    return grants.session_lasts(connection, services.seals, grant.session_id, services.clock.now())
 
 
 def redeem_code(services: Services, code: str, client: Client) -> Grant:
@@ -110,7 +112,7 @@ def redeem_code(services: Services, code: str, client: Client) -> Grant:
     :raises GrantInvalid: unknown, used, expired, another client's, or what it rests on has ended.
     """
     with services.engine.begin() as connection:
-        found = grants.redeem_code(connection, code, client.client_id, services.clock.now())
+        found = grants.redeem_code(connection, services.seals, code, client.client_id, services.clock.now())
         _record_leak(connection, services, client, found, "code")
     return _alive_grant(services, found, "Invalid parameter code")
 
@@ -121,7 +123,7 @@ def check_refresh(services: Services, token: str, client: Client) -> Grant:
     :raises GrantInvalid: unknown, used, expired, revoked, another client's, or what it rests on has ended.
     """
     with services.engine.begin() as connection:
-        found = grants.check_refresh(connection, token, client.client_id, services.clock.now())
+        found = grants.check_refresh(connection, services.seals, token, client.client_id, services.clock.now())
         _record_leak(connection, services, client, found, "refresh_token")
     return _alive_grant(services, found, "Invalid parameter refresh_token")
 
@@ -200,6 +202,7 @@ def for_client(services: Services, client: Client, scopes: Sequence[str]) -> dic
     with services.engine.begin() as connection:
         grant = grants.begin(
             connection,
+            services.seals,
             new_id(services),
             client_id=client.client_id,
             subject=client.client_id,
@@ -217,6 +220,7 @@ def self_service(services: Services, account_id: str, client_id: str) -> str:
     with services.engine.begin() as connection:
         grant = grants.begin(
             connection,
+            services.seals,
             new_id(services),
             client_id=client_id,
             subject=account_id,

@@ -114,9 +114,9 @@ def _accept(connection: Any, interaction: Interaction, found: Assessment, item: 
     if session is None or session.id != found.context.session_id:
         raise OtpDead("the session has changed")
     if bound:
-        interactions.add_evidence(connection, interaction.id, evidence)
+        interactions.add_evidence(connection, services().seals, interaction.id, evidence)
     else:
-        sessions.add_evidence(connection, session.id, evidence)
+        sessions.add_evidence(connection, services().seals, session.id, evidence)
     browser.step_up(connection, session)
 
 

@@ -80,7 +80,7 @@ def go_on(interaction_id: str) -> Response:
     if session is None or session.account_id is None or interaction.request.fresh:
         return render(interaction)
     with services().engine.begin() as connection:
-        if not interactions.claim(connection, interaction.id, session.id, session.account_id):
+        if not interactions.claim(connection, services().seals, interaction.id, session.id, session.account_id):
             raise InteractionLost("the interaction is another person's")
     return progress.advance(load(interaction_id))
 

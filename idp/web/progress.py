@@ -163,7 +163,7 @@ def _credential(with_services: Services, interaction: Interaction, account: Acco
     if interaction.request.intent is not None and view.status != "enabled":
         raise CredentialUnusable("the credential is not enabled")
     with with_services.engine.begin() as connection:
-        interactions.set_credential(connection, interaction.id, asdict(view))
+        interactions.set_credential(connection, with_services.seals, interaction.id, asdict(view))
     return view
 
 

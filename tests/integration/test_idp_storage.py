@@ -19,10 +19,12 @@ from idp.storage.accounts import NewAccount
 from idp.storage.challenges import Challenge, Purpose, Verdict
 from idp.storage.engine import check_schema, create_tables, open_engine, reading
 from idp.storage.models import otp_challenges
+from tests.fakes.seals import make_sealer
 
 NOW = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
 KEY = bytes(32)
 LIMITS = OtpSettings()
+SEALS = make_sealer()
 PURPOSE = Purpose("phone", "session", "txn", "ab" * 32)
 
 
@@ -225,6 +227,7 @@ def begin_session(engine: Engine, session_id: str, token: str, account: str | No
     with engine.begin() as connection:
         sessions.create(
             connection,
+            SEALS,
             session_id=session_id,
             token=token,
             account_id=account,
@@ -236,13 +239,13 @@ def begin_session(engine: Engine, session_id: str, token: str, account: str | No
 
 def session_of(engine: Engine, token: str, now: datetime = NOW) -> Any:
     with reading(engine) as connection:
-        return sessions.find_by_token(connection, token, now, SESSION)
+        return sessions.find_by_token(connection, SEALS, token, now, SESSION)
 
 
 def test_SES_01_the_former_cookie_is_worth_nothing_after_a_change(engine: Engine) -> None:
     begin_session(engine, "s-1", "first", "alice")
     with engine.begin() as connection:
-        sessions.change_token(connection, "s-1", "second")
+        sessions.change_token(connection, SEALS, "s-1", "second")
     assert session_of(engine, "first") is None
     assert session_of(engine, "second").id == "s-1"
 
@@ -250,10 +253,10 @@ def test_SES_01_the_former_cookie_is_worth_nothing_after_a_change(engine: Engine
 def test_SES_03_a_revoked_session_is_over_on_the_server(engine: Engine) -> None:
     begin_session(engine, "s-1", "token", "alice")
     with engine.begin() as connection:
-        assert sessions.find_by_id(connection, "s-1", NOW, SESSION) is not None
+        assert sessions.find_by_id(connection, SEALS, "s-1", NOW, SESSION) is not None
         sessions.revoke(connection, "s-1", NOW)
-        assert sessions.find_by_id(connection, "s-1", NOW, SESSION) is None
-        assert sessions.of_account(connection, "alice", NOW, SESSION) == ()
+        assert sessions.find_by_id(connection, SEALS, "s-1", NOW, SESSION) is None
+        assert sessions.of_account(connection, SEALS, "alice", NOW, SESSION) == ()
     assert session_of(engine, "token") is None
 
 
@@ -267,7 +270,7 @@ def test_a_session_ends_when_idle_and_at_its_limit_whatever_is_done(engine: Engi
         found = session_of(engine, "token", now)
         assert found is not None
         with engine.begin() as connection:
-            sessions.touch(connection, found, now)
+            sessions.touch(connection, SEALS, found, now)
         now += idle / 2
     assert session_of(engine, "token", now) is None
 
@@ -283,7 +286,7 @@ def test_evidence_of_one_authenticator_is_kept_once(engine: Engine) -> None:
     for seconds in (0, 60):
         with engine.begin() as connection:
             item = Evidence("password", "p", "knowledge", NOW + timedelta(seconds=seconds))
-            sessions.add_evidence(connection, "s-1", item)
+            sessions.add_evidence(connection, SEALS, "s-1", item)
     assert [item.at for item in session_of(engine, "token").evidence] == [NOW + timedelta(seconds=60)]
 
 
@@ -291,6 +294,7 @@ def begin_interaction(engine: Engine, interaction_id: str, session_id: str, acco
     with engine.begin() as connection:
         interactions.create(
             connection,
+            SEALS,
             interaction_id=interaction_id,
             txn=f"txn-{interaction_id}",
             session_id=session_id,
@@ -304,9 +308,9 @@ def begin_interaction(engine: Engine, interaction_id: str, session_id: str, acco
 def test_an_interaction_is_found_in_its_own_session_only_and_until_it_ends(engine: Engine) -> None:
     begin_interaction(engine, "i-1", "s-1")
     with engine.begin() as connection:
-        assert interactions.find(connection, "i-1", "s-1", NOW) is not None
-        assert interactions.find(connection, "i-1", "s-2", NOW) is None
-        assert interactions.find(connection, "i-1", "s-1", NOW + timedelta(seconds=900)) is None
+        assert interactions.find(connection, SEALS, "i-1", "s-1", NOW) is not None
+        assert interactions.find(connection, SEALS, "i-1", "s-2", NOW) is None
+        assert interactions.find(connection, SEALS, "i-1", "s-1", NOW + timedelta(seconds=900)) is None
 
 
 def test_of_eight_who_end_an_interaction_at_once_one_goes_on(engine: Engine) -> None:
@@ -322,11 +326,11 @@ def test_of_eight_who_end_an_interaction_at_once_one_goes_on(engine: Engine) -> 
 def test_SES_07_an_interaction_that_is_somebodys_becomes_nobody_elses(engine: Engine) -> None:
     begin_interaction(engine, "i-1", "s-1")
     with engine.begin() as connection:
-        assert interactions.claim(connection, "i-1", "s-1", "alice")
-        assert not interactions.claim(connection, "i-1", "s-2", "mallory")
-        interactions.move_unclaimed(connection, "s-1", "s-2")
-        assert interactions.find(connection, "i-1", "s-1", NOW) is not None
-        assert interactions.find(connection, "i-1", "s-2", NOW) is None
+        assert interactions.claim(connection, SEALS, "i-1", "s-1", "alice")
+        assert not interactions.claim(connection, SEALS, "i-1", "s-2", "mallory")
+        interactions.move_unclaimed(connection, SEALS, "s-1", "s-2")
+        assert interactions.find(connection, SEALS, "i-1", "s-1", NOW) is not None
+        assert interactions.find(connection, SEALS, "i-1", "s-2", NOW) is None
 
 
 def test_what_is_over_is_purged(engine: Engine) -> None:

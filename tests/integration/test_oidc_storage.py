@@ -21,10 +21,13 @@ from idp.oidc.request import AuthorizationRequest
 from idp.storage import accounts, clients, grants
 from idp.storage.engine import create_tables, open_engine
 from idp.storage.grants import Grant, NewAccessToken, Refused
+from tests.fakes.seals import make_sealer
 from tests.integration.oidc_world import NOW, REDIRECT_URI, RESOURCE, World, seed, start
 
 T = TypeVar("T")
 THREADS = 8
+SEALS = make_sealer()
+CLIENT = "example-contracts"
 REQUEST = AuthorizationRequest(
     client_id="example-contracts",
     redirect_uri=REDIRECT_URI,
@@ -59,7 +62,7 @@ def racing(work: Callable[[], T]) -> list[T]:
 def grant_with_code(connection: Connection, code: str = "a-code") -> Grant:
     """A grant and its code."""
     grant = grants.begin(
-        connection, "a-grant", client_id="example-contracts", subject="alice", now=NOW, seconds=600, request=REQUEST
+        connection, SEALS, "a-grant", client_id=CLIENT, subject="alice", now=NOW, seconds=600, request=REQUEST
     )
     grants.add_code(connection, code, grant.id, NOW, seconds=60)
     return grant
@@ -74,11 +77,11 @@ def access(number: int = 0) -> NewAccessToken:
 
 def test_OAU_08_of_many_who_take_a_pushed_request_one_gets_it(engine: Engine) -> None:
     with engine.begin() as connection:
-        assert grants.push(connection, "a-handle", REQUEST, NOW, seconds=90, limit=10)
+        assert grants.push(connection, SEALS, "a-handle", REQUEST, NOW, seconds=90, limit=10)
 
     def take() -> AuthorizationRequest | None:
         with engine.begin() as connection:
-            return grants.take_pushed(connection, "a-handle", "example-contracts", NOW)
+            return grants.take_pushed(connection, SEALS, "a-handle", "example-contracts", NOW)
 
     results = racing(take)
     assert [item for item in results if item is not None] == [REQUEST]
@@ -90,13 +93,13 @@ def test_OAU_02_of_many_who_redeem_a_code_one_gets_it_and_the_grant_dies(engine:
 
     def redeem() -> Grant | Refused:
         with engine.begin() as connection:
-            return grants.redeem_code(connection, "a-code", "example-contracts", NOW)
+            return grants.redeem_code(connection, SEALS, "a-code", CLIENT, NOW)
 
     results = racing(redeem)
     assert sum(isinstance(item, Grant) for item in results) == 1
     assert {item.reason for item in results if isinstance(item, Refused)} == {"used"}
     with engine.begin() as connection:
-        found = grants.find(connection, "a-grant")
+        found = grants.find(connection, SEALS, "a-grant")
         assert found is not None
         assert found.revoked
         assert not grants.issue(connection, found, access(), NOW), "nothing is given out on it any more"
@@ -127,16 +130,16 @@ def test_OAU_07_of_many_who_bring_an_assertion_one_is_let_in(engine: Engine) -> 
 def test_OAU_03_a_code_from_another_client_kills_the_grant(engine: Engine) -> None:
     with engine.begin() as connection:
         grant_with_code(connection)
-        assert grants.redeem_code(connection, "a-code", "other", NOW) == Refused("other_client", "a-grant")
-        assert grants.redeem_code(connection, "a-code", "example-contracts", NOW) == Refused("revoked", "a-grant")
-        assert grants.redeem_code(connection, "unknown", "other", NOW) == Refused("unknown")
+        assert grants.redeem_code(connection, SEALS, "a-code", "other", NOW) == Refused("other_client", "a-grant")
+        assert grants.redeem_code(connection, SEALS, "a-code", CLIENT, NOW) == Refused("revoked", "a-grant")
+        assert grants.redeem_code(connection, SEALS, "unknown", "other", NOW) == Refused("unknown")
 
 
 def test_a_code_is_refused_from_its_last_second_on(engine: Engine) -> None:
     with engine.begin() as connection:
         grant_with_code(connection)
         late = NOW + timedelta(seconds=60)
-        assert grants.redeem_code(connection, "a-code", "example-contracts", late) == Refused("expired", "a-grant")
+        assert grants.redeem_code(connection, SEALS, "a-code", CLIENT, late) == Refused("expired", "a-grant")
 
 
 def test_a_refresh_token_tells_why_it_is_refused(engine: Engine) -> None:
@@ -144,13 +147,13 @@ def test_a_refresh_token_tells_why_it_is_refused(engine: Engine) -> None:
         grant_with_code(connection)
         for token in ("first", "second"):
             grants.add_refresh(connection, token, "a-grant", NOW)
-        assert isinstance(grants.check_refresh(connection, "first", "example-contracts", NOW), Grant)
+        assert isinstance(grants.check_refresh(connection, SEALS, "first", CLIENT, NOW), Grant)
         late = NOW + timedelta(seconds=600)
-        assert grants.check_refresh(connection, "first", "example-contracts", late) == Refused("expired", "a-grant")
-        assert grants.check_refresh(connection, "unknown", "example-contracts", NOW) == Refused("unknown")
+        assert grants.check_refresh(connection, SEALS, "first", CLIENT, late) == Refused("expired", "a-grant")
+        assert grants.check_refresh(connection, SEALS, "unknown", CLIENT, NOW) == Refused("unknown")
         assert grants.use_refresh(connection, "first", NOW)
-        assert grants.check_refresh(connection, "first", "example-contracts", NOW) == Refused("used", "a-grant")
-        assert grants.check_refresh(connection, "second", "example-contracts", NOW) == Refused("revoked", "a-grant")
+        assert grants.check_refresh(connection, SEALS, "first", CLIENT, NOW) == Refused("used", "a-grant")
+        assert grants.check_refresh(connection, SEALS, "second", CLIENT, NOW) == Refused("revoked", "a-grant")
 
 
 def test_revoking_by_session_or_client_reaches_its_grants_only(engine: Engine) -> None:
@@ -160,7 +163,7 @@ def test_revoking_by_session_or_client_reaches_its_grants_only(engine: Engine) -
         assert grants.revoke_session(connection, "another-session", NOW) == 0
         assert grants.revoke_client(connection, "other", NOW) == 0
         assert grants.revoke_client(connection, "example-contracts", NOW) == 1
-        found = grants.find_access(connection, "t0")
+        found = grants.find_access(connection, SEALS, "t0")
         assert found is not None
         assert found.grant.revoked
         assert not found.revoked, "the token itself was not touched"
@@ -168,13 +171,13 @@ def test_revoking_by_session_or_client_reaches_its_grants_only(engine: Engine) -
 
 def test_pushed_requests_are_counted_by_client(engine: Engine) -> None:
     with engine.begin() as connection:
-        assert grants.push(connection, "one", REQUEST, NOW, seconds=90, limit=1)
-        assert not grants.push(connection, "two", REQUEST, NOW, seconds=90, limit=1)
+        assert grants.push(connection, SEALS, "one", REQUEST, NOW, seconds=90, limit=1)
+        assert not grants.push(connection, SEALS, "two", REQUEST, NOW, seconds=90, limit=1)
         other = replace(REQUEST, client_id="other")
-        assert grants.push(connection, "three", other, NOW, seconds=90, limit=1)
-        assert grants.push(connection, "four", REQUEST, NOW + timedelta(seconds=90), seconds=90, limit=1)
-        assert grants.take_pushed(connection, "one", "other", NOW) is None
-        assert grants.take_pushed(connection, "one", "example-contracts", NOW) == REQUEST
+        assert grants.push(connection, SEALS, "three", other, NOW, seconds=90, limit=1)
+        assert grants.push(connection, SEALS, "four", REQUEST, NOW + timedelta(seconds=90), seconds=90, limit=1)
+        assert grants.take_pushed(connection, SEALS, "one", "other", NOW) is None
+        assert grants.take_pushed(connection, SEALS, "one", "example-contracts", NOW) == REQUEST
 
 
 def registration(**changes: Any) -> Registration:

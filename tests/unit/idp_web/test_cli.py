@@ -21,6 +21,7 @@ from idp.storage import accounts, authenticators, clients, grants
 from idp.storage.audit import TABLES
 from idp.storage.engine import open_engine, reading
 from tests.fakes.idp import NOW, PASSWORD, POLICY
+from tests.fakes.seals import make_sealer
 
 CONFIG = """\
 mode = "development"
@@ -163,7 +164,10 @@ def registered(ready: Path, capsys: pytest.CaptureFixture[str]) -> Path:
     capsys.readouterr()
     engine = open_engine(f"sqlite:///{ready / 'idp.sqlite'}")
     with engine.begin() as connection:
-        grants.begin(connection, "a-grant", client_id="example-contracts", subject="alice", now=NOW, seconds=3600)
+        seals = make_sealer()
+        grants.begin(
+            connection, seals, "a-grant", client_id="example-contracts", subject="alice", now=NOW, seconds=3600
+        )
     engine.dispose()
     return ready
 
@@ -173,7 +177,7 @@ def stored(state: Path) -> tuple[Client, grants.Grant, list[dict[str, Any]]]:
     engine = open_engine(f"sqlite:///{state / 'idp.sqlite'}")
     with reading(engine) as connection:
         client = clients.find(connection, "example-contracts")
-        grant = grants.find(connection, "a-grant")
+        grant = grants.find(connection, make_sealer(), "a-grant")
         changes = [
             json.loads(entry.fields)
             for entry in read_entries(connection, TABLES.entries)
