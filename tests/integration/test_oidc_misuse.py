@@ -226,9 +226,11 @@ def test_DOS_04_a_browser_has_no_more_than_so_many_interactions_and_the_latest_s
 
 def test_DOS_04_what_has_ended_does_not_pile_up_in_a_session(world: World) -> None:
     rp, browser = world.rp(), world.browser()
-    browser.get(rp.url())
+    page = browser.get(rp.url())
     for _ in range(3 * MAX_OPEN):
+        world.clock.advance(1)
         assert answer(browser.get(rp.url(prompt="none")))["error"] == "login_required"
     with world.engine.connect() as connection:
         count = connection.execute(select(func.count()).select_from(interactions)).scalar_one()
     assert count <= MAX_OPEN
+    assert browser.get(page.request.path).status_code == 200, "what is open is not pushed out by what has ended"
