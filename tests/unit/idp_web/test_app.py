@@ -61,14 +61,10 @@ def test_production_settings_are_accepted_and_paths_are_the_files_neighbours() -
     [
         ({"issuer": "http://idp.example.org"}, "issuer must be https"),
         ({"signing": {"csc_base": "http://sign.example.org/csc/v2", "sam_id": "x"}}, "csc_base must be https"),
-        ({"database_url_file": None, "database_url": "sqlite:///x"}, "SQLite"),
+        ({"database_url_file": None, "database_url": "sqlite:///x"}, "database_url_file"),
         ({"database_url_file": None, "database_url": "postgresql://u:secret@h/d"}, "database_url_file"),
-        ({"database_url_file": None, "database_url": "postgresql://u:se/cret@h/d"}, "database_url_file"),
         ({"database_url_file": None, "database_url": "postgresql:///d?user=u&password=secret"}, "database_url_file"),
-        ({"database_url_file": None, "database_url": "postgresql:///d?sslpassword=secret"}, "database_url_file"),
-        ({"database_url_file": None, "database_url": "postgresql:///?conninfo=password%3Dsecret"}, "database_url_file"),
-        ({"database_url_file": None, "database_url": "secret"}, "not the URL of a database"),
-        ({"database_url_file": None, "database_url": "postgresql://h:secret/d"}, "not the URL of a database"),
+        ({"database_url_file": None, "database_url": "postgresql://u@h/d"}, "database_url_file"),
         ({"database_url": "sqlite:///x"}, "exactly one"),
         ({"database_url_file": None}, "exactly one"),
         ({"issuer": "https://idp.example.org/"}, "issuer is an origin"),
@@ -100,11 +96,6 @@ def test_settings_that_must_not_be_used_are_refused(changes: dict[str, Any], wor
         settings(**changes)
     assert words in str(refused.value)
     assert "secret" not in str(refused.value)
-
-
-def test_a_database_url_without_a_password_may_stand_in_the_settings() -> None:
-    made = settings(database_url_file=None, database_url="postgresql://u@h/d?sslmode=verify-full&passfile=/etc/pgpass")
-    assert made.production
 
 
 def test_SUP_05_production_refuses_sqlite_in_the_urls_file_too(tmp_path: Path) -> None:
