@@ -10,8 +10,9 @@ import pytest
 from sqlalchemy import func, select
 from werkzeug.test import TestResponse
 
+from foundation.clock import epoch
 from idp.app import create_app
-from idp.storage import audit
+from idp.storage import audit, grants
 from idp.storage.interactions import MAX_OPEN
 from idp.storage.models import interactions
 from idp.web import oidc_tokens
@@ -128,6 +129,10 @@ def test_a_signature_given_just_before_the_limit_is_good_for_its_minutes(strict:
         browser.get("/account/")
     page = browser.step_up(browser.get(rp.pushed_url(rp.signing(b"a document"))))
     assert rp.redeem(answer(browser.approve(page))["code"]).get_json()["expires_in"] == 300
+    with strict.engine.connect() as connection:
+        made = select(grants.oidc_grants.c.expires_at - grants.oidc_grants.c.created_at)
+        query = made.where(grants.oidc_grants.c.created_at == epoch(strict.clock.now()))
+        assert connection.execute(query).scalars().all() == [360], "the code's minute and the SAD's five"
 
 
 def test_reloading_a_page_whose_credential_cannot_be_read_gives_out_no_more_tokens(
