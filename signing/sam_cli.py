@@ -78,7 +78,9 @@ def _init(settings: SamSettings, _arguments: argparse.Namespace) -> int:
         init_token(table.module, table.token_label, so_pin, pin, environment=table.environment)
         print(f"token {table.token_label!r}: initialised")
     try:
-        create_server_keys(table.module, table.token_label, so_pin, pin, table.environment)
+        create_server_keys(
+            table.module, table.token_label, so_pin, pin, table.environment, trusted=table.require_trusted_kek
+        )
         print("server keys: created")
     except TokenKeysExist:
         print("server keys: there")

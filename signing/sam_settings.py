@@ -77,7 +77,6 @@ class ProfileSettings:
     min_categories: int = 2
     max_sad_seconds: int = 300
     max_evidence_age_seconds: int = 43_200
-    description: str = ""
 
     def faults(self) -> Iterator[str]:
         """What types cannot say."""
