@@ -50,7 +50,21 @@ _MEMBERS_2_2: Final = _MEMBERS_2_0 | {"numSignatures"}
 _DIGEST_2_0: Final = frozenset({"hash", "label"})
 _DIGEST_2_2: Final = _DIGEST_2_0 | {"hashType"}
 _HASH_TYPES: Final[Mapping[str, HashType]] = {"dtbsr": "dtbsr", "sdr": "sdr"}
-_DIRECTION_CONTROLS: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+"""Categories of what no reader sees: controls, directions, tags, soft hyphens, halves, and what is no character."""
+_BLANK: Final = frozenset(
+    # Letters, symbols and marks by their category that are drawn as nothing (Unicode's Default_Ignorable_Code_Point,
+    # and the empty braille pattern); of the variation selectors the two that pictures have stay.
+    "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
+    + "".join(map(chr, (*range(0x180B, 0x1810), *range(0xFE00, 0xFE0E), *range(0xE0100, 0xE01F0))))
+)
+_NON_JOINER: Final = "\u200c"
+_JOINERS: Final = frozenset({_NON_JOINER, "\u200d"})
+_VIRAMA: Final = 9
+_MARKS: Final = frozenset({"Mn", "Me"})
+_MAX_MARKS: Final = 4
+"""On one character; no language stacks more, and more of them cover the lines above and below."""
+_MARKS_IN_A_ROW: Final = re.compile(rf"^m|m{{{_MAX_MARKS + 1},}}")
 
 
 def parse_details(text: str, locations: Sequence[str]) -> SignatureIntent:
@@ -220,11 +234,33 @@ def _hash_type(value: object) -> HashType:
 def _label(value: object, limit: int = MAX_LABEL) -> str:
     if not isinstance(value, str) or len(value) > limit:
         raise AuthorizationDetailsInvalid(f"a label must be a string of at most {limit} characters")
-    for character in value:
-        # The person reads it when approving: nothing may hide in it, break its line or turn its direction.
-        if character in _DIRECTION_CONTROLS or unicodedata.category(character) in {"Cc", "Cs", "Co", "Cn", "Zl", "Zp"}:
-            raise AuthorizationDetailsInvalid("a label has a control character")
+    # The person reads it when approving: nothing may hide in it, break its line, turn its direction or cover the page.
+    if any(_is_hidden(value, index) for index in range(len(value))):
+        raise AuthorizationDetailsInvalid("a label has a character that is not seen as one")
+    if _MARKS_IN_A_ROW.search("".join("m" if unicodedata.category(item) in _MARKS else " " for item in value)):
+        raise AuthorizationDetailsInvalid(f"a label has more than {_MAX_MARKS} marks on one character")
+    if value and not any(unicodedata.category(item)[0] in "LNPS" for item in value):
+        raise AuthorizationDetailsInvalid("a label must have a character that can be seen, or be empty")
     return value
+
+
+def _is_hidden(text: str, index: int) -> bool:
+    character = text[index]
+    if character in _JOINERS:
+        return not _joins(text, index)
+    return unicodedata.category(character) in _HIDDEN or character in _BLANK
+
+
+def _joins(text: str, index: int) -> bool:
+    """Whether a joiner changes how its neighbours are written, as Persian and the scripts of India need it.
+
+    After a virama, or a non-joiner between letters of a script that joins them (RFC 5892 appendix A, simplified).
+    """
+    before, after = text[index - 1 : index], text[index + 1 : index + 2]
+    if before and unicodedata.combining(before) == _VIRAMA:
+        return True
+    joined = bool(before and after) and {unicodedata.bidirectional(before), unicodedata.bidirectional(after)} == {"AL"}
+    return text[index] == _NON_JOINER and joined
 
 
 def _decode_base64(text: str) -> bytes:

@@ -192,13 +192,58 @@ def test_a_qualifier_without_a_credential_is_refused_with_what_to_do() -> None:
         parse([details(signatureQualifier="eu_eidas_qes")])
 
 
-@pytest.mark.parametrize("label", ["a" * 255, "Контракт №7", "", "hôtel — 10 €.pdf", "کتاب\u200cها"])
+@pytest.mark.parametrize(
+    "label",
+    [
+        "a" * 255,
+        "Контракт №7",
+        "",
+        "hôtel — 10 €.pdf",
+        "\u06a9\u062a\u0627\u0628\u200c\u0647\u0627",
+        "\u0915\u094d\u200d\u0937",
+        "契約書.pdf",
+        "\u05d1\u05b0\u05bc\u05e8\u05b5\u05d0\u05e9\u05c1\u05b4\u0596\u05d9\u05ea",
+        "Tie\u0302\u0301ng Vie\u0302\u0323t",
+        "\u2764\ufe0f.pdf",
+        "a" + "\u0301" * 4,
+    ],
+)
 def test_a_label_in_any_language_is_taken(label: str) -> None:
     assert parse([details(documentDigests=[{"hash": HASH, "label": label}])]).digests[0].label == label
 
 
 @pytest.mark.parametrize(
-    "label", ["a" * 256, "two\nlines", "nul\u0000", "gpj.\u202efdp", "a\u2066b", "\ud800", "line\u2028", None, 1, ["x"]]
+    "label",
+    [
+        "a" * 256,
+        "two\nlines",
+        "nul\u0000",
+        "gpj.\u202efdp",
+        "a\u2066b",
+        "\ud800",
+        "line\u2028",
+        None,
+        1,
+        ["x"],
+        "Rental\u200b contract.pdf",
+        "a\U000e0041\U000e0042.pdf",
+        "invoice\u00ad.pdf",
+        "\ufeffx",
+        "\u2060",
+        "\u3164",
+        "\u2800.pdf",
+        "a\U000e0100.pdf",
+        "con\u200ctract",
+        "con\u200dtract",
+        "\u200c",
+        "\u0628\u200d\u0628",
+        " ",
+        "\u3000\u00a0",
+        "\u0301a",
+        "x" + "\u0301" * 5,
+        "x" + "\u0301\u20dd" * 3,
+        "x" + "\u0301" * 200,
+    ],
 )
 def test_SES_09_a_label_that_could_deceive_whoever_approves_is_refused(label: Any) -> None:
     with pytest.raises(AuthorizationDetailsInvalid):
