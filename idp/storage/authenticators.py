@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select, update
 
 from foundation.clock import epoch, from_epoch
 from idp.authn.password import back_off_seconds
-from idp.errors import InputRefused
+from idp.errors import InputRefused, NoSuchFactor
 from idp.storage.models import authenticators
 
 _PHONE: Final = re.compile(r"\+[1-9][0-9]{6,14}\Z", re.ASCII)
@@ -20,7 +20,10 @@ _MAIL: Final = re.compile(
     r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?\Z", re.ASCII
 )
 MAX_PASSWORD_FAILURES: Final = 100
-"""Consecutive ones, after which an administrator has to set another password (NIST SP 800-63B r4 3.2.2)."""
+"""Consecutive ones, after which an administrator has to set another password (NIST SP 800-63B r4 3.2.2).  Strangers do
+not come so far: see :data:`idp.authn.device.MAX_STRANGERS_FAILURES`."""
+_SALT_AND_HASH: Final = 67
+"""Characters of an encoded argon2id hash after its costs: ``$``, 16 octets, ``$``, 32 octets in base64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +105,19 @@ def of_kind(connection: Connection, account_id: str, kind: str) -> Authenticator
     return rows[-1] if rows else None
 
 
-def lock(connection: Connection, authenticator_id: str) -> Authenticator:
-    """The authenticator, with its row locked until the transaction ends: counting must not race."""
+def find_locked(connection: Connection, authenticator_id: str) -> Authenticator | None:
+    """The authenticator, if there is one, with its row locked until the transaction ends: counting must not race."""
     query = select(authenticators).where(authenticators.c.id == authenticator_id).with_for_update()
-    return _authenticator(connection.execute(query).one())
+    row = connection.execute(query).one_or_none()
+    return None if row is None else _authenticator(row)
+
+
+def lock(connection: Connection, authenticator_id: str) -> Authenticator:
+    """The authenticator, which is there: see :func:`find_locked`."""
+    found = find_locked(connection, authenticator_id)
+    if found is None:
+        raise NoSuchFactor("there is no such authenticator")
+    return found
 
 
 def succeeded(connection: Connection, authenticator_id: str, now: datetime) -> None:
@@ -120,7 +132,7 @@ def succeeded(connection: Connection, authenticator_id: str, now: datetime) -> N
 def failed(connection: Connection, authenticator_id: str, now: datetime, *, most: int, back_off: bool = False) -> int:
     """A failure; returns how many there were in a row, of which ``most`` disable the authenticator.
 
-    :param back_off: also block it for a while, longer each time.
+    :param back_off: also block it for a while, longer each time, for browsers that are not known.
     """
     failures = lock(connection, authenticator_id).failures + 1
     values: dict[str, Any] = {"failures": failures}
@@ -180,6 +192,16 @@ def change_secret(connection: Connection, authenticator_id: str, secret_hash: st
     connection.execute(
         update(authenticators).where(authenticators.c.id == authenticator_id).values(secret_hash=secret_hash)
     )
+
+
+def hashes_of_all_costs(connection: Connection) -> tuple[str, ...]:
+    """Of each of the costs that people's passwords are hashed with, one hash."""
+    hashes = authenticators.c.secret_hash
+    costs = func.substr(hashes, 1, func.length(hashes) - _SALT_AND_HASH)
+    query = (
+        select(func.min(hashes)).where(hashes.is_not(None), authenticators.c.disabled_at.is_(None)).group_by(costs)
+    )
+    return tuple(connection.execute(query).scalars())
 
 
 def _authenticator(row: Row[Any]) -> Authenticator:

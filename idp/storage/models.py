@@ -86,6 +86,17 @@ otp_challenges: Final = Table(
     Index("ix_otp_challenges_counting", "authenticator_id", "created_at"),
 )
 
+# Wrong passwords of browsers in which the password was right before; see idp.authn.device.
+device_failures: Final = Table(
+    "device_failures",
+    metadata,
+    Column("device_id", String(64), primary_key=True),
+    Column("authenticator_id", String(64), ForeignKey("authenticators.id"), nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("blocked_until", BigInteger, nullable=False),
+    Column("changed_at", BigInteger, nullable=False, index=True),
+)
+
 sessions: Final = Table(
     "sessions",
     metadata,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from flask import Flask, make_response, render_template
+from flask import Flask, abort, make_response, render_template, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
@@ -19,11 +19,18 @@ _logger = log.get(__name__)
 
 def install(app: Flask) -> None:
     """Answer errors of an app with pages; a blueprint of a protocol registers its own handlers for its own errors."""
+    app.before_request(_refuse_nul)
     app.register_error_handler(CsrfRefused, _csrf)
     app.register_error_handler(InteractionLost, _lost)
     app.register_error_handler(ConsentMismatch, _mismatch)
     app.register_error_handler(IdpError, _internal)
     app.register_error_handler(HTTPException, _http)
+
+
+def _refuse_nul() -> None:
+    """No identifier in an address has a NUL, and PostgreSQL does not even look one up."""
+    if "\0" in request.path:
+        abort(404)
 
 
 def page(title: str, text: str, status: int, detail: str = "") -> Response:

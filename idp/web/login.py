@@ -7,20 +7,23 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from flask import Flask, current_app
+from sqlalchemy import Connection
 
+from idp.authn.device import BrowserStanding, is_known, may_try
 from idp.authn.password import Passwords
 from idp.errors import LoginBusy, LoginRefused
 from idp.policy.evidence import Evidence
-from idp.storage import accounts, authenticators, interactions
+from idp.storage import accounts, authenticators, devices, interactions
 from idp.storage.accounts import Account
 from idp.storage.authenticators import MAX_PASSWORD_FAILURES, Authenticator
 from idp.storage.engine import reading
-from idp.web import browser
+from idp.web import browser, device
 from idp.web.interaction import Interaction
 from idp.web.services import services
 
 _EXTENSION: Final = "privyseal.passwords"
 _WAIT_SECONDS: Final = 5.0
+_MAX_USERNAME: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +33,24 @@ class _Verifier:
     """Each verification takes megabytes: a flood of logins may wait, and may not take all memory (DOS-03)."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """Who a login is about, as the database has it at one moment."""
+
+    account: Account | None
+    owned: Authenticator | None
+    known: BrowserStanding | None
+
+
 def install(app: Flask) -> None:
     """Prepare password verification for an app."""
     with app.app_context():
         settings = services().settings.password
-    app.extensions[_EXTENSION] = _Verifier(Passwords(settings), threading.BoundedSemaphore(settings.concurrent))
+        with reading(services().engine) as connection:
+            stored = authenticators.hashes_of_all_costs(connection)
+    app.extensions[_EXTENSION] = _Verifier(
+        Passwords(settings, stored), threading.BoundedSemaphore(settings.concurrent)
+    )
 
 
 def with_password(interaction: Interaction, username: str, password: str) -> None:
@@ -42,99 +58,142 @@ def with_password(interaction: Interaction, username: str, password: str) -> Non
 
     Whatever is wrong, the answer is the same and one password is verified (OTP-11).
 
-    1. The account, if there is one and the interaction is nobody else's (SES-07).  2. Its password, if it may be tried.
-    3. The verification, always.  4. A new session; the interaction becomes this person's.
+    1. A place among those who verify; what was read before it would be old.  2. The account, if there is one and the
+    interaction is nobody else's (SES-07).  3. Its password, if it may be tried from this browser.  4. The verification,
+    always.  5. With the password's row locked, all of it once more: others may have failed, an administrator may have
+    changed something (OTP-02).  6. A new session; the interaction becomes this person's.
 
     :raises LoginRefused: something is wrong; what is never told.
     :raises LoginBusy: too many verifications are going on.
     """
-    with reading(services().engine) as connection:
-        account = accounts.find_by_username(connection, username[:256])
-        # Looked for even where there is no account: the database is asked as often (OTP-11).
-        owned = authenticators.of_kind(connection, "" if account is None else account.id, "password")
-    usable = _usable(interaction, account, owned)
-    matched, renewed = _verify(usable.secret_hash if usable else None, password)
-    if account is None or owned is None or usable is None or not matched:
-        if usable is None:
-            _count_nothing(interaction)
-        else:
-            _count_failure(interaction, usable)
-        raise LoginRefused("user name or password is not right")
-    _establish(interaction, account, owned, renewed)
-
-
-def _usable(interaction: Interaction, account: Account | None, owned: Authenticator | None) -> Authenticator | None:
-    now = services().clock.now()
-    if account is None or owned is None or not account.active or owned.blocked_until > now:
-        return None
-    if interaction.stored.account_id not in {None, account.id}:
-        return None
-    return owned
-
-
-def _verify(encoded: str | None, password: str) -> tuple[bool, str | None]:
     verifier = cast("_Verifier", current_app.extensions[_EXTENSION])
     if not verifier.slots.acquire(timeout=_WAIT_SECONDS):
         raise LoginBusy("too many password verifications at one time")
     try:
+        found = _look_up(username)
+        tried = _usable(interaction, found)
+        encoded = found.owned.secret_hash if found.owned is not None and tried else None
         matched = verifier.passwords.verify(encoded, password)
-        renewed = verifier.passwords.renewed(encoded, password) if matched and encoded is not None else None
-        return matched, renewed
     finally:
         verifier.slots.release()
-
-
-def _count_failure(interaction: Interaction, owned: Authenticator) -> None:
     with services().engine.begin() as connection:
-        failures = authenticators.failed(
-            connection, owned.id, services().clock.now(), most=MAX_PASSWORD_FAILURES, back_off=True
-        )
-        services().audit.record(
-            connection,
-            "login.refused",
-            account_id=owned.account_id,
-            factor="password",
-            authenticator_id=owned.id,
-            failures=failures,
-            txn=interaction.txn,
-            client_id=interaction.request.client_id,
-            action=interaction.request.action,
-        )
+        owned = _settle(connection, interaction, found, tried=tried, matched=matched)
+    if owned is None:
+        raise LoginRefused("user name or password is not right")
+    device.remember(owned.id)
+    _renew(verifier, owned, password)
+    browser.reload()
 
 
-def _count_nothing(interaction: Interaction) -> None:
+def _look_up(username: str) -> _Standing:
+    # PostgreSQL takes no NUL in a text; nobody's name has one.
+    name = "" if "\0" in username else username[:_MAX_USERNAME]
+    with reading(services().engine) as connection:
+        account = accounts.find_by_username(connection, name)
+        # Looked for even where there is no account: the database is asked as often (OTP-11).
+        owned = authenticators.of_kind(connection, "" if account is None else account.id, "password")
+        known = devices.standing(connection, device.known("" if owned is None else owned.id))
+    return _Standing(account, owned, known)
+
+
+def _look_again(connection: Connection, found: _Standing) -> _Standing:
+    """The same, for whoever holds the lock; what is asked of the database does not depend on what there is."""
+    owned = authenticators.find_locked(connection, "" if found.owned is None else found.owned.id)
+    account = accounts.find(connection, "" if found.account is None else found.account.id)
+    known = devices.standing(connection, None if found.known is None else found.known.device_id)
+    unchanged = owned is not None and found.owned is not None and owned.secret_hash == found.owned.secret_hash
+    return _Standing(account, owned if unchanged else None, known)
+
+
+def _usable(interaction: Interaction, found: _Standing) -> bool:
+    account, owned = found.account, found.owned
+    if account is None or owned is None or not account.active or owned.disabled:
+        return False
+    if interaction.stored.account_id not in {None, account.id}:
+        return False
+    return may_try(owned.failures, owned.blocked_until, found.known, services().clock.now())
+
+
+def _settle(
+    connection: Connection, interaction: Interaction, found: _Standing, *, tried: bool, matched: bool
+) -> Authenticator | None:
+    """What becomes of a password that was verified; None: nobody is signed in."""
+    now = _look_again(connection, found)
+    if now.account is None or now.owned is None or not tried or not _usable(interaction, now):
+        _count_nothing(connection, interaction)
+        return None
+    if not matched:
+        _count_failure(connection, interaction, now.owned, now.known)
+        return None
+    _establish(connection, interaction, now.account, now.owned)
+    return now.owned
+
+
+def _count_failure(
+    connection: Connection, interaction: Interaction, owned: Authenticator, known: BrowserStanding | None
+) -> None:
+    now = services().clock.now()
+    own = known is not None and is_known(known)
+    failures = authenticators.failed(connection, owned.id, now, most=MAX_PASSWORD_FAILURES, back_off=not own)
+    if known is not None and own:
+        devices.failed(connection, known, owned.id, now)
+    services().audit.record(
+        connection,
+        "login.refused",
+        account_id=owned.account_id,
+        factor="password",
+        authenticator_id=owned.id,
+        failures=failures,
+        txn=interaction.txn,
+        client_id=interaction.request.client_id,
+        action=interaction.request.action,
+    )
+
+
+def _count_nothing(connection: Connection, interaction: Interaction) -> None:
     """What :func:`_count_failure` asks of the database, statement for statement, without an effect.
 
     One statement writes, so that the commit has to wait for the disk as that one's does.
     """
-    with services().engine.begin() as connection:
-        authenticators.count_nothing(connection)
-        services().audit.touch(connection)
-        interactions.touch(connection, interaction.id)
-        interactions.touch(connection, interaction.id)
+    authenticators.count_nothing(connection)
+    services().audit.touch(connection)
+    interactions.touch(connection, interaction.id)
+    interactions.touch(connection, interaction.id)
 
 
-def _establish(interaction: Interaction, account: Account, owned: Authenticator, renewed: str | None) -> None:
+def _establish(connection: Connection, interaction: Interaction, account: Account, owned: Authenticator) -> None:
     now = services().clock.now()
     item = Evidence("password", owned.id, "knowledge", now, transaction=interaction.txn)
-    with services().engine.begin() as connection:
-        # Before the browser gets a session: another request may have made the interaction somebody else's.
-        if not interactions.claim(connection, services().seals, interaction.id, interaction.stored.session_id, account.id):
-            raise LoginRefused("the interaction is another person's")
-        authenticators.succeeded(connection, owned.id, now)
-        if renewed is not None:
+    # Before the browser gets a session: another request may have made the interaction somebody else's.
+    if not interactions.claim(connection, services().seals, interaction.id, interaction.stored.session_id, account.id):
+        raise LoginRefused("the interaction is another person's")
+    authenticators.succeeded(connection, owned.id, now)
+    session = browser.sign_in(connection, account.id, item)
+    interactions.claim(connection, services().seals, interaction.id, session.id, account.id)
+    services().audit.record(
+        connection,
+        "login.succeeded",
+        account_id=account.id,
+        session_id=session.id,
+        factor="password",
+        authenticator_id=owned.id,
+        txn=interaction.txn,
+        client_id=interaction.request.client_id,
+        action=interaction.request.action,
+    )
+
+
+def _renew(verifier: _Verifier, owned: Authenticator, password: str) -> None:
+    """Hash the password with today's costs, where it was hashed with others: only once nobody can learn from the time.
+
+    Where no place is free now, the next login does it.
+    """
+    if owned.secret_hash is None or not verifier.slots.acquire(blocking=False):
+        return
+    try:
+        renewed = verifier.passwords.renewed(owned.secret_hash, password)
+    finally:
+        verifier.slots.release()
+    if renewed is not None:
+        with services().engine.begin() as connection:
             authenticators.change_secret(connection, owned.id, renewed)
-        session = browser.sign_in(connection, account.id, item)
-        interactions.claim(connection, services().seals, interaction.id, session.id, account.id)
-        services().audit.record(
-            connection,
-            "login.succeeded",
-            account_id=account.id,
-            session_id=session.id,
-            factor="password",
-            authenticator_id=owned.id,
-            txn=interaction.txn,
-            client_id=interaction.request.client_id,
-            action=interaction.request.action,
-        )
-    browser.reload()

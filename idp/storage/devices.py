@@ -1,0 +1,37 @@
+"""Wrong passwords of browsers in which the password was right before.  Who made none has no row here."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from foundation.clock import epoch, from_epoch
+from idp.authn.device import LIFETIME, BrowserStanding, after_failure
+from idp.storage.models import device_failures
+
+_C = device_failures.c
+
+
+def standing(connection: Connection, device_id: str | None) -> BrowserStanding | None:
+    """How a browser stands whose cookie was read; None for None, after the same question to the database (OTP-11)."""
+    row = connection.execute(select(device_failures).where(_C.device_id == (device_id or ""))).one_or_none()
+    if device_id is None:
+        return None
+    if row is None:
+        return BrowserStanding(device_id, 0, from_epoch(0))
+    return BrowserStanding(row.device_id, row.failures, from_epoch(row.blocked_until))
+
+
+def failed(connection: Connection, before: BrowserStanding, authenticator_id: str, now: datetime) -> None:
+    """Count a wrong password.  The caller has locked the authenticator, so that no two count at one time."""
+    after = after_failure(before, now)
+    values = {"failures": after.failures, "blocked_until": epoch(after.blocked_until), "changed_at": epoch(now)}
+    if before.failures:
+        connection.execute(update(device_failures).where(_C.device_id == before.device_id).values(**values))
+        return
+    # No cookie lives longer than a failure that it made is remembered.
+    connection.execute(delete(device_failures).where(_C.changed_at < epoch(now - LIFETIME)))
+    connection.execute(
+        insert(device_failures).values(device_id=before.device_id, authenticator_id=authenticator_id, **values)
+    )
