@@ -62,7 +62,8 @@ class Verdict(Enum):
 
 def standing(connection: Connection, item: Authenticator, now: datetime) -> Standing:
     """What happened to an authenticator so far."""
-    since = max(epoch(now - DAY) + 1, epoch(item.last_success_at))
+    # A success does not begin the day anew: whoever guesses need only wait for the person to sign something (OTP-02).
+    since = epoch(now - DAY) + 1
     wrong = connection.execute(
         select(func.coalesce(func.sum(_C.failures), 0)).where(_C.authenticator_id == item.id, _C.created_at >= since)
     ).scalar_one()
@@ -113,7 +114,7 @@ def open_or_resend(
         connection.execute(update(otp_challenges).where(_C.id == found.id).values(sent_at=at, sends=_C.sends + 1))
         sent = Sent(found.sent.sends + 1, from_epoch(at), found.sent.expires_at)
         return Challenge(found.id, purpose, found.failures, sent)
-    # What else is in the slot has expired, or was made for another session or content: it can never be right again.
+    # What else is in the slot has expired, or was made for another session or content: it is never to be right again.
     _close(connection, "expired", at, _C.live_slot == purpose.slot)
     connection.execute(
         insert(otp_challenges).values(
@@ -136,7 +137,10 @@ def open_or_resend(
 
 
 def not_sent(connection: Connection, challenge_id: str) -> None:
-    """The gateway did not take the message: another try need not wait, and will carry the same code (OTP-09)."""
+    """The gateway refused the message: another try need not wait, and will carry the same code (OTP-09).
+
+    Not for a gateway that gave no answer: it may have delivered the message, which then counts (OTP-07).
+    """
     connection.execute(update(otp_challenges).where(_C.id == challenge_id).values(sent_at=0, sends=_C.sends - 1))
 
 
@@ -156,8 +160,11 @@ def attempt(
     except OtpLocked:
         return Verdict.LOCKED, None
     found = live(connection, purpose, now)
-    if found is None or found.failures >= limits.max_wrong:
-        return Verdict.DEAD, None if found is None else found.id
+    if found is None:
+        close_expired(connection, purpose.session_id, purpose.txn, now)
+        return Verdict.DEAD, None
+    if found.failures >= limits.max_wrong:
+        return Verdict.DEAD, found.id
     if not matches(key, found.binding, typed):
         _count_wrong(connection, found, now, limits)
         dead = found.failures + 1 >= limits.max_wrong
@@ -166,6 +173,12 @@ def attempt(
         return Verdict.DEAD, found.id
     authenticators.succeeded(connection, item.id, now)
     return Verdict.ACCEPTED, found.id
+
+
+def close_expired(connection: Connection, session_id: str, txn: str, now: datetime) -> None:
+    """Somebody was told that a code has expired: it stays so, should the clock be set back."""
+    which = (_C.session_id == session_id) & (_C.txn == txn) & (_C.expires_at <= epoch(now))
+    _close(connection, "expired", epoch(now), which)
 
 
 def _count_wrong(connection: Connection, found: Challenge, now: datetime, limits: OtpSettings) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import unicodedata
 from typing import Any, Final
 
-from connectors.ports.messaging import MailMessage, MessagingError, SmsMessage
+from connectors.ports.messaging import GatewayUnavailable, MailMessage, MessagingError, SmsMessage
 from foundation import log
 from idp.authn.otp import derive_code, evidence_of
 from idp.authn.stepup import AskFactor
@@ -37,7 +38,8 @@ def reference(txn: str) -> str:
 def send(interaction: Interaction, found: Assessment, factor: str) -> None:
     """Send a code for this transaction, or the same code again while it is valid.
 
-    The challenge is committed before the message goes out, and nothing is locked while the gateway is waited for.
+    The challenge is committed before the message goes out, and nothing is locked while the gateway is waited for.  A
+    message counts unless the gateway refused it: one that answers too late, or not at all, may have delivered it.
 
     :raises NoSuchFactor: the policy does not ask for this factor now.
     :raises OtpCoolDown: :raises OtpLocked: no message may go out.
@@ -59,7 +61,8 @@ def send(interaction: Interaction, found: Assessment, factor: str) -> None:
     except MessagingError as error:
         _logger.warning("a message was not sent", extra={"fields": {"factor": factor, "cause": error.code}})
         with services().engine.begin() as connection:
-            challenges.not_sent(connection, challenge.id)
+            if not isinstance(error, GatewayUnavailable):
+                challenges.not_sent(connection, challenge.id)
             services().audit.record(connection, "otp.not_sent", **fields, cause=error.code)
         raise OtpNotSent("the gateway did not take the message") from None
     with services().engine.begin() as connection:
@@ -75,6 +78,8 @@ def verify(interaction: Interaction, found: Assessment, typed: str) -> None:
     with reading(services().engine) as connection:
         latest = challenges.latest(connection, found.context.session_id, interaction.txn, now)
     if latest is None:
+        with services().engine.begin() as connection:
+            challenges.close_expired(connection, found.context.session_id, interaction.txn, now)
         raise OtpDead("no code is live for this transaction")
     item = next((own for own in found.authenticators if own.id == latest.purpose.authenticator_id), None)
     if item is None:
@@ -164,7 +169,8 @@ def _text(interaction: Interaction, code: str) -> str:
     party = _plain(asked.display_name)
     if asked.intent is not None:
         count = len(asked.intent.digests) or asked.intent.sign_count
-        names = ", ".join(_plain(item.label) for item in asked.intent.digests[:2] if item.label)
+        # Once more over all of them: what one name must not hold, two must not hold between them.
+        names = _without_codes(", ".join(_plain(item.label) for item in asked.intent.digests[:2] if item.label))
         what = ngettext("sign %(num)d document", "sign %(num)d documents", count)
         purpose = f"{what} ({names}{', ...' if len(asked.intent.digests) > 2 else ''})" if names else what
     elif asked.action == "credential.create":
@@ -191,8 +197,16 @@ def _plain(text: str) -> str:
 
     A message is where people look for the code, so a relying party must not be able to put one there (OTP-10).  Dots
     stand for what is left out: an ellipsis is outside GSM's alphabet and would halve what a text message can hold.
+
+    1. Compatibility forms become what they look like: circled digits, wide letters and dots.  2. What is neither a
+    letter, a digit nor plain punctuation goes.  3. Dots between words go: telephones make links of them.  4. Digits.
     """
-    words = re.sub(r"[^\w .,()&'-]", " ", text)
-    words = re.sub(r"\d{5,}", lambda digits: f"{digits.group()[:3]}...", words)
+    words = re.sub(r"[^\w .,()&'-]|_", " ", unicodedata.normalize("NFKC", text))
+    words = _without_codes(re.sub(r"(?<=\w)\.(?=\w)", " ", words))
     short = " ".join(words.split())
     return short if len(short) <= _LABEL_CHARACTERS else short[: _LABEL_CHARACTERS - 3] + "..."
+
+
+def _without_codes(words: str) -> str:
+    """Five digits and more lose all but three, whatever stands between them that is not a letter."""
+    return re.sub(r"\d(?:[ .,()&'-]*\d){4,}", lambda run: "".join(re.findall(r"\d", run.group())[:3]) + "...", words)

@@ -162,7 +162,10 @@ def _notice(error: OtpRefused) -> Notice:
         OtpWrong: _("That is not the code we sent. Please check it and try again."),
         OtpDead: _("This code can no longer be used. Please ask for a new one."),
         OtpLocked: _("This way of proving who you are is locked for now. Please use another one or try tomorrow."),
-        OtpNotSent: _("The message could not be sent. Please try again, or use another way."),
+        OtpNotSent: _(
+            "We cannot tell whether the message went out. "
+            "If no code arrives, ask again in a moment or use another way."
+        ),
         NoSuchFactor: _("This way is not available here."),
     }
     return Notice(texts[type(error)])

@@ -152,7 +152,7 @@ def test_the_message_says_who_asks_for_what_and_carries_the_pages_reference(idp:
     idp.sign_in(browser, path)
     idp.post(browser, path, "/factor", factor="sms_otp")
     said = idp.inbox.messages[-1].text
-    assert "Example Contracts: sign 2 documents (Rental contract.pdf, Annex.pdf)" in said
+    assert "Example Contracts: sign 2 documents (Rental contract pdf, Annex pdf)" in said
     reference = re.search(r'class="reference">(\w{4})<', browser.get(path).text)
     assert reference is not None
     assert f"Reference {reference.group(1)}" in said
@@ -401,7 +401,9 @@ def test_OTP_09_when_the_gateway_fails_nobody_is_let_in_and_the_next_message_has
     idp.inbox.fail = GatewayUnavailable("down")
     response = idp.post(browser, path, "/factor", factor="sms_otp")
     assert response.status_code == 403
-    assert "could not be sent" in response.text
+    assert "If no code arrives" in response.text
+    assert idp.post(browser, path, "/factor", factor="sms_otp").status_code == 429
+    idp.clock.advance(30)
     assert idp.post(browser, path, "/factor", factor="sms_otp").status_code == 303
     with reading(idp.engine) as connection:
         assert connection.execute(select(func.count()).select_from(otp_challenges)).scalar_one() == 1
