@@ -43,6 +43,8 @@ from idp.authn.password import Passwords
 from idp.settings import PasswordSettings
 from idp.storage import accounts, authenticators
 from idp.storage.engine import open_engine
+from idp.storage.keys import KeyStore
+from idp.storage.seal import Sealer
 from launcher.toml import dumps
 
 EXIT_GOOD: Final = 0
@@ -102,6 +104,7 @@ class LoginStand:
     phones: Phones
     processes: Processes
     costs: PasswordSettings
+    key_dir: Path
     password: str = field(repr=False)
 
     def enrol(self, prefix: str, count: int) -> list[Person]:
@@ -109,6 +112,7 @@ class LoginStand:
         encoded = Passwords(self.costs).hash(self.password)
         now = SystemClock().now()
         engine = open_engine(self.database.url)
+        seals = Sealer(KeyStore(engine, self.key_dir).secret)
         people = []
         with engine.begin() as connection:
             for number in range(count):
@@ -118,6 +122,7 @@ class LoginStand:
                 for kind, address, secret in (("password", None, encoded), ("sms_otp", person.phone, None)):
                     authenticators.add(
                         connection,
+                        seals,
                         authenticator_id=secrets.token_hex(16),
                         account_id=account.id,
                         kind=kind,
@@ -149,7 +154,8 @@ def login_stand(tell: Say) -> Iterator[LoginStand]:
         tell("identity provider")
         start_web(processes, "idp", port, "idp", {"PRIVYSEAL_IDP_CONFIG": str(directory / "idp.toml")})
         found = stack.enter_context(phones(inbox))
-        yield LoginStand(port, database, found, processes, PasswordSettings(), secrets.token_urlsafe(16))
+        costs, keys = PasswordSettings(), directory / "keys"
+        yield LoginStand(port, database, found, processes, costs, keys, secrets.token_urlsafe(16))
 
 
 def _prepare(directory: Path, database: Database, processes: Processes, port: int) -> int:

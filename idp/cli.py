@@ -219,6 +219,8 @@ def _create_account(settings: IdpSettings, options: argparse.Namespace) -> dict[
     from idp.storage import accounts, authenticators
     from idp.storage.audit import DatabaseAudit
     from idp.storage.engine import check_schema
+    from idp.storage.keys import KeyStore
+    from idp.storage.seal import Sealer
 
     encoded = Passwords(settings.password).hash(_text(options.password_file))
     new = accounts.NewAccount(
@@ -234,6 +236,7 @@ def _create_account(settings: IdpSettings, options: argparse.Namespace) -> dict[
     )
     engine = open_database(settings)
     check_schema(engine)
+    seals = Sealer(KeyStore(engine, settings.key_dir).secret)
     now = options.clock.now()
     with engine.begin() as connection:
         account = accounts.create(connection, _new_id(), new, now)
@@ -246,6 +249,7 @@ def _create_account(settings: IdpSettings, options: argparse.Namespace) -> dict[
             if address is not None or secret is not None:
                 authenticators.add(
                     connection,
+                    seals,
                     authenticator_id=_new_id(),
                     account_id=account.id,
                     kind=kind,
@@ -284,9 +288,12 @@ def _replace(
     from idp.storage import accounts, authenticators, sessions
     from idp.storage.audit import DatabaseAudit
     from idp.storage.engine import check_schema
+    from idp.storage.keys import KeyStore
+    from idp.storage.seal import Sealer
 
     engine = open_database(settings)
     check_schema(engine)
+    seals = Sealer(KeyStore(engine, settings.key_dir).secret)
     now = options.clock.now()
     not_before = now + timedelta(hours=wait_hours)
     authenticator_id = _new_id()
@@ -296,6 +303,7 @@ def _replace(
             raise UnknownAccount("there is no account of that user name")
         authenticators.replace(
             connection,
+            seals,
             authenticator_id=authenticator_id,
             account_id=account.id,
             kind=kind,

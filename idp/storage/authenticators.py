@@ -13,6 +13,7 @@ from foundation.clock import epoch, from_epoch
 from idp.authn.password import back_off_seconds
 from idp.errors import InputRefused, NoSuchFactor
 from idp.storage.models import authenticators
+from idp.storage.seal import NO_SEAL, Sealer, change
 
 _PHONE: Final = re.compile(r"\+[1-9][0-9]{6,14}\Z", re.ASCII)
 # What RFC 5321 allows in a mailbox and nothing that means something in a header; no quoted local parts.
@@ -63,6 +64,7 @@ def check_address(kind: str, address: str) -> str:
 
 def add(
     connection: Connection,
+    seals: Sealer,
     *,
     authenticator_id: str,
     account_id: str,
@@ -76,37 +78,42 @@ def add(
 
     :raises InputRefused: the address is of no form that messages may be sent to.
     """
-    connection.execute(
-        insert(authenticators).values(
-            id=authenticator_id,
-            account_id=account_id,
-            kind=kind,
-            address=None if address is None else check_address(kind, address),
-            secret_hash=secret_hash,
-            not_before=epoch(not_before or now),
-            created_at=epoch(now),
-        )
-    )
+    values: dict[str, Any] = {
+        "id": authenticator_id,
+        "account_id": account_id,
+        "kind": kind,
+        "address": None if address is None else check_address(kind, address),
+        "secret_hash": secret_hash,
+        "not_before": epoch(not_before or now),
+        "created_at": epoch(now),
+    }
+    connection.execute(insert(authenticators).values(**values, seal=seals.seal(authenticators, values)))
 
 
-def of_account(connection: Connection, account_id: str) -> tuple[Authenticator, ...]:
+def of_account(connection: Connection, seals: Sealer, account_id: str) -> tuple[Authenticator, ...]:
     """The account's authenticators in the order of their enrolment, disabled ones too."""
     rows = connection.execute(
         select(authenticators)
         .where(authenticators.c.account_id == account_id)
         .order_by(authenticators.c.created_at, authenticators.c.id)
     )
-    return tuple(_authenticator(row) for row in rows)
+    # One that is disabled has no seal any more, and nothing rests on it.
+    return tuple(
+        _authenticator(row) for row in rows.all() if row.disabled_at is not None or seals.holds(authenticators, row)
+    )
 
 
-def of_kind(connection: Connection, account_id: str, kind: str) -> Authenticator | None:
+def of_kind(connection: Connection, seals: Sealer, account_id: str, kind: str) -> Authenticator | None:
     """The account's newest authenticator of a kind that is not disabled."""
-    rows = [item for item in of_account(connection, account_id) if item.kind == kind and not item.disabled]
+    rows = [item for item in of_account(connection, seals, account_id) if item.kind == kind and not item.disabled]
     return rows[-1] if rows else None
 
 
 def find_locked(connection: Connection, authenticator_id: str) -> Authenticator | None:
-    """The authenticator, if there is one, with its row locked until the transaction ends: counting must not race."""
+    """The authenticator, if there is one, with its row locked until the transaction ends: counting must not race.
+
+    Its seal is not looked at: whoever relies on more than the counts has read it with :func:`of_account` before.
+    """
     query = select(authenticators).where(authenticators.c.id == authenticator_id).with_for_update()
     row = connection.execute(query).one_or_none()
     return None if row is None else _authenticator(row)
@@ -139,7 +146,7 @@ def failed(connection: Connection, authenticator_id: str, now: datetime, *, most
     if back_off:
         values["blocked_until"] = epoch(now) + back_off_seconds(failures)
     if failures >= most:
-        values["disabled_at"] = epoch(now)
+        values |= {"disabled_at": epoch(now), "seal": NO_SEAL}
     connection.execute(update(authenticators).where(authenticators.c.id == authenticator_id).values(**values))
     return failures
 
@@ -153,6 +160,7 @@ def count_nothing(connection: Connection) -> None:
 
 def replace(
     connection: Connection,
+    seals: Sealer,
     *,
     authenticator_id: str,
     account_id: str,
@@ -173,10 +181,11 @@ def replace(
             authenticators.c.kind == kind,
             authenticators.c.disabled_at.is_(None),
         )
-        .values(disabled_at=epoch(now))
+        .values(disabled_at=epoch(now), seal=NO_SEAL)
     )
     add(
         connection,
+        seals,
         authenticator_id=authenticator_id,
         account_id=account_id,
         kind=kind,
@@ -187,11 +196,10 @@ def replace(
     )
 
 
-def change_secret(connection: Connection, authenticator_id: str, secret_hash: str) -> None:
-    """Store the same password's hash with other costs."""
-    connection.execute(
-        update(authenticators).where(authenticators.c.id == authenticator_id).values(secret_hash=secret_hash)
-    )
+def change_secret(connection: Connection, seals: Sealer, authenticator_id: str, secret_hash: str) -> None:
+    """Store the same password's hash with other costs; nothing happens if it was disabled meanwhile."""
+    enabled = (authenticators.c.id == authenticator_id) & authenticators.c.disabled_at.is_(None)
+    change(connection, seals, authenticators, enabled, lambda _: {"secret_hash": secret_hash})
 
 
 def hashes_of_all_costs(connection: Connection) -> tuple[str, ...]:

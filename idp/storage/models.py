@@ -64,6 +64,9 @@ authenticators: Final = Table(
     Column("disabled_at", BigInteger),
     Column("not_before", BigInteger, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    Column("seal", String(64), nullable=False, default=""),
+    # Not what is counted, which every wrong password changes: its older states could come back all the same.
+    info={"sealed": ("id", "account_id", "kind", "address", "secret_hash", "not_before", "created_at")},
 )
 
 otp_challenges: Final = Table(

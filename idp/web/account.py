@@ -91,7 +91,7 @@ def overview() -> Response:
     account = _me()
     now = services().clock.now()
     with reading(services().engine) as connection:
-        owned = authenticators.of_account(connection, account.id)
+        owned = authenticators.of_account(connection, services().seals, account.id)
         live = sessions.of_account(connection, services().seals, account.id, now, services().settings.session)
     newest = {item.kind: item for item in owned}
     factors = [

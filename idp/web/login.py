@@ -91,7 +91,7 @@ def _look_up(username: str) -> _Standing:
     with reading(services().engine) as connection:
         account = accounts.find_by_username(connection, name)
         # Looked for even where there is no account: the database is asked as often (OTP-11).
-        owned = authenticators.of_kind(connection, "" if account is None else account.id, "password")
+        owned = authenticators.of_kind(connection, services().seals, "" if account is None else account.id, "password")
         known = devices.standing(connection, device.known("" if owned is None else owned.id))
     return _Standing(account, owned, known)
 
@@ -196,4 +196,4 @@ def _renew(verifier: _Verifier, owned: Authenticator, password: str) -> None:
         verifier.slots.release()
     if renewed is not None:
         with services().engine.begin() as connection:
-            authenticators.change_secret(connection, owned.id, renewed)
+            authenticators.change_secret(connection, services().seals, owned.id, renewed)

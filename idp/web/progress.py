@@ -52,7 +52,7 @@ def assess(interaction: Interaction) -> Assessment | None:
         return None
     with_services = services()
     with reading(with_services.engine) as connection:
-        owned = authenticators.of_account(connection, account.id)
+        owned = authenticators.of_account(connection, with_services.seals, account.id)
     credential = _credential(with_services, interaction, account)
     context = _context(interaction, session, account, None)
     facts = _facts(interaction, account, context, owned, credential)

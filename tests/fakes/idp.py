@@ -25,7 +25,9 @@ from idp.storage import accounts, authenticators
 from idp.storage.accounts import NewAccount
 from idp.storage.audit import DatabaseAudit
 from idp.storage.engine import create_tables, open_engine
-from idp.storage.keys import create_keys
+from idp.storage.keys import KeyStore, create_keys
+from idp.storage.seal import Sealer
+from idp.web import services as composition
 from idp.web.interaction import BeginInteraction, Finished, begin, register_finisher
 from idp.web.services import CredentialView, Messaging
 
@@ -152,6 +154,11 @@ class Idp:
     finished: list[Finished] = field(default_factory=list)
     waiting: list[BeginInteraction] = field(default_factory=list)
 
+    @property
+    def seals(self) -> Sealer:
+        """What its rows are sealed with."""
+        return composition.of(self.app).seals
+
     def client(self) -> FlaskClient:
         """A browser without cookies."""
         return self.app.test_client()
@@ -256,6 +263,7 @@ def _add_person(
     costs = (settings.password.memory_kib, settings.password.iterations, PASSWORD)
     if costs not in HASHES:
         HASHES[costs] = Passwords(settings.password).hash(PASSWORD)
+    seals = Sealer(KeyStore(engine, settings.key_dir).secret)
     new = NewAccount(username, "Alice Example", "Alice", "Example", "ES", proofing=proofing)
     with engine.begin() as connection:
         account = accounts.create(connection, f"account-{username}", new, NOW)
@@ -267,6 +275,7 @@ def _add_person(
             if address or secret:
                 authenticators.add(
                     connection,
+                    seals,
                     authenticator_id=f"{username}-{kind}",
                     account_id=account.id,
                     kind=kind,

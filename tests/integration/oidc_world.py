@@ -32,7 +32,8 @@ from idp.oidc.client import Registration
 from idp.settings import IdpSettings, PasswordSettings, SigningSettings
 from idp.storage import accounts, audit, authenticators, clients
 from idp.storage.engine import create_tables, open_engine
-from idp.storage.keys import create_keys
+from idp.storage.keys import KeyStore, create_keys
+from idp.storage.seal import Sealer
 from idp.web.services import CredentialView, Messaging
 
 ISSUER = "http://idp.localhost:8401"
@@ -343,6 +344,7 @@ def seed(directory: Path, database_url: str) -> Seed:
     create_tables(engine)
     create_keys(engine, directory / "keys", now=NOW, random=secrets.token_bytes(32))
     made: dict[str, str] = {}
+    seals = Sealer(KeyStore(engine, directory / "keys").secret)
     with engine.begin() as connection:
         audit.DatabaseAudit(FixedClock(NOW)).initialise(connection)
         new = accounts.NewAccount("alice", "Alice Example", proofing="high")
@@ -353,6 +355,7 @@ def seed(directory: Path, database_url: str) -> Seed:
         ):
             authenticators.add(
                 connection,
+                seals,
                 authenticator_id=f"{kind}-of-alice",
                 account_id=account.id,
                 kind=kind,

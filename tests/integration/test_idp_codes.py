@@ -29,8 +29,10 @@ from idp.storage.engine import create_tables, open_engine, reading
 from idp.storage.models import otp_challenges
 from idp.web.interaction import BeginInteraction
 from tests.fakes.idp import Idp, make_idp
+from tests.fakes.seals import make_sealer
 
 NOW = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
+SEALS = make_sealer()
 KEY = bytes(32)
 LIMITS = OtpSettings(cool_down_seconds=30)
 SECOND = timedelta(seconds=1)
@@ -51,7 +53,13 @@ def engine(database_url: str) -> Iterator[Engine]:
         accounts.create(connection, "alice", NewAccount("alice", "Alice Example"), NOW)
         for name in ("phone", "other"):
             authenticators.add(
-                connection, authenticator_id=name, account_id="alice", kind="sms_otp", now=NOW, address="+34600000001"
+                connection,
+                SEALS,
+                authenticator_id=name,
+                account_id="alice",
+                kind="sms_otp",
+                now=NOW,
+                address="+34600000001",
             )
     yield engine
     engine.dispose()
@@ -231,7 +239,7 @@ def test_OTP_04_a_challenge_that_was_closed_meanwhile_accepts_nothing(
     assert attempt(engine, code_of(found), NOW, purpose()) is Verdict.DEAD
     with reading(engine) as connection:
         row = connection.execute(select(otp_challenges)).one()
-        assert authenticators.of_kind(connection, "alice", "sms_otp") is not None
+        assert authenticators.of_kind(connection, SEALS, "alice", "sms_otp") is not None
     assert (row.state, row.closed_at) == (state, 1)
 
 

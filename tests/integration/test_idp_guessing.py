@@ -43,7 +43,7 @@ def guess(idp: Idp, browser: FlaskClient | None = None, password: str = "wrong",
 
 def password_of(idp: Idp) -> Authenticator:
     with reading(idp.engine) as connection:
-        found = authenticators.of_kind(connection, idp.alice, "password")
+        found = authenticators.of_kind(connection, idp.seals, idp.alice, "password")
     assert found is not None, "the password is disabled"
     return found
 
@@ -143,7 +143,7 @@ def test_OTP_02_a_hundred_wrong_passwords_in_a_row_disable_it_however_many_cooki
             idp.clock.advance(900)
             guess(idp, carrying(idp, cookie))
     with reading(idp.engine) as connection:
-        assert authenticators.of_kind(connection, idp.alice, "password") is None
+        assert authenticators.of_kind(connection, idp.seals, idp.alice, "password") is None
         rows = connection.execute(select(func.sum(device_failures.c.failures))).scalar_one()
     assert rows == 50
 
@@ -161,6 +161,7 @@ def test_OTP_12_a_device_cookie_serves_its_own_password_for_its_time_only(idp: I
         with idp.engine.begin() as connection:
             authenticators.replace(
                 connection,
+                idp.seals,
                 authenticator_id="another",
                 account_id=idp.alice,
                 kind="password",
@@ -317,6 +318,7 @@ def test_OTP_02_what_changed_while_a_password_was_verified_counts(
             if meanwhile == "replaced":
                 authenticators.replace(
                     connection,
+                    idp.seals,
                     authenticator_id="new",
                     account_id=idp.alice,
                     kind="password",
@@ -327,7 +329,7 @@ def test_OTP_02_what_changed_while_a_password_was_verified_counts(
             elif meanwhile == "account_disabled":
                 accounts.set_status(connection, idp.alice, "disabled")
             elif meanwhile == "hash_changed":
-                authenticators.change_secret(connection, "alice-password", self.hash("another password"))
+                authenticators.change_secret(connection, idp.seals, "alice-password", self.hash("another password"))
             else:
                 for _ in range(5):
                     authenticators.failed(connection, "alice-password", now, most=100, back_off=True)
@@ -364,7 +366,7 @@ def test_OTP_11_the_costs_of_everybodys_hash_are_known_from_the_start(
     first = make_idp(tmp_path, database_url)
     old = argon2.PasswordHasher(time_cost=2, memory_cost=128, parallelism=1).hash(PASSWORD)
     with first.engine.begin() as connection:
-        authenticators.change_secret(connection, "alice-password", old)
+        authenticators.change_secret(connection, first.seals, "alice-password", old)
         found = authenticators.hashes_of_all_costs(connection)
     assert found == (old,)
     from idp.web import login
@@ -390,7 +392,7 @@ def test_a_hash_is_renewed_after_the_login_and_at_the_next_one_where_no_place_is
 ) -> None:
     old = argon2.PasswordHasher(time_cost=2, memory_cost=128, parallelism=1).hash(PASSWORD)
     with idp.engine.begin() as connection:
-        authenticators.change_secret(connection, "alice-password", old)
+        authenticators.change_secret(connection, idp.seals, "alice-password", old)
     slots = idp.app.extensions["privyseal.passwords"].slots
     real = type(slots).acquire
 

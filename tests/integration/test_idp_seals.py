@@ -16,7 +16,7 @@ from idp.errors import InteractionLost
 from idp.oidc.request import AuthorizationRequest
 from idp.policy.evidence import Evidence
 from idp.settings import SessionSettings
-from idp.storage import accounts, grants, interactions, models, sessions
+from idp.storage import accounts, authenticators, grants, interactions, models, sessions
 from idp.storage.accounts import NewAccount
 from idp.storage.engine import create_tables, open_engine, reading
 from idp.storage.grants import Refused, oidc_grants, oidc_pushed_requests
@@ -26,6 +26,7 @@ from tests.fakes.seals import make_sealer
 NOW = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
 LIMITS = SessionSettings()
 PEOPLE = ("alice", "mallory")
+PHONES = {"alice": "+34600000001", "mallory": "+34600000666"}
 CLIENT = "example-contracts"
 PASSWORD = Evidence("password", "p", "knowledge", NOW)
 REQUEST = AuthorizationRequest(
@@ -78,6 +79,16 @@ def engine(database_url: str, seals: Sealer) -> Iterator[Engine]:
 
 def enter(connection: Connection, seals: Sealer, person: str) -> None:
     accounts.create(connection, person, NewAccount(person, "Alice Example"), NOW)
+    authenticators.add(
+        connection,
+        seals,
+        authenticator_id=f"phone-{person}",
+        account_id=person,
+        kind="sms_otp",
+        now=NOW,
+        address=PHONES[person],
+        secret_hash=f"hash of {person}",
+    )
     session_id = f"session-{person}"
     sessions.create(
         connection,
@@ -130,7 +141,8 @@ class Case:
 
     def key(self, person: str) -> str:
         """The row's primary key."""
-        prefix = {"sessions": "session", "interactions": "interaction", "oidc_grants": "grant"}
+        names = ("authenticators", "phone"), ("sessions", "session"), ("interactions", "interaction")
+        prefix = dict((*names, ("oidc_grants", "grant")))
         if self.table is oidc_pushed_requests:
             return grants.hash_token(f"handle-{person}")
         return f"{prefix[self.table.name]}-{person}"
@@ -144,7 +156,7 @@ class Case:
 LATER = epoch(NOW + timedelta(hours=1))
 EARLIER = epoch(NOW - timedelta(seconds=1))
 STRONGER = [{**PASSWORD.to_json(), "factor": "sms_otp", "category": "possession"}]
-CASES = (
+SESSIONS_AND_GRANTS = (
     Case(
         models.sessions,
         lambda connection, seals, person: sessions.find_by_token(connection, seals, person, NOW, LIMITS),
@@ -191,6 +203,17 @@ CASES = (
         {"request": {**REQUEST.to_json(), "state": "another"}, "expires_at": LATER},
     ),
 )
+AUTHENTICATORS = Case(
+    models.authenticators,
+    lambda connection, seals, person: authenticators.of_kind(connection, seals, person, "sms_otp"),
+    {
+        "address": PHONES["mallory"],
+        "secret_hash": "hash of mallory",
+        "not_before": EARLIER,
+        "created_at": EARLIER,
+    },
+)
+CASES = (*SESSIONS_AND_GRANTS, AUTHENTICATORS)
 ALTERATIONS = [
     pytest.param(case, column, id=f"{case.table.name}.{column}")
     for case in CASES
@@ -258,6 +281,8 @@ def test_a_row_that_was_copied_under_another_identifier_counts_as_absent(
             row["token_hash"] = sessions.hash_token("alice")
         if case.table is models.interactions:
             row["session_id"] = "session-alice"
+        if case.table is models.authenticators:
+            row["account_id"] = "alice"
         connection.execute(insert(case.table).values(**row))
     assert found(engine, seals, case) is None
 
@@ -358,3 +383,52 @@ def test_a_session_that_is_used_keeps_a_seal_that_holds(engine: Engine, seals: S
     assert after is not None
     assert (after.last_seen_at, after.evidence) == (now, (PASSWORD,))
     assert seals.take() is None
+
+
+def test_another_persons_factor_is_not_ones_own(engine: Engine, seals: Sealer) -> None:
+    write(engine, AUTHENTICATORS, "mallory", account_id="alice")
+    with engine.begin() as connection:
+        (left,) = authenticators.of_account(connection, seals, "alice")
+    assert left.address == PHONES["alice"]
+
+
+def test_an_invented_factor_and_one_of_another_kind_count_as_absent(engine: Engine, seals: Sealer) -> None:
+    alices = read(engine, AUTHENTICATORS, "alice")
+    with engine.begin() as connection:
+        invented = {**alices, "id": "new", "address": PHONES["mallory"]}
+        connection.execute(insert(models.authenticators).values(**invented))
+    write(engine, AUTHENTICATORS, "mallory", kind="password")
+    with engine.begin() as connection:
+        assert [item.id for item in authenticators.of_account(connection, seals, "alice")] == ["phone-alice"]
+        assert authenticators.of_kind(connection, seals, "mallory", "password") is None
+
+
+def test_a_factor_that_was_disabled_does_not_come_back(engine: Engine, seals: Sealer) -> None:
+    with engine.begin() as connection:
+        authenticators.failed(connection, "phone-alice", NOW, most=1)
+        authenticators.replace(
+            connection,
+            seals,
+            authenticator_id="new",
+            account_id="mallory",
+            kind="sms_otp",
+            now=NOW,
+            address=PHONES["mallory"],
+        )
+        disabled = {item.id: item.disabled for item in authenticators.of_account(connection, seals, "mallory")}
+    assert disabled == {"phone-mallory": True, "new": False}
+    for person in PEOPLE:
+        assert read(engine, AUTHENTICATORS, person)["seal"] == ""
+        write(engine, AUTHENTICATORS, person, disabled_at=None)
+    with engine.begin() as connection:
+        assert authenticators.of_account(connection, seals, "alice") == ()
+        assert [item.id for item in authenticators.of_account(connection, seals, "mallory")] == ["new"]
+
+
+def test_a_hash_is_not_renewed_where_somebody_put_another(engine: Engine, seals: Sealer) -> None:
+    write(engine, AUTHENTICATORS, "alice", secret_hash="hash of mallory")
+    with engine.begin() as connection:
+        authenticators.change_secret(connection, seals, "phone-alice", "renewed")
+        authenticators.change_secret(connection, seals, "phone-mallory", "renewed")
+    assert found(engine, seals, AUTHENTICATORS) is None
+    assert found(engine, seals, AUTHENTICATORS, "mallory").secret_hash == "renewed"

@@ -35,7 +35,13 @@ def engine(database_url: str) -> Iterator[Engine]:
     with engine.begin() as connection:
         accounts.create(connection, "alice", NewAccount("alice", "Alice Example"), NOW)
         authenticators.add(
-            connection, authenticator_id="phone", account_id="alice", kind="sms_otp", now=NOW, address="+34600000001"
+            connection,
+            SEALS,
+            authenticator_id="phone",
+            account_id="alice",
+            kind="sms_otp",
+            now=NOW,
+            address="+34600000001",
         )
     yield engine
     engine.dispose()
@@ -96,7 +102,7 @@ def test_OTP_02_a_hundred_wrong_codes_in_a_row_disable_the_authenticator_for_goo
             attempt(engine, wrong(code), now=now, purpose=purpose)
         now += timedelta(hours=3)
     with reading(engine) as connection:
-        assert authenticators.of_kind(connection, "alice", "sms_otp") is None
+        assert authenticators.of_kind(connection, SEALS, "alice", "sms_otp") is None
     with pytest.raises(OtpLocked):
         send(engine, "c-100", now=now + timedelta(days=365))
 

@@ -20,6 +20,8 @@ from idp.settings import PasswordSettings
 from idp.storage import accounts, authenticators, clients, grants
 from idp.storage.audit import TABLES
 from idp.storage.engine import open_engine, reading
+from idp.storage.keys import KeyStore
+from idp.storage.seal import Sealer
 from tests.fakes.idp import NOW, PASSWORD, POLICY
 from tests.fakes.seals import make_sealer
 
@@ -44,6 +46,11 @@ def state(tmp_path: Path) -> Path:
     (tmp_path / "password").write_text(PASSWORD)
     (tmp_path / "password").chmod(0o600)
     return tmp_path
+
+
+def sealer(state: Path) -> Sealer:
+    """Of the installation's own keys."""
+    return Sealer(KeyStore(open_engine("sqlite://"), state / "keys").secret)
 
 
 def run(state: Path, *argv: str) -> int:
@@ -76,7 +83,7 @@ def test_a_person_is_added_once_with_all_factors(ready: Path, capsys: pytest.Cap
     engine = open_engine(f"sqlite:///{ready / 'idp.sqlite'}")
     with reading(engine) as connection:
         account = accounts.find(connection, made["account_id"])
-        phone = authenticators.of_kind(connection, made["account_id"], "sms_otp")
+        phone = authenticators.of_kind(connection, sealer(ready), made["account_id"], "sms_otp")
     engine.dispose()
     assert account is not None
     assert account.proofing == "substantial"
@@ -116,7 +123,8 @@ def test_OTP_08_another_phone_counts_only_after_a_while_and_the_former_one_no_mo
     assert main((*argv, "--config", str(ready / "idp.toml")), clock) == EXIT_DONE
     engine = open_engine(f"sqlite:///{ready / 'idp.sqlite'}")
     with reading(engine) as connection:
-        owned = [item for item in authenticators.of_account(connection, account_id) if item.kind == "sms_otp"]
+        everything = authenticators.of_account(connection, sealer(ready), account_id)
+    owned = [item for item in everything if item.kind == "sms_otp"]
     engine.dispose()
     assert {(item.address, item.disabled) for item in owned} == {("+34600000001", True), ("+34600000002", False)}
     (new,) = [item for item in owned if not item.disabled]
@@ -133,7 +141,7 @@ def test_another_password_takes_the_place_of_the_former_one(ready: Path, capsys:
     assert run(ready, "account", "set-password", "--username", "bob", *password) == EXIT_FAILED
     engine = open_engine(f"sqlite:///{ready / 'idp.sqlite'}")
     with reading(engine) as connection:
-        found = authenticators.of_kind(connection, account_id, "password")
+        found = authenticators.of_kind(connection, sealer(ready), account_id, "password")
     engine.dispose()
     assert found is not None
     passwords = Passwords(PasswordSettings())

@@ -316,10 +316,10 @@ def test_OTP_12_after_many_wrong_passwords_even_the_right_one_waits_a_moment(idp
 def test_a_password_hash_with_other_costs_is_renewed(idp: Idp, browser: FlaskClient) -> None:
     old = argon2.PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash(PASSWORD)
     with idp.engine.begin() as connection:
-        authenticators.change_secret(connection, "alice-password", old)
+        authenticators.change_secret(connection, idp.seals, "alice-password", old)
     assert idp.sign_in(browser, idp.path(browser, plain())).status_code == 302
     with reading(idp.engine) as connection:
-        found = authenticators.of_kind(connection, idp.alice, "password")
+        found = authenticators.of_kind(connection, idp.seals, idp.alice, "password")
     assert found is not None
     assert "m=64,t=1,p=1" in (found.secret_hash or "")
 
