@@ -15,6 +15,11 @@ from sqlalchemy import Table, insert, select, update
 
 from foundation.clock import epoch
 from foundation.jose import encode_base64url
+from idp.activation.binding import digest_of
+from idp.activation.intent import SignatureIntent
+from idp.authn.approval import Approval
+from idp.authn.otp import evidence_of
+from idp.policy.evidence import Evidence
 from idp.storage import grants
 from idp.storage.models import interactions, sessions
 from idp.web import services as composition
@@ -101,26 +106,39 @@ def test_OAU_10_nothing_is_minted_but_what_was_approved_whatever_the_grant_says(
     assert world.events("sad.issued") == []
 
 
-def invent(world: World, rp: RelyingParty, code: str, binding: str = "0" * 64) -> None:
+def invent(world: World, rp: RelyingParty, code: str) -> None:
     """A session, a grant and a code for a person who was never there."""
     now = epoch(NOW)
-    approval = {
-        "txn": "T",
-        "account_id": world.account_id,
-        "session_id": "S",
-        "client_id": rp.client_id,
-        "action": "signature.activate",
-        "binding": binding,
-        "decision_id": "D",
-        "policy_name": "default",
-        "policy_sha256": "0" * 64,
-        "acr": "http://eidas.europa.eu/NotNotified/LoA/substantial",
-        "loa": "substantial",
-        "amr": ["pwd", "otp"],
-        "auth_time": now,
-        "evidence": [],
-        "approved_at": now,
+    evidence = (Evidence("password", "p", "knowledge", NOW), evidence_of("sms_otp", "s", NOW, "T", bound=True))
+    intent = {
+        "credential_id": "a-credential",
+        "hash_alg": SHA256,
+        "digests": [{"digest": evil_digest(), "label": ""}],
+        "hash_type": "dtbsr",
+        "sign_count": 1,
+        "locations": [],
     }
+    # It needs no key either.
+    binding = digest_of(
+        action="signature.activate", client_id=rp.client_id, txn="T", intent=SignatureIntent.from_json(intent)
+    )
+    approval = Approval(
+        txn="T",
+        account_id=world.account_id,
+        session_id="S",
+        client_id=rp.client_id,
+        action="signature.activate",
+        binding=binding,
+        decision_id="D",
+        policy_name="default",
+        policy_sha256="0" * 64,
+        acr="http://eidas.europa.eu/NotNotified/LoA/substantial",
+        loa="substantial",
+        amr=("pwd", "otp"),
+        auth_time=NOW,
+        evidence=evidence,
+        approved_at=NOW,
+    )
     request = {
         "client_id": rp.client_id,
         "redirect_uri": REDIRECT_URI,
@@ -136,14 +154,7 @@ def invent(world: World, rp: RelyingParty, code: str, binding: str = "0" * 64) -
         "ui_locales": [],
         "login_hint": None,
         "subject_hint": None,
-        "intent": {
-            "credential_id": "a-credential",
-            "hash_alg": SHA256,
-            "digests": [{"digest": evil_digest(), "label": ""}],
-            "hash_type": "dtbsr",
-            "sign_count": 1,
-            "locations": [],
-        },
+        "intent": intent,
         "details_type": "credential",
     }
     with world.engine.begin() as connection:
@@ -166,7 +177,7 @@ def invent(world: World, rp: RelyingParty, code: str, binding: str = "0" * 64) -
                 subject=world.account_id,
                 session_id="S",
                 request=request,
-                approval=approval,
+                approval=approval.to_json(),
                 created_at=now,
                 expires_at=now + 999,
             )
@@ -182,6 +193,15 @@ def test_OAU_10_invented_rows_give_no_sad(world: World, caplog: pytest.LogCaptur
     assert found_altered(world) == [("oidc_grants", "seal")]
     assert [record.levelname for record in caplog.records] == ["CRITICAL"]
     assert world.events("sad.issued") == []
+
+
+def test_nothing_but_their_seals_is_missing_from_the_invented_rows(world: World) -> None:
+    rp = world.rp()
+    invent(world, rp, "x" * 43)
+    for table in (sessions, grants.oidc_grants):
+        seal_anew(world, table)
+    assert rp.redeem("x" * 43).status_code == 200
+    assert [item["sign_count"] for item in world.events("sad.issued")] == [1]
 
 
 def test_OAU_10_an_invented_session_signs_nobody_in_and_lets_no_grant_live(world: World) -> None:
