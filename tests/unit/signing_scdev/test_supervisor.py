@@ -271,7 +271,8 @@ def test_what_befalls_a_worker_is_in_the_log_with_the_events_name(stage: Stage) 
         root = logging.getLogger()
         root.handlers = [one for one in root.handlers if not isinstance(one.formatter, log.JsonFormatter)]
     told = [json.loads(line)["fields"]["event"] for line in lines.getvalue().splitlines()]
-    assert told == ["scdev.worker_ended", "scdev.pin_refused"]
+    # The pool is closed while the lost worker is being replaced: whether that start still fails in time is chance.
+    assert [event for event in told if event != "scdev.start_failed"] == ["scdev.worker_ended", "scdev.pin_refused"]
 
 
 def test_KEY_09_a_pin_refused_in_the_middle_of_service_is_not_presented_again(stage: Stage) -> None:
