@@ -77,8 +77,12 @@ need_venv() {
   if [[ $(cat "$VENV/.stamp-$lock" 2>/dev/null || true) != "$want" ]]; then
     say "installing the locked dependencies (requirements/$lock.lock); the first time this downloads them"
     rm -f -- "$VENV"/.stamp-{runtime,demo,dev}
+    # The lock is complete, so nothing is resolved: pip before 23.1 would look past a pin for a package that another one
+    # wants with an extra, and fails as soon as a newer version of it is out.
     "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-input \
-      --require-hashes --only-binary :all: -r "requirements/$lock.lock"
+      --require-hashes --only-binary :all: --no-deps -r "requirements/$lock.lock"
+    "$VENV/bin/python" -m pip check --disable-pip-version-check >/dev/null ||
+      die 1 "requirements/$lock.lock is not complete: run .venv/bin/python -m pip check"
     printf '%s' "$want" >"$VENV/.stamp-$lock"
   fi
   want="$(digest setup.cfg pyproject.toml) $(printf "%s " */__init__.py)"
