@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
+from ipaddress import IPv4Network, IPv6Network
 from types import MappingProxyType
 from typing import Final, Literal, get_args
 
@@ -55,6 +56,10 @@ class Requirement:
     """Seconds; evidence of exactly this age still counts."""
     per_transaction: bool = False
     """Only evidence made for the transaction that is being decided."""
+    channels: frozenset[str] = frozenset()
+    """How the secret may have travelled; evidence that names no channel does not meet it."""
+    attestations: frozenset[str] = frozenset()
+    """Makes or models of authenticators; evidence that names none does not meet it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,15 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Edge:
+    """Whoever meets the one framework's level meets the other's: frameworks compare through these edges only."""
+
+    where: Where
+    stronger: Claim
+    weaker: Claim
+
+
+@dataclass(frozen=True, slots=True)
 class Level:
     """A name for what evidence amounts to.  Times are seconds."""
 
@@ -92,6 +106,13 @@ class Level:
     freshness: int | None = None
     session_limit: int | None = None
     idle_limit: int | None = None
+    saml: tuple[str, ...] = ()
+    """The SAML ``AuthnContextClassRef`` URIs that express it, the one to emit first."""
+    notified: bool = False
+    """The operator says that the scheme is notified under (EU) No 910/2014, article 9; only then may ``acr`` or
+    ``saml`` hold ``http://eidas.europa.eu/LoA/...``."""
+    statement: str = ""
+    """What the operator rests that on."""
 
     @property
     def loa(self) -> Loa | None:
@@ -108,6 +129,23 @@ class CredentialCondition:
     qualifiers: frozenset[str] = frozenset()
 
 
+DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+"""In the order of :meth:`datetime.date.weekday`."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimeCondition:
+    """A weekly window.  Where ``end`` is not after ``start``, it ends on the day after."""
+
+    days: frozenset[str] = frozenset(DAYS)
+    """Days on which the window begins."""
+    start: time = time(0)
+    end: time = time(0)
+    """The first minute that is outside."""
+    zone: str = "UTC"
+    """A name of the IANA time zone database."""
+
+
 @dataclass(frozen=True, slots=True)
 class Condition:
     """When a rule applies: every part that is given must hold."""
@@ -115,6 +153,11 @@ class Condition:
     clients: frozenset[str] = frozenset()
     groups: frozenset[str] = frozenset()
     credential: CredentialCondition | None = None
+    attributes: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Each of these attributes of the person has one of these values."""
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    """The request comes from one of them; an address that is unknown or unreadable is in none."""
+    time: TimeCondition | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +181,72 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class UpstreamEvidence:
+    """One piece of evidence that a login elsewhere counts as."""
+
+    where: Where
+    category: Category
+    factor: str = "upstream"
+    flags: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamMapping:
+    """What a login counts as if every part that is given holds; nothing given holds always."""
+
+    where: Where
+    evidence: tuple[UpstreamEvidence, ...]
+    classes: frozenset[str] = frozenset()
+    """SAML ``AuthnContextClassRef``: one of them."""
+    acr: frozenset[str] = frozenset()
+    """OIDC ``acr``: one of them."""
+    amr: frozenset[str] = frozenset()
+    """RFC 8176 ``amr``: all of them."""
+    attributes: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Each has one of the values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """What logins at other identity providers count as: the first mapping that holds, else one factor that is known
+    and nothing more (the lowest)."""
+
+    where: Where
+    issuers: frozenset[str]
+    mappings: tuple[UpstreamMapping, ...]
+    cap: str
+    """Its evidence counts for this level and those that it implies, and for no other."""
+    max_age: int | None = None
+    """Seconds since ``auth_time`` (``AuthnInstant``); None: only the levels' own freshness."""
+
+
+Transfer = Literal["number", "qr", "none"]
+"""How a request that is approved on a phone is tied to the browser it came from (NIST SP 800-63B r4, 3.1.3.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class FactorLimits:
+    """Limits of one kind of factor.  None: the deployment's settings alone."""
+
+    where: Where
+    factor: str
+    min_length: int | None = None
+    """Characters of a password."""
+    lifetime: int | None = None
+    """Seconds that a code lives."""
+    step: int | None = None
+    """Seconds of one time step of TOTP (RFC 6238, X)."""
+    max_failures: int | None = None
+    """Consecutive failures after which the authenticator is disabled."""
+    reset_on_resend: bool = False
+    """Whether a new message clears the count of failures; no framework allows it."""
+    restricted_notice: bool = False
+    """The operator says that people are told of the risk (NIST SP 800-63B, restricted authenticators)."""
+    transfer: Transfer | None = None
+    """For approvals on a phone."""
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """A policy file that has been read and found sound; :mod:`idp.policy.load` makes them.
 
@@ -153,6 +262,14 @@ class Policy:
     """Where the rules begin: the place to point at when none of them is about an action."""
     levels: tuple[Level, ...]
     rules: tuple[Rule, ...]
+    edges: tuple[Edge, ...] = ()
+    upstream: tuple[Upstream, ...] = ()
+    factors: Mapping[str, FactorLimits] = field(default_factory=dict)
+    """By factor."""
+    frameworks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Every framework that the file may name, its levels weakest first."""
+    actions: frozenset[str] = frozenset()
+    """The operator's own."""
     by_name: Mapping[str, Level] = field(init=False, repr=False, compare=False)
     by_acr: Mapping[str, Level] = field(init=False, repr=False, compare=False)
     stronger: Mapping[str, tuple[Level, ...]] = field(init=False, repr=False, compare=False)
