@@ -1,4 +1,4 @@
-"""Why a SAD or an order could not be read."""
+"""Why a SAD, an order or an operators' operation could not be read."""
 
 from __future__ import annotations
 
@@ -19,3 +19,21 @@ class OrderInvalid(ContractError):
     """The order is not one: form, signature, type, or a claim missing, unknown or out of bounds."""
 
     code = "invalid_order"
+
+
+class OperationInvalid(ContractError):
+    """The operators' operation is not one: form, type, a claim, a signature, or a key that is no operator's."""
+
+    code = "invalid_operation"
+
+
+class OperationUnderSigned(OperationInvalid):
+    """Fewer operators have signed the operation than it takes."""
+
+    code = "operators_missing"
+
+
+class OperationExpired(OperationInvalid):
+    """The operation's ``exp`` has been reached."""
+
+    code = "expired_operation"

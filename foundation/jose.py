@@ -127,8 +127,13 @@ def _check_strength(key: Key) -> None:
 
 def sign_compact(claims: Mapping[str, Any], key: SigningKey, typ: str) -> str:
     """Sign claims; the header holds ``alg``, ``typ`` and ``kid`` and nothing else."""
-    header = {"alg": key.algorithm, "typ": typ, "kid": key.kid}
     payload = json.dumps(claims, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return sign_payload(payload, key, typ)
+
+
+def sign_payload(payload: bytes, key: SigningKey, typ: str) -> str:
+    """Sign octets as they are, under the header of :func:`sign_compact`: what somebody else has signed already."""
+    header = {"alg": key.algorithm, "typ": typ, "kid": key.kid}
     return jws.serialize_compact(header, payload, key.key, algorithms=[key.algorithm])
 
 
@@ -303,5 +308,6 @@ __all__ = [
     "parse_json_object",
     "peek_claims",
     "sign_compact",
+    "sign_payload",
     "verify_compact",
 ]
