@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 import auditlog.cli
-import idp.cli
-import idp.policy.cli
+import idp.cli.administration
+import idp.cli.policy
 import signing.enrolment.cli
 import signing.sam_cli
 from launcher import cli, dev
@@ -25,8 +25,8 @@ from tests.architecture.source import ROOT
 PARSERS = {
     "audit": (auditlog.cli._parser, ("audit-events.md",)),
     "credential": (signing.enrolment.cli._parser, ("signing.md",)),
-    "idp": (idp.cli._parser, ("identity-provider.md", "csc.md")),
-    "policy": (idp.policy.cli._parser, ("policy-language.md",)),
+    "idp": (idp.cli.administration.parser, ("identity-provider.md", "csc.md")),
+    "policy": (idp.cli.policy.parser, ("policy-language.md",)),
     "sam": (signing.sam_cli._parser, ("signing.md",)),
 }
 """Command lines, and where they are described."""

@@ -102,7 +102,7 @@ sys.path.insert(0, sys.argv[1])
 import idp, signing
 from foundation.settings import load
 from idp.app import create_app
-from idp.cli import main
+from idp.cli.administration import main
 from idp.settings import IdpSettings
 
 assert Path(idp.__file__).is_relative_to(sys.argv[1]), idp.__file__

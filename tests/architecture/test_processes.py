@@ -24,8 +24,8 @@ ENGINES = ("pkcs11", "flask", "sqlalchemy")
 
 ROOTS = {
     "idp.app": ("signing", "pkcs11", "pyhanko", "launcher", *IMPLEMENTATIONS, *DEVELOPMENT),
-    "idp.cli": ("signing", "launcher", *ENGINES, *IMPLEMENTATIONS, *DEVELOPMENT),
-    "idp.policy.cli": ("signing", "launcher", "connectors", *ENGINES, *DEVELOPMENT),
+    "idp.cli.administration": ("signing", "launcher", *ENGINES, *IMPLEMENTATIONS, *DEVELOPMENT),
+    "idp.cli.policy": ("signing", "launcher", "connectors", *ENGINES, *DEVELOPMENT),
     "signing.app": ("idp", "auditlog", "launcher", "pkcs11", "sqlalchemy", *SAM, *IMPLEMENTATIONS, *DEVELOPMENT),
     "signing.enrolment.cli": ("idp", "launcher", "pkcs11", "sqlalchemy", *SAM, *IMPLEMENTATIONS, *DEVELOPMENT),
     "signing.sam_app.process": (*NOT_SAM, "pkcs11", *PARSERS_AND_CLIENTS, *DEVELOPMENT),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from foundation.clock import FixedClock
-from idp.policy.cli import main
+from idp.cli.policy import main
 from tests.unit.idp_policy.support import NOW, POLICY
 
 

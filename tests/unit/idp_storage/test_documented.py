@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from idp.cli import main
+from idp.cli.administration import main
 from idp.settings import IdpSettings
 from idp.storage.audit import CATALOGUE
 

@@ -14,7 +14,8 @@ from auditlog.sql import read_entries
 from foundation.clock import FixedClock
 from foundation.jose import import_verification_key
 from idp.authn.password import Passwords
-from idp.cli import EXIT_DONE, EXIT_EXISTS, EXIT_FAILED, EXIT_USAGE, main
+from idp.cli.administration import main
+from idp.cli.common import EXIT_DONE, EXIT_EXISTS, EXIT_FAILED, EXIT_USAGE
 from idp.oidc.client import Client
 from idp.settings import PasswordSettings
 from idp.storage import accounts, authenticators, clients, grants

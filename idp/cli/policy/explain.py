@@ -1,42 +1,31 @@
-"""``privyseal policy``: check a policy file, explain a decision.
-
-Exit codes: 0 the file is sound, or the action is allowed; 1 a policy file cannot be used; 2 wrong usage; 3 the person
-has to step up; 4 the action is refused.
-"""
+"""``privyseal policy explain``: what a policy decides and why."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from foundation.clock import Clock, SystemClock
-from idp.policy.errors import EvidenceInvalid, FactsInvalid, PolicyLoadError
+from idp.cli.policy.common import (
+    EXIT_CODES,
+    EXIT_DENY,
+    EXIT_OK,
+    EXIT_STEP_UP,
+    EXIT_UNUSABLE,
+    Usage,
+    faults_json,
+)
+from idp.policy.errors import PolicyLoadError
 from idp.policy.evaluate import evaluate
 from idp.policy.evidence import CATEGORIES, FACTOR_CATEGORIES, SELF, Category, Evidence
 from idp.policy.explain import explain, explain_json
 from idp.policy.load import load_policy
 from idp.policy.model import PROOFING, CredentialFacts, EnrolledFactor, Facts
 
-EXIT_OK: Final = 0
-EXIT_UNUSABLE: Final = 1
-EXIT_USAGE: Final = 2
-EXIT_STEP_UP: Final = 3
-EXIT_DENY: Final = 4
-
 _OUTCOMES: Final = {"allow": EXIT_OK, "step_up": EXIT_STEP_UP, "deny": EXIT_DENY}
-
-_EXIT_CODES: Final = """exit codes:
-  0  the file is sound; the action is allowed
-  1  a policy file cannot be used
-  2  wrong usage
-  3  explain: the person has to step up
-  4  explain: the action is refused
-"""
 
 _FACTOR_FORM: Final = """FACTOR is a factor's name, followed by details after commas:
   age=SECONDS        how long ago (evidence only; 0 unless given)
@@ -47,53 +36,17 @@ _FACTOR_FORM: Final = """FACTOR is a factor's name, followed by details after co
 """
 
 
-class _Usage(Exception):
-    """An argument that argparse cannot judge by itself."""
-
-
-def main(argv: Sequence[str], clock: Clock | None = None) -> int:
-    """Run ``privyseal policy <argv>``; returns the exit code."""
-    parser = _parser()
-    try:
-        options = parser.parse_args(argv)
-    except SystemExit as stop:
-        return EXIT_OK if stop.code in {None, 0} else EXIT_USAGE
-    try:
-        if options.command == "check":
-            return _check(options)
-        return _explain(options, (clock or SystemClock()).now())
-    except (_Usage, EvidenceInvalid, FactsInvalid) as error:
-        print(f"privyseal policy: {error}", file=sys.stderr)
-        return EXIT_USAGE
-
-
-def _parser() -> argparse.ArgumentParser:
-    form = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
-        prog="privyseal policy",
-        description="Work with policy files.",
-        epilog=_EXIT_CODES,
-        formatter_class=form,
-    )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    check = commands.add_parser(
-        "check",
-        help="read policy files and report everything that is wrong with them",
-        description="Read policy files and report everything that is wrong with them, as file:line:column: message.",
-        epilog=_EXIT_CODES,
-        formatter_class=form,
-    )
-    check.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    check.add_argument("--json", action="store_true", help="write JSON")
+def add_command(commands: Any) -> None:
+    """Add ``explain``."""
     command = commands.add_parser(
         "explain",
         help="show what a policy decides and why",
         description="Show what a policy decides for an action, and the lines that it rests on.",
-        epilog=f"{_FACTOR_FORM}\n{_EXIT_CODES}",
-        formatter_class=form,
+        epilog=f"{_FACTOR_FORM}\n{EXIT_CODES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _explain_arguments(command)
-    return parser
+    command.set_defaults(run=_explain)
 
 
 def _explain_arguments(command: argparse.ArgumentParser) -> None:
@@ -119,44 +72,16 @@ def _explain_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="write JSON")
 
 
-def _check(options: argparse.Namespace) -> int:
-    results: list[dict[str, Any]] = []
-    code = EXIT_OK
-    for path in options.files:
-        try:
-            policy = load_policy(path)
-        except PolicyLoadError as error:
-            code = EXIT_UNUSABLE
-            results.append({"file": str(path), "sound": False, "faults": _faults_json(error)})
-            if not options.json:
-                print(error, file=sys.stderr)
-        else:
-            results.append({"file": str(path), "sound": True, "name": policy.name, "sha256": policy.sha256})
-            if not options.json:
-                counts = f"{len(policy.levels)} levels, {len(policy.rules)} rules"
-                print(f"{path}: sound ({policy.name}, {counts}, sha256 {policy.sha256})")
-    if options.json:
-        print(json.dumps(results, indent=2))
-    return code
-
-
-def _faults_json(error: PolicyLoadError) -> list[dict[str, Any]]:
-    return [
-        {"file": fault.file, "line": fault.line, "column": fault.column, "message": fault.message}
-        for fault in error.faults
-    ]
-
-
-def _explain(options: argparse.Namespace, now: datetime) -> int:
+def _explain(options: argparse.Namespace) -> int:
     try:
         policy = load_policy(options.file)
     except PolicyLoadError as error:
         if options.json:
-            print(json.dumps({"faults": _faults_json(error)}, indent=2))
+            print(json.dumps({"faults": faults_json(error)}, indent=2))
         else:
             print(error, file=sys.stderr)
         return EXIT_UNUSABLE
-    facts = _facts(options, now)
+    facts = _facts(options, options.clock.now())
     decision = evaluate(policy, facts)
     if options.json:
         print(json.dumps(explain_json(policy, facts, decision), indent=2))
@@ -169,10 +94,10 @@ def _facts(options: argparse.Namespace, now: datetime) -> Facts:
     credential = None
     if options.credential is not None:
         if options.scal is None:
-            raise _Usage("--credential needs --scal")
+            raise Usage("--credential needs --scal")
         credential = CredentialFacts(options.credential, options.scal, options.qualifier)
     elif options.scal is not None or options.qualifier is not None:
-        raise _Usage("--scal and --qualifier need --credential")
+        raise Usage("--scal and --qualifier need --credential")
     return Facts(
         action=options.action,
         evidence=tuple(_evidence(text, position, now) for position, text in enumerate(options.evidence, 1)),
@@ -195,7 +120,7 @@ def _evidence(text: str, position: int, now: datetime) -> Evidence:
     try:
         at = now - timedelta(seconds=int(details.get("age", "0")))
     except (ValueError, OverflowError) as error:
-        raise _Usage(f"'{text}': age is a number of seconds") from error
+        raise Usage(f"'{text}': age is a number of seconds") from error
     return Evidence(
         factor=factor,
         authenticator_id=f"argument-{position}",
@@ -218,7 +143,7 @@ def _details(text: str, known: set[str]) -> tuple[str, dict[str, str]]:
     for part in parts:
         key, _, value = part.partition("=")
         if key not in known or not value or key in details:
-            raise _Usage(f"'{text}': '{part}' is not one of {', '.join(sorted(known))} with a value, each once")
+            raise Usage(f"'{text}': '{part}' is not one of {', '.join(sorted(known))} with a value, each once")
         details[key] = value
     return factor, details
 
@@ -230,7 +155,7 @@ def _category(factor: str, details: dict[str, str]) -> Category:
             return category
     own = FACTOR_CATEGORIES.get(factor)
     if named is not None or own is None:
-        raise _Usage(f"'{factor}' needs category={'|'.join(CATEGORIES)}, or is unknown")
+        raise Usage(f"'{factor}' needs category={'|'.join(CATEGORIES)}, or is unknown")
     return own
 
 

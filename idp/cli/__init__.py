@@ -1,0 +1,15 @@
+"""The command lines of the identity provider: ``privyseal idp`` and ``privyseal policy``.
+
+Nothing is imported here: the tools for policy files know neither the settings nor a connector.
+
+=============== ==========================================================
+file            what it holds
+=============== ==========================================================
+administration  the parser of ``privyseal idp``, errors to exit codes
+common          exit codes, options and output that its commands share
+accounts        people
+clients         relying parties
+keys            tables and signing keys
+policy          ``privyseal policy``
+=============== ==========================================================
+"""

@@ -1,0 +1,197 @@
+"""``privyseal idp account``: people and what they sign in with."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from foundation.clock import epoch
+from idp.authn.password import Passwords
+from idp.cli.common import add, new_id, secret_text
+from idp.errors import UnknownAccount
+from idp.policy.model import PROOFING
+from idp.settings import IdpSettings
+
+_WAIT_HOURS: Final = 72
+
+
+def add_commands(commands: Any) -> None:
+    """Add ``account ...``."""
+    account = commands.add_parser("account", help="people").add_subparsers(required=True, metavar="COMMAND")
+    _account_options(add(account, "create", _create_account, "add a person"))
+    for name, status in (("disable", "disabled"), ("enable", "active")):
+        command = add(account, name, _set_status, f"{name} a person's account")
+        command.add_argument("--username", required=True)
+        command.set_defaults(status=status)
+    secret = add(account, "set-password", _set_password, "bind another password; ends the person's sessions")
+    secret.add_argument("--username", required=True)
+    secret.add_argument("--password-file", type=Path, required=True, metavar="FILE", help="owner-only file")
+    address = add(account, "set-address", _set_address, "bind another phone or mail address; ends the sessions")
+    address.add_argument("--username", required=True)
+    either = address.add_mutually_exclusive_group(required=True)
+    either.add_argument("--phone", help="E.164 (+34...)")
+    either.add_argument("--email")
+    address.add_argument(
+        "--wait-hours",
+        type=int,
+        choices=range(721),
+        default=_WAIT_HOURS,
+        metavar="HOURS",
+        help="before the new address counts, so that whoever took the account over has to wait (default: %(default)s)",
+    )
+
+
+def _account_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--username", required=True)
+    command.add_argument("--name", required=True, help="as a certificate's common name is to read")
+    command.add_argument("--given-name")
+    command.add_argument("--surname")
+    command.add_argument("--country", help="two capital letters (ISO 3166-1)")
+    command.add_argument("--serial-number", help="identifier for the certificate (ETSI EN 319 412-1 5.1.3)")
+    command.add_argument("--locale")
+    command.add_argument("--phone", help="for codes by text message, E.164 (+34...)")
+    command.add_argument("--email", help="for codes by e-mail")
+    command.add_argument(
+        "--proofing", choices=PROOFING, default="none", help="how well the person was identified (default: %(default)s)"
+    )
+    command.add_argument("--group", action="append", default=[], help="may be repeated")
+    command.add_argument("--password-file", type=Path, required=True, metavar="FILE", help="owner-only file")
+
+
+# Commands
+
+
+def _create_account(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
+    from idp.app import open_database
+    from idp.storage import accounts, authenticators
+    from idp.storage.audit import DatabaseAudit
+    from idp.storage.engine import check_schema
+    from idp.storage.keys import KeyStore
+    from idp.storage.seal import Sealer
+
+    encoded = Passwords(settings.password).hash(secret_text(options.password_file))
+    new = accounts.NewAccount(
+        username=options.username,
+        name=options.name,
+        given_name=options.given_name,
+        surname=options.surname,
+        country=options.country,
+        serial_number=options.serial_number,
+        locale=options.locale,
+        proofing=options.proofing,
+        groups=tuple(options.group),
+    )
+    engine = open_database(settings)
+    check_schema(engine)
+    seals = Sealer(KeyStore(engine, settings.key_dir).secret)
+    now = options.clock.now()
+    with engine.begin() as connection:
+        account = accounts.create(connection, new_id(), new, now)
+        added = []
+        for kind, address, secret in (
+            ("password", None, encoded),
+            ("sms_otp", options.phone, None),
+            ("email_otp", options.email, None),
+        ):
+            if address is not None or secret is not None:
+                authenticators.add(
+                    connection,
+                    seals,
+                    authenticator_id=new_id(),
+                    account_id=account.id,
+                    kind=kind,
+                    now=now,
+                    address=address,
+                    secret_hash=secret,
+                )
+                added.append(kind)
+        DatabaseAudit(options.clock).record(
+            connection, "account.created", account_id=account.id, proofing=account.proofing, authenticators=added
+        )
+    engine.dispose()
+    return {"account_id": account.id, "username": account.username, "authenticators": added}
+
+
+def _set_password(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
+    encoded = Passwords(settings.password).hash(secret_text(options.password_file))
+    return _replace(settings, options, "password", secret_hash=encoded)
+
+
+def _set_address(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
+    kind = "sms_otp" if options.phone is not None else "email_otp"
+    return _replace(settings, options, kind, address=options.phone or options.email, wait_hours=options.wait_hours)
+
+
+def _replace(
+    settings: IdpSettings,
+    options: argparse.Namespace,
+    kind: str,
+    *,
+    address: str | None = None,
+    secret_hash: str | None = None,
+    wait_hours: int = 0,
+) -> dict[str, Any]:
+    from idp.app import open_database
+    from idp.storage import accounts, authenticators, sessions
+    from idp.storage.audit import DatabaseAudit
+    from idp.storage.engine import check_schema
+    from idp.storage.keys import KeyStore
+    from idp.storage.seal import Sealer
+
+    engine = open_database(settings)
+    check_schema(engine)
+    seals = Sealer(KeyStore(engine, settings.key_dir).secret)
+    now = options.clock.now()
+    not_before = now + timedelta(hours=wait_hours)
+    authenticator_id = new_id()
+    with engine.begin() as connection:
+        account = accounts.find_by_username(connection, options.username)
+        if account is None:
+            raise UnknownAccount("there is no account of that user name")
+        authenticators.replace(
+            connection,
+            seals,
+            authenticator_id=authenticator_id,
+            account_id=account.id,
+            kind=kind,
+            now=now,
+            address=address,
+            secret_hash=secret_hash,
+            not_before=not_before,
+        )
+        ended = sessions.revoke_all(connection, account.id, now)
+        DatabaseAudit(options.clock).record(
+            connection,
+            "authenticator.replaced",
+            account_id=account.id,
+            factor=kind,
+            authenticator_id=authenticator_id,
+            not_before=epoch(not_before),
+            sessions_ended=ended,
+        )
+    engine.dispose()
+    return {"account_id": account.id, "factor": kind, "not_before": not_before.isoformat(), "sessions_ended": ended}
+
+
+def _set_status(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
+    from idp.app import open_database
+    from idp.storage import accounts, sessions
+    from idp.storage.audit import DatabaseAudit
+    from idp.storage.engine import check_schema
+
+    engine = open_database(settings)
+    check_schema(engine)
+    with engine.begin() as connection:
+        account = accounts.find_by_username(connection, options.username)
+        if account is None:
+            raise UnknownAccount("there is no account of that user name")
+        disabled = options.status == "disabled"
+        ended = sessions.revoke_all(connection, account.id, options.clock.now()) if disabled else 0
+        accounts.set_status(connection, account.id, options.status)
+        DatabaseAudit(options.clock).record(
+            connection, "account.status_changed", account_id=account.id, status=options.status, sessions_ended=ended
+        )
+    engine.dispose()
+    return {"account_id": account.id, "status": options.status}

@@ -1,0 +1,195 @@
+"""``privyseal idp client``: relying parties."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from foundation.errors import TokenMalformed
+from foundation.files import write_secret
+from foundation.jose import parse_json_object
+from idp.cli.common import add
+from idp.errors import InputRefused, UnknownClient
+from idp.settings import ACCOUNT_CLIENT_ID, IdpSettings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+
+def add_commands(commands: Any) -> None:
+    """Add ``client ...``."""
+    client = commands.add_parser("client", help="relying parties").add_subparsers(required=True, metavar="COMMAND")
+    _client_options(add(client, "create", _create_client, "register a relying party"))
+    add(client, "list", _list_clients, "print all relying parties: id, status, method, name, redirect URIs")
+    for name, active in (("disable", False), ("enable", True)):
+        command = add(client, name, _set_client_active, f"{name} a relying party")
+        command.add_argument("--client-id", required=True)
+        command.set_defaults(active=active)
+    renew = add(client, "renew-secret", _renew_secret, "make a new secret; the former one is refused from now on")
+    renew.add_argument("--client-id", required=True)
+    renew.add_argument("--secret-file", type=Path, required=True, metavar="FILE", help="new owner-only file")
+    renew.add_argument(
+        "--revoke", action="store_true", help="revoke all tokens of the client too: when the former secret leaked"
+    )
+
+
+def _client_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--client-id", required=True)
+    command.add_argument("--name", required=True, help="shown to the person whose signature is asked for")
+    command.add_argument(
+        "--auth-method",
+        choices=("client_secret_basic", "client_secret_post", "private_key_jwt", "none"),
+        default="client_secret_basic",
+    )
+    command.add_argument("--redirect-uri", action="append", default=[], metavar="URI", help="may be repeated")
+    command.add_argument("--post-logout-redirect-uri", action="append", default=[], metavar="URI")
+    command.add_argument("--scope", action="append", metavar="SCOPE", help="openid, service, credential; repeat")
+    command.add_argument("--grant-type", action="append", metavar="GRANT")
+    command.add_argument("--resource", action="append", default=[], metavar="URI", help="audiences besides the CSC API")
+    command.add_argument("--introspects", action="append", default=[], metavar="AUDIENCE", help="a resource server's")
+    command.add_argument("--jwks-file", type=Path, metavar="FILE", help="public keys for private_key_jwt")
+    command.add_argument("--require-par", action="store_true", help="every request must be pushed (RFC 9126)")
+    command.add_argument("--plain-intents", action="store_true", help="signatures may be asked for without PAR")
+    command.add_argument("--without-digests", action="store_true", help="signatures over digests not stated (SCAL1)")
+    command.add_argument("--secret-file", type=Path, metavar="FILE", help="new owner-only file for the client's secret")
+
+
+# Commands
+
+
+def _create_client(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
+    from idp.app import open_database
+    from idp.oidc.client import Registration
+    from idp.storage import clients
+    from idp.storage.audit import DatabaseAudit
+    from idp.storage.engine import check_schema
+
+    registration = Registration(
+        client_id=options.client_id,
+        name=options.name,
+        auth_method=options.auth_method,
+        redirect_uris=tuple(options.redirect_uri),
+        post_logout_redirect_uris=tuple(options.post_logout_redirect_uri),
+        scopes=tuple(options.scope or ("openid", "service")),
+        grant_types=tuple(options.grant_type or ("authorization_code", "refresh_token")),
+        resources=tuple(options.resource),
+        jwks=_keys(options.jwks_file),
+        introspects=tuple(options.introspects),
+        require_par=options.require_par,
+        plain_intents=options.plain_intents,
+        without_digests=options.without_digests,
+    )
+    if settings.production and registration.plain_uris:
+        raise InputRefused("mode is production: redirect URIs must be https, or a code would travel in clear")
+    if options.client_id == ACCOUNT_CLIENT_ID:
+        raise InputRefused(f"{ACCOUNT_CLIENT_ID} names the account pages")
+    needs_secret = options.auth_method in {"client_secret_basic", "client_secret_post"}
+    if needs_secret != (options.secret_file is not None):
+        raise InputRefused("--secret-file goes with client_secret_basic and client_secret_post, and only with them")
+    engine = open_database(settings)
+    check_schema(engine)
+    with engine.begin() as connection:
+        client, secret = clients.create(connection, registration, options.clock.now(), secrets.token_bytes)
+        if secret is not None:
+            # Within the transaction: without the file, there is no client either.
+            write_secret(options.secret_file, secret.encode())
+        DatabaseAudit(options.clock).record(
+            connection,
+            "client.created",
+            client_id=client.client_id,
+            auth_method=options.auth_method,
+            scopes=list(registration.scopes),
+            grant_types=list(registration.grant_types),
+            redirect_uris=list(registration.redirect_uris),
+            introspects=list(registration.introspects),
+        )
+    engine.dispose()
+    return {"client_id": client.client_id, "secret_file": str(options.secret_file or "")}
+
+
+def _list_clients(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
+    from idp.app import open_database
+    from idp.storage import clients
+    from idp.storage.engine import check_schema, reading
+
+    engine = open_database(settings)
+    check_schema(engine)
+    with reading(engine) as connection:
+        known = clients.everyone(connection)
+    engine.dispose()
+    return {
+        "clients": [
+            {
+                "client_id": client.client_id,
+                "status": "active" if client.active else "disabled",
+                "auth_method": client.registration.auth_method,
+                "name": client.name,
+                "redirect_uris": list(client.registration.redirect_uris),
+            }
+            for client in known
+        ]
+    }
+
+
+def _set_client_active(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
+    from idp.storage import clients
+
+    def change(connection: Connection) -> None:
+        if not clients.set_active(connection, options.client_id, active=options.active):
+            raise UnknownClient("there is no client of that id")
+
+    # What was given out before does not come back to life when the client does.
+    name = "enabled" if options.active else "disabled"
+    return _change_client(settings, options, name, change, revoke=not options.active)
+
+
+def _renew_secret(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
+    from idp.storage import clients
+
+    def change(connection: Connection) -> None:
+        secret = clients.renew_secret(connection, options.client_id, secrets.token_bytes)
+        if secret is None:
+            raise UnknownClient("there is no client of that id with a secret")
+        # Within the transaction: without the file, the former secret stays good.
+        write_secret(options.secret_file, secret.encode())
+
+    made = _change_client(settings, options, "secret_renewed", change, revoke=options.revoke)
+    return {**made, "secret_file": str(options.secret_file)}
+
+
+def _change_client(
+    settings: IdpSettings,
+    options: argparse.Namespace,
+    name: str,
+    change: Callable[[Connection], None],
+    *,
+    revoke: bool,
+) -> dict[str, Any]:
+    from idp.app import open_database
+    from idp.storage import grants
+    from idp.storage.audit import DatabaseAudit
+    from idp.storage.engine import check_schema
+
+    engine = open_database(settings)
+    check_schema(engine)
+    with engine.begin() as connection:
+        change(connection)
+        revoked = grants.revoke_client(connection, options.client_id, options.clock.now()) if revoke else 0
+        DatabaseAudit(options.clock).record(
+            connection, "client.changed", client_id=options.client_id, change=name, grants_revoked=revoked
+        )
+    engine.dispose()
+    return {"client_id": options.client_id, "change": name, "grants_revoked": revoked}
+
+
+def _keys(path: Path | None) -> tuple[dict[str, Any], ...]:
+    if path is None:
+        return ()
+    try:
+        value = parse_json_object(path.read_bytes())
+        return tuple(dict(key) for key in value.get("keys", [value]))
+    except (OSError, TokenMalformed, ValueError, TypeError) as error:
+        raise InputRefused(f"{path}: not a JWK or a set of them") from error

@@ -1,0 +1,49 @@
+"""The command line of ``privyseal policy``.
+
+Exit codes: 0 the file is sound, or the action is allowed; 1 a policy file cannot be used; 2 wrong usage; 3 the person
+has to step up; 4 the action is refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from foundation.clock import Clock, SystemClock
+from idp.cli.policy import check, explain
+from idp.cli.policy.common import EXIT_CODES, EXIT_OK, EXIT_USAGE, Usage
+from idp.policy.errors import EvidenceInvalid, FactsInvalid
+
+_COMMANDS: Final = (check, explain)
+"""Each has ``add_command(commands)``, which sets ``run``: a function of the options that returns the exit code."""
+
+
+def main(argv: Sequence[str], clock: Clock | None = None) -> int:
+    """Run ``privyseal policy <argv>``; returns the exit code."""
+    try:
+        options = parser().parse_args(argv)
+    except SystemExit as stop:
+        return EXIT_OK if stop.code in {None, 0} else EXIT_USAGE
+    options.clock = clock or SystemClock()
+    try:
+        code: int = options.run(options)
+    except (Usage, EvidenceInvalid, FactsInvalid) as error:
+        print(f"privyseal policy: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    return code
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands."""
+    made = argparse.ArgumentParser(
+        prog="privyseal policy",
+        description="Work with policy files.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = made.add_subparsers(required=True, metavar="COMMAND")
+    for module in _COMMANDS:
+        module.add_command(commands)
+    return made
