@@ -23,6 +23,7 @@ SUMMARIES = {
     "credential": "create, list, suspend and delete signing credentials",
     "dev": "run the whole product on this machine with development stand-ins",
     "idp": "set up and administer the identity provider",
+    "operator": "make operators' keys, and sign operations with them",
     "policy": "check policy files and explain their decisions",
     "sam": "set up and run the signature activation module",
 }

@@ -20,6 +20,7 @@ PACKAGES = (
     "foundation",
     "idp",
     "launcher",
+    "operators",
     "policies",
     "signing",
 )

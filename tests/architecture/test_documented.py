@@ -13,6 +13,7 @@ import pytest
 import auditlog.cli
 import idp.cli.administration
 import idp.cli.policy
+import operators.cli
 import signing.enrolment.cli
 import signing.sam_cli
 from launcher import cli, dev
@@ -27,6 +28,7 @@ PARSERS = {
     "credential": (signing.enrolment.cli._parser, ("signing.md",)),
     "idp": (idp.cli.administration.parser, ("identity-provider.md", "csc.md")),
     "policy": (idp.cli.policy.parser, ("policy-language.md",)),
+    "operator": (operators.cli._parser, ("operators.md",)),
     "sam": (signing.sam_cli._parser, ("signing.md",)),
 }
 """Command lines, and where they are described."""
