@@ -174,7 +174,7 @@ def _forms() -> Iterator[tuple[str, str, str, int]]:
     yield "padding", "base64url with padding", bundle(payload, {**one, "signature": one["signature"] + "=="}), 1
     yield "payload-number", "a payload that is a number", json.dumps({"payload": 1, "signatures": [one]}), 1
     yield "signatures-object", "signatures that are no list", json.dumps({"payload": "e30", "signatures": one}), 1
-    yield "signature-text", "a signature that is a text", bundle(payload, "one"), 1  # type: ignore[arg-type]
+    yield "signature-text", "a signature that is a text", bundle(payload, "one"), 1  # type: ignore[arg-type] # wrong on purpose
     yield "not-ascii", "a character that is not ASCII", bundle(payload, {**one, "signature": "\u00e9"}), 1
     yield "too-long", "longer than an operation may be", right + " " * MAX_OPERATION_OCTETS, 1
     yield "empty", "nothing", "", 1
