@@ -1,0 +1,428 @@
+"""OAU-17: every identifier that a request can name, with everybody's authority but its owner's.
+
+The lists of what is tried come from the running code: the methods of the API and the members that each reads, the
+routes of the identity provider and the form fields that it reads.  A method, member, route or field that is in none of
+the tables here fails the first tests, so that whoever adds one has to say what stands behind it.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from werkzeug.test import TestResponse
+
+import idp
+from contract import sad as sads
+from foundation.jose import generate_signing_key, peek_claims, sign_compact
+from signing.csc import responses, views
+from signing.csc.dialect import V1, V2, Dialect, to_v2_names
+from signing.scdev.device import Pkcs11Device
+from tests.fakes.softhsm import make_token
+from tests.integration.oidc_world import ISSUER, Browser, World, answer
+from tests.integration.whole_world import Whole, sign_hash, whole
+
+pytestmark = pytest.mark.hsm
+
+IDENTIFIERS: dict[str, frozenset[str]] = {
+    "info": frozenset(),
+    "credentials/list": frozenset({"userID"}),
+    "credentials/info": frozenset({"credentialID"}),
+    "signatures/signHash": frozenset({"credentialID", "SAD"}),
+}
+"""Which members of a request name something that is somebody's, by method.  A SAD is its person's."""
+
+VALUES = frozenset(
+    {
+        "credentialInfo", "onlyValid", "certificates", "certInfo", "authInfo",
+        "hashes", "hashAlgorithmOID", "signAlgo", "signAlgoParams",
+        "operationMode", "response_uri", "validity_period",
+    }
+)  # fmt: skip
+"""Members that name nothing."""
+
+DIALECTS = {"v1": V1, "v2": V2}
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
+    directory = tmp_path_factory.mktemp("bola")
+    with Pkcs11Device(make_token(directory / "token")) as device, whole(directory, device) as running:
+        yield running
+
+
+class Reading(dict[str, Any]):
+    """A request's members, which remembers those that somebody asked for."""
+
+    seen: set[str]
+
+    def __getitem__(self, name: str) -> Any:
+        self.seen.add(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.seen.add(name)
+        return super().get(name, default)
+
+    def __contains__(self, name: object) -> bool:
+        self.seen.add(str(name))
+        return super().__contains__(name)
+
+
+def readable(everything: Whole, username: str = "bob", *documents: bytes) -> dict[str, dict[str, Any]]:
+    """For each method a request that this person may make, without the SAD."""
+    own = everything.people[username].credential_id
+    return {
+        "info": {},
+        "credentials/list": {},
+        "credentials/info": {"credentialID": own},
+        "signatures/signHash": sign_hash(own, *(documents or (b"a document",))),
+    }
+
+
+def to_dialect(dialect: Dialect, body: dict[str, Any]) -> dict[str, Any]:
+    names = {"hashes": dialect.hashes, "hashAlgorithmOID": dialect.hash_algorithm}
+    return {names.get(name, name): value for name, value in body.items()}
+
+
+# What there is
+
+
+def test_OAU_17_every_method_of_the_api_is_in_the_table(everything: Whole) -> None:
+    assert set(IDENTIFIERS) == set(responses.METHODS)
+    served = {
+        rule.rule.removeprefix(f"{dialect.path}/")
+        for dialect in DIALECTS.values()
+        for rule in everything.web.url_map.iter_rules()
+        if rule.rule.startswith(dialect.path)
+    }
+    for method in served - set(IDENTIFIERS):
+        assert everything.call(method, {}).status_code == 501, f"{method} is served and in no table"
+    others = {rule.rule for rule in everything.web.url_map.iter_rules() if not rule.rule.startswith("/csc/")}
+    assert others == {"/static/<path:filename>", "/health/live", "/health/ready"}
+
+
+@pytest.mark.parametrize("version", DIALECTS)
+def test_OAU_17_every_member_that_a_method_reads_is_in_a_table(
+    everything: Whole, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    seen: set[str] = set()
+
+    def watched(dialect: Dialect, body: Any) -> Reading:
+        reading = Reading(to_v2_names(dialect, body))
+        reading.seen = seen
+        return reading
+
+    monkeypatch.setattr(views, "to_v2_names", watched)
+    bodies, token = readable(everything), everything.service_token("bob")
+    bodies["signatures/signHash"]["SAD"] = everything.sad("bob", b"another document")
+    for method, body in bodies.items():
+        seen.clear()
+        everything.call(method, to_dialect(DIALECTS[version], body), token, version)
+        assert seen & IDENTIFIERS[method] == IDENTIFIERS[method], f"{method} does not read what the table says"
+        assert seen <= IDENTIFIERS[method] | VALUES, f"{method} reads {seen - VALUES}; say whose that is"
+
+
+ROUTES: dict[str, frozenset[str]] = {
+    "interaction": frozenset({"interaction_id"}),
+    "account.revoke": frozenset({"session_id"}),
+    "static": frozenset({"filename"}),
+}
+"""Variable parts of the identity provider's addresses, by endpoint or blueprint."""
+
+TRIED, SECRET, VALUE, CLIENT = (
+    "tried below",
+    "a secret",
+    "names nothing",
+    "says who the client is",
+)
+
+FIELDS: dict[str, dict[str, str]] = {
+    "web/account.py": {
+        "profile": "one of the settings' profiles, the same for everybody",
+        "operation": VALUE,
+        "credential_id": TRIED,
+    },
+    "web/pages.py": {
+        "username": "who one claims to be: the password says whether",
+        "password": SECRET,
+        "factor": "a kind, looked up among the person's own",
+        "code": "a secret, for one transaction of one session",
+        "decision": VALUE,
+        "binding": "the hash of what the page showed",
+        "choose": VALUE,
+    },
+    "web/oidc.py": {"client_id": CLIENT, "request_uri": "a secret of one client's: OAU-08"},
+    "web/oidc_server.py": {
+        "authorization_details": "what was approved, once more: OAU-10",
+        "code_verifier": SECRET,
+        "grant_type": VALUE,
+        "refresh_token": "a secret of one client's: OAU-06",
+        "scope": VALUE,
+        "token": "a secret of one client's: OAU-14",
+    },
+    "oidc/client.py": {
+        "client_id": CLIENT,
+        **dict.fromkeys(("client_assertion", "client_assertion_type", "client_secret"), SECRET),
+    },
+    "oidc/logout.py": {
+        "client_id": CLIENT,
+        "id_token_hint": "whose it is, its signature says; the browser's own session is what ends",
+        "post_logout_redirect_uri": "one of the client's",
+        "state": VALUE,
+    },
+    "oidc/rar.py": dict.fromkeys(("description", "hash", "hashAlgorithmOID", "hashes", "numSignatures"), VALUE),
+    "oidc/request.py": {
+        **dict.fromkeys(
+            (
+                "acr_values", "claims", "code_challenge", "code_challenge_method", "lang", "max_age", "nonce", "prompt",
+                "response_mode", "response_type", "scope", "state", "ui_locales",
+            ),
+            VALUE,
+        ),
+        **dict.fromkeys(("account_token", "registration", "request", "request_uri"), "refused"),
+        "authorization_details": TRIED,
+        "client_id": CLIENT,
+        "id_token_hint": "narrows who may be signed in: OAU-13",
+        "login_hint": "fills in a form",
+        "redirect_uri": "one of the client's: OAU-01",
+        "resource": "one of the client's",
+    },
+}  # fmt: skip
+"""Form fields and parameters by module, each with what stands behind it."""
+
+ADMINISTRATION = frozenset({"admin"})
+"""Blueprints whose people act on others by their office: ADM-02 is the test of who may do what there."""
+
+
+def test_OAU_17_every_identifier_in_an_address_of_the_identity_provider_is_in_the_table(everything: Whole) -> None:
+    for rule in everything.idp.app.url_map.iter_rules():
+        blueprint = rule.endpoint.partition(".")[0]
+        if blueprint in ADMINISTRATION or not rule.arguments:
+            continue
+        listed = ROUTES.get(rule.endpoint, ROUTES.get(blueprint, frozenset()))
+        assert rule.arguments == listed, f"{rule.rule}: say whose {set(rule.arguments)} must be"
+
+
+def test_OAU_17_every_parameter_of_the_identity_provider_is_in_the_table() -> None:
+    folder = Path(idp.__path__[0])
+    for path in sorted((*folder.glob("web/*.py"), *folder.glob("oidc/*.py"))):
+        module = path.relative_to(folder).as_posix()
+        read = set(_parameters_read(ast.parse(path.read_text(encoding="utf-8"))))
+        listed = set(FIELDS.get(module, {}))
+        assert read <= listed, f"{module} reads {read - listed}; say whose that is"
+        assert listed <= read, f"{module} does not read {listed - read}"
+
+
+def _parameters_read(tree: ast.AST) -> Iterator[str]:
+    """Names in ``request.form.get("...")``, ``parameters["..."]``, ``"..." in parameters`` and the like."""
+    for node in ast.walk(tree):
+        source: ast.expr | None = None
+        name: ast.expr | None = None
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr.startswith("get"):
+            source, name = node.func.value, node.args[0] if node.args else None
+        elif isinstance(node, ast.Subscript):
+            source, name = node.value, node.slice
+        elif isinstance(node, ast.Compare):
+            source, name = node.comparators[0], node.left
+        held = source.attr if isinstance(source, ast.Attribute) else source.id if isinstance(source, ast.Name) else ""
+        if held in {"form", "args", "values", "parameters"} and isinstance(name, ast.Constant):
+            yield str(name.value)
+
+
+# The API
+
+
+def unknown_credential() -> str:
+    """In the form of one, and nobody's."""
+    return "0" * 32
+
+
+def shape(response: TestResponse) -> tuple[int, str, dict[str, str]]:
+    """All that a caller can see of an answer, but the time."""
+    headers = {name: value for name, value in response.headers.items() if name != "Date"}
+    return response.status_code, response.get_data(as_text=True), headers
+
+
+@pytest.mark.parametrize("version", DIALECTS)
+@pytest.mark.parametrize("method", [method for method, names in IDENTIFIERS.items() if "credentialID" in names])
+def test_OAU_17_nobodys_token_opens_another_persons_credential(everything: Whole, method: str, version: str) -> None:
+    victim = everything.people["alice"].credential_id
+    document = f"{method} {version}".encode()
+    sad = everything.sad("bob", document)
+    own = everything.idp.rp().token(grant_type="client_credentials").get_json()["access_token"]
+    body = to_dialect(DIALECTS[version], readable(everything, "bob", document)[method])
+    extra = {"SAD": sad} if "SAD" in IDENTIFIERS[method] else {}
+    for bearer, more in ((everything.service_token("bob"), extra), (own, extra), (sad, {}), (None, extra)):
+        answers = [
+            shape(everything.call(method, {**body, **more, "credentialID": named}, bearer, version))
+            for named in (victim, unknown_credential())
+        ]
+        assert answers[0] == answers[1], "another's credential and nobody's are told apart"
+        assert answers[0][0] in {400, 401}
+    # nothing but the identifier was wrong with it, and nothing of the above spent what he had approved
+    assert everything.call(method, body, sad, version).status_code == 200
+
+
+@pytest.mark.parametrize("version", DIALECTS)
+def test_OAU_17_nobodys_token_carries_another_persons_sad(everything: Whole, version: str) -> None:
+    document = f"the sad of alice {version}".encode()
+    sad, token = everything.sad("alice", document), everything.service_token("bob")
+    nobodys = sign_compact(peek_claims(sad), generate_signing_key(), sads.SAD_TYPE)
+    for person in ("bob", "alice"):
+        body = sign_hash(everything.people[person].credential_id, document)
+        answers = [
+            shape(
+                everything.call(
+                    "signatures/signHash", to_dialect(DIALECTS[version], {**body, "SAD": each}), token, version
+                )
+            )
+            for each in (sad, nobodys)
+        ]
+        assert answers[0] == answers[1]
+        assert answers[0][0] == 400
+    hers = to_dialect(DIALECTS[version], sign_hash(everything.people["alice"].credential_id, document))
+    his = {**hers, "credentialID": everything.people["bob"].credential_id}
+    assert everything.call("signatures/signHash", his, sad, version).status_code == 400
+    assert everything.call("signatures/signHash", hers, sad, version).status_code == 200
+
+
+@pytest.mark.parametrize("version", DIALECTS)
+def test_OAU_17_nobodys_token_lists_another_person(everything: Whole, version: str) -> None:
+    victim, nobody = everything.people["alice"].account_id, "account-of-nobody"
+    own = everything.idp.rp().token(grant_type="client_credentials").get_json()["access_token"]
+    token = everything.service_token("bob")
+    for bearer in (token, own, everything.sad("bob", b"list"), None):
+        for more in ({}, {"credentialInfo": True, "certInfo": True, "certificates": "chain"}, {"onlyValid": True}):
+            answers = [
+                shape(everything.call("credentials/list", {"userID": named, **more}, bearer, version))
+                for named in (victim, nobody)
+            ]
+            assert answers[0] == answers[1]
+            assert answers[0][0] in {400, 401, 403}
+    listed = everything.call("credentials/list", {"credentialInfo": True}, token, version).get_json()
+    assert listed["credentialIDs"] == [everything.people["bob"].credential_id]
+
+
+# The identity provider
+
+
+def signed_in(everything: Whole, username: str) -> Browser:
+    """A browser with a session of this person's."""
+    browser = everything.idp.browser()
+    everything.sign_in(browser, browser.get("/account/"), username)
+    return browser
+
+
+def seen(response: TestResponse) -> tuple[int, str]:
+    """A page without what differs by chance: identifiers of the request, form tokens."""
+    text = re.sub(r'nonce="[^"]*"|name="csrf_token" value="[^"]*"', "", response.get_data(as_text=True))
+    return response.status_code, re.sub(r"/interaction/[A-Za-z0-9_-]+", "/interaction/", text)
+
+
+def token_of(browser: Browser) -> str:
+    found = re.search(r'name="csrf_token" value="([^"]+)"', browser.get("/account/").text)
+    assert found is not None
+    return found[1]
+
+
+def interaction_routes(world: World) -> list[tuple[str, str]]:
+    """Every address that has an interaction's identifier, with every method that it takes."""
+    return sorted(
+        (rule.rule, method)
+        for rule in world.app.url_map.iter_rules()
+        if "interaction_id" in rule.arguments
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    )
+
+
+def test_OAU_17_nobody_sees_or_moves_another_persons_interaction(everything: Whole) -> None:
+    hers, his = signed_in(everything, "alice"), signed_in(everything, "bob")
+    asked = everything.idp.rp().signing(credentialID=everything.people["alice"].credential_id)
+    page = hers.get(everything.idp.rp().pushed_url(asked))
+    assert 'data-form="choose"' in page.text
+    victim = page.request.path.removeprefix("/interaction/")
+    fields = {
+        "csrf_token": token_of(his), "username": "bob", "password": "x", "factor": "sms_otp", "code": "000000",
+        "decision": "approve", "binding": "x",
+    }  # fmt: skip
+    routes = interaction_routes(everything.idp)
+    assert len(routes) >= 7
+    for browser, data in ((his, fields), (everything.idp.browser(), fields)):
+        for rule, method in routes:
+            answers = []
+            for named in (victim, "A" * len(victim)):
+                path = rule.replace("<interaction_id>", named)
+                response = browser.http.open(
+                    path, method=method, data=data if method == "POST" else None, base_url=ISSUER
+                )
+                answers.append(seen(response))
+            assert answers[0] == answers[1], f"{method} {rule} tells another's interaction from nobody's"
+            assert answers[0][0] in {400, 403}, f"{method} {rule}"
+    texts = len(everything.idp.phone.texts)
+    assert answer(hers.approve(hers.step_up(hers.get(page.request.path))))["code"], "it is as it was"
+    assert len(everything.idp.phone.texts) == texts + 1
+
+
+def test_OAU_17_nobody_ends_another_persons_session(everything: Whole) -> None:
+    hers, his = signed_in(everything, "alice"), signed_in(everything, "bob")
+    pattern = r"/account/sessions/([^/\"]+)/revoke"
+    victims, data = set(re.findall(pattern, hers.get("/account/").text)), {"csrf_token": token_of(his)}
+    assert victims
+    for named in victims:
+        answers = [seen(his.post(f"/account/sessions/{each}/revoke", data)) for each in (named, "A" * len(named))]
+        assert answers[0] == answers[1]
+    assert victims == set(re.findall(pattern, hers.get("/account/").text))
+    assert not victims & set(re.findall(pattern, his.get("/account/").text))
+
+
+def test_OAU_17_nobody_orders_anything_about_another_persons_credential(everything: Whole) -> None:
+    his = signed_in(everything, "bob")
+    for operation in ("suspend", "resume", "delete"):
+        answers = []
+        for named in (everything.people["alice"].credential_id, unknown_credential()):
+            page = his.get("/account/credentials")
+            answers.append(seen(his.submit(page, "operate-credential", operation=operation, credential_id=named)))
+        assert answers[0] == answers[1]
+        assert "consent" not in answers[0][1]
+    own = his.submit(
+        his.get("/account/credentials"),
+        "operate-credential",
+        operation="suspend",
+        credential_id=everything.people["bob"].credential_id,
+    )
+    assert 'data-form="choose"' in own.text, "his own is asked about"
+
+
+@pytest.mark.parametrize("form", ["authorization_details", "query"])
+def test_OAU_17_nobody_is_asked_to_sign_with_another_persons_credential(everything: Whole, form: str) -> None:
+    rp, his = everything.idp.rp("other"), signed_in(everything, "bob")
+
+    def asked(credential_id: str) -> dict[str, str]:
+        if form == "authorization_details":
+            return rp.signing(credentialID=credential_id)
+        return rp.parameters(
+            scope="credential",
+            nonce=None,
+            credentialID=credential_id,
+            numSignatures="1",
+            hashes="A" * 43,
+            hashAlgorithmOID="2.16.840.1.101.3.4.2.1",
+        )
+
+    victim, texts = everything.people["alice"].credential_id, len(everything.idp.phone.texts)
+    answers = [seen(his.get(rp.pushed_url(asked(named)))) for named in (victim, unknown_credential())]
+    assert answers[0] == answers[1]
+    assert 'data-form="choose"' not in answers[0][1]
+    assert len(everything.idp.phone.texts) == texts
+    silent = [
+        answer(his.get(rp.pushed_url({**asked(named), "prompt": "none"}))) for named in (victim, unknown_credential())
+    ]
+    assert silent[0] == silent[1]
+    assert silent[0]["error"] == "interaction_required"
+    own = his.get(rp.pushed_url(asked(everything.people["bob"].credential_id)))
+    assert 'data-form="choose"' in own.text, "his own is asked about"

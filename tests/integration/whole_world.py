@@ -1,0 +1,236 @@
+"""The whole line in one process, on real parts: identity provider, API and module over their link, SQLite, SoftHSM2.
+
+Two people, a credential each; one clock for all.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.serving import make_server
+from werkzeug.test import TestResponse
+
+from contract.order import CreateParameters
+from foundation.egress import Egress
+from foundation.files import write_secret
+from idp.authn.password import Passwords
+from idp.settings import PasswordSettings
+from idp.storage import accounts, authenticators
+from idp.web import oidc
+from idp.web.credential_info import CscCredentialReader
+from signing.app import create_app
+from signing.link.client import SamClient
+from signing.link.server import LinkServer, SocketSettings
+from signing.sam.ports import SignatureDevice
+from signing.sam_app.handlers import public_handlers
+from signing.sam_app.parts import Sam
+from signing.sam_settings import DeviceTable, SamSettings
+from signing.settings import IssuerSettings, WebSettings
+from tests.fakes.sam import ALICE as SUBJECT
+from tests.fakes.sam import ECDSA_SHA256, Authority, make_world
+from tests.integration import oidc_world
+from tests.integration.oidc_world import (
+    ACCOUNT,
+    ISSUER,
+    NOW,
+    PASSWORD,
+    RESOURCE,
+    SAM,
+    SHA256,
+    Browser,
+    RelyingParty,
+    World,
+    answer,
+    seed_sqlite,
+)
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody with an account and a credential."""
+
+    username: str
+    account_id: str
+    credential_id: str
+
+
+@dataclass
+class Whole:
+    """What a relying party meets."""
+
+    idp: World
+    web: Flask
+    people: dict[str, Person]
+
+    def call(self, method: str, body: object, token: str | None = None, version: str = "v2") -> TestResponse:
+        """Call the signing service."""
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        http: FlaskClient = self.web.test_client()
+        return http.post(f"/csc/{version}/{method}", json=body, headers=headers)
+
+    def sign_in(self, browser: Browser, page: TestResponse, username: str) -> TestResponse:
+        """Type a user name and the password, which everybody has the same."""
+        return browser.submit(page, "sign-in", username=username, password=PASSWORD)
+
+    def service_token(self, username: str, **changes: str | None) -> str:
+        """Have a person sign in; the service token."""
+        rp, browser = self.idp.rp(), self.idp.browser()
+        page = self.sign_in(browser, browser.get(rp.url(**changes)), username)
+        return str(rp.redeem(answer(page)["code"]).get_json()["access_token"])
+
+    def sad(self, username: str, *documents: bytes) -> str:
+        """Have a person approve signatures of documents with their credential; the SAD."""
+        rp, browser = self.idp.rp(), self.idp.browser()
+        asked = rp.signing(*documents, credentialID=self.people[username].credential_id)
+        page = self.sign_in(browser, browser.get(rp.pushed_url(asked)), username)
+        return str(rp.redeem(answer(browser.approve(browser.step_up(page)))["code"]).get_json()["access_token"])
+
+
+def sign_hash(credential_id: str, *documents: bytes, **changes: Any) -> dict[str, Any]:
+    """The body of ``signatures/signHash``, in the names of the API's version 2."""
+    hashes = [base64.b64encode(hashlib.sha256(item).digest()).decode() for item in documents]
+    return {
+        "credentialID": credential_id,
+        "hashes": hashes,
+        "hashAlgorithmOID": SHA256,
+        "signAlgo": ECDSA_SHA256,
+        **changes,
+    }
+
+
+@contextmanager
+def whole(directory: Path, device: SignatureDevice, **web: Any) -> Iterator[Whole]:
+    """Start everything.
+
+    :param web: changed settings of the signing web tier.
+    """
+    (directory / "idp").mkdir()
+    seeded = seed_sqlite(directory / "idp")
+    idp = oidc_world.start(seeded, directory / "idp", f"sqlite:///{directory / 'idp' / 'idp.sqlite'}")
+    _add_person(idp, "bob")
+    with ExitStack() as stack:
+        stack.callback(idp.engine.dispose)
+        idp_port = stack.enter_context(_serving(idp.app))
+        link, people = _module(directory, device, idp)
+        stack.enter_context(_linked(link))
+        sam = stack.enter_context(SamClient(directory / "sam.sock"))
+        app = create_app(_web_settings(directory, idp, idp_port, web), clock=idp.clock, sam=sam)
+        web_port = stack.enter_context(_serving(app))
+        services = idp.app.extensions["privyseal"]
+        reader = CscCredentialReader(
+            Egress((f"127.0.0.1:{web_port}",)),
+            f"http://127.0.0.1:{web_port}/csc/v2",
+            10,
+            lambda account_id, client_id: oidc.self_service_token(services, account_id, client_id),
+        )
+        idp.app.extensions["privyseal"] = replace(services, credentials=reader)
+        yield Whole(idp, app, people)
+
+
+@contextmanager
+def _serving(app: Flask) -> Iterator[int]:
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
+def _linked(link: LinkServer) -> Iterator[None]:
+    link.start()
+    try:
+        yield
+    finally:
+        link.stop()
+
+
+def _module(directory: Path, device: SignatureDevice, idp: World) -> tuple[LinkServer, dict[str, Person]]:
+    """The module behind its socket, with a credential for each of the two."""
+    world = make_world(f"sqlite:///{directory / 'sam.sqlite'}", device)
+    world.clock, world.authority = idp.clock, Authority(NOW)
+    world.idp_key = idp.app.extensions["privyseal"].keys.activation_key()
+    world.policy = replace(world.policy, sam_id=SAM, issuers={ISSUER: (world.idp_key.verification_key(),)})
+    people = {}
+    for username, account_id in (("alice", ACCOUNT), ("bob", "account-of-bob")):
+        order = world.order_token(iss=ISSUER, aud=SAM, sub=account_id, parameters=CreateParameters("standard", SUBJECT))
+        made = world.lifecycle().create(order)
+        world.lifecycle().link(made.id, [world.authority.issue(made.request)])
+        people[username] = Person(username, account_id, made.id)
+    table = DeviceTable(Path("module"), "label", Path("pin"))
+    settings = SamSettings("development", "test", SAM, Path("s"), Path("a"), {}, table, {}, ())
+    sam = Sam(
+        settings=settings,
+        store=world.store,  # type: ignore[arg-type] # make_world's is a SqlStore where nothing wraps it
+        device=world.device,
+        policy=world.policy,
+        activator=world.activator(),
+        lifecycle=world.lifecycle(),
+        clock=world.clock,
+        device_available=lambda: True,
+    )
+    socket = SocketSettings(directory / "sam.sock", frozenset({os.getuid()}), 0o600)
+    # An approval counts from the second after the credential was made.
+    idp.clock.advance(2)
+    return LinkServer(socket, public_handlers(sam)), people
+
+
+def _web_settings(directory: Path, idp: World, idp_port: int, changes: dict[str, Any]) -> WebSettings:
+    write_secret(directory / "csc-secret", idp.secrets["csc"].encode())
+    key = idp.app.extensions["privyseal"].keys.activation_key().verification_key()
+    (directory / "activation.pem").write_bytes(key.key.as_pem(private=False))
+    settings = WebSettings(
+        mode="development",
+        public_url=RESOURCE.removesuffix("/csc/v2"),
+        sam_socket=directory / "sam.sock",
+        issuer=IssuerSettings(
+            ISSUER,
+            "csc",
+            directory / "csc-secret",
+            jwks_uri=f"http://127.0.0.1:{idp_port}/oauth2/jwks",
+            introspection_endpoint=f"http://127.0.0.1:{idp_port}/oauth2/introspect",
+            sad_keys=(directory / "activation.pem",),
+        ),
+        egress_allow=(f"127.0.0.1:{idp_port}",),
+    )
+    return replace(settings, **changes)
+
+
+def _add_person(idp: World, username: str) -> None:
+    """Another person, with a password and a telephone of their own."""
+    seals = idp.app.extensions["privyseal"].seals
+    with idp.engine.begin() as connection:
+        account = accounts.create(
+            connection, f"account-of-{username}", accounts.NewAccount(username, "Bob Example", proofing="high"), NOW
+        )
+        for kind, address, secret in (
+            ("password", None, Passwords(PasswordSettings()).hash(PASSWORD)),
+            ("sms_otp", "+43660999999", None),
+        ):
+            authenticators.add(
+                connection,
+                seals,
+                authenticator_id=f"{kind}-of-{username}",
+                account_id=account.id,
+                kind=kind,
+                now=NOW,
+                address=address,
+                secret_hash=secret,
+            )
+
+
+__all__ = ["Person", "RelyingParty", "Whole", "sign_hash", "whole"]
