@@ -1,4 +1,4 @@
-"""Why a SAD, an order or an operators' operation could not be read."""
+"""Why a SAD, an order, an operators' operation or a security event could not be read."""
 
 from __future__ import annotations
 
@@ -37,3 +37,9 @@ class OperationExpired(OperationInvalid):
     """The operation's ``exp`` has been reached."""
 
     code = "expired_operation"
+
+
+class EventInvalid(ContractError):
+    """The security event is not one: form, signature, type, or a claim missing, unknown or out of bounds."""
+
+    code = "invalid_event"
