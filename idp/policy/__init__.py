@@ -16,5 +16,6 @@ matching   which evidence meets a level's requirements
 evaluate   policy and facts to a decision
 wording    the same things in words for a person
 explain    a decision with its derivation
+cases      situations with the decision that must come out
 ========== ==========================================================
 """

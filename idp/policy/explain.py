@@ -8,7 +8,7 @@ from typing import Any
 from foundation.clock import epoch
 from idp.policy import wording
 from idp.policy.matching import Standing, proofed
-from idp.policy.model import Decision, EvidenceSet, Facts, Level, Policy, Where
+from idp.policy.model import Decision, EvidenceSet, Facts, Level, Policy, Reason, Where
 
 
 def decision_json(decision: Decision) -> dict[str, Any]:
@@ -27,17 +27,24 @@ def decision_json(decision: Decision) -> dict[str, Any]:
         "idle_limit": decision.idle_limit,
         "relied_on": [item.to_json() for item in decision.relied_on],
         "options": [{"level": item.level, "missing": list(item.missing)} for item in decision.options],
-        "reasons": [
-            {
-                "rule": reason.rule,
-                "file": reason.file,
-                "line": reason.line,
-                "text": reason.text,
-                "contributor": reason.contributor,
-            }
-            for reason in decision.reasons
-        ],
+        "reasons": [reason_json(reason) for reason in decision.reasons],
     }
+
+
+def reason_json(reason: Reason) -> dict[str, Any]:
+    """A reason as JSON values."""
+    return {
+        "rule": reason.rule,
+        "file": reason.file,
+        "line": reason.line,
+        "text": reason.text,
+        "contributor": reason.contributor,
+    }
+
+
+def reason_line(reason: Reason) -> str:
+    """A reason for a person to read."""
+    return f"{reason.file}:{reason.line} [{reason.contributor}] {reason.text}"
 
 
 def explain_json(policy: Policy, facts: Facts, decision: Decision) -> dict[str, Any]:
@@ -110,7 +117,7 @@ def _lines(policy: Policy, facts: Facts, decision: Decision) -> Iterator[str]:
     yield ""
     yield "because"
     for reason in decision.reasons:
-        yield f"  {reason.file}:{reason.line} [{reason.contributor}] {reason.text}"
+        yield f"  {reason_line(reason)}"
     yield ""
     yield "levels"
     standing = Standing(policy, facts, facts.evidence)

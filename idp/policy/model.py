@@ -27,6 +27,8 @@ EIDAS: Final = "eidas-2015-1502"
 Scal = Literal["1", "2"]
 """Sole control assurance level, as CSC writes it."""
 
+SCALS: Final[tuple[Scal, ...]] = get_args(Scal)
+
 NO_ACR: Final = "0"
 """OIDC Core 2: the authentication did not meet ISO/IEC 29115 level 1."""
 
@@ -396,9 +398,13 @@ class Facts:
 
 Outcome = Literal["allow", "step_up", "deny"]
 
+OUTCOMES: Final[tuple[Outcome, ...]] = get_args(Outcome)
+
 Refusal = Literal["no_rule", "proofing", "unreachable", "unmet_request"]
 """Why an outcome is ``deny``.  ``unmet_request`` is OIDC's ``unmet_authentication_requirements``: without the essential
 ``acr`` the action would be possible."""
+
+REFUSALS: Final[tuple[Refusal, ...]] = get_args(Refusal)
 
 
 @dataclass(frozen=True, slots=True)

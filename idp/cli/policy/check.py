@@ -8,22 +8,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from idp.cli.policy.common import EXIT_CODES, EXIT_OK, EXIT_UNUSABLE, faults_json
+from idp.cli.policy.common import EXIT_OK, EXIT_UNUSABLE, add, faults_json
 from idp.policy.errors import PolicyLoadError
 from idp.policy.load import load_policy
 
 
 def add_command(commands: Any) -> None:
     """Add ``check``."""
-    check = commands.add_parser(
+    check = add(
+        commands,
         "check",
-        help="read policy files and report everything that is wrong with them",
+        "read policy files and report everything that is wrong with them",
         description="Read policy files and report everything that is wrong with them, as file:line:column: message.",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     check.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    check.add_argument("--json", action="store_true", help="write JSON")
     check.set_defaults(run=_check)
 
 

@@ -1,28 +1,77 @@
-"""What the commands of ``privyseal policy`` have in common: exit codes, and faults as JSON."""
+"""What the commands of ``privyseal policy`` have in common: exit codes, files, and faults as JSON."""
 
 from __future__ import annotations
 
+import argparse
+import json
+import sys
+from pathlib import Path
 from typing import Any, Final
 
-from idp.policy.errors import PolicyLoadError
+from idp.policy.cases import Cases, parse_cases
+from idp.policy.document import MAX_OCTETS
+from idp.policy.errors import Fault, PolicyLoadError
 
 EXIT_OK: Final = 0
 EXIT_UNUSABLE: Final = 1
 EXIT_USAGE: Final = 2
-EXIT_STEP_UP: Final = 3
+EXIT_FOUND: Final = 3
+"""There is something to tell; what, depends on the command."""
 EXIT_DENY: Final = 4
 
 EXIT_CODES: Final = """exit codes:
-  0  the file is sound; the action is allowed
-  1  a policy file cannot be used
+  0  all is well: the file is sound, its cases pass, the action is allowed
+  1  a file cannot be used
   2  wrong usage
-  3  explain: the person has to step up
+  3  test: a case fails, or a rule is not exercised; explain: the person has to step up
   4  explain: the action is refused
 """
 
 
 class Usage(Exception):
     """An argument that argparse cannot judge by itself."""
+
+
+def add(commands: Any, name: str, text: str, *, description: str, epilog: str = "") -> argparse.ArgumentParser:
+    """Add a command with its ``--json``; the description ends with the exit codes."""
+    command: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=text,
+        description=description,
+        epilog=f"{epilog}\n{EXIT_CODES}" if epilog else EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("--json", action="store_true", help="write JSON")
+    return command
+
+
+def read_file(path: Path) -> bytes:
+    """The octets of a policy or cases file, not more than such a file may have and one.
+
+    :raises PolicyLoadError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            return stream.read(MAX_OCTETS + 1)
+    except OSError as error:
+        raise PolicyLoadError((Fault(str(path), 1, 1, f"cannot be read: {error.strerror}"),)) from error
+
+
+def load_cases(path: Path) -> Cases:
+    """Read a cases file.
+
+    :raises PolicyLoadError: it cannot be read, or has faults.
+    """
+    return parse_cases(read_file(path), str(path))
+
+
+def unusable(error: PolicyLoadError, *, as_json: bool) -> int:
+    """Tell what is wrong with a file, where that is all that can be told; returns the exit code."""
+    if as_json:
+        print(json.dumps({"faults": faults_json(error)}, indent=2))
+    else:
+        print(error, file=sys.stderr)
+    return EXIT_UNUSABLE
 
 
 def faults_json(error: PolicyLoadError) -> list[dict[str, Any]]:

@@ -4,20 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from idp.cli.policy.common import (
-    EXIT_CODES,
-    EXIT_DENY,
-    EXIT_OK,
-    EXIT_STEP_UP,
-    EXIT_UNUSABLE,
-    Usage,
-    faults_json,
-)
+from idp.cli.policy.common import EXIT_DENY, EXIT_FOUND, EXIT_OK, Usage, add, unusable
 from idp.policy.errors import PolicyLoadError
 from idp.policy.evaluate import evaluate
 from idp.policy.evidence import CATEGORIES, FACTOR_CATEGORIES, SELF, Category, Evidence
@@ -25,7 +16,7 @@ from idp.policy.explain import explain, explain_json
 from idp.policy.load import load_policy
 from idp.policy.model import PROOFING, CredentialFacts, EnrolledFactor, Facts
 
-_OUTCOMES: Final = {"allow": EXIT_OK, "step_up": EXIT_STEP_UP, "deny": EXIT_DENY}
+_OUTCOMES: Final = {"allow": EXIT_OK, "step_up": EXIT_FOUND, "deny": EXIT_DENY}
 
 _FACTOR_FORM: Final = """FACTOR is a factor's name, followed by details after commas:
   age=SECONDS        how long ago (evidence only; 0 unless given)
@@ -38,12 +29,12 @@ _FACTOR_FORM: Final = """FACTOR is a factor's name, followed by details after co
 
 def add_command(commands: Any) -> None:
     """Add ``explain``."""
-    command = commands.add_parser(
+    command = add(
+        commands,
         "explain",
-        help="show what a policy decides and why",
+        "show what a policy decides and why",
         description="Show what a policy decides for an action, and the lines that it rests on.",
-        epilog=f"{_FACTOR_FORM}\n{EXIT_CODES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=_FACTOR_FORM,
     )
     _explain_arguments(command)
     command.set_defaults(run=_explain)
@@ -69,18 +60,13 @@ def _explain_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--max-age", type=int, metavar="SECONDS", help="as in an OpenID Connect request")
     command.add_argument("--force", action="store_true", help="a new authentication is asked for (prompt=login)")
-    command.add_argument("--json", action="store_true", help="write JSON")
 
 
 def _explain(options: argparse.Namespace) -> int:
     try:
         policy = load_policy(options.file)
     except PolicyLoadError as error:
-        if options.json:
-            print(json.dumps({"faults": faults_json(error)}, indent=2))
-        else:
-            print(error, file=sys.stderr)
-        return EXIT_UNUSABLE
+        return unusable(error, as_json=options.json)
     facts = _facts(options, options.clock.now())
     decision = evaluate(policy, facts)
     if options.json:

@@ -131,8 +131,77 @@ def test_wrong_usage_is_told_apart_from_a_refusal(
     assert message in captured.err
 
 
+CASES = """\
+policy-test: 1
+cases:
+  - name: a password signs in
+    action: sign_in
+    evidence: [password]
+    expect: {outcome: allow, reasons: [sign-in, "level:low"]}
+"""
+
+
+def test_test_runs_the_cases_beside_the_file_and_wants_every_rule_exercised(
+    sound: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "sound.test.yaml").write_text(CASES)
+    assert run("test", sound) == 3
+    out = capsys.readouterr().out
+    assert out.startswith(f"{sound}: FAILED ({tmp_path}/sound.test.yaml: 1 cases, 0 failed, 9 rules not exercised)")
+
+
+@pytest.fixture(name="small")
+def _small(tmp_path: Path) -> str:
+    path = tmp_path / "small.yaml"
+    path.write_text(POLICY.partition("  - id: partner")[0])
+    (tmp_path / "small.test.yaml").write_text(CASES)
+    return str(path)
+
+
+def test_test_passes_where_every_case_comes_out_as_expected(small: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("test", small) == 0
+    assert ": passed (" in capsys.readouterr().out
+
+
+def test_test_writes_json_and_junit_xml(
+    small: str, faulty: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    junit = tmp_path / "results.xml"
+    assert run("test", small, faulty, "--json", "--junit", str(junit)) == 1
+    good, bad = json.loads(capsys.readouterr().out)
+    assert (good["passed"], [case["name"] for case in good["cases"]]) == (True, ["a password signs in"])
+    assert (bad["file"], bad["passed"], bad["faults"][0]["line"]) == (faulty, False, 1)
+    assert '<testsuites tests="2" failures="0" errors="1">' in junit.read_text()
+
+
+def test_test_takes_cases_from_another_file(small: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text(CASES.replace("allow", "step_up"))
+    assert run("test", small, "--cases", str(other)) == 3
+    assert f"  {other}:3: a password signs in\n    outcome  expected step_up" in capsys.readouterr().out
+
+
+def test_a_failed_case_is_not_covered_up_by_a_file_that_passes_after_it(small: str, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(Path(small).read_text())
+    (tmp_path / "bad.test.yaml").write_text(CASES.replace("allow", "step_up"))
+    assert run("test", str(bad), small) == 3
+
+
+def test_a_policy_without_cases_does_not_pass(sound: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("test", sound) == 1
+    assert "sound.test.yaml:1:1: cannot be read: No such file or directory" in capsys.readouterr().err
+
+
+def test_test_refuses_wrong_usage(small: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("test", small, small, "--cases", small) == 2
+    assert "--cases goes with one policy file" in capsys.readouterr().err
+    assert run("test", small, "--junit", str(tmp_path / "no" / "results.xml")) == 2
+    assert "results.xml: cannot be written: No such file or directory" in capsys.readouterr().err
+
+
 def test_help_documents_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
-    for argv in (("--help",), ("check", "--help"), ("explain", "--help")):
+    for argv in (("--help",), ("check", "--help"), ("test", "--help"), ("explain", "--help")):
         assert main(argv) == 0
         assert "exit codes:" in capsys.readouterr().out
 
