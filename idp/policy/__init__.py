@@ -9,9 +9,13 @@ file       what it holds
 ========== ==========================================================
 evidence   one authenticator used once: the only source of a level
 model      policy, facts, decision
+keys       the words of the language: keys, frameworks, actions
 document   YAML octets to a tree whose nodes know line and column
 schema     readers for the tree's values, collecting faults
-load       the tree to a policy
+load       the tree to a policy; ``load_*`` and ``loading`` are its parts
+closure    which frameworks' levels a claim includes
+zones      time zones, the same on every machine
+conditions whether a rule's condition holds
 matching   which evidence meets a level's requirements
 evaluate   policy and facts to a decision
 wording    the same things in words for a person

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from foundation.errors import PrivySealError
 
@@ -21,6 +21,8 @@ class Fault:
     line: int
     column: int
     message: str
+    rule: str = field(default="L20", kw_only=True)
+    """The lint rule that it breaks (``docs/policy-language.md``); L20 is the grammar itself."""
 
     def __str__(self) -> str:
         text = f"{self.file}:{self.line}:{self.column}: {self.message}"

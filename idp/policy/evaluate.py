@@ -16,15 +16,13 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from idp.policy import wording
+from idp.policy.conditions import applies
 from idp.policy.evidence import Evidence
 from idp.policy.matching import Obstacle, Reached, Standing, misfit, obstacle, proofed
 from idp.policy.methods import methods
 from idp.policy.model import (
     LOAS,
     NO_ACR,
-    Condition,
-    CredentialCondition,
-    CredentialFacts,
     Decision,
     EnrolledFactor,
     EvidenceSet,
@@ -102,25 +100,6 @@ def join(policy: Policy, names: Iterable[str]) -> tuple[str, ...]:
 # 1. Rules
 
 
-def applies(when: Condition, facts: Facts) -> bool:
-    """Whether every part of the condition holds."""
-    return (
-        (not when.clients or facts.client_id in when.clients)
-        and (not when.groups or bool(when.groups & facts.groups))
-        and (when.credential is None or _about(when.credential, facts.credential))
-    )
-
-
-def _about(when: CredentialCondition, credential: CredentialFacts | None) -> bool:
-    if credential is None:
-        return False
-    return (
-        (not when.ids or credential.id in when.ids)
-        and (not when.scal or credential.scal in when.scal)
-        and (not when.qualifiers or credential.qualifier in when.qualifiers)
-    )
-
-
 def _no_rule(policy: Policy, facts: Facts) -> Reason:
     text = f"No rule is about '{facts.action}' under these circumstances; what no rule allows is refused."
     return _reason("default", policy.rules_at, text, "policy")
@@ -130,7 +109,10 @@ def _rule_reason(policy: Policy, rule: Rule) -> Reason:
     parts = (
         ("client", bool(rule.when.clients)),
         ("group", bool(rule.when.groups)),
+        ("attribute", bool(rule.when.attributes)),
         ("credential", rule.when.credential is not None),
+        ("network", bool(rule.when.networks)),
+        ("time", rule.when.time is not None),
     )
     contributor = "+".join(name for name, given in parts if given) or "policy"
     text = wording.rule(rule, (policy.by_name[name] for name in rule.require))

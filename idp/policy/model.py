@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, time, timedelta
 from ipaddress import IPv4Network, IPv6Network
 from types import MappingProxyType
 from typing import Final, Literal, get_args
 
+from idp.policy.closure import closed
 from idp.policy.errors import FactsInvalid
 from idp.policy.evidence import FACTORS, FLAGS, SELF, Category, Evidence
 
@@ -115,11 +116,16 @@ class Level:
     ``saml`` hold ``http://eidas.europa.eu/LoA/...``."""
     statement: str = ""
     """What the operator rests that on."""
+    included: frozenset[Claim] = field(init=False, repr=False, compare=False)
+    """Its claims and all that follow from them; a policy puts in what follows from its frameworks and edges."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "included", frozenset(self.claims))
 
     @property
     def loa(self) -> Loa | None:
-        """The eIDAS level it claims, if any."""
-        return next((loa for loa in LOAS if Claim(EIDAS, loa) in self.claims), None)
+        """The highest eIDAS level that follows from its claims, if any."""
+        return next((loa for loa in reversed(LOAS) if Claim(EIDAS, loa) in self.included), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +154,9 @@ class TimeCondition:
     """A name of the IANA time zone database."""
 
 
+Network = IPv4Network | IPv6Network
+
+
 @dataclass(frozen=True, slots=True)
 class Condition:
     """When a rule applies: every part that is given must hold."""
@@ -157,7 +166,7 @@ class Condition:
     credential: CredentialCondition | None = None
     attributes: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Each of these attributes of the person has one of these values."""
-    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    networks: tuple[Network, ...] = ()
     """The request comes from one of them; an address that is unknown or unreadable is in none."""
     time: TimeCondition | None = None
 
@@ -274,20 +283,29 @@ class Policy:
     """The operator's own."""
     by_name: Mapping[str, Level] = field(init=False, repr=False, compare=False)
     by_acr: Mapping[str, Level] = field(init=False, repr=False, compare=False)
+    by_saml: Mapping[str, Level] = field(init=False, repr=False, compare=False)
+    by_issuer: Mapping[str, Upstream] = field(init=False, repr=False, compare=False)
     stronger: Mapping[str, tuple[Level, ...]] = field(init=False, repr=False, compare=False)
     """A level's name to itself and every level that implies it, in the order of the file after itself."""
     _exact: Mapping[str, tuple[Rule, ...]] = field(init=False, repr=False, compare=False)
     _prefixed: tuple[Rule, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        by_name = {level.name: level for level in self.levels}
-        implied = {level.name: implied_names(level.name, by_name) for level in self.levels}
+        declared = {level.name: level for level in self.levels}
+        implied = {level.name: implied_names(level.name, declared) for level in self.levels}
+        # Copies: the same levels in another policy may include something else.
+        levels = tuple(replace(level) for level in self.levels)
+        for level in levels:
+            # Reaching it is reaching what it implies, so what that claims is true as well.
+            claims = (claim for name in implied[level.name] for claim in declared[name].claims)
+            object.__setattr__(level, "included", closed(claims, self.frameworks, self.edges))
+        by_name = {level.name: level for level in levels}
         stronger = {
             level.name: (
                 level,
-                *(other for other in self.levels if level.name in implied[other.name] and other != level),
+                *(other for other in levels if level.name in implied[other.name] and other.name != level.name),
             )
-            for level in self.levels
+            for level in levels
         }
         exact: dict[str, tuple[Rule, ...]] = {}
         for rule in self.rules:
@@ -295,7 +313,10 @@ class Policy:
                 exact[action] = (*exact.get(action, ()), rule)
         index: dict[str, object] = {
             "by_name": MappingProxyType(by_name),
-            "by_acr": MappingProxyType({uri: level for level in self.levels for uri in level.acr}),
+            "levels": levels,
+            "by_acr": MappingProxyType({uri: level for level in levels for uri in level.acr}),
+            "by_saml": MappingProxyType({uri: level for level in levels for uri in level.saml}),
+            "by_issuer": MappingProxyType({issuer: item for item in self.upstream for issuer in item.issuers}),
             "stronger": MappingProxyType(stronger),
             "_exact": MappingProxyType({name: found for name, found in exact.items() if not name.endswith(".*")}),
             "_prefixed": tuple(rule for rule in self.rules if any(name.endswith(".*") for name in rule.actions)),
@@ -310,6 +331,11 @@ class Policy:
         for rule in self._prefixed:
             if rule not in named and any(name.endswith(".*") and action.startswith(name[:-1]) for name in rule.actions):
                 yield rule
+
+    def claims_of(self, name: str) -> frozenset[Claim]:
+        """What the level claims, what the levels that it implies claim, and all that follows from it by the order of
+        each framework's levels and by the edges."""
+        return self.by_name[name].included
 
     def implies(self, stronger: str, weaker: str) -> bool:
         """Whether reaching the one level is reaching the other; a level implies itself."""
@@ -427,7 +453,8 @@ class Reason:
     text: str
     contributor: str
     """Who brought it in: ``policy`` (a rule without condition), the parts of a rule's condition (``client``, ``group``,
-    ``credential``, joined with ``+``), ``request``, ``evidence`` or ``person``."""
+    ``attribute``, ``credential``, ``network``, ``time``, joined with ``+``), ``request``, ``evidence``, ``upstream``
+    or ``person``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,16 +21,14 @@ _NOWHERE: Final = Where("", 1, 1)
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The keys that a mapping may have.  ``reserved`` ones belong to the language and are refused by this version,
-    since a condition that is read but not evaluated would be worse than none."""
+    """The keys that a mapping may have."""
 
     required: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
-    reserved: tuple[str, ...] = ()
 
     @property
     def usable(self) -> tuple[str, ...]:
-        """Those that this version evaluates."""
+        """All of them."""
         return self.required + self.optional
 
 
@@ -60,9 +58,9 @@ class Reader:
     def __init__(self, faults: list[Fault]) -> None:
         self._faults = faults
 
-    def fault(self, where: Where, message: str) -> None:
-        """Note that something is wrong there."""
-        self._faults.append(Fault(where.file, where.line, where.column, message))
+    def fault(self, where: Where, message: str, *, rule: str = "L20") -> None:
+        """Note that something is wrong there, and which lint rule it breaks."""
+        self._faults.append(Fault(where.file, where.line, where.column, message, rule=rule))
 
     def fields(self, node: Node, what: str, keys: Keys) -> Fields:
         """A mapping with known keys."""
@@ -73,8 +71,6 @@ class Reader:
         for key, value in node.entries:
             if key.text in keys.usable:
                 found.values[key.text] = value
-            elif key.text in keys.reserved:
-                self.fault(key.where, f"'{key.text}' in {what} is not available in this version")
             else:
                 self.fault(key.where, f"unknown key '{key.text}' in {what}; known are {', '.join(keys.usable)}")
         present = {key.text for key, _ in node.entries}
@@ -91,8 +87,8 @@ class Reader:
         self.fault(node.where, f"{what} is written as keys with values")
         return ()
 
-    def items(self, node: Node | None, what: str) -> tuple[Node, ...]:
-        """A list that is not empty; absent is empty."""
+    def items(self, node: Node | None, what: str, *, most: int | None = None) -> tuple[Node, ...]:
+        """A list that is not empty and has no more than ``most`` items; absent is empty."""
         if node is None:
             return ()
         if not isinstance(node, Sequence):
@@ -100,6 +96,9 @@ class Reader:
             return ()
         if not node.items:
             self.fault(node.where, f"{what} may not be empty")
+        if most is not None and len(node.items) > most:
+            self.fault(node.where, f"{what} has more than {most} items")
+            return node.items[:most]
         return node.items
 
     def text(self, node: Node | None, what: str) -> str:
@@ -115,12 +114,17 @@ class Reader:
             self.fault(node.where, f"{what} has a character that cannot be shown")
         return node.text
 
-    def name(self, node: Node | None, what: str, pattern: re.Pattern[str], form: str) -> str:
+    def name(self, node: Node | None, what: str, pattern: re.Pattern[str], form: str, *, rule: str = "L20") -> str:
         """A text of the form that the pattern describes."""
         text = self.text(node, what)
         if node is not None and text.strip() and not pattern.fullmatch(text):
-            self.fault(node.where, f"{what} '{text}' is not {form}")
+            self.fault(node.where, f"{what} '{text}' is not {form}", rule=rule)
         return text
+
+    def single(self, node: Node | None, what: str) -> tuple[Text, ...]:
+        """One text with its place; absent or faulty is empty."""
+        text = self.text(node, what)
+        return (Text(text, node.where),) if node is not None and text.strip() else ()
 
     def texts(self, node: Node | None, what: str, known: Collection[str] | None = None) -> tuple[Text, ...]:
         """One text, or a list of different ones, each one of ``known`` if given; absent is empty."""
@@ -158,6 +162,10 @@ class Reader:
             self.fault(node.where, f"{what} is {low}" + ("" if low == high else f" to {high}"))
             return default
         return int(node.text)
+
+    def optional_integer(self, node: Node | None, what: str, low: int, high: int) -> int | None:
+        """The same without a default."""
+        return None if node is None else self.integer(node, what, low, high, default=low)
 
     def boolean(self, node: Node | None, what: str) -> bool:
         """``true`` or ``false``, without quotes; absent is false."""

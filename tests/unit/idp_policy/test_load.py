@@ -9,18 +9,8 @@ import pytest
 
 from idp.policy.document import MAX_DEPTH, MAX_FAULTS, MAX_OCTETS
 from idp.policy.errors import Fault, PolicyLoadError
-from idp.policy.load import (
-    CONDITION_KEYS,
-    CREDENTIAL_KEYS,
-    FILE_KEYS,
-    LEVEL_KEYS,
-    REQUIREMENT_KEYS,
-    RULE_KEYS,
-    SET_KEYS,
-    load_policy,
-)
+from idp.policy.load import load_policy
 from idp.policy.model import Claim, Where
-from idp.policy.schema import Keys
 from tests.unit.idp_policy.support import FILE, POLICY, faults, policy
 
 SMALL = """\
@@ -151,7 +141,7 @@ def test_text_stays_text_whatever_it_looks_like() -> None:
         (changed("name: small", "nmae: small"), [
             "1:1: a policy has no 'name'",
             "2:1: unknown key 'nmae' in a policy; known are policy, name, levels, rules, description, frameworks, "
-            "actions",
+            "actions, implies, factors, upstream",
         ]),
         (changed("policy: 1", "policy: 2"), ["1:9: 'policy', the version of the language, is 1"]),
         (changed("policy: 1", 'policy: "1"'), ["1:9: 'policy', the version of the language, is a whole number"]),
@@ -197,8 +187,10 @@ def test_text_stays_text_whatever_it_looks_like() -> None:
             "5:18: acr '0' is not a URI or a registered name",
         ]),
         (changed("    any_of:\n", "    acr: http://eidas.europa.eu/LoA/low\n    any_of:\n"), [
-            "5:10: acr 'http://eidas.europa.eu/LoA/low' says that the scheme is notified under eIDAS; claiming that is "
-            "not available in this version, use http://eidas.europa.eu/NotNotified/LoA/...",
+            "5:10: 'http://eidas.europa.eu/LoA/low' says more than level 'low' claims; claims needs "
+            "eidas-2015-1502: low",
+            "5:10: acr 'http://eidas.europa.eu/LoA/low' says that the scheme is notified under eIDAS; that needs "
+            "'notified: true' and a statement, otherwise use http://eidas.europa.eu/NotNotified/LoA/...",
         ]),
         (changed("    any_of:\n", "    acr: [urn:a, urn:a]\n    any_of:\n"), ["5:18: 'urn:a' is given twice in acr"]),
         (changed("    any_of:\n", "    proofing: superb\n    any_of:\n"), [
@@ -263,7 +255,7 @@ def test_text_stays_text_whatever_it_looks_like() -> None:
         (changed("rules:\n", "rules: []\nrule:\n"), [
             "8:8: rules may not be empty",
             "9:1: unknown key 'rule' in a policy; known are policy, name, levels, rules, description, frameworks, "
-            "actions",
+            "actions, implies, factors, upstream",
         ]),
     ],
 )  # fmt: skip
@@ -340,34 +332,6 @@ def test_a_fault_cannot_act_on_the_terminal() -> None:
     assert faults(SMALL + '"\\e[31m": x\n')[0].startswith("12:1: unknown key '\\u001b[31m' in a policy")
 
 
-@pytest.mark.parametrize(
-    ("old", "indent", "keys", "what"),
-    [
-        ("name: small\n", 0, FILE_KEYS, "a policy"),
-        ("  - name: low\n", 4, LEVEL_KEYS, "a level"),
-        ("          - factor: password\n", 12, REQUIREMENT_KEYS, "a requirement"),
-        ("    require: low\n", 4, RULE_KEYS, "a rule"),
-    ],
-)
-def test_a_reserved_key_is_refused_by_name_and_never_passed_over(old: str, indent: int, keys: Keys, what: str) -> None:
-    for key in keys.reserved:
-        (fault,) = faults(changed(old, f"{old}{' ' * indent}{key}: x\n"))
-        line = SMALL[: SMALL.index(old)].count("\n") + 2
-        assert fault == f"{line}:{indent + 1}: '{key}' in {what} is not available in this version"
-
-
-@pytest.mark.parametrize("key", CONDITION_KEYS.reserved)
-def test_a_reserved_condition_is_refused_so_that_no_rule_applies_too_widely(key: str) -> None:
-    found = faults(SMALL + f"    when: {{{key}: x, client: y}}\n")
-    assert found == [f"12:12: '{key}' in when is not available in this version"]
-
-
-def test_every_key_of_the_language_is_usable_or_reserved_never_both() -> None:
-    for keys in (FILE_KEYS, LEVEL_KEYS, SET_KEYS, REQUIREMENT_KEYS, RULE_KEYS, CONDITION_KEYS, CREDENTIAL_KEYS):
-        everything = keys.usable + keys.reserved
-        assert len(set(everything)) == len(everything)
-
-
 TWO = """\
 policy: 1
 name: two
@@ -421,6 +385,6 @@ def test_names_are_given_once() -> None:
     text = changed("    freshness: 1h", "    freshness: 1h\n    acr: urn:a", text)
     assert [fault for fault in faults(text) if "twice" in fault] == [
         "9:5: level 'weak' is given twice, first in line 4",
-        "10:10: acr 'urn:a' is given twice, first in line 7",
+        "10:10: acr 'urn:a' is given twice, first in line 7; it expresses one level",
         "15:56: rule 'sign-in' is given twice, first in line 15",
     ]
