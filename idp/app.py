@@ -13,13 +13,16 @@ from werkzeug.wrappers import Response
 
 from connectors.ports.messaging import Mailer, SmsGateway
 from connectors.registry import load as load_connector
+from contract.errors import OperationInvalid
+from contract.operation import operator_key
 from foundation.clock import Clock, SystemClock
 from foundation.egress import Egress
+from foundation.errors import JoseError, SettingsError
 from foundation.files import read_secret
+from foundation.jose import VerificationKey, parse_json_object
 from idp.errors import PlainRedirect
-from idp.policy.load import load_policy
 from idp.policy.model import Policy
-from idp.settings import ConnectorSettings, IdpSettings
+from idp.settings import ApprovalSettings, ConnectorSettings, IdpSettings
 from idp.storage import clients
 from idp.storage.audit import DatabaseAudit
 from idp.storage.engine import check_schema, open_engine, reading
@@ -28,6 +31,7 @@ from idp.storage.seal import Sealer
 from idp.web import account, altered, browser, faults, headers, health, language, login, oidc, pages
 from idp.web import services as composition
 from idp.web.credential_info import CscCredentialReader
+from idp.web.policies import FixedPolicy, Policies, Surroundings
 from idp.web.services import CredentialReader, Messaging, Services, services
 
 __all__ = ["Services", "create_app", "open_database", "services"]
@@ -66,20 +70,23 @@ def create_app(
     check_schema(engine)
     if settings.production:
         _check_redirects(engine)
-    policy = policy or load_policy(settings.policy_file)
     app = Flask("idp", template_folder="web/templates", static_folder="web/static")
     app.config.update(MAX_CONTENT_LENGTH=_MAX_REQUEST_OCTETS, MAX_FORM_MEMORY_SIZE=_MAX_REQUEST_OCTETS)
     keys = KeyStore(engine, settings.key_dir)
     # Nothing uses Flask's own session; the key keeps Flask-Login from tripping over a cookie that somebody made up.
     app.secret_key = keys.secret("flask")
+    seals, audit = Sealer(keys.secret), DatabaseAudit(clock)
     made = Services(
-        settings=_tightened(settings, policy),
+        policies=FixedPolicy(_tightened(settings, policy), policy)
+        if policy is not None
+        else Policies(
+            Surroundings(settings, clock, engine, seals, audit, _tightened, _operators(settings.policy.approval))
+        ),
         clock=clock,
         engine=engine,
-        policy=policy,
         keys=keys,
-        seals=Sealer(keys.secret),
-        audit=DatabaseAudit(clock),
+        seals=seals,
+        audit=audit,
         messaging=messaging or _messaging(settings),
         credentials=credentials or _reader(app, settings),
         random=random,
@@ -125,6 +132,27 @@ def _tightened(settings: IdpSettings, policy: Policy) -> IdpSettings:
     limits = [level.idle_limit for level in policy.levels if level.idle_limit is not None]
     idle = min([settings.session.idle_seconds, *limits])
     return dataclasses.replace(settings, session=dataclasses.replace(settings.session, idle_seconds=idle))
+
+
+def _operators(approval: ApprovalSettings | None) -> tuple[VerificationKey, ...]:
+    """:raises SettingsError: a file is not an operator's key, or two are the same one's."""
+    keys: dict[str, VerificationKey] = {}
+    faults: list[str] = []
+    for path in () if approval is None else approval.operators:
+        try:
+            data = path.read_bytes()
+            key = operator_key(parse_json_object(data) if data.lstrip().startswith(b"{") else data)
+        except OSError as error:
+            faults.append(f"policy.approval.operators: {path}: cannot be read ({error.strerror})")
+        except (OperationInvalid, JoseError) as error:
+            faults.append(f"policy.approval.operators: {path}: {error}")
+        else:
+            if key.kid in keys:
+                faults.append(f"policy.approval.operators: {path}: the same key as another's")
+            keys[key.kid] = key
+    if faults:
+        raise SettingsError(tuple(faults))
+    return tuple(keys.values())
 
 
 def _messaging(settings: IdpSettings) -> Messaging:

@@ -140,6 +140,35 @@ class SigningSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ApprovalSettings:
+    """Whose approval a policy needs before it may be put in force."""
+
+    operators: tuple[Path, ...] = ()
+    """Files of their public keys, a JWK or PEM each: P-256 or Ed25519."""
+    needed: int = 1
+
+    def faults(self) -> Iterable[str]:
+        """Enough operators for what is asked."""
+        if self.needed not in {1, 2}:
+            yield "needed is 1 or 2"
+        if len(set(self.operators)) != len(self.operators):
+            yield "operators names a file twice"
+        if len(self.operators) < self.needed:
+            yield "operators names at least as many as are needed"
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySettings:
+    """How a policy file gets into force."""
+
+    shadow_file: Path | None = None
+    """A candidate that is asked as well, and decides nothing."""
+    cases_required: bool = True
+    """In production: a policy without a file of cases is refused."""
+    approval: ApprovalSettings | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class IdpSettings:
     """Everything in ``idp.toml``."""
 
@@ -161,6 +190,7 @@ class IdpSettings:
     password: PasswordSettings = field(default_factory=PasswordSettings)
     otp: OtpSettings = field(default_factory=OtpSettings)
     tokens: TokenSettings = field(default_factory=TokenSettings)
+    policy: PolicySettings = field(default_factory=PolicySettings)
     messaging: MessagingSettings = field(default_factory=MessagingSettings)
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from foundation.errors import PrivySealError
 
@@ -11,6 +12,23 @@ class PolicyError(PrivySealError):
     """Base of this package's errors; never raised itself."""
 
     code = "policy"
+
+
+RejectionCause = Literal[
+    "unreadable",
+    "faults",
+    "lint",
+    "cases_missing",
+    "cases_failed",
+    "approval_missing",
+    "approval_invalid",
+    "approval_under_signed",
+    "approval_expired",
+    "approval_for_other_content",
+    "approval_superseded",
+    "internal",
+]
+"""Why a policy may not be put in force: it cannot be read, is wrong in itself, or operators did not approve it."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -37,6 +55,17 @@ class PolicyLoadError(PolicyError):
 
     def __init__(self, faults: tuple[Fault, ...]) -> None:
         super().__init__("\n".join(str(fault) for fault in faults))
+        self.faults = faults
+
+
+class PolicyRejected(PolicyError):
+    """A policy may not be put in force.  ``cause`` is for logs, audit and health; ``faults`` says where to look."""
+
+    code = "policy_rejected"
+
+    def __init__(self, cause: RejectionCause, faults: tuple[Fault, ...]) -> None:
+        super().__init__("\n".join(str(fault) for fault in faults))
+        self.cause: RejectionCause = cause
         self.faults = faults
 
 

@@ -12,6 +12,7 @@ from foundation.clock import Clock
 from idp.oidc.events import EVENTS as OIDC_EVENTS
 from idp.storage.models import metadata
 
+_POLICY: Final = frozenset({"policy", "policy_sha256", "cases_sha256"})
 _TRANSACTION: Final = frozenset({"txn", "client_id", "action"})
 
 EVENTS: Final = (
@@ -36,6 +37,28 @@ EVENTS: Final = (
         "A row of the database is not as this program wrote it; it was treated as if it were not there.",
         frozenset({"table", "record", "cause"}),
     ),
+    Event(
+        "policy.in_force",
+        "Another policy, or another file of its cases, was put in force.",
+        _POLICY | {"former_sha256"},
+    ),
+    Event(
+        "policy.approved",
+        "Operators approved the policy that is put in force.",
+        _POLICY | {"operators", "approval", "expires_at"},
+    ),
+    Event(
+        "policy.refused",
+        "A policy file was refused; what was in force before stays so.",
+        frozenset({"role", "policy_sha256", "cases_sha256", "cause", "faults"}),
+    ),
+    Event(
+        "policy.restored",
+        "What was refused is gone: the file holds again what is in force.",
+        _POLICY | {"role"},
+    ),
+    Event("policy.shadow_began", "A candidate is asked beside the policy in force, and decides nothing.", _POLICY),
+    Event("policy.shadow_ended", "The candidate is not asked any more.", frozenset({"policy_sha256"})),
     Event("keys.initialised", "Keys were made.", frozenset({"keys"})),
     Event("keys.rotated", "Another token key became current.", frozenset({"kid"})),
     Event(

@@ -23,7 +23,10 @@ def live() -> Response:
 
 @blueprint.get("/ready")
 def ready() -> tuple[Response, int]:
-    """Database and keys can be used; what is wrong is for the log, not for whoever asks."""
+    """Database and keys can be used; what is wrong is for the log, not for whoever asks.
+
+    ``degraded``: a policy file was refused, and the one before it is still in force.
+    """
     try:
         check_schema(services().engine)
         services().keys.token_key()
@@ -31,4 +34,8 @@ def ready() -> tuple[Response, int]:
     except (PrivySealError, SQLAlchemyError) as error:
         _logger.warning("not ready", extra={"fields": {"cause": getattr(error, "code", type(error).__name__)}})
         return jsonify(status="unavailable"), 503
+    troubles = services().policies.troubles
+    if troubles:
+        # It serves, by the policy in force: this is for whoever has to repair the file, not for a load balancer.
+        return jsonify(status="degraded", warnings=list(troubles)), 200
     return jsonify(status="ok"), 200

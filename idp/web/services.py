@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, cast
 
-from flask import Flask, current_app
+from flask import Flask, current_app, g, has_app_context
 from sqlalchemy import Connection, Engine
 
 from connectors.ports.messaging import Mailer, SmsGateway
@@ -17,6 +17,7 @@ from idp.storage.keys import KeyStore
 from idp.storage.seal import Sealer
 
 EXTENSION: Final = "privyseal"
+_VIEW: Final = "policy_view"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,35 @@ class AuditTrail(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyView:
+    """The policy in force at one moment, with all that follows from it: what one request is answered by."""
+
+    policy: Policy
+    settings: IdpSettings
+    """With the policy's limits where they are tighter."""
+    candidate: Policy | None = None
+    """Another policy that is asked as well and decides nothing (shadow mode)."""
+
+
+class PolicySource(Protocol):
+    """Where the policy in force comes from."""
+
+    @property
+    def current(self) -> PolicyView:
+        """The policy in force now; another one may take its place at any time."""
+        ...
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """Codes of what is wrong with the files that it comes from."""
+        ...
+
+    def refresh(self) -> None:
+        """See whether there is another one; never raises."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Messaging:
     """The gateways that the operator enabled."""
 
@@ -70,10 +100,9 @@ class Messaging:
 class Services:
     """Everything a request may need that is not in the request."""
 
-    settings: IdpSettings
+    policies: PolicySource
     clock: Clock
     engine: Engine
-    policy: Policy
     keys: KeyStore
     seals: Sealer
     """Tells whether rows are as they were written."""
@@ -83,10 +112,42 @@ class Services:
     random: Callable[[int], bytes]
     """Octets from the operating system's generator."""
 
+    @property
+    def policy(self) -> Policy:
+        """The policy in force; the same one throughout a request, whatever happens to the file meanwhile."""
+        return self.view.policy
+
+    @property
+    def settings(self) -> IdpSettings:
+        """The settings, with the limits of :attr:`policy`."""
+        return self.view.settings
+
+    @property
+    def view(self) -> PolicyView:
+        """The policy with all that follows from it, as this request began with it."""
+        if has_app_context():
+            source, view = g.get(_VIEW, (None, None))
+            if source is self.policies:
+                return cast("PolicyView", view)
+        return self.policies.current
+
 
 def install(app: Flask, services: Services) -> None:
     """Make the services reachable from requests to this app."""
     app.extensions[EXTENSION] = services
+    app.before_request(_hold)
+    app.teardown_request(_let_go)
+
+
+def _hold() -> None:
+    """One policy for a whole request; an outer context's is not taken for it."""
+    source = services().policies
+    source.refresh()
+    setattr(g, _VIEW, (source, source.current))
+
+
+def _let_go(_error: BaseException | None) -> None:
+    g.pop(_VIEW, None)
 
 
 def services() -> Services:
