@@ -21,6 +21,7 @@ from foundation.errors import JoseError, SettingsError
 from foundation.files import read_secret
 from foundation.jose import VerificationKey, parse_json_object
 from idp.errors import PlainRedirect
+from idp.policy.lint import Deployment
 from idp.policy.model import Policy
 from idp.settings import ApprovalSettings, ConnectorSettings, IdpSettings
 from idp.storage import clients
@@ -32,7 +33,7 @@ from idp.web import account, altered, browser, faults, headers, health, language
 from idp.web import services as composition
 from idp.web.credential_info import CscCredentialReader
 from idp.web.policies import FixedPolicy, Policies, Surroundings
-from idp.web.services import CredentialReader, Messaging, Services, services
+from idp.web.services import CredentialReader, Messaging, PolicySource, Services, services
 
 __all__ = ["Services", "create_app", "open_database", "services"]
 
@@ -76,18 +77,31 @@ def create_app(
     # Nothing uses Flask's own session; the key keeps Flask-Login from tripping over a cookie that somebody made up.
     app.secret_key = keys.secret("flask")
     seals, audit = Sealer(keys.secret), DatabaseAudit(clock)
+    messaging = messaging or _messaging(settings)
+    policies: PolicySource
+    if policy is not None:
+        policies = FixedPolicy(_tightened(settings, policy), policy)
+    else:
+        policies = Policies(
+            Surroundings(
+                settings=settings,
+                clock=clock,
+                engine=engine,
+                seals=seals,
+                audit=audit,
+                tighten=_tightened,
+                deployment=Deployment(enabled=_enabled(messaging)),
+                operators=_operators(settings.policy.approval),
+            )
+        )
     made = Services(
-        policies=FixedPolicy(_tightened(settings, policy), policy)
-        if policy is not None
-        else Policies(
-            Surroundings(settings, clock, engine, seals, audit, _tightened, _operators(settings.policy.approval))
-        ),
+        policies=policies,
         clock=clock,
         engine=engine,
         keys=keys,
         seals=seals,
         audit=audit,
-        messaging=messaging or _messaging(settings),
+        messaging=messaging,
         credentials=credentials or _reader(app, settings),
         random=random,
     )
@@ -132,6 +146,12 @@ def _tightened(settings: IdpSettings, policy: Policy) -> IdpSettings:
     limits = [level.idle_limit for level in policy.levels if level.idle_limit is not None]
     idle = min([settings.session.idle_seconds, *limits])
     return dataclasses.replace(settings, session=dataclasses.replace(settings.session, idle_seconds=idle))
+
+
+def _enabled(messaging: Messaging) -> frozenset[str]:
+    """Kinds of factor that anybody can have here."""
+    gateways = {"sms_otp": messaging.sms, "email_otp": messaging.mail}
+    return frozenset({"password", *(kind for kind, gateway in gateways.items() if gateway is not None)})
 
 
 def _operators(approval: ApprovalSettings | None) -> tuple[VerificationKey, ...]:

@@ -8,6 +8,7 @@ log, in the audit chain and by ``/health/ready``.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,7 @@ from foundation.errors import PrivySealError
 from foundation.jose import VerificationKey
 from idp.policy.approval import PolicyApproval, check_approval
 from idp.policy.errors import Fault, PolicyRejected
+from idp.policy.lint import NOTHING_KNOWN, Deployment
 from idp.policy.model import Policy
 from idp.policy.prepare import Prepared, prepare
 from idp.settings import IdpSettings
@@ -56,6 +58,8 @@ class Surroundings:
     audit: AuditTrail
     tighten: Callable[[IdpSettings, Policy], IdpSettings]
     """The settings with a policy's limits."""
+    deployment: Deployment = NOTHING_KNOWN
+    """What the linter is to know beside the file."""
     operators: tuple[VerificationKey, ...] = ()
     """Whoever approves policies; nobody: no approval is asked for."""
     aside: Callable[[Callable[[], None]], None] = field(default=_in_a_thread)
@@ -203,6 +207,7 @@ class Policies:
             str(files.policy),
             content.cases,
             str(files.cases),
+            self._made.deployment,
             cases_required=settings.production and settings.policy.cases_required and role == "in_force",
         )
         if approval is not None and approval.name != prepared.policy.name:
@@ -211,7 +216,7 @@ class Policies:
         self._record(role, content, prepared, approval, refusal)
         self._accepted[role] = content
         self._refused.pop(role, None)
-        self._swap(role, prepared.policy)
+        self._swap(role, prepared)
         self._tell(role, None)
 
     def _approval(self, role: Role, content: Content) -> tuple[PolicyApproval | None, PolicyRejected | None]:
@@ -240,14 +245,15 @@ class Policies:
             state = policies.state(connection, self._made.seals, "in_force")
         return state is not None and state.approved(content.sha256, content.cases_sha256)
 
-    def _swap(self, role: Role, policy: Policy | None) -> None:
+    def _swap(self, role: Role, prepared: Prepared | None) -> None:
         view = self._view
         if role == "shadow":
             if view is not None:
-                self._view = replace(view, candidate=policy)
-        elif policy is not None:
-            settings = self._made.tighten(self._made.settings, policy)
-            self._view = PolicyView(policy, settings, None if view is None else view.candidate)
+                self._view = replace(view, candidate=None if prepared is None else prepared.policy)
+        elif prepared is not None:
+            settings = self._made.tighten(self._made.settings, prepared.policy)
+            candidate = None if view is None else view.candidate
+            self._view = PolicyView(prepared.policy, settings, candidate, prepared)
 
     def _remove_candidate(self) -> None:
         with self._made.engine.begin() as connection:
@@ -295,8 +301,14 @@ class Policies:
                 made.audit.record(connection, "policy.shadow_began", **names)
             elif change.restored:
                 made.audit.record(connection, "policy.restored", role=role, **names)
-        fields = {**names, "role": role}
-        _log.info("a policy was read", extra={"fields": fields})
+        warnings = [f"{item.where.file}:{item.where.line}: {item.rule}: {item.message}" for item in prepared.findings]
+        if prepared.report is None:
+            warnings.append("it has no cases")
+        _log.log(
+            logging.WARNING if warnings else logging.INFO,
+            "a policy is in its place",
+            extra={"fields": {**names, "role": role, "warnings": warnings}},
+        )
 
     def _refuse(self, role: Role, content: Content | None, error: PolicyRejected) -> None:
         made = self._made

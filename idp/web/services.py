@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine
 from connectors.ports.messaging import Mailer, SmsGateway
 from foundation.clock import Clock
 from idp.policy.model import Policy
+from idp.policy.prepare import Prepared
 from idp.settings import IdpSettings
 from idp.storage.keys import KeyStore
 from idp.storage.seal import Sealer
@@ -68,6 +69,8 @@ class PolicyView:
     """With the policy's limits where they are tighter."""
     candidate: Policy | None = None
     """Another policy that is asked as well and decides nothing (shadow mode)."""
+    prepared: Prepared | None = None
+    """How the policy did with the linter and its cases; None: it did not come from a file."""
 
 
 class PolicySource(Protocol):
