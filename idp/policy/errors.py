@@ -79,3 +79,9 @@ class FactsInvalid(PolicyError):
     """The facts given to an evaluation contradict their own form (a naive time, a negative ``max_age``)."""
 
     code = "facts_invalid"
+
+
+class RequestedContextInvalid(PolicyError):
+    """A requested authentication context does not have the form of one (SAML core 3.3.2.2.1)."""
+
+    code = "requested_context_invalid"
