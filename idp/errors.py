@@ -159,3 +159,19 @@ class NotActivatable(IdpError):
     """The approval does not permit what signature activation data would say: it is for a policy to be corrected."""
 
     code = "not_activatable"
+
+
+class ProposalRefused(IdpError):
+    """A change of roles may not be proposed, or not be confirmed by this person; ``cause`` is for the audit chain."""
+
+    code = "proposal_refused"
+
+    def __init__(self, cause: str, text: str) -> None:
+        super().__init__(text)
+        self.cause = cause
+
+
+class UnknownProposal(IdpError):
+    """There is no open proposal of that identifier: it was decided on, or somebody altered it."""
+
+    code = "unknown_proposal"

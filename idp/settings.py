@@ -14,6 +14,8 @@ LANGUAGES: Final = ("en", "es", "de", "fr")
 SQLITE_IN_PRODUCTION: Final = "mode is production: SQLite serves one process on one machine; use PostgreSQL"
 ACCOUNT_CLIENT_ID: Final = "privyseal-account"
 """The account pages, as a policy's conditions and the audit chain name them; no relying party may."""
+ADMIN_CLIENT_ID: Final = "privyseal-admin"
+"""The administration's pages, in the same way."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from foundation.files import write_secret
 from foundation.jose import parse_json_object
 from idp.cli.common import add
 from idp.errors import InputRefused, UnknownClient
-from idp.settings import ACCOUNT_CLIENT_ID, IdpSettings
+from idp.settings import ACCOUNT_CLIENT_ID, ADMIN_CLIENT_ID, IdpSettings
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -84,8 +84,8 @@ def _create_client(settings: IdpSettings, options: argparse.Namespace) -> dict[s
     )
     if settings.production and registration.plain_uris:
         raise InputRefused("mode is production: redirect URIs must be https, or a code would travel in clear")
-    if options.client_id == ACCOUNT_CLIENT_ID:
-        raise InputRefused(f"{ACCOUNT_CLIENT_ID} names the account pages")
+    if options.client_id in {ACCOUNT_CLIENT_ID, ADMIN_CLIENT_ID}:
+        raise InputRefused(f"{options.client_id} names pages of this server")
     needs_secret = options.auth_method in {"client_secret_basic", "client_secret_post"}
     if needs_secret != (options.secret_file is not None):
         raise InputRefused("--secret-file goes with client_secret_basic and client_secret_post, and only with them")

@@ -115,6 +115,45 @@ EVENTS: Final = (
         frozenset({"account_id", "session_id", "decision_id", "policy", "policy_sha256"}),
     ),
     Event(
+        "admin.refused",
+        "Somebody who is signed in asked for a page or a change of the administration and was refused.",
+        frozenset({"account_id", "session_id", "action", "cause"}),
+    ),
+    Event(
+        "admin.viewed",
+        "An administrator looked at what concerns other people.",
+        frozenset({"account_id", "session_id", "action"}),
+        frozenset({"subject", "decision_id", "candidate_sha256"}),
+    ),
+    Event(
+        "role.granted",
+        "A person became an administrator of one kind.",
+        frozenset({"account_id", "role", "by"}),
+        frozenset({"request_id", "proposed_by", "decision_id"}),
+    ),
+    Event(
+        "role.proposed",
+        "An operator proposed that a person shall hold a role, or no longer.",
+        frozenset({"account_id", "role", "change", "by", "request_id", "decision_id", "expires_at"}),
+    ),
+    Event(
+        "role.refused",
+        "A change of roles was not proposed, or not confirmed.",
+        frozenset({"account_id", "role", "change", "by", "cause"}),
+        frozenset({"request_id"}),
+    ),
+    Event(
+        "role.rejected",
+        "An operator rejected, or withdrew, a proposed change of roles.",
+        frozenset({"account_id", "role", "change", "by", "request_id", "decision_id"}),
+    ),
+    Event(
+        "role.revoked",
+        "A person no longer is an administrator of one kind.",
+        frozenset({"account_id", "role", "by"}),
+        frozenset({"request_id", "proposed_by", "decision_id"}),
+    ),
+    Event(
         "order.issued",
         "An order for the signature activation module was signed.",
         frozenset({"account_id", "jti", "operation", "decision_id", "txn"}),

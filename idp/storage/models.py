@@ -183,3 +183,38 @@ token_keys: Final = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("changed_at", BigInteger, nullable=False),
 )
+
+# Who administers.  A role that was taken away keeps its row and loses its seal; see idp.storage.roles.
+admin_roles: Final = Table(
+    "admin_roles",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("account_id", String(64), ForeignKey("accounts.id"), nullable=False, index=True),
+    Column("role", String(32), nullable=False),
+    # Unique while the role is held, null afterwards: nobody holds one twice.
+    Column("live_slot", String(100), unique=True),
+    Column("granted_by", String(64), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    Column("seal", String(64), nullable=False, default=""),
+    info={"sealed": ("id", "account_id", "role", "live_slot", "granted_by", "created_at")},
+)
+
+admin_proposals: Final = Table(
+    "admin_proposals",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("change", String(16), nullable=False),
+    Column("account_id", String(64), ForeignKey("accounts.id"), nullable=False),
+    Column("role", String(32), nullable=False),
+    # Unique while it is open: one proposal about one role of one person.
+    Column("live_slot", String(100), unique=True),
+    Column("proposed_by", String(64), ForeignKey("accounts.id"), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+    Column("state", String(16), nullable=False),
+    Column("decided_by", String(64)),
+    Column("decided_at", BigInteger),
+    Column("seal", String(64), nullable=False, default=""),
+    info={"sealed": ("id", "change", "account_id", "role", "live_slot", "proposed_by", "created_at", "expires_at")},
+)

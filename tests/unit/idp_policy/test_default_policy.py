@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import policies
+from idp.authn.roles import MATRIX
 from idp.policy.evaluate import evaluate
 from idp.policy.load import ACTIONS, load_policy
 from tests.unit.idp_policy.support import MAIL, PHONE, TXN, WORD, facts, used
@@ -87,5 +88,17 @@ def test_a_weakly_proofed_person_cannot_sign() -> None:
     assert (decision.outcome, decision.refusal) == ("deny", "proofing")
 
 
-def test_administration_is_refused_since_no_rule_is_about_it() -> None:
-    assert evaluate(DEFAULT, facts("admin.users", used("password"), **THREE)).refusal == "no_rule"
+def test_administration_asks_for_the_second_factor_again_after_an_hour() -> None:
+    word = used("password", 4000)
+    fresh, old = used("sms_otp", 3600), used("sms_otp", 3601)
+    assert evaluate(DEFAULT, facts("admin.view", word, fresh, **THREE)).outcome == "allow"
+    decision = evaluate(DEFAULT, facts("admin.view", word, old, **THREE))
+    assert [option.missing for option in decision.options] == [("email_otp",), ("sms_otp",)]
+
+
+@pytest.mark.parametrize("action", sorted(access.action for access in MATRIX.values() if access.changes))
+def test_a_session_that_stepped_up_changes_nothing_of_the_administration(action: str) -> None:
+    word = used("password")
+    assert evaluate(DEFAULT, facts(action, word, used("sms_otp", 30), **THREE)).outcome == "step_up"
+    made_for_it = used("sms_otp", 30, transaction=TXN)
+    assert evaluate(DEFAULT, facts(action, word, made_for_it, **THREE)).outcome == "allow"

@@ -266,6 +266,7 @@ def test_a_client_that_is_not_there_is_not_changed(ready: Path, command: tuple[s
         (*CLIENT, "--redirect-uri", "not a uri", "--secret-file", "{state}/secret"),
         (*CLIENT, "--auth-method", "private_key_jwt", "--redirect-uri", "https://rp.example.org/", "--jwks-file", "/"),
         ("client", "create", "--client-id", "privyseal-account", "--name", "x", "--secret-file", "{state}/secret"),
+        ("client", "create", "--client-id", "privyseal-admin", "--name", "x", "--secret-file", "{state}/secret"),
     ],
 )
 def test_a_client_with_faults_is_not_registered(ready: Path, argv: tuple[str, ...]) -> None:
@@ -323,3 +324,29 @@ def test_before_init_nothing_works_and_the_text_says_what_to_do(
 def test_help_lists_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["init", "--help"]) == EXIT_DONE
     assert "exit codes:" in capsys.readouterr().out
+
+
+def test_roles_are_granted_listed_and_revoked(ready: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(ready, *ACCOUNT, "--password-file", str(ready / "password"))
+    role = ("--username", "Alice", "--role", "operators")
+    assert run(ready, "role", "grant", *role) == EXIT_DONE
+    assert run(ready, "role", "grant", *role) == EXIT_FAILED
+    assert "holds the role operators already" in capsys.readouterr().err
+    assert run(ready, "role", "list", "--json") == EXIT_DONE
+    (found,) = json.loads(capsys.readouterr().out)["roles"]
+    assert (found["username"], found["role"], found["granted_by"]) == ("alice", "operators", "command_line")
+    assert run(ready, "role", "revoke", *role) == EXIT_DONE
+    assert run(ready, "role", "revoke", *role) == EXIT_FAILED
+    engine = open_engine(f"sqlite:///{ready / 'idp.sqlite'}")
+    with reading(engine) as connection:
+        events = [entry.event for entry in read_entries(connection, TABLES.entries)]
+    engine.dispose()
+    assert events[-2:] == ["role.granted", "role.revoked"]
+
+
+def test_ADM_01_no_role_for_nobody_for_a_disabled_account_or_of_another_name(ready: Path) -> None:
+    run(ready, *ACCOUNT, "--password-file", str(ready / "password"))
+    assert run(ready, "role", "grant", "--username", "bob", "--role", "policy") == EXIT_FAILED
+    assert run(ready, "role", "grant", "--username", "alice", "--role", "root") == EXIT_USAGE
+    run(ready, "account", "disable", "--username", "alice")
+    assert run(ready, "role", "grant", "--username", "alice", "--role", "policy") == EXIT_FAILED
