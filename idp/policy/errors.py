@@ -85,3 +85,9 @@ class RequestedContextInvalid(PolicyError):
     """A requested authentication context does not have the form of one (SAML core 3.3.2.2.1)."""
 
     code = "requested_context_invalid"
+
+
+class RecordInvalid(PolicyError):
+    """A recorded decision does not have the form of one, so it cannot be replayed."""
+
+    code = "record_invalid"

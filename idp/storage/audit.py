@@ -14,6 +14,7 @@ from idp.storage.models import metadata
 
 _POLICY: Final = frozenset({"policy", "policy_sha256", "cases_sha256"})
 _TRANSACTION: Final = frozenset({"txn", "client_id", "action"})
+_DECISION: Final = frozenset({"decision_id", "decision_sha256", "policy", "policy_sha256"})
 
 EVENTS: Final = (
     Event(
@@ -105,14 +106,14 @@ EVENTS: Final = (
     Event(
         "transaction.approved",
         "The policy allowed an action and the person approved it.",
-        frozenset({"account_id", "session_id", "decision_id", "policy", "policy_sha256", "acr", "amr"}) | _TRANSACTION,
+        frozenset({"account_id", "session_id", "acr", "amr"}) | _DECISION | _TRANSACTION,
         frozenset({"credential_id", "hash_alg", "digests", "profile"}),
     ),
     Event(
         "transaction.refused",
         "The policy denied an action, or the person did.",
         frozenset({"cause"}) | _TRANSACTION,
-        frozenset({"account_id", "session_id", "decision_id", "policy", "policy_sha256"}),
+        frozenset({"account_id", "session_id"}) | _DECISION,
     ),
     Event(
         "admin.refused",

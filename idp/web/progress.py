@@ -219,8 +219,9 @@ def approve(interaction: Interaction, found: Assessment) -> Response:
     with with_services.engine.begin() as connection:
         if not interactions.close(connection, interaction.id):
             raise InteractionLost("the interaction has ended")
-        _record_decision(connection, interaction, found, approval.decision_id)
-        with_services.audit.record(connection, "transaction.approved", **_approved(interaction, approval))
+        kept = _record_decision(connection, interaction, found, approval.decision_id)
+        fields = _approved(interaction, approval) | {"decision_sha256": kept}
+        with_services.audit.record(connection, "transaction.approved", **fields)
     return finish(interaction.request.kind, Finished(interaction.request.payload, approval=approval))
 
 
@@ -242,8 +243,8 @@ def refuse(interaction: Interaction, error: str, cause: str, found: Assessment |
             raise InteractionLost("the interaction has ended")
         if found is not None:
             decision_id = browser.new_id(with_services)
-            _record_decision(connection, interaction, found, decision_id)
             fields |= {
+                "decision_sha256": _record_decision(connection, interaction, found, decision_id),
                 "account_id": found.account.id,
                 "session_id": found.context.session_id,
                 "decision_id": decision_id,
@@ -274,8 +275,9 @@ _DESCRIPTIONS: Final = {
 """For the relying party's developers, as RFC 6749 4.1.2.1 has them: English and ASCII."""
 
 
-def _record_decision(connection: Any, interaction: Interaction, found: Assessment, decision_id: str) -> None:
-    decisions.record(
+def _record_decision(connection: Any, interaction: Interaction, found: Assessment, decision_id: str) -> str:
+    """Keep the decision; returns the digest of its record."""
+    return decisions.record(
         connection,
         decision_id=decision_id,
         txn=interaction.txn,

@@ -122,7 +122,7 @@ def test_a_signature_takes_password_code_and_consent_and_yields_an_approval(idp:
     with reading(idp.engine) as connection:
         decision = connection.execute(select(decisions).where(decisions.c.id == approval.decision_id)).one()
         events = connection.execute(text("select event from audit_entries order by sequence")).scalars().all()
-    assert decision.detail["reasons"][0]["rule"] == "sign"
+    assert decision.detail["decision"]["reasons"][0]["rule"] == "sign"
     assert events == ["login.succeeded", "otp.sent", "otp.accepted", "transaction.approved"]
 
 
