@@ -8,7 +8,9 @@ Pure: a file's octets go in, a :class:`~idp.policy.model.Policy` comes out; a po
 file       what it holds
 ========== ==========================================================
 evidence   one authenticator used once: the only source of a level
-model      policy, facts, decision
+model      a policy
+facts      what else goes into an evaluation, and the decision
+index      what an evaluation looks up, worked out beforehand
 keys       the words of the language: keys, frameworks, actions
 document   YAML octets to a tree whose nodes know line and column
 schema     readers for the tree's values, collecting faults
@@ -16,7 +18,11 @@ load       the tree to a policy; ``load_*`` and ``loading`` are its parts
 closure    which frameworks' levels a claim includes
 zones      time zones, the same on every machine
 conditions whether a rule's condition holds
-matching   which evidence meets a level's requirements
+matching   which evidence meets which requirements
+demand     all that must be met at once
+request    what a relying party adds to it
+options    what a person could add to meet it
+reasons    why, in sentences
 evaluate   policy and facts to a decision
 wording    the same things in words for a person
 explain    a decision with its derivation

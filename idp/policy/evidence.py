@@ -46,7 +46,7 @@ SELF: Final = "self"
 """The issuer of evidence that this identity provider verified itself."""
 
 _JSON_KEYS: Final = frozenset(
-    {"factor", "authenticator_id", "category", "at", "issuer", "flags", "channel", "transaction"}
+    {"factor", "authenticator_id", "category", "at", "issuer", "flags", "channel", "attestation", "transaction"}
 )
 
 
@@ -70,6 +70,8 @@ class Evidence:
     """How a secret travelled, for example ``sms`` or ``email``."""
     transaction: str | None = None
     """The transaction during which it was asked for."""
+    attestation: str | None = None
+    """The authenticator's make or model where it is proved, for example a passkey's AAGUID."""
 
     def __post_init__(self) -> None:
         if self.factor not in FACTORS:
@@ -99,6 +101,7 @@ class Evidence:
             "issuer": self.issuer,
             "flags": sorted(self.flags),
             "channel": self.channel,
+            "attestation": self.attestation,
             "transaction": self.transaction,
         }
 
@@ -130,6 +133,7 @@ class Evidence:
             flags=frozenset(flags),
             channel=_optional_text(value, "channel"),
             transaction=_optional_text(value, "transaction"),
+            attestation=_optional_text(value, "attestation"),
         )
 
 

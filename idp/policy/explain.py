@@ -7,8 +7,9 @@ from typing import Any
 
 from foundation.clock import epoch
 from idp.policy import wording
-from idp.policy.matching import Standing, proofed
-from idp.policy.model import Decision, EvidenceSet, Facts, Level, Policy, Reason, Where
+from idp.policy.index import Quest
+from idp.policy.matching import Standing, proofed, standing
+from idp.policy.model import Decision, Facts, Level, Policy, Reason, Where
 
 
 def decision_json(decision: Decision) -> dict[str, Any]:
@@ -49,40 +50,34 @@ def reason_line(reason: Reason) -> str:
 
 def explain_json(policy: Policy, facts: Facts, decision: Decision) -> dict[str, Any]:
     """The decision, the policy that made it, and for each level what of it is met."""
-    standing = Standing(policy, facts, facts.evidence)
+    found = standing(policy, facts)
     return {
         "policy": {"name": policy.name, "file": policy.file, "sha256": policy.sha256},
         "action": facts.action,
         "decision": decision_json(decision),
-        "levels": [_level_json(level, facts, standing) for level in policy.levels],
+        "levels": [_level_json(level, policy, found) for level in policy.levels],
     }
 
 
-def _level_json(level: Level, facts: Facts, standing: Standing) -> dict[str, Any]:
-    reached = standing.level(level.name)
+def _level_json(level: Level, policy: Policy, found: Standing) -> dict[str, Any]:
+    reached = found.level(level.name)
     return {
         "name": level.name,
         "reached": reached is not None,
-        "by_way_of": None if reached is None or reached.by == level else reached.by.name,
-        "proofed": proofed(level, facts),
+        "by_way_of": None if reached is None or reached.by.name == level.name else reached.by.name,
+        "proofed": proofed(level, found.body.facts),
         "line": level.where.line,
-        "any_of": [_set_json(item, level.freshness, standing) for item in level.any_of],
+        "any_of": [_set_json(quest, found) for quest in policy.level_quests[level.name]],
     }
 
 
-def _set_json(item: EvidenceSet, freshness: int | None, standing: Standing) -> dict[str, Any]:
+def _set_json(quest: Quest, found: Standing) -> dict[str, Any]:
+    needs = zip(quest.needed.all_of, quest.words, found.meeting(quest), strict=True)
     return {
-        "line": item.where.line,
-        "met": standing.meets(item, freshness) is not None,
-        "all_of": [
-            {
-                "line": need.where.line,
-                "asks": wording.requirement(need),
-                "met": standing.meeting(need, freshness),
-            }
-            for need in item.all_of
-        ],
-        "different_categories": item.different_categories,
+        "line": quest.needed.where.line,
+        "met": found.meets(quest) is not None,
+        "all_of": [{"line": need.where.line, "asks": asks, "met": met} for need, asks, met in needs],
+        "different_categories": quest.needed.different_categories,
     }
 
 
@@ -120,25 +115,25 @@ def _lines(policy: Policy, facts: Facts, decision: Decision) -> Iterator[str]:
         yield f"  {reason_line(reason)}"
     yield ""
     yield "levels"
-    standing = Standing(policy, facts, facts.evidence)
+    found = standing(policy, facts)
     for level in policy.levels:
-        yield from _level_lines(level, facts, standing)
+        yield from _level_lines(level, policy, found)
 
 
-def _level_lines(level: Level, facts: Facts, standing: Standing) -> Iterator[str]:
-    reached = standing.level(level.name)
+def _level_lines(level: Level, policy: Policy, found: Standing) -> Iterator[str]:
+    reached = found.level(level.name)
     state = "not reached" if reached is None else "reached"
-    if reached is not None and reached.by != level:
+    if reached is not None and reached.by.name != level.name:
         state += f" by way of {reached.by.name}"
     yield f"  {level.name}: {state} ({_place(level.where)})"
+    facts = found.body.facts
     if not proofed(level, facts):
         yield f"    - identity proofed at '{level.proofing}'; this person's was at '{facts.proofing}'"
-    for item in level.any_of:
-        met = standing.meets(item, level.freshness) is not None
-        yield f"    {_mark(met=met)} {wording.alternative(item)} ({_place(item.where)})"
-        for need in item.all_of:
-            fits = standing.meeting(need, level.freshness)
-            yield f"      {_mark(met=fits)} {wording.requirement(need)} ({_place(need.where)})"
+    for quest in policy.level_quests[level.name]:
+        met = found.meets(quest) is not None
+        yield f"    {_mark(met=met)} {quest.asks} ({_place(quest.needed.where)})"
+        for need, asks, fits in zip(quest.needed.all_of, quest.words, found.meeting(quest), strict=True):
+            yield f"      {_mark(met=fits)} {asks} ({_place(need.where)})"
 
 
 def _mark(*, met: bool) -> str:

@@ -2,25 +2,33 @@
 
 Everything here only asks whether *some* selection of the evidence fits.  No requirement is ever spoilt by evidence that
 is there as well, so more evidence can only reach more.
+
+An evaluation asks what many subsets of the same few pieces of evidence amount to.  :class:`Body` holds all of them and
+judges each piece once against each requirement; a subset is a set of bits.
 """
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Literal
 
-from idp.policy.evidence import Evidence
-from idp.policy.model import PROOFING, EvidenceSet, Facts, Level, Policy, Requirement
+from idp.policy.evidence import SELF, Evidence
+from idp.policy.index import Quest
+from idp.policy.model import PROOFING, Facts, Level, Policy, Requirement, Upstream
 
 CLOCK_SKEW: Final = timedelta(seconds=5)
 """How far ahead another node's clock may be; evidence from further in the future is not believed."""
 
-Obstacle = Literal["future", "max_age", "reauthentication", "bound_elsewhere"]
+_SECOND: Final = timedelta(seconds=1)
+
+Obstacle = Literal["future", "max_age", "reauthentication", "bound_elsewhere", "upstream_age"]
 """Why evidence counts for nothing in this evaluation."""
 
-Misfit = Literal["kind", "issuer", "flags", "transaction", "age"]
+Misfit = Literal["kind", "issuer", "flags", "channel", "attestation", "transaction", "age", "cap"]
 """Why evidence does not meet one requirement; ``kind`` is another factor or category altogether."""
 
 
@@ -40,13 +48,18 @@ def for_this(item: Evidence, facts: Facts) -> bool:
 
 def age(item: Evidence, facts: Facts) -> int:
     """Seconds, not below 0, rounded down."""
-    return max(0, (facts.now - item.at) // timedelta(seconds=1))
+    return max(0, (facts.now - item.at) // _SECOND)
 
 
-def obstacle(item: Evidence, facts: Facts) -> Obstacle | None:
-    """Why the evidence counts for nothing here, or None if it may count."""
+def obstacle(item: Evidence, facts: Facts, upstream: Upstream | None = None) -> Obstacle | None:
+    """Why the evidence counts for nothing here, or None if it may count.
+
+    :param upstream: what the policy says of the evidence's issuer, if anything.
+    """
     if item.at - facts.now > CLOCK_SKEW:
         return "future"
+    if upstream is not None and upstream.max_age is not None and age(item, facts) > upstream.max_age:
+        return "upstream_age"
     if for_this(item, facts):
         # OIDC Core 3.1.2.1: max_age 0 is a request for a new authentication, which this is.
         return "max_age" if facts.max_age and age(item, facts) > facts.max_age else None
@@ -61,7 +74,7 @@ def obstacle(item: Evidence, facts: Facts) -> Obstacle | None:
 
 
 def misfit(need: Requirement, item: Evidence, facts: Facts, freshness: int | None) -> Misfit | None:
-    """Why the evidence does not meet the requirement, or None if it does.
+    """Why the evidence does not meet the requirement, or None if it does, its issuer's cap apart.
 
     :param freshness: the level's own limit in seconds; the tighter of it and the requirement's ``max_age`` holds.
     """
@@ -71,12 +84,23 @@ def misfit(need: Requirement, item: Evidence, facts: Facts, freshness: int | Non
         return "issuer"
     if not need.flags <= item.flags or need.without & item.flags:
         return "flags"
+    if need.channels and item.channel not in need.channels:
+        return "channel"
+    if need.attestations and item.attestation not in need.attestations:
+        return "attestation"
     if need.per_transaction and not for_this(item, facts):
         return "transaction"
-    limits = [limit for limit in (need.max_age, freshness) if limit is not None]
-    if limits and age(item, facts) > min(limits):
+    if need.max_age is not None and age(item, facts) > need.max_age:
+        return "age"
+    if freshness is not None and age(item, facts) > freshness:
         return "age"
     return None
+
+
+def capped(policy: Policy, item: Evidence, towards: Iterable[str]) -> bool:
+    """Whether the cap of the evidence's issuer keeps it from counting towards one of these levels."""
+    upstream = policy.by_issuer.get(item.issuer)
+    return upstream is not None and not all(policy.implies(upstream.cap, name) for name in towards)
 
 
 def categories(items: Iterable[Evidence]) -> int:
@@ -92,23 +116,108 @@ def categories(items: Iterable[Evidence]) -> int:
     return len(distinct)
 
 
-class Standing:
-    """What a body of evidence amounts to under a policy, for these facts; remembers what it has worked out."""
+class Body:
+    """All the evidence that may play a part in one evaluation."""
 
-    def __init__(self, policy: Policy, facts: Facts, evidence: Iterable[Evidence]) -> None:
-        usable = (item for item in evidence if obstacle(item, facts) is None)
-        self._usable = tuple(sorted(usable, key=lambda item: item.at, reverse=True))
-        self._policy = policy
-        self._facts = facts
+    def __init__(
+        self, policy: Policy, facts: Facts, evidence: Iterable[Evidence], offered: Iterable[Evidence] = ()
+    ) -> None:
+        """``evidence`` is there; ``offered`` could be added."""
+        self.policy = policy
+        self.facts = facts
+        marked = [(item, False) for item in evidence] + [(item, True) for item in offered]
+        # Newest first; sorting is stable, so within one second the order in which they were given decides.
+        usable = sorted(
+            (pair for pair in marked if self.obstacle(pair[0]) is None), key=lambda pair: pair[0].at, reverse=True
+        )
+        self._items = tuple(item for item, _ in usable)
+        self._sorts = tuple((*_authenticator(item), item.category, item.has("user_verified")) for item in self._items)
+        self.there = sum(1 << index for index, (_, added) in enumerate(usable) if not added)
+        """The bits of the usable evidence that is there."""
+        self._offered = {id(item): 1 << index for index, (item, added) in enumerate(usable) if added}
+        self._fits: dict[int, _Fits] = {}
+        self._selections: dict[tuple[int, int], tuple[Evidence, ...] | None] = {}
+
+    def obstacle(self, item: Evidence) -> Obstacle | None:
+        """Why the evidence counts for nothing here."""
+        return obstacle(item, self.facts, self.policy.by_issuer.get(item.issuer))
+
+    def bits(self, offered: Iterable[Evidence]) -> int:
+        """The bits of evidence that was given as offered; what is not usable has none."""
+        return sum(self._offered.get(id(item), 0) for item in offered)
+
+    def fits(self, quest: Quest) -> _Fits:
+        """Which evidence meets which of its requirements."""
+        found = self._fits.get(id(quest))
+        if found is None:
+            found = self._fits[id(quest)] = self._work_out(quest)
+        return found
+
+    def _work_out(self, quest: Quest) -> _Fits:
+        needs = tuple(
+            tuple(index for index, item in enumerate(self._items) if self.misfit(quest, need, item) is None)
+            for need in quest.needed.all_of
+        )
+        return _Fits(quest, needs)
+
+    def misfit(self, quest: Quest, need: Requirement, item: Evidence) -> Misfit | None:
+        """Why the evidence does not meet one of the quest's requirements, or None if it does."""
+        why = misfit(need, item, self.facts, quest.freshness)
+        return "cap" if why is None and capped(self.policy, item, quest.towards) else why
+
+    def selection(self, quest: Quest, mask: int) -> tuple[Evidence, ...] | None:
+        """A selection of the evidence in the mask that meets all requirements; None if there is none."""
+        fits = self.fits(quest)
+        if not all(bits & mask for bits in fits.bits):
+            return None
+        key = (id(quest), mask & fits.any)
+        if key not in self._selections:
+            candidates = [self._newest(indexes, mask) for indexes in fits.indexes]
+            self._selections[key] = _select(candidates, quest.needed.different_categories, ())
+        return self._selections[key]
+
+    def _newest(self, indexes: tuple[int, ...], mask: int) -> tuple[Evidence, ...]:
+        """The newest of each sort that the selection can tell apart."""
+        found: dict[tuple[object, ...], Evidence] = {}
+        for index in indexes:
+            if mask >> index & 1:
+                found.setdefault(self._sorts[index], self._items[index])
+        return tuple(found.values())
+
+
+class _Fits:
+    """For each requirement of a quest, which evidence meets it: as indexes, and as bits."""
+
+    __slots__ = ("any", "bits", "indexes", "quest")
+
+    def __init__(self, quest: Quest, indexes: tuple[tuple[int, ...], ...]) -> None:
+        self.quest = quest
+        """Kept, so that no other quest can have its identity."""
+        self.indexes = indexes
+        self.bits = tuple(sum(1 << index for index in each) for each in indexes)
+        self.any = functools.reduce(operator.or_, self.bits, 0)
+
+
+class Standing:
+    """What some of the evidence amounts to under a policy; remembers what it has worked out."""
+
+    def __init__(self, body: Body, mask: int) -> None:
+        self.body = body
+        self._mask = mask
         self._own: dict[str, tuple[Evidence, ...] | None] = {}
 
     def level(self, name: str) -> Reached | None:
         """How the level is reached: by its own alternatives, or else by a level that implies it."""
-        for candidate in self._policy.stronger[name]:
+        policy = self.body.policy
+        for candidate in policy.stronger[name]:
             found = self._own_evidence(candidate)
             if found is not None:
-                return Reached(self._policy.by_name[name], candidate, found)
+                return Reached(policy.by_name[name], candidate, found)
         return None
+
+    def reaches(self, name: str) -> bool:
+        """Whether the level is reached."""
+        return any(self._own_evidence(candidate) is not None for candidate in self.body.policy.stronger[name])
 
     def _own_evidence(self, level: Level) -> tuple[Evidence, ...] | None:
         if level.name not in self._own:
@@ -116,32 +225,24 @@ class Standing:
         return self._own[level.name]
 
     def _work_out(self, level: Level) -> tuple[Evidence, ...] | None:
-        if not proofed(level, self._facts):
+        if not proofed(level, self.body.facts):
             return None
-        for alternative in level.any_of:
-            found = self.meets(alternative, level.freshness)
-            if found is not None:
-                return found
-        return None
+        found = (self.meets(quest) for quest in self.body.policy.level_quests[level.name])
+        return next((evidence for evidence in found if evidence is not None), None)
 
-    def meets(self, alternative: EvidenceSet, freshness: int | None = None) -> tuple[Evidence, ...] | None:
+    def meets(self, quest: Quest) -> tuple[Evidence, ...] | None:
         """A selection that meets all requirements, the newest evidence first tried; None if there is none."""
-        candidates = [self._candidates(need, freshness) for need in alternative.all_of]
-        if not all(candidates):
-            return None
-        return _select(candidates, alternative.different_categories, ())
+        return self.body.selection(quest, self._mask)
 
-    def meeting(self, need: Requirement, freshness: int | None) -> bool:
-        """Whether anything meets the requirement, taken by itself."""
-        return bool(self._candidates(need, freshness))
+    def meeting(self, quest: Quest) -> tuple[bool, ...]:
+        """For each requirement, whether anything meets it, taken by itself."""
+        return tuple(bool(bits & self._mask) for bits in self.body.fits(quest).bits)
 
-    def _candidates(self, need: Requirement, freshness: int | None) -> tuple[Evidence, ...]:
-        """The newest of each sort that the selection can tell apart."""
-        found: dict[tuple[object, ...], Evidence] = {}
-        for item in self._usable:
-            if misfit(need, item, self._facts, freshness) is None:
-                found.setdefault((*_authenticator(item), item.category, item.has("user_verified")), item)
-        return tuple(found.values())
+
+def standing(policy: Policy, facts: Facts) -> Standing:
+    """What the evidence of the facts amounts to."""
+    body = Body(policy, facts, facts.evidence)
+    return Standing(body, body.there)
 
 
 def proofed(level: Level, facts: Facts) -> bool:
@@ -149,9 +250,10 @@ def proofed(level: Level, facts: Facts) -> bool:
     return PROOFING.index(facts.proofing) >= PROOFING.index(level.proofing)
 
 
-def _authenticator(item: Evidence) -> tuple[str, str]:
-    """Two requirements of a set are never met by the same kind of factor of one issuer."""
-    return item.factor, item.issuer
+def _authenticator(item: Evidence) -> tuple[str, ...]:
+    """Two requirements of a set are never met by the same kind of factor of one issuer.  Elsewhere the policy's mapping
+    says what a login consisted of, so there the categories tell two factors apart."""
+    return (item.factor, item.issuer) if item.issuer == SELF else (item.factor, item.issuer, item.category)
 
 
 def _select(

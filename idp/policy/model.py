@@ -1,37 +1,44 @@
-"""Policy, facts and decision: what goes into an evaluation and what comes out."""
+"""A policy: levels, rules and all that a file may say besides."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import datetime, time, timedelta
+from dataclasses import dataclass, field
+from datetime import time
 from ipaddress import IPv4Network, IPv6Network
-from types import MappingProxyType
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
-from idp.policy.closure import closed
-from idp.policy.errors import FactsInvalid
-from idp.policy.evidence import FACTORS, FLAGS, SELF, Category, Evidence
+from idp.policy.evidence import SELF, Category
+from idp.policy.facts import (
+    LOAS,
+    NO_ACR,
+    OUTCOMES,
+    PROOFING,
+    REFUSALS,
+    SCALS,
+    CredentialFacts,
+    Decision,
+    EnrolledFactor,
+    Facts,
+    Loa,
+    Outcome,
+    Proofing,
+    Reason,
+    Refusal,
+    Scal,
+    StepUpOption,
+)
+from idp.policy.index import Quest, implied_names, index
 
-Proofing = Literal["none", "low", "substantial", "high"]
-"""How well the person behind the account was identified, on the scale of (EU) 2015/1502, annex, 2.1."""
-
-PROOFING: Final[tuple[Proofing, ...]] = get_args(Proofing)
-
-Loa = Literal["low", "substantial", "high"]
-"""Assurance levels of (EU) No 910/2014, article 8(2)."""
-
-LOAS: Final[tuple[Loa, ...]] = get_args(Loa)
+__all__ = [
+    "DAYS", "EIDAS", "LOAS", "NO_ACR", "OUTCOMES", "PROOFING", "REFUSALS", "SCALS",
+    "Claim", "Condition", "CredentialCondition", "CredentialFacts", "Decision", "Edge", "EnrolledFactor",
+    "EvidenceSet", "FactorLimits", "Facts", "Level", "Loa", "Network", "Outcome", "Policy", "Proofing", "Reason",
+    "Refusal", "Requirement", "Rule", "Scal", "StepUpOption", "TimeCondition", "Transfer", "Upstream",
+    "UpstreamEvidence", "UpstreamMapping", "Where", "implied_names",
+]  # fmt: skip
 
 EIDAS: Final = "eidas-2015-1502"
-
-Scal = Literal["1", "2"]
-"""Sole control assurance level, as CSC writes it."""
-
-SCALS: Final[tuple[Scal, ...]] = get_args(Scal)
-
-NO_ACR: Final = "0"
-"""OIDC Core 2: the authentication did not meet ISO/IEC 29115 level 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +132,10 @@ class Level:
     @property
     def loa(self) -> Loa | None:
         """The highest eIDAS level that follows from its claims, if any."""
-        return next((loa for loa in reversed(LOAS) if Claim(EIDAS, loa) in self.included), None)
+        return next((loa for loa, claim in _EIDAS_CLAIMS if claim in self.included), None)
+
+
+_EIDAS_CLAIMS: Final = tuple((loa, Claim(EIDAS, loa)) for loa in reversed(LOAS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,51 +295,33 @@ class Policy:
     by_acr: Mapping[str, Level] = field(init=False, repr=False, compare=False)
     by_saml: Mapping[str, Level] = field(init=False, repr=False, compare=False)
     by_issuer: Mapping[str, Upstream] = field(init=False, repr=False, compare=False)
+    implied: Mapping[str, frozenset[str]] = field(init=False, repr=False, compare=False)
+    """A level's name to the names of itself and every level that it implies."""
     stronger: Mapping[str, tuple[Level, ...]] = field(init=False, repr=False, compare=False)
     """A level's name to itself and every level that implies it, in the order of the file after itself."""
-    _exact: Mapping[str, tuple[Rule, ...]] = field(init=False, repr=False, compare=False)
-    _prefixed: tuple[Rule, ...] = field(init=False, repr=False, compare=False)
+    level_quests: Mapping[str, tuple[Quest, ...]] = field(init=False, repr=False, compare=False)
+    """A level's alternatives."""
+    rule_quests: Mapping[str, Quest] = field(init=False, repr=False, compare=False)
+    """A rule's own evidence, by the rule's id."""
+    rule_reasons: Mapping[str, Reason] = field(init=False, repr=False, compare=False)
+    """What a rule says once it applies, by its id."""
+    exact: Mapping[str, tuple[Rule, ...]] = field(init=False, repr=False, compare=False)
+    """An action's name to the rules that give it in full."""
+    prefixed: tuple[tuple[str, Rule], ...] = field(init=False, repr=False, compare=False)
+    """Prefixes of actions, each with its rule."""
 
     def __post_init__(self) -> None:
-        declared = {level.name: level for level in self.levels}
-        implied = {level.name: implied_names(level.name, declared) for level in self.levels}
-        # Copies: the same levels in another policy may include something else.
-        levels = tuple(replace(level) for level in self.levels)
-        for level in levels:
-            # Reaching it is reaching what it implies, so what that claims is true as well.
-            claims = (claim for name in implied[level.name] for claim in declared[name].claims)
-            object.__setattr__(level, "included", closed(claims, self.frameworks, self.edges))
-        by_name = {level.name: level for level in levels}
-        stronger = {
-            level.name: (
-                level,
-                *(other for other in levels if level.name in implied[other.name] and other.name != level.name),
-            )
-            for level in levels
-        }
-        exact: dict[str, tuple[Rule, ...]] = {}
-        for rule in self.rules:
-            for action in dict.fromkeys(rule.actions):
-                exact[action] = (*exact.get(action, ()), rule)
-        index: dict[str, object] = {
-            "by_name": MappingProxyType(by_name),
-            "levels": levels,
-            "by_acr": MappingProxyType({uri: level for level in levels for uri in level.acr}),
-            "by_saml": MappingProxyType({uri: level for level in levels for uri in level.saml}),
-            "by_issuer": MappingProxyType({issuer: item for item in self.upstream for issuer in item.issuers}),
-            "stronger": MappingProxyType(stronger),
-            "_exact": MappingProxyType({name: found for name, found in exact.items() if not name.endswith(".*")}),
-            "_prefixed": tuple(rule for rule in self.rules if any(name.endswith(".*") for name in rule.actions)),
-        }
-        for name, value in index.items():
+        for name, value in index(self).items():
             object.__setattr__(self, name, value)
 
     def rules_about(self, action: str) -> Iterator[Rule]:
-        """The rules that name the action, whatever their conditions."""
-        named = self._exact.get(action, ())
+        """The rules that name the action, whatever their conditions, each once."""
+        named = self.exact.get(action, ())
         yield from named
-        for rule in self._prefixed:
-            if rule not in named and any(name.endswith(".*") and action.startswith(name[:-1]) for name in rule.actions):
+        seen = {rule.id for rule in named}
+        for prefix, rule in self.prefixed:
+            if action.startswith(prefix) and rule.id not in seen:
+                seen.add(rule.id)
                 yield rule
 
     def claims_of(self, name: str) -> frozenset[Claim]:
@@ -339,138 +331,4 @@ class Policy:
 
     def implies(self, stronger: str, weaker: str) -> bool:
         """Whether reaching the one level is reaching the other; a level implies itself."""
-        return any(level.name == stronger for level in self.stronger[weaker])
-
-
-def implied_names(name: str, levels: Mapping[str, Level]) -> frozenset[str]:
-    """The level and all that it implies over any number of edges; ends on a cycle, ignores names that are no level."""
-    found: set[str] = set()
-    open_names = [name]
-    while open_names:
-        current = open_names.pop()
-        if current in levels and current not in found:
-            found.add(current)
-            open_names.extend(levels[current].implies)
-    return frozenset(found)
-
-
-@dataclass(frozen=True, slots=True)
-class EnrolledFactor:
-    """Something the person can be asked for now: an authenticator, or a linked upstream identity provider.
-
-    ``flags`` are those that its evidence will carry.  Before the person is known, these are the factors that the
-    deployment offers for signing in.
-    """
-
-    factor: str
-    category: Category
-    flags: frozenset[str] = frozenset()
-    issuer: str = SELF
-
-    def __post_init__(self) -> None:
-        if self.factor not in FACTORS:
-            raise FactsInvalid(f"unknown factor {self.factor!r}")
-        if self.flags - FLAGS:
-            raise FactsInvalid(f"unknown flags {sorted(self.flags - FLAGS)}")
-
-
-@dataclass(frozen=True, slots=True)
-class CredentialFacts:
-    """The signing credential that an action is about."""
-
-    id: str
-    scal: Scal
-    qualifier: str | None = None
-    """For example ``eu_eidas_qes``, as CSC names it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """Everything an evaluation may look at.
-
-    :raises FactsInvalid: ``now`` is not aware UTC, or ``max_age`` is negative.
-    """
-
-    action: str
-    evidence: tuple[Evidence, ...]
-    now: datetime
-    client_id: str | None = None
-    groups: frozenset[str] = frozenset()
-    attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    proofing: Proofing = "none"
-    """The account's.  Before the person is known, ``high``: without evidence nothing is allowed, and what can be
-    offered then does not depend on whose account it will be."""
-    credential: CredentialFacts | None = None
-    network: str | None = None
-    """The address the request came from."""
-    transaction: str | None = None
-    """The transaction that is being decided: for a signature, its ``txn``; for a sign-in, that interaction."""
-    acr_values: tuple[str, ...] = ()
-    """Asked for by the request, in its order of preference (OIDC Core 3.1.2.1): voluntary."""
-    essential_acr: tuple[str, ...] = ()
-    """Asked for as an essential claim (OIDC Core 5.5.1.1): one of them, or nothing."""
-    max_age: int | None = None
-    """Seconds; nothing older counts.  0 means the same as ``force_reauthentication``."""
-    force_reauthentication: bool = False
-    """Only evidence made for ``transaction`` counts (``prompt=login``, SAML ``ForceAuthn``)."""
-    enrolled: tuple[EnrolledFactor, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.now.tzinfo is None or self.now.utcoffset() != timedelta(0):
-            raise FactsInvalid("now is aware and in UTC")
-        if self.max_age is not None and self.max_age < 0:
-            raise FactsInvalid("max_age may not be negative")
-
-
-Outcome = Literal["allow", "step_up", "deny"]
-
-OUTCOMES: Final[tuple[Outcome, ...]] = get_args(Outcome)
-
-Refusal = Literal["no_rule", "proofing", "unreachable", "unmet_request"]
-"""Why an outcome is ``deny``.  ``unmet_request`` is OIDC's ``unmet_authentication_requirements``: without the essential
-``acr`` the action would be possible."""
-
-REFUSALS: Final[tuple[Refusal, ...]] = get_args(Refusal)
-
-
-@dataclass(frozen=True, slots=True)
-class StepUpOption:
-    """One way to get what is missing: all of these factors, in this order."""
-
-    level: str
-    """What it leads to; several names are joined with ``+``."""
-    missing: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """One sentence of the derivation and the line of the policy that it rests on."""
-
-    rule: str
-    """A rule's id, or ``level:<name>``, or ``request``, or ``default``."""
-    file: str
-    line: int
-    text: str
-    contributor: str
-    """Who brought it in: ``policy`` (a rule without condition), the parts of a rule's condition (``client``, ``group``,
-    ``attribute``, ``credential``, ``network``, ``time``, joined with ``+``), ``request``, ``evidence``, ``upstream``
-    or ``person``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What the policy says.  Limits are seconds from sign-in and from the last activity; None: the policy sets none."""
-
-    outcome: Outcome
-    required: tuple[str, ...]
-    reached: tuple[str, ...]
-    acr: str
-    loa: Loa | None
-    amr: tuple[str, ...]
-    relied_on: tuple[Evidence, ...]
-    auth_time: datetime | None
-    session_limit: int | None
-    idle_limit: int | None
-    options: tuple[StepUpOption, ...]
-    reasons: tuple[Reason, ...]
-    refusal: Refusal | None = None
+        return weaker in self.implied[stronger]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from idp.policy.evidence import CATEGORIES, SELF, Evidence
-from idp.policy.model import EvidenceSet, Level, Requirement, Rule
+
+if TYPE_CHECKING:
+    from idp.policy.model import EvidenceSet, Level, Requirement, Rule
 
 FACTOR_WORDS: Final[Mapping[str, str]] = {
     "password": "password",
@@ -72,6 +74,10 @@ def requirement(item: Requirement) -> str:
         parts.append(f"without {_flags(item.without, 'or')}")
     if item.issuers != {SELF}:
         parts.append(f"from {listed(sorted(item.issuers), 'or')}")
+    if item.channels:
+        parts.append(f"by way of {listed(sorted(item.channels), 'or')}")
+    if item.attestations:
+        parts.append(f"of make {listed(sorted(item.attestations), 'or')}")
     if item.per_transaction:
         parts.append("made for this transaction")
     if item.max_age is not None:

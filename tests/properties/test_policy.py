@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from idp.policy.errors import Fault, PolicyLoadError
 from idp.policy.evaluate import evaluate, join
 from idp.policy.evidence import CATEGORIES, FACTOR_CATEGORIES, FLAGS, Evidence
+from idp.policy.index import quest
 from idp.policy.load import parse_policy
-from idp.policy.matching import Standing, categories, misfit
+from idp.policy.matching import categories, misfit, standing
 from idp.policy.model import (
     PROOFING,
     Condition,
@@ -169,7 +170,7 @@ def test_a_selection_is_found_exactly_if_there_is_one(needed: EvidenceSet, items
         for chosen in permutations(items, len(needed.all_of))
     )
 
-    found = Standing(policy, facts, items).meets(needed)
+    found = standing(policy, facts).meets(quest(needed))
 
     event(f"possible: {possible}")
     assert (found is not None) == possible

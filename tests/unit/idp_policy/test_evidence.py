@@ -26,6 +26,7 @@ def test_a_record_survives_json() -> None:
         "issuer": "self",
         "flags": ["restricted", "transaction_bound"],
         "channel": "sms",
+        "attestation": None,
         "transaction": "txn-1",
     }
 

@@ -1,0 +1,60 @@
+"""All that must be met at once: the join of every floor, and the evidence that rules ask for besides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from idp.policy.index import Quest
+from idp.policy.matching import Standing
+from idp.policy.model import Policy, Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Levels and evidence."""
+
+    levels: tuple[str, ...]
+    """None of them implied by another one, in the order of the file."""
+    rules: tuple[Rule, ...]
+    """Those with evidence of their own."""
+    quests: tuple[Quest, ...]
+    """What those ask for, each once."""
+
+    @classmethod
+    def of(cls, policy: Policy, rules: Iterable[Rule]) -> Demand:
+        """What these rules demand."""
+        every = tuple(rules)
+        asking = tuple(rule for rule in every if rule.evidence_set is not None)
+        quests = dict.fromkeys(policy.rule_quests[rule.id] for rule in asking)
+        return cls(join(policy, (name for rule in every for name in rule.require)), asking, tuple(quests))
+
+    def with_level(self, policy: Policy, name: str) -> Demand:
+        """The same and one level more."""
+        return Demand(join(policy, (*self.levels, name)), self.rules, self.quests)
+
+    def met(self, standing: Standing) -> bool:
+        """Whether nothing is missing."""
+        return all(standing.reaches(name) for name in self.levels) and all(
+            standing.meets(quest) is not None for quest in self.quests
+        )
+
+    def implies(self, policy: Policy, name: str) -> bool:
+        """Whether a level that is demanded implies this other one."""
+        return any(other != name and policy.implies(other, name) for other in self.levels)
+
+    def useful(self, policy: Policy) -> tuple[Quest, ...]:
+        """Every quest that may serve to meet it."""
+        strong = dict.fromkeys(level.name for name in self.levels for level in policy.stronger[name])
+        return (*(quest for name in strong for quest in policy.level_quests[name]), *self.quests)
+
+
+def join(policy: Policy, names: Iterable[str]) -> tuple[str, ...]:
+    """The least that reaches all the levels: those not implied by another of them, in the order of the file."""
+    wanted = frozenset(names)
+    return tuple(
+        level.name
+        for level in policy.levels
+        if level.name in wanted
+        and not any(other != level.name and policy.implies(other, level.name) for other in wanted)
+    )

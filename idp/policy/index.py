@@ -1,0 +1,125 @@
+"""What an evaluation looks up, worked out once when a policy is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from idp.policy import wording
+from idp.policy.closure import closed
+from idp.policy.facts import Reason
+
+if TYPE_CHECKING:
+    from idp.policy.model import Claim, EvidenceSet, Level, Policy, Rule
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Quest:
+    """A set of requirements and what meeting it serves.  What is worked out about it is kept by its identity."""
+
+    needed: EvidenceSet
+    freshness: int | None = None
+    """Seconds; the limit of the level that it serves."""
+    towards: tuple[str, ...] = ()
+    """The levels that it serves: evidence that is capped below one of them does not count."""
+    asks: str = ""
+    """All of it in words."""
+    words: tuple[str, ...] = ()
+    """Each requirement in words."""
+
+
+def quest(needed: EvidenceSet, freshness: int | None = None, towards: tuple[str, ...] = ()) -> Quest:
+    """The quest for a set of requirements."""
+    words = tuple(wording.requirement(item) for item in needed.all_of)
+    return Quest(needed, freshness, towards, wording.alternative(needed), words)
+
+
+def index(policy: Policy) -> dict[str, Any]:
+    """The values of the policy's fields that are made from the others."""
+    declared = {level.name: level for level in policy.levels}
+    implied = {name: implied_names(name, declared) for name in declared}
+    levels = tuple(_closed_level(policy, level, declared, implied[level.name]) for level in policy.levels)
+    by_name = {level.name: level for level in levels}
+    stronger = {
+        level.name: (level, *(other for other in levels if level.name in implied[other.name] and other is not level))
+        for level in levels
+    }
+    exact: dict[str, tuple[Rule, ...]] = {}
+    for rule in policy.rules:
+        for action in dict.fromkeys(rule.actions):
+            if not action.endswith(".*"):
+                exact[action] = (*exact.get(action, ()), rule)
+    fields: dict[str, Mapping[str, Any]] = {
+        "by_name": by_name,
+        "by_acr": {uri: level for level in levels for uri in level.acr},
+        "by_saml": {uri: level for level in levels for uri in level.saml},
+        "by_issuer": {issuer: item for item in policy.upstream for issuer in item.issuers},
+        "implied": implied,
+        "stronger": stronger,
+        "level_quests": {
+            level.name: tuple(quest(item, level.freshness, (level.name,)) for item in level.any_of) for level in levels
+        },
+        "rule_quests": _rule_quests(policy),
+        "rule_reasons": {rule.id: _rule_reason(rule, by_name) for rule in policy.rules},
+        "exact": exact,
+    }
+    return {
+        "levels": levels,
+        "prefixed": tuple(
+            (action[:-1], rule) for rule in policy.rules for action in rule.actions if action.endswith(".*")
+        ),
+        **{name: MappingProxyType(value) for name, value in fields.items()},
+    }
+
+
+def _closed_level(policy: Policy, level: Level, declared: Mapping[str, Level], implied: frozenset[str]) -> Level:
+    """A copy, since the same level in another policy may include something else."""
+    claims: Iterator[Claim] = (claim for name in implied for claim in declared[name].claims)
+    copy = replace(level)
+    # Reaching it is reaching what it implies, so what that claims is true as well.
+    object.__setattr__(copy, "included", closed(claims, policy.frameworks, policy.edges))
+    return copy
+
+
+def _rule_quests(policy: Policy) -> dict[str, Quest]:
+    """By rule; rules that ask for the same have the same quest, so that it is looked for once."""
+    quests: dict[str, Quest] = {}
+    shared: dict[object, Quest] = {}
+    for rule in policy.rules:
+        if rule.evidence_set is not None:
+            towards = rule.require if policy.upstream else ()
+            nowhere = policy.rules_at
+            content = (tuple(replace(item, where=nowhere) for item in rule.evidence), frozenset(towards))
+            if content not in shared:
+                shared[content] = quest(rule.evidence_set, None, towards)
+            quests[rule.id] = shared[content]
+    return quests
+
+
+def _rule_reason(rule: Rule, by_name: Mapping[str, Level]) -> Reason:
+    when = rule.when
+    parts = {
+        "client": when.clients,
+        "group": when.groups,
+        "attribute": when.attributes,
+        "credential": when.credential,
+        "network": when.networks,
+        "time": when.time,
+    }
+    contributor = "+".join(name for name, given in parts.items() if given) or "policy"
+    text = wording.rule(rule, (by_name[name] for name in rule.require))
+    return Reason(rule.id, rule.where.file, rule.where.line, text, contributor)
+
+
+def implied_names(name: str, levels: Mapping[str, Level]) -> frozenset[str]:
+    """The level and all that it implies over any number of edges; ends on a cycle, ignores names that are no level."""
+    found: set[str] = set()
+    open_names = [name]
+    while open_names:
+        current = open_names.pop()
+        if current in levels and current not in found:
+            found.add(current)
+            open_names.extend(levels[current].implies)
+    return frozenset(found)

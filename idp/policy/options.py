@@ -1,0 +1,82 @@
+"""What a person could add: the smallest sets of enrolled factors that would lead to ``allow``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+
+from idp.policy.demand import Demand
+from idp.policy.evidence import SELF, Evidence
+from idp.policy.matching import Body, Standing
+from idp.policy.model import EnrolledFactor, Facts, Policy, StepUpOption
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to do: use an authenticator, or sign in at another identity provider."""
+
+    factor: str
+    evidence: tuple[Evidence, ...]
+    """What it would yield: one piece, or all that such a login counts as."""
+
+
+def steps(facts: Facts) -> tuple[Step, ...]:
+    """What the person's enrolled factors would yield, each used now, in the order of enrolment."""
+    found: dict[object, tuple[str, list[Evidence]]] = {}
+    for enrolled in dict.fromkeys(facts.enrolled):
+        key, name = (enrolled, enrolled.factor) if enrolled.issuer == SELF else (enrolled.issuer, "upstream")
+        found.setdefault(key, (name, []))[1].append(_as_if_used(enrolled, facts))
+    return tuple(Step(name, tuple(items)) for name, items in found.values())
+
+
+def _as_if_used(item: EnrolledFactor, facts: Facts) -> Evidence:
+    flags = item.flags if facts.transaction is not None else item.flags - {"transaction_bound"}
+    return Evidence(
+        factor=item.factor,
+        authenticator_id="enrolled",
+        category=item.category,
+        at=facts.now,
+        issuer=item.issuer,
+        flags=flags,
+        transaction=facts.transaction,
+        channel=item.channel,
+        attestation=item.attestation,
+    )
+
+
+def options(policy: Policy, body: Body, available: tuple[Step, ...], demand: Demand) -> tuple[StepUpOption, ...]:
+    """Every set of steps that would lead to allow and of which none could be left out, best first.
+
+    A factor whose evidence still counts adds nothing, so no smallest set has it: it is not asked for again.
+    """
+    served = 0
+    for quest in demand.useful(policy):
+        served |= body.fits(quest).any
+    useful = [(step, bits) for step in available if (bits := body.bits(step.evidence)) & served]
+    found: list[tuple[Step, ...]] = []
+    for size in range(1, len(useful) + 1):
+        for chosen in combinations(useful, size):
+            names = {step.factor for step, _ in chosen}
+            if any({step.factor for step in smaller} <= names for smaller in found):
+                continue
+            mask = body.there
+            for _, bits in chosen:
+                mask |= bits
+            if demand.met(Standing(body, mask)):
+                found.append(tuple(step for step, _ in chosen))
+    # Sorting is stable: among equals, the order of enrolment.
+    found.sort(key=_cost)
+    level = "+".join(demand.levels)
+    return tuple(StepUpOption(level, tuple(step.factor for step in sorted(chosen, key=_turn))) for chosen in found)
+
+
+def _cost(chosen: tuple[Step, ...]) -> tuple[int, bool, int]:
+    """Fewest factors first, then phishing-resistant ones, then those that no restricted channel carries."""
+    items = [item for step in chosen for item in step.evidence]
+    resistant = any(item.has("phishing_resistant") for item in items)
+    return len(chosen), not resistant, sum(item.has("restricted") for item in items)
+
+
+def _turn(step: Step) -> bool:
+    """Knowledge is asked for first, so that no message is sent on behalf of somebody who does not know the password."""
+    return step.evidence[0].category != "knowledge"
