@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 from idp.policy import wording
 from idp.policy.evaluate import evaluate
-from idp.policy.matching import Standing
+from idp.policy.matching import standing
 from idp.policy.model import Decision, Facts, Policy, Reason
 from idp.policy.records import DecisionRecord, Verdict, facts_from_json, named_attributes, verdict_of
 
@@ -210,12 +210,12 @@ def _causes(policy: Policy, facts: Facts, after: Decision) -> tuple[Cause, ...]:
     }
     rules = [rule for rule in policy.rules if (rule.id, rule.where.line) in applying]
     if after.outcome != "allow":
-        standing = Standing(policy, facts, facts.evidence)
+        found = standing(policy, facts)
         unmet = [
             rule
             for rule in rules
             if not set(rule.require) <= set(after.reached)
-            or (rule.evidence_set is not None and standing.meets(rule.evidence_set) is None)
+            or (rule.evidence_set is not None and found.meets(policy.rule_quests[rule.id]) is None)
         ]
         if not unmet:
             # The rules are met: what is missing is what the relying party asked for.
