@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response
 from idp.authn.approval import Approval
 from idp.authn.otp import FACTORS, flags_of
 from idp.authn.session import AuthnContext, context_of
-from idp.authn.stepup import Allowed, Refused, Step, next_step
+from idp.authn.stepup import Allowed, AskPassword, Refused, Step, next_step
 from idp.errors import CredentialUnavailable, CredentialUnusable, InteractionLost
 from idp.policy.evaluate import evaluate
 from idp.policy.evidence import FACTOR_CATEGORIES
@@ -183,7 +183,9 @@ def advance(interaction: Interaction) -> Response:
             return refuse(interaction, found.step.error, found.step.refusal, found)
         return page(interaction)
     if not isinstance(found.step, Allowed):
-        return refuse(interaction, _SILENT_ERRORS["step_up"], "step_up", found) if asked.silent else page(interaction)
+        # OIDC Core 3.1.2.6: whoever would have to sign in again is as good as nobody who is signed in.
+        needed = "login" if isinstance(found.step, AskPassword) else "step_up"
+        return refuse(interaction, _SILENT_ERRORS[needed], needed, found) if asked.silent else page(interaction)
     if asked.needs_consent:
         return refuse(interaction, _SILENT_ERRORS["consent"], "consent", found) if asked.silent else page(interaction)
     return approve(interaction, found)
@@ -261,7 +263,7 @@ def refuse(interaction: Interaction, error: str, cause: str, found: Assessment |
 
 
 _DESCRIPTIONS: Final = {
-    "login": "nobody is signed in",
+    "login": "nobody is signed in, or not recently enough",
     "step_up": "the person has to prove another factor",
     "consent": "the person has to approve",
     "denied": "the person did not approve",
