@@ -56,7 +56,7 @@ def findings_of(error: PolicyLoadError) -> tuple[Finding, ...]:
     """The faults of a file that could not be loaded, as findings of the rules that they break."""
     found = []
     for fault in error.faults:
-        rule = BY_ID[getattr(fault, "rule", "L20")]
+        rule = BY_ID[fault.rule]
         found.append(rule.finding(Hit(Where(fault.file, fault.line, fault.column), fault.message)))
     return _ordered(found)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from idp.policy.lint import factors, levels, limits, loading
+from idp.policy.lint import actions, factors, levels, limits, loading, protocol, reachability, upstream
 from idp.policy.lint.model import LintRule
 
 
@@ -17,7 +17,16 @@ def number(rule: str) -> int:
 
 RULES: Final[tuple[LintRule, ...]] = tuple(
     sorted(
-        (*factors.RULES, *levels.RULES, *limits.RULES, *loading.RULES),
+        (
+            *actions.RULES,
+            *factors.RULES,
+            *levels.RULES,
+            *limits.RULES,
+            *loading.RULES,
+            *protocol.RULES,
+            *reachability.RULES,
+            *upstream.RULES,
+        ),
         key=lambda rule: number(rule.id),
     )
 )

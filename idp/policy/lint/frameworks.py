@@ -6,9 +6,9 @@ A claim includes the weaker ones of its framework, so a demand stands at the fir
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
-from idp.policy.model import EIDAS, Claim
+from idp.policy.model import EIDAS, Claim, Proofing
 
 R3: Final = "nist-800-63b:r3"
 R4: Final = "nist-800-63b:r4"
@@ -73,3 +73,109 @@ NO_COPIES: Final = (
     Demand(ISO, "loa4", "ISO/IEC 29115:2013, 6.4"),
 )
 """Where a key may not exist twice."""
+
+RESTRICTED: Final = (
+    Demand(R3, "aal2", "NIST SP 800-63B-3, 5.2.10"),
+    Demand(R4, "aal2", "NIST SP 800-63B-4, 3.2.9"),
+)
+"""Where a restricted authenticator needs an alternative, and people a notice."""
+
+TRANSFER: Final = (Demand(R4, "aal1", "NIST SP 800-63B-4, 3.1.3.2"),)
+"""Where a mere approval on a phone is no out-of-band authenticator."""
+
+OFFER_RESISTANT: Final = (Demand(R4, "aal2", "NIST SP 800-63B-4, 2.2.2"),)
+"""Where a phishing-resistant way must be offered."""
+
+ASK_RESISTANT: Final = (
+    Demand(R3, "aal3", "NIST SP 800-63B-3, 4.3.2"),
+    Demand(R4, "aal3", "NIST SP 800-63B-4, 2.3.2"),
+)
+"""Where every way must be phishing-resistant (revision 3: resistant to verifier impersonation)."""
+
+ASK_HARDWARE: Final = (
+    Demand(R3, "aal3", "NIST SP 800-63B-3, 4.3.1"),
+    Demand(EIDAS, "high", "(EU) 2015/1502, annex, 2.2.1"),
+    Demand(X2012, "loa4", "ITU-T X.1254 (09/2012), 6.4"),
+    Demand(ISO, "loa4", "ISO/IEC 29115:2013, 6.4"),
+)
+"""Where the key must be in hardware, which only an attestation shows."""
+
+ASK_HELD: Final = (
+    Demand(R3, "aal2", "NIST SP 800-63B-3, 4.2.1"),
+    Demand(R4, "aal2", "NIST SP 800-63B-4, 2.2.1"),
+)
+"""Where one of the factors is something held, whatever the other."""
+
+SHORT_PASSWORD: Final = (
+    Demand(R3, "aal1", "NIST SP 800-63B-3, 5.1.1.2"),
+    Demand(R4, "aal1", "NIST SP 800-63B-4, 3.1.1.2"),
+)
+"""Eight characters at least, whatever is beside the password."""
+
+LONE_PASSWORD: Final = (Demand(R4, "aal1", "NIST SP 800-63B-4, 3.1.1.2"),)
+"""Fifteen characters where nothing is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proofed:
+    """How well a level's people must have been identified."""
+
+    demand: Demand
+    minimum: Proofing
+    binding: bool
+    """Whether the framework uses this very scale; if not, the minimum is our reading of it."""
+
+
+_ENROLMENT: Final = "(EU) 2015/1502, annex, 2.1.2"
+
+PROOFED: Final = (
+    Proofed(Demand(EIDAS, "low", _ENROLMENT), "low", binding=True),
+    Proofed(Demand(EIDAS, "substantial", _ENROLMENT), "substantial", binding=True),
+    Proofed(Demand(EIDAS, "high", _ENROLMENT), "high", binding=True),
+    Proofed(Demand(ISO, "loa2", "ISO/IEC 29115:2013, 10.1"), "low", binding=True),
+    Proofed(Demand(ISO, "loa3", "ISO/IEC 29115:2013, 10.1"), "substantial", binding=False),
+    Proofed(Demand(ISO, "loa4", "ISO/IEC 29115:2013, 10.1"), "high", binding=False),
+    Proofed(Demand(X2012, "loa2", "ITU-T X.1254 (09/2012), 10.1"), "low", binding=True),
+    Proofed(Demand(X2012, "loa3", "ITU-T X.1254 (09/2012), 10.1"), "substantial", binding=False),
+    Proofed(Demand(X2012, "loa4", "ITU-T X.1254 (09/2012), 10.1"), "high", binding=False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLimit:
+    """How long a session may last or be idle, in seconds, and how strongly a revision says so."""
+
+    demand: Demand
+    what: Literal["session_limit", "idle_limit"]
+    seconds: int
+    shall: bool
+    must_exist: bool
+    """Whether there SHALL be a limit at all; where the limit itself is one, always."""
+
+
+_HOUR: Final = 3600
+_DAY: Final = 24 * _HOUR
+
+SESSION_LIMITS: Final = (
+    SessionLimit(
+        Demand(R3, "aal1", "NIST SP 800-63B-3, 4.1.3"), "session_limit", 30 * _DAY, shall=False, must_exist=False
+    ),
+    SessionLimit(
+        Demand(R3, "aal2", "NIST SP 800-63B-3, 4.2.3"), "session_limit", 12 * _HOUR, shall=True, must_exist=True
+    ),
+    SessionLimit(Demand(R3, "aal2", "NIST SP 800-63B-3, 4.2.3"), "idle_limit", 30 * 60, shall=True, must_exist=True),
+    SessionLimit(
+        Demand(R3, "aal3", "NIST SP 800-63B-3, 4.3.3"), "session_limit", 12 * _HOUR, shall=True, must_exist=True
+    ),
+    SessionLimit(Demand(R3, "aal3", "NIST SP 800-63B-3, 4.3.3"), "idle_limit", 15 * 60, shall=True, must_exist=True),
+    SessionLimit(
+        Demand(R4, "aal1", "NIST SP 800-63B-4, 2.1.3"), "session_limit", 30 * _DAY, shall=False, must_exist=True
+    ),
+    SessionLimit(Demand(R4, "aal2", "NIST SP 800-63B-4, 2.2.3"), "session_limit", _DAY, shall=False, must_exist=True),
+    SessionLimit(Demand(R4, "aal2", "NIST SP 800-63B-4, 2.2.3"), "idle_limit", _HOUR, shall=False, must_exist=False),
+    SessionLimit(
+        Demand(R4, "aal3", "NIST SP 800-63B-4, 2.3.3"), "session_limit", 12 * _HOUR, shall=True, must_exist=True
+    ),
+    SessionLimit(Demand(R4, "aal3", "NIST SP 800-63B-4, 2.3.3"), "idle_limit", 15 * 60, shall=False, must_exist=False),
+)
+"""A claim includes the weaker ones, so of the limits on one thing in one framework the last that applies counts."""

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from idp.policy.evidence import CATEGORIES, FACTOR_CATEGORIES, SELF, Category
-from idp.policy.model import EvidenceSet, Policy, Requirement
+from idp.policy.lint.assignment import assignable
+from idp.policy.model import EvidenceSet, Policy, Requirement, UpstreamMapping
 
 _KEY_FLAGS: Final = frozenset({"user_verified", "backup_eligible", "attested", "phishing_resistant"})
 """What a key can be, wherever it is kept."""
@@ -59,6 +60,7 @@ class Candidate:
     maybe_verified: bool
     maybe_copyable: bool
     surely_resistant: bool
+    surely_attested: bool
 
     @property
     def restricted(self) -> bool:
@@ -92,9 +94,14 @@ OWN: Final = tuple(_own())
 """What this identity provider verifies itself."""
 
 
-def _lowest(issuer: str) -> Offer:
+def lowest(issuer: str) -> Offer:
     """A login elsewhere of which nothing is believed but that it happened."""
     return Offer("upstream", "knowledge", issuer)
+
+
+def mapped(mapping: UpstreamMapping, issuer: str) -> tuple[Offer, ...]:
+    """What a login elsewhere counts as by a mapping."""
+    return tuple(Offer(item.factor, item.category, issuer, item.flags, item.flags) for item in mapping.evidence)
 
 
 class Offers:
@@ -103,16 +110,15 @@ class Offers:
     def __init__(self, policy: Policy) -> None:
         self._elsewhere: dict[str, tuple[Offer, ...]] = {}
         for provider in policy.upstream:
-            mapped = [item for mapping in provider.mappings for item in mapping.evidence]
             for issuer in provider.issuers:
-                found = [Offer(item.factor, item.category, issuer, item.flags, item.flags) for item in mapped]
-                self._elsewhere[issuer] = tuple(dict.fromkeys((_lowest(issuer), *found)))
+                found = [offer for mapping in provider.mappings for offer in mapped(mapping, issuer)]
+                self._elsewhere[issuer] = tuple(dict.fromkeys((lowest(issuer), *found)))
 
     def candidates(self, need: Requirement) -> tuple[Candidate, ...]:
         """Everything that can meet the requirement."""
         found: list[Candidate] = []
         for issuer in sorted(need.issuers):
-            offers = OWN if issuer == SELF else self._elsewhere.get(issuer, (_lowest(issuer),))
+            offers = OWN if issuer == SELF else self._elsewhere.get(issuer, (lowest(issuer),))
             found.extend(_candidate(need, offer) for offer in offers if _meets(need, offer))
         return tuple(found)
 
@@ -142,6 +148,7 @@ def _candidate(need: Requirement, offer: Offer) -> Candidate:
         maybe_verified="user_verified" in maybe,
         maybe_copyable="backup_eligible" in maybe,
         surely_resistant="phishing_resistant" in sure,
+        surely_attested="attested" in sure or bool(need.attestations),
     )
 
 
@@ -177,22 +184,27 @@ def can_be_met(columns: Columns, different: int, wanted: Wanted = anything) -> b
         return any(map(_filled, _pinned(kept, _verifies))) or any(
             _filled(both)
             for category in ("knowledge", "possession")
-            for one in _pinned(kept, _of({category}))
-            for both in _pinned(one, _of(set(CATEGORIES) - {category}))
+            for one in _pinned(kept, of({category}))
+            for both in _pinned(one, of(set(CATEGORIES) - {category}))
         )
     return any(
         _filled(three)
-        for one in _pinned(kept, _of({"knowledge"}))
-        for two in _pinned(one, _of({"possession"}))
-        for three in _pinned(two, _of({"inherence"}))
+        for one in _pinned(kept, of({"knowledge"}))
+        for two in _pinned(one, of({"possession"}))
+        for three in _pinned(two, of({"inherence"}))
     )
+
+
+def can_include(columns: Columns, different: int, member: Wanted, wanted: Wanted = anything) -> bool:
+    """Whether the wanted candidates can meet all requirements at once, one of them by such a member."""
+    return any(can_be_met(pinned, different, wanted) for pinned in _pinned(columns, member))
 
 
 def _verifies(item: Candidate) -> bool:
     return item.offer.category == "possession" and item.maybe_verified
 
 
-def _of(names: Container[str]) -> Wanted:
+def of(names: Container[str]) -> Wanted:
     """Candidates of these categories."""
     return lambda item: item.offer.category in names
 
@@ -206,41 +218,8 @@ def _pinned(columns: Columns, wanted: Wanted) -> Iterator[Columns]:
 
 
 def _filled(columns: Columns) -> bool:
-    """Whether each requirement can have another authenticator: a bipartite matching by augmenting paths.
+    """Whether each requirement can have another authenticator.
 
     Two requirements are never met by the same kind of factor of one issuer.
     """
-    options = [frozenset((item.offer.factor, item.offer.issuer) for item in column) for column in columns]
-    matching = _Matching(options)
-    return all(matching.place(index) for index in range(len(options)))
-
-
-class _Matching:
-    """Requirements to authenticators; iterative, so that length costs no stack."""
-
-    def __init__(self, options: Sequence[frozenset[tuple[str, str]]]) -> None:
-        self._options = options
-        self._held: dict[int, tuple[str, str]] = {}
-        self._holder: dict[tuple[str, str], int] = {}
-
-    def place(self, start: int) -> bool:
-        """Give one more requirement its authenticator, moving others if that helps."""
-        came: dict[tuple[str, str], int] = {}
-        waiting = [start]
-        while waiting:
-            index = waiting.pop()
-            for node in self._options[index] - came.keys():
-                came[node] = index
-                if node not in self._holder:
-                    self._flip(node, came, start)
-                    return True
-                waiting.append(self._holder[node])
-        return False
-
-    def _flip(self, node: tuple[str, str], came: dict[tuple[str, str], int], start: int) -> None:
-        index = came[node]
-        while index != start:
-            left = self._held[index]
-            self._held[index], self._holder[node] = node, index
-            node, index = left, came[left]
-        self._held[index], self._holder[node] = node, index
+    return assignable([{(item.offer.factor, item.offer.issuer) for item in column} for column in columns])

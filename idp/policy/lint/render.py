@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from foundation import __version__
 from idp.policy.lint.catalogue import RULES
+from idp.policy.lint.documents import uri_of
 from idp.policy.lint.model import Finding, LintRule
 
 SARIF_SCHEMA: Final = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -76,13 +77,16 @@ def as_sarif(findings: Iterable[Finding]) -> str:
 
 def _sarif_rule(rule: LintRule) -> dict[str, Any]:
     clauses = "; ".join(rule.clauses)
-    return {
+    described: dict[str, Any] = {
         "id": rule.id,
         "shortDescription": {"text": f"{rule.title}."},
         "fullDescription": {"text": f"{rule.why} ({clauses})"},
         "help": {"text": f"{rule.advice}."},
         "defaultConfiguration": {"level": rule.severity},
     }
+    # Absolute URIs only (SARIF 3.49.12), so a rule that rests on our own language alone has none.
+    uri = next((found for clause in rule.clauses if (found := uri_of(clause)) is not None), None)
+    return described if uri is None else {**described, "helpUri": uri}
 
 
 def _sarif_result(finding: Finding, indexes: Mapping[str, int]) -> dict[str, Any]:

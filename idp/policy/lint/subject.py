@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 from idp.policy.lint.deployment import Deployment
 from idp.policy.lint.frameworks import Demand
-from idp.policy.lint.offers import Offers
-from idp.policy.load import FRAMEWORKS
-from idp.policy.model import Claim, EvidenceSet, Level, Policy, Requirement, implied_names
+from idp.policy.lint.offers import Candidate, Columns, Offers, Wanted, can_be_met, can_include, in_one_category
+from idp.policy.model import Claim, EvidenceSet, Level, Policy
 
 
 class Subject:
@@ -17,12 +16,11 @@ class Subject:
     def __init__(self, policy: Policy, deployment: Deployment) -> None:
         self.policy = policy
         self.deployment = deployment
-        self.offers = Offers(policy)
-        self._claims = {level.name: _closed(policy, level) for level in policy.levels}
+        self._offers = Offers(policy)
 
     def claims(self, level: Level) -> frozenset[Claim]:
         """All that is said of whoever reaches the level: by itself, by what it implies, and by what follows."""
-        return self._claims[level.name]
+        return self.policy.claims_of(level.name)
 
     def demanding(self, demands: tuple[Demand, ...]) -> Iterator[tuple[Level, tuple[Demand, ...]]]:
         """The levels that claim something of which the demands are true, in the order of the file."""
@@ -31,30 +29,41 @@ class Subject:
             if found:
                 yield level, found
 
-    def requirements(self, level: Level) -> Iterator[tuple[EvidenceSet, Requirement]]:
-        """Every requirement of the level's own alternatives."""
-        for alternative in level.any_of:
-            for need in alternative.all_of:
-                yield alternative, need
-
     def ways(self, level: Level) -> Iterator[EvidenceSet]:
         """Every alternative that reaches the level: its own, and those of the levels that imply it."""
         for candidate in self.policy.stronger[level.name]:
             yield from candidate.any_of
 
+    def columns(self, alternative: EvidenceSet) -> Columns:
+        """For each requirement of the alternative, everything that can meet it."""
+        return self._offers.columns(alternative)
 
-def _closed(policy: Policy, level: Level) -> frozenset[Claim]:
-    """The claims of the level and of all that it implies, closed over each framework's order and the edges."""
-    frameworks = {**FRAMEWORKS, **policy.frameworks}
-    found: set[Claim] = set()
-    waiting = [claim for name in implied_names(level.name, policy.by_name) for claim in policy.by_name[name].claims]
-    while waiting:
-        claim = waiting.pop()
-        if claim in found:
-            continue
-        found.add(claim)
-        order = frameworks.get(claim.framework, ())
-        if claim.level in order[1:]:
-            waiting.append(Claim(claim.framework, order[order.index(claim.level) - 1]))
-        waiting.extend(edge.weaker for edge in policy.edges if edge.stronger == claim)
-    return frozenset(found)
+    def offered(self, item: Candidate) -> bool:
+        """Whether the deployment offers it, as far as that is known."""
+        enabled = self.deployment.enabled
+        return enabled is None or item.offer.kind in enabled
+
+    def can_be_met(self, alternative: EvidenceSet, wanted: Wanted) -> bool:
+        """Whether wanted things alone can meet the alternative."""
+        return can_be_met(self.columns(alternative), alternative.different_categories, wanted)
+
+    def can_include(self, alternative: EvidenceSet, member: Wanted, wanted: Wanted) -> bool:
+        """Whether wanted things alone can meet the alternative, such a member among them."""
+        return can_include(self.columns(alternative), alternative.different_categories, member, wanted)
+
+    def needs(self, alternative: EvidenceSet, wanted: Wanted) -> bool:
+        """Whether the alternative cannot be met without something wanted."""
+        return not self.can_be_met(alternative, lambda item: not wanted(item))
+
+    def one_category_is_enough(self, alternative: EvidenceSet, *, at_best: bool = False) -> bool:
+        """Whether the alternative can be met in one category.
+
+        :param at_best: count on user verification wherever it may be, not only where it is asked for.
+        """
+
+        def counts_once(item: Candidate) -> bool:
+            verified = item.maybe_verified if at_best else item.surely_verified
+            return not (verified and item.offer.category == "possession")
+
+        # With different_categories, the evaluation itself refuses evidence of one category.
+        return alternative.different_categories == 1 and in_one_category(self.columns(alternative), counts_once)

@@ -1,0 +1,161 @@
+"""What an action asks for: signatures, changes of factors, administration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import Final
+
+from idp.policy import wording
+from idp.policy.evidence import CATEGORIES
+from idp.policy.lint.model import Hit, LintRule
+from idp.policy.lint.offers import of
+from idp.policy.lint.scope import always, cases
+from idp.policy.lint.subject import Subject
+from idp.policy.model import Condition, CredentialCondition, EvidenceSet, Level, Rule
+
+SIGN: Final = "signature.activate"
+
+Floor = Callable[[tuple[Rule, ...]], bool]
+"""Whether rules that apply together ask for enough."""
+
+
+def unbound_signature(subject: Subject) -> Iterator[Hit]:
+    """L21: a signature at SCAL2 can be had without a factor made for it."""
+
+    def bound(rules: tuple[Rule, ...]) -> bool:
+        return any(_per_transaction(subject, rule) for rule in rules)
+
+    for rule in _too_low(_signing(subject), bound):
+        message = f"rule '{rule.id}' lets a key at SCAL2 sign without a factor that was used for this very signature"
+        yield Hit(rule.where, message)
+
+
+def one_factor_signature(subject: Subject) -> Iterator[Hit]:
+    """L29: a signature at SCAL2 can be had with factors of one category."""
+    for rule in _too_low(_signing(subject), lambda rules: _two_categories(subject, rules)):
+        message = f"rule '{rule.id}' lets a key at SCAL2 sign with factors of one category"
+        yield Hit(rule.where, message)
+
+
+def one_factor_change(subject: Subject) -> Iterator[Hit]:
+    """L30: factors can be changed, or the service administered, with factors of one category."""
+    policy = subject.policy
+    if all(subject.one_category_is_enough(way) for level in policy.levels for way in level.any_of):
+        return  # there is nothing stronger to be had
+    named = {action for rule in policy.rules for action in rule.actions if action.startswith("admin.")}
+    found: dict[str, list[str]] = {}
+    for action in ("account.enrol_factor", "account.reset_factor", *sorted(named)):
+        rules = tuple(policy.rules_about(action.removesuffix("*")))
+        for rule in _too_low(rules, lambda together: _two_categories(subject, together)):
+            found.setdefault(rule.id, []).append(f"'{action}'")
+    for rule in policy.rules:
+        if rule.id in found:
+            what = wording.listed(found[rule.id], "and")
+            yield Hit(rule.where, f"rule '{rule.id}' allows {what} with factors of one category")
+
+
+def _signing(subject: Subject) -> tuple[Rule, ...]:
+    """The rules about signatures, narrowed to keys at SCAL2."""
+    return tuple(
+        replace(rule, when=replace(rule.when, credential=_scal2(rule.when.credential)))
+        for rule in subject.policy.rules_about(SIGN)
+        if rule.when.credential is None or "2" in (rule.when.credential.scal or "2")
+    )
+
+
+def _scal2(credential: CredentialCondition | None) -> CredentialCondition:
+    return replace(credential or CredentialCondition(), scal=frozenset({"2"}))
+
+
+def _too_low(rules: tuple[Rule, ...], enough: Floor) -> Iterator[Rule]:
+    """Each rule that may apply together with no others but those that do not ask for enough; of a rule and a narrower
+    one, only the wider."""
+    found: list[Rule] = []
+    for rule in rules:
+        if not all(enough(_together(rules, case)) for case in cases(rule.when)):
+            found.append(rule)
+    for rule in found:
+        wider = (other for other in found if other is not rule and always(other.when, rule.when))
+        if not any(not always(rule.when, other.when) or found.index(other) < found.index(rule) for other in wider):
+            yield rule
+
+
+def _together(rules: tuple[Rule, ...], given: Condition) -> tuple[Rule, ...]:
+    """The rules that are sure to apply."""
+    return tuple(rule for rule in rules if always(rule.when, given))
+
+
+def _per_transaction(subject: Subject, rule: Rule) -> bool:
+    if any(need.per_transaction for need in rule.evidence):
+        return True
+    levels = (subject.policy.by_name[name] for name in rule.require)
+    return any(all(map(_made_for_it, subject.ways(level))) for level in levels)
+
+
+def _made_for_it(way: EvidenceSet) -> bool:
+    return any(need.per_transaction for need in way.all_of)
+
+
+def _two_categories(subject: Subject, rules: tuple[Rule, ...]) -> bool:
+    """Whether meeting all the rules takes factors of two categories."""
+    sure: set[str] = set()
+    for rule in rules:
+        for name in rule.require:
+            level = subject.policy.by_name[name]
+            if not any(map(subject.one_category_is_enough, subject.ways(level))):
+                return True
+            sure |= _needed(subject, level)
+        if rule.evidence_set is not None:
+            if not subject.one_category_is_enough(rule.evidence_set):
+                return True
+            sure |= _always_there(subject, (rule.evidence_set,))
+    return len(sure) > 1
+
+
+def _needed(subject: Subject, level: Level) -> set[str]:
+    return _always_there(subject, subject.ways(level))
+
+
+def _always_there(subject: Subject, ways: Iterable[EvidenceSet]) -> set[str]:
+    """Categories without which none of the ways can be met."""
+    found: set[str] = set(CATEGORIES)
+    for way in ways:
+        found &= {name for name in found if subject.needs(way, of({name}))}
+    return found
+
+
+_SCAL2: Final = "EN 419 241-1:2018, SRA_SAP.1.1 (SCAL2)"
+
+RULES: Final = (
+    LintRule(
+        id="L21",
+        title="A signature without a factor made for it",
+        why="At SCAL2 the signer authorises these data. A session that is still open, or a code typed for something "
+        "else, authorises nothing in particular.",
+        clauses=(_SCAL2, "(EU) No 910/2014, article 26(c)", "CSC API 2.0.0.2, 8"),
+        severity="error",
+        advice="write under 'evidence' a requirement with 'per_transaction: true', for example category: possession",
+        check=unbound_signature,
+    ),
+    LintRule(
+        id="L29",
+        title="A signature with factors of one category",
+        why="At SCAL2 the signer is authenticated by two factors of different categories; the signature activation "
+        "module refuses less, whatever the policy says.",
+        clauses=(_SCAL2,),
+        severity="error",
+        advice="require a level of two factors, or ask under 'evidence' for the category that the level lacks",
+        check=one_factor_signature,
+    ),
+    LintRule(
+        id="L30",
+        title="One factor opens the way to the others",
+        why="Whoever may add or reset a factor may have all that it leads to, and whoever administers may have "
+        "everything. A stolen password should not be enough where two factors are to be had.",
+        clauses=("NIST SP 800-63B-4, 4.1.2", "NIST SP 800-63B-3, 6.1.2", "(EU) 2015/1502, annex, 2.2.2"),
+        severity="warning",
+        advice="require a level of two factors",
+        check=one_factor_change,
+    ),
+)
