@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from pathlib import PurePath
+from typing import Any, Final, TypeVar
 
 from contract.errors import OperationExpired, OperationInvalid, OperationUnderSigned
 from contract.operation import Operation, check_time, verify
@@ -23,6 +24,7 @@ OPERATION: Final = "policy.approve"
 MAX_DAYS: Final = 30
 """An approval that nobody used for so long is not what anybody has in mind any more."""
 
+_Path = TypeVar("_Path", bound=PurePath)
 _DAY: Final = 24 * 60 * 60
 _MEMBERS: Final = frozenset({"name", "sha256", "cases_sha256"})
 
@@ -50,6 +52,16 @@ def operation(*, issuer: str, name: str, sha256: str, cases_sha256: str, jti: st
     """
     parameters = {"name": name, "sha256": sha256, "cases_sha256": cases_sha256}
     return Operation(issuer, OPERATION, parameters, jti, now, now + seconds)
+
+
+def same_approval(one: Operation, other: Operation) -> bool:
+    """Whether both approve the same files for the same issuer, whenever that was."""
+    return (one.aud, one.operation, one.parameters) == (other.aud, other.operation, other.parameters)
+
+
+def approval_beside(policy_file: _Path) -> _Path:
+    """Where the approval of a policy file is: ``<name>.approval.json`` beside ``<name>.yaml``."""
+    return policy_file.with_name(f"{policy_file.stem}.approval.json")
 
 
 def check_approval(

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from idp.policy.approval import approval_beside
 from idp.policy.cases import cases_beside
 from idp.policy.document import MAX_OCTETS
 from idp.policy.errors import Fault, PolicyRejected
@@ -45,7 +46,7 @@ class PolicyFiles:
     @property
     def approval(self) -> Path:
         """Of what operators signed."""
-        return self.policy.with_name(f"{self.policy.stem}.approval.json")
+        return approval_beside(self.policy)
 
     def __iter__(self) -> Iterator[Path]:
         return iter((self.policy, self.cases, self.approval))

@@ -27,7 +27,7 @@ PARSERS = {
     "audit": (auditlog.cli._parser, ("audit-events.md",)),
     "credential": (signing.enrolment.cli._parser, ("signing.md",)),
     "idp": (idp.cli.administration.parser, ("identity-provider.md", "csc.md")),
-    "policy": (idp.cli.policy.parser, ("policy-language.md", "policy-tools.md")),
+    "policy": (idp.cli.policy.parser, ("policy-language.md", "policy-tools.md", "policy-operations.md")),
     "operator": (operators.cli._parser, ("operators.md",)),
     "sam": (signing.sam_cli._parser, ("signing.md",)),
 }

@@ -206,13 +206,15 @@ class Idp:
         return _add_person(self.engine, self.settings, username, **values)
 
 
-def make_idp(directory: Path, database_url: str | None = None, policy: bytes = POLICY, **settings: Any) -> Idp:
-    """An identity provider with the account ``alice``."""
+def make_idp(
+    directory: Path, database_url: str | None = None, policy: bytes | None = POLICY, **settings: Any
+) -> Idp:
+    """An identity provider with the account ``alice``; without a policy of its own it reads ``policy_file``."""
     made = IdpSettings(
         mode="development",
         issuer=settings.pop("issuer", "http://idp.localhost:8401"),
         key_dir=directory / "keys",
-        policy_file=directory / "unused.yaml",
+        policy_file=settings.pop("policy_file", directory / "unused.yaml"),
         signing=SigningSettings(csc_base="http://sign.localhost:8402/csc/v2", sam_id="urn:privyseal:sam:test"),
         database_url=database_url or f"sqlite:///{directory / 'idp.sqlite'}",
         # Cheaper than settings from a file may be: hundreds of tests sign in.
@@ -234,7 +236,7 @@ def make_idp(directory: Path, database_url: str | None = None, policy: bytes = P
         engine=engine,
         messaging=Messaging(inbox, inbox),
         credentials=credentials,
-        policy=parse_policy(policy, "tests.yaml"),
+        policy=None if policy is None else parse_policy(policy, "tests.yaml"),
     )
     app.testing = True
     idp = Idp(app, clock, engine, made, inbox, credentials, alice)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,11 @@ from sqlalchemy import Engine, select
 
 from auditlog.chain import Entry
 from auditlog.sql import read_entries
-from foundation.clock import FixedClock
+from contract.operation import add_signature, operator_key, sign
+from foundation.clock import FixedClock, epoch
 from foundation.jose import SigningKey, generate_signing_key
+from idp.policy.approval import operation
+from idp.policy.prepare import NO_CASES, sha256
 from idp.settings import ApprovalSettings, IdpSettings, PolicySettings, SigningSettings
 from idp.storage.audit import TABLES, DatabaseAudit
 from idp.storage.engine import create_tables, open_engine, reading
@@ -72,7 +75,7 @@ class Site:
 
     def worker(self, **surroundings: Any) -> Policies:
         """A process that begins now."""
-        keys = tuple(key.verification_key() for key in self.operators)
+        keys = tuple(operator_key(key.verification_key().as_jwk()) for key in self.operators)
         given: dict[str, Any] = {"operators": keys, "aside": self.aside.append, **surroundings}
         return Policies(
             Surroundings(
@@ -130,3 +133,32 @@ def make_site(directory: Path, database_url: str | None = None, *, operators: in
         **values,
     )
     return Site(directory, engine, settings, clock, tuple(generate_signing_key() for _ in range(operators)))
+
+
+def approve(
+    site: Site,
+    *signers: SigningKey,
+    data: bytes | None = None,
+    seconds: int = 3600,
+    issuer: str = ISSUER,
+    name: str = "tests",
+    **parameters: Any,
+) -> bytes:
+    """Approve a policy, by default the one that is there; writes the approval and gives it back."""
+    policy_data = site.file.read_bytes() if data is None else data
+    cases = site.directory / "policy.test.yaml"
+    wanted = operation(
+        issuer=issuer,
+        name=name,
+        sha256=sha256(policy_data),
+        cases_sha256=sha256(cases.read_bytes()) if cases.exists() else NO_CASES,
+        jti=f"approval-{epoch(site.clock.now())}",
+        now=epoch(site.clock.now()),
+        seconds=seconds,
+    )
+    wanted = replace(wanted, parameters={**wanted.parameters, **parameters})
+    bundle = sign(wanted, signers[0])
+    for signer in signers[1:]:
+        bundle = add_signature(bundle, signer)
+    site.write(bundle.encode(), name="policy.approval.json")
+    return bundle.encode()

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from idp.policy.cases import Cases, parse_cases
 from idp.policy.document import MAX_OCTETS
-from idp.policy.errors import Fault, PolicyLoadError
+from idp.policy.errors import Fault, PolicyLoadError, PolicyRejected
 
 EXIT_OK: Final = 0
 EXIT_UNUSABLE: Final = 1
@@ -23,8 +23,9 @@ EXIT_CODES: Final = """exit codes:
   0  all is well: the file is sound, its cases pass, the action is allowed
   1  a file cannot be used
   2  wrong usage
-  3  test: a case fails, or a rule is not exercised; explain: the person has to step up
-  4  explain: the action is refused
+  3  test: a case fails, or a rule is not exercised; explain: the person has to step up; approve: the linter or a case
+     is against it
+  4  explain: the action is refused; approve: not confirmed, nothing was signed
 """
 
 
@@ -74,7 +75,7 @@ def unusable(error: PolicyLoadError, *, as_json: bool) -> int:
     return EXIT_UNUSABLE
 
 
-def faults_json(error: PolicyLoadError) -> list[dict[str, Any]]:
+def faults_json(error: PolicyLoadError | PolicyRejected) -> list[dict[str, Any]]:
     """What is wrong with a file, as JSON values."""
     return [
         {"file": fault.file, "line": fault.line, "column": fault.column, "message": fault.message}

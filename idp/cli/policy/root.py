@@ -1,7 +1,7 @@
 """The command line of ``privyseal policy``.
 
 Exit codes: 0 all is well; 1 a file cannot be used; 2 wrong usage; 3 there is something to tell (a case fails, more is
-needed); 4 the action is refused.
+needed, what was to be approved is refused); 4 the action is refused, nothing was signed.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from foundation.clock import Clock, SystemClock
-from idp.cli.policy import check, explain, test
+from idp.cli.policy import approve, check, explain, test
 from idp.cli.policy.common import EXIT_CODES, EXIT_OK, EXIT_USAGE, Usage
 from idp.policy.errors import EvidenceInvalid, FactsInvalid
 
-_COMMANDS: Final = (check, test, explain)
+_COMMANDS: Final = (check, test, explain, approve)
 """Each has ``add_command(commands)``, which sets ``run``: a function of the options that returns the exit code."""
 
 
