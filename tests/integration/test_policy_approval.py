@@ -268,13 +268,13 @@ def test_another_worker_that_was_late_does_not_bring_back_what_was_in_force(site
     read = late._in_place
 
     def meanwhile(content: object) -> bool:
-        found = read(content)  # type: ignore[arg-type]
+        found = read(content)  # type: ignore[arg-type] # the content, whatever it is
         site.write(policy("two"))
         approve(site, site.operators[0])
         site.worker()
         return found
 
-    late._in_place = meanwhile  # type: ignore[method-assign]
+    late._in_place = meanwhile  # type: ignore[method-assign] # what happens in between
     late._accepted.clear()
     site.write(policy("one"))
     site.look(late)
