@@ -10,6 +10,7 @@ common          exit codes, options and output that its commands share
 accounts        people
 clients         relying parties
 keys            tables and signing keys
+decisions       recorded decisions
 roles           administrators
 policy          ``privyseal policy``
 =============== ==========================================================

@@ -27,5 +27,8 @@ evaluate   policy and facts to a decision
 wording    the same things in words for a person
 explain    a decision with its derivation
 cases      situations with the decision that must come out
+records    what is kept of a decision, and back
+replay     another policy asked about recorded decisions
+diff       how two policies differ, in words
 ========== ==========================================================
 """

@@ -227,11 +227,11 @@ def _causes(policy: Policy, facts: Facts, after: Decision) -> tuple[Cause, ...]:
 # In words
 
 
-def headline(found: Replayed, kind: Kind, action: str) -> str:
+def headline(found: Replayed, kind: Kind, action: str, what: str = "recorded") -> str:
     """For example: 37 of 410 recorded sign-ins would now need step-up."""
     count = sum(group.count for group in found.groups.values() if (group.kind, group.action) == (kind, action))
     total = found.by_action[action]
-    return f"{count} of {total} recorded {noun(action, total)} {_WOULD[kind]}"
+    return f"{count} of {total} {what} {noun(action, total)} {_WOULD[kind]}"
 
 
 def noun(action: str, count: int) -> str:
@@ -242,13 +242,11 @@ def noun(action: str, count: int) -> str:
 
 def responsible(group: Group) -> str:
     """The rules that the changes of a group rest on, with their places."""
-    if not group.causes:
-        return "no rule"
     return wording.listed((f"{_cause(item)} ({item.file}:{item.line})" for item in group.causes), "and")
 
 
 def _cause(item: Cause) -> str:
-    return {"default": "no rule is about it", "request": "what the relying party asks for"}.get(
+    return {"default": "the lack of a rule about it", "request": "what the relying party asks for"}.get(
         item.rule, f"rule '{item.rule}'"
     )
 

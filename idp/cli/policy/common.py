@@ -11,6 +11,7 @@ from typing import Any, Final
 from idp.policy.cases import Cases, parse_cases
 from idp.policy.document import MAX_OCTETS
 from idp.policy.errors import Fault, PolicyLoadError, PolicyRejected
+from idp.policy.model import Policy
 
 EXIT_OK: Final = 0
 EXIT_UNUSABLE: Final = 1
@@ -20,11 +21,12 @@ EXIT_FOUND: Final = 3
 EXIT_DENY: Final = 4
 
 EXIT_CODES: Final = """exit codes:
-  0  all is well: the file is sound, its cases pass, the action is allowed
-  1  a file cannot be used
+  0  all is well: sound, no error found, cases passed, nothing changed, laid out, allowed
+  1  a file or the recorded decisions cannot be used
   2  wrong usage
-  3  test: a case fails, or a rule is not exercised; explain: the person has to step up; approve: the linter or a case
-     is against it
+  3  lint: an error is found; test: a case fails, or a rule is not exercised; diff, simulate: something changes;
+     fmt --check: not laid out; explain: the person has to step up;
+     approve: the linter or a case is against it
   4  explain: the action is refused; approve: not confirmed, nothing was signed
 """
 
@@ -73,6 +75,11 @@ def unusable(error: PolicyLoadError, *, as_json: bool) -> int:
     else:
         print(error, file=sys.stderr)
     return EXIT_UNUSABLE
+
+
+def describe(policy: Policy) -> dict[str, Any]:
+    """Which policy it is, as JSON values."""
+    return {"name": policy.name, "file": policy.file, "sha256": policy.sha256}
 
 
 def faults_json(error: PolicyLoadError | PolicyRejected) -> list[dict[str, Any]]:

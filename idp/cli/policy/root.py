@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from foundation.clock import Clock, SystemClock
-from idp.cli.policy import approve, check, explain, test
-from idp.cli.policy.common import EXIT_CODES, EXIT_OK, EXIT_USAGE, Usage
+from foundation.errors import PrivySealError, SettingsError
+from idp.cli.policy import approve, check, diff, explain, simulate, test
+from idp.cli.policy.common import EXIT_CODES, EXIT_OK, EXIT_UNUSABLE, EXIT_USAGE, Usage
 from idp.policy.errors import EvidenceInvalid, FactsInvalid
 
-_COMMANDS: Final = (check, test, explain, approve)
+_COMMANDS: Final = (check, test, explain, simulate, diff, approve)
 """Each has ``add_command(commands)``, which sets ``run``: a function of the options that returns the exit code."""
 
 
@@ -29,9 +30,12 @@ def main(argv: Sequence[str], clock: Clock | None = None) -> int:
     options.clock = clock or SystemClock()
     try:
         code: int = options.run(options)
-    except (Usage, EvidenceInvalid, FactsInvalid) as error:
+    except (Usage, SettingsError, EvidenceInvalid, FactsInvalid) as error:
         print(f"privyseal policy: {error}", file=sys.stderr)
         return EXIT_USAGE
+    except PrivySealError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_UNUSABLE
     return code
 
 

@@ -61,6 +61,7 @@ def test_every_setting_is_documented() -> None:
         "role list",
         "keys rotate",
         "keys export-activation",
+        "decisions export",
     ],
 )
 def test_every_command_is_documented_and_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
