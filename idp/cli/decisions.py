@@ -23,9 +23,7 @@ _STEP: Final = 10_000
 def add_commands(commands: Any) -> None:
     """Add ``decisions ...``."""
     group = commands.add_parser("decisions", help="recorded decisions").add_subparsers(required=True, metavar="COMMAND")
-    command = add(
-        group, "export", _export, "write recorded decisions to a file, for privyseal policy"
-    )
+    command = add(group, "export", _export, "write recorded decisions to a file, for privyseal policy")
     command.add_argument("--out", type=Path, required=True, metavar="FILE", help="new owner-only file of JSON Lines")
     command.add_argument(
         "--since", type=since, metavar="TIME", help="only decisions from then on: 2026-03-02, or with T10:00:00Z"

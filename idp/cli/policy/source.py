@@ -5,16 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from foundation.errors import PrivySealError, TokenMalformed
 from foundation.jose import parse_json_object
 from idp.cli.policy.common import Usage
+from idp.cli.policy.database import opened
 from idp.cli.times import count, since
 from idp.policy.errors import RecordInvalid
 from idp.policy.records import DecisionRecord, record_from_json
@@ -81,33 +82,12 @@ def recorded(options: argparse.Namespace, told: Told) -> Iterator[Iterator[Decis
     if options.config is None:
         yield _progress(_of_file(Path(options.from_audit), options.since, options.limit))
         return
-    with _database(options.config, options.since, options.limit, told) as found:
+    from idp.storage.decisions import audited
+
+    with opened(options.config) as (_, connection):
+        found = audited(connection, since=options.since, limit=options.limit, disagrees=told)
         yield _progress(record_from_json(item) for item in found)
     told.finish()
-
-
-@contextmanager
-def _database(
-    config: Path, since: datetime | None, limit: int | None, told: Told
-) -> Iterator[Iterator[Mapping[str, Any]]]:
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from foundation.settings import load
-    from idp.app import open_database
-    from idp.settings import IdpSettings
-    from idp.storage.decisions import audited
-    from idp.storage.engine import check_schema, reading
-
-    engine = open_database(load(IdpSettings, config, prefix="IDP"))
-    try:
-        check_schema(engine)
-        with reading(engine) as connection:
-            yield audited(connection, since=since, limit=limit, disagrees=told)
-    except SQLAlchemyError as error:
-        # A driver's message may quote the URL with its password.
-        raise SourceUnusable(f"the database cannot be read: {type(error).__name__}") from error
-    finally:
-        engine.dispose()
 
 
 def _of_file(path: Path, since: datetime | None, limit: int | None) -> Iterator[DecisionRecord]:
