@@ -36,6 +36,7 @@ _CREDENTIAL_PARAMETER: Final = errors.invalid("credentialID").description
 _REFUSALS: Final[Mapping[str, str]] = {
     codes.INVALID_SAD: _SAD_PARAMETER,
     codes.SAD_USED: _SAD_PARAMETER,
+    codes.SAD_REVOKED: _SAD_PARAMETER,
     codes.WRONG_CLIENT: _SAD_PARAMETER,
     codes.WRONG_OWNER: _SAD_PARAMETER,
     codes.FLOOR_NOT_MET: _SAD_PARAMETER,

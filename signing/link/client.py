@@ -102,6 +102,10 @@ class SamClient:
         """Carry out an order to suspend, resume or delete; the answer shows the credential afterwards."""
         return CredentialView.from_json(self.call("execute_order", {"order": order}))
 
+    def revoke(self, event: str) -> None:
+        """Pass on a security event; it is recorded, and holds on every node, once this returns."""
+        self.call("revoke", {"event": event})
+
     def pages(self, operation: str, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """The items of an answer that comes in pages: one request, with a deadline of its own, for each."""
         after: str | None = None

@@ -11,6 +11,7 @@ from typing import Final
 INVALID_SAD: Final = "invalid_sad"
 EXPIRED_SAD: Final = "expired_sad"
 SAD_USED: Final = "sad_used"
+SAD_REVOKED: Final = "sad_revoked"
 HASH_NOT_AUTHORIZED: Final = "hash_not_authorized"
 INVALID_DIGEST_LENGTH: Final = "invalid_digest_length"
 INVALID_DIGEST: Final = "invalid_digest"
@@ -27,6 +28,9 @@ TOO_MANY_SIGNATURES: Final = "too_many_signatures"
 INVALID_ORDER: Final = "invalid_order"
 ORDER_USED: Final = "order_used"
 EXPIRED_ORDER: Final = "expired_order"
+INVALID_EVENT: Final = "invalid_event"
+EVENT_AUDIENCE: Final = "event_audience"
+EVENT_ISSUER: Final = "event_issuer"
 CERTIFICATE_REFUSED: Final = "certificate_refused"
 ROW_INTEGRITY: Final = "row_integrity"
 DEVICE_UNAVAILABLE: Final = "device_unavailable"
@@ -40,6 +44,7 @@ DETAILS: Final[dict[str, str]] = {
     INVALID_SAD: "The SAD is not valid.",
     EXPIRED_SAD: "The SAD has expired.",
     SAD_USED: "What the SAD authorised has been spent.",
+    SAD_REVOKED: "The SAD was revoked.",
     HASH_NOT_AUTHORIZED: "A digest is not authorised by the SAD.",
     INVALID_DIGEST_LENGTH: "A digest does not have the length of its hash function.",
     INVALID_DIGEST: "The digests cannot be read, or there are none.",
@@ -56,6 +61,9 @@ DETAILS: Final[dict[str, str]] = {
     INVALID_ORDER: "The order is not valid.",
     ORDER_USED: "The order has been used.",
     EXPIRED_ORDER: "The order has expired.",
+    INVALID_EVENT: "The security event is not valid.",
+    EVENT_AUDIENCE: "The security event is for another audience.",
+    EVENT_ISSUER: "The security event is from an issuer that is not known.",
     CERTIFICATE_REFUSED: "The certificate is not one for this credential.",
     ROW_INTEGRITY: "The credential's record has been altered.",
     DEVICE_UNAVAILABLE: "The signature creation device is not available.",

@@ -2,10 +2,11 @@
 
 ======================= ============================================================================================
 decode                  signature and form of the SAD, with pinned keys; what needs no row is verified at once
-load                    credential row and ledger epoch; the row's MAC
+load                    credential row and ledger epoch; the row's MAC; revocations, and their MACs
 verify                  :func:`signing.sam.verify.verify_sad`, with the time after the MAC
 reserve                 positions and intent, one committed transaction: no intent, no signature.  It holds credential
-                        and epoch as they were verified, so nothing is begun after a suspension was answered
+                        and epoch as they were verified, and looks for revocations once more: nothing is begun after a
+                        suspension, or an event that refuses the SAD, was answered
 sign                    the device unwraps the key, signs, destroys it
 check                   each value with the certificate's public key
 conclude                outcome committed
@@ -48,7 +49,8 @@ from signing.sam.errors import (
 from signing.sam.ledger import Redemption, Reservation, SpentMemory, State, allowance_of, assign
 from signing.sam.ports import DeviceError, OperationNotPermitted, SignatureDevice, WrappedKey, WrappedKeyRefused
 from signing.sam.refusals import RefusalBudget
-from signing.sam.store import Record, Store
+from signing.sam.revoke import Revocations
+from signing.sam.store import Epoch, Record, Store
 from signing.sam.tokens import decode_sad
 from signing.sam.values import ValueRefused, verify_values
 from signing.sam.verify import SamPolicy, SignatureRequest, check_expiry, verify_claim, verify_sad
@@ -82,6 +84,7 @@ class Activator:
         policy: SamPolicy,
         *,
         custody: Custody,
+        revocations: Revocations,
         clock: Clock,
         random: Callable[[int], bytes],
         memory: SpentMemory | None = None,
@@ -90,12 +93,14 @@ class Activator:
         """What a node signs with.
 
         :param custody: opens rows; shared with everything in the process that changes credentials.
+        :param revocations: what issuers took back; shared with what takes events in.
         :param random: gives so many random octets; they name redemptions and are not secret.
         """
         self._device = device
         self._store = store
         self._policy = policy
         self._custody = custody
+        self._revocations = revocations
         self._clock = clock
         self._random = random
         self._memory = memory or SpentMemory()
@@ -123,19 +128,24 @@ class Activator:
         return self._spend(permit, reservation, positions)
 
     def _permitted(self, sad: Sad, request: SignatureRequest) -> _Permit:
-        with self._custody.watch(request.credential_id):
-            row, found = self._store.for_signature(request.credential_id)
+        credential, ledger_epoch = self._opened(request.credential_id)
+        revocations = self._revocations.against(sad)
+        policy = replace(self._policy, epoch_not_before=ledger_epoch.not_before)
+        with self._custody.watch(credential.id):
+            # Database and device may have taken their time.
+            algorithm = verify_sad(sad, request, credential, revocations, policy, self._clock.now())
+            return _Permit(sad, request, credential, credential.wrapped_key(), algorithm, ledger_epoch.number)
+
+    def _opened(self, credential_id: str) -> tuple[Credential, Epoch]:
+        with self._custody.watch(credential_id):
+            row, found = self._store.for_signature(credential_id)
             ledger_epoch = self._custody.epoch(found)
             if row is None:
                 raise UnknownCredential("there is no such credential")
             try:
-                credential = self._custody.open(row)
+                return self._custody.open(row), ledger_epoch
             except DeviceError as error:
                 raise ScdevUnavailable("the device cannot verify the row's MAC") from error
-            policy = replace(self._policy, epoch_not_before=ledger_epoch.not_before)
-            # Database and device may have taken their time.
-            algorithm = verify_sad(sad, request, credential, policy, self._clock.now())
-            return _Permit(sad, request, credential, credential.wrapped_key(), algorithm, ledger_epoch.number)
 
     def _reserved(self, permit: _Permit) -> tuple[Reservation, tuple[int, ...]]:
         sad, digests = permit.sad, permit.request.digests
@@ -149,6 +159,8 @@ class Activator:
             credential_version=permit.credential.version,
             epoch=permit.epoch,
             client_id=sad.client_id,
+            account=sad.sub,
+            sad_iat=sad.iat,
         )
 
         def intent(chosen: tuple[int, ...]) -> Record:

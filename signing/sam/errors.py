@@ -33,6 +33,12 @@ class SadSpent(SamError):
     code = "sad_used"
 
 
+class SadRevoked(SamError):
+    """Its issuer took it back: transaction withdrawn, session ended, client or account disabled, factor changed."""
+
+    code = "sad_revoked"
+
+
 class DigestNotAuthorized(SamError):
     """A digest, or its hash function, is not among those that the SAD names."""
 
@@ -133,6 +139,24 @@ class OrderExpired(SamError):
     """``exp`` of the order has been reached."""
 
     code = "expired_order"
+
+
+class EventRefused(SamError):
+    """The security event is well formed and signed, and still not one for this module at this time."""
+
+    code = "invalid_event"
+
+
+class EventWrongAudience(EventRefused):
+    """The security event is for another module."""
+
+    code = "event_audience"
+
+
+class EventIssuerUnknown(EventRefused):
+    """The security event names an issuer of whom no key is pinned."""
+
+    code = "event_issuer"
 
 
 class CertificateRefused(SamError):

@@ -22,6 +22,10 @@ CREDENTIAL_ALTERED: Final = "credential.altered"
 LEDGER_SET_BACK: Final = "ledger.set_back"
 EPOCH_SET_BACK: Final = "ledger.epoch_set_back"
 EPOCH_RAISED: Final = "ledger.epoch_raised"
+REVOCATION_RECORDED: Final = "revocation.recorded"
+REVOCATION_REFUSED: Final = "revocation.refused"
+REVOCATION_ALTERED: Final = "revocation.altered"
+REVOCATION_SET_BACK: Final = "revocation.set_back"
 SAM_STARTED: Final = "sam.started"
 
 _OUTCOME: Final = frozenset({"redemption", "credential_id", "issuer", "txn", "count", "reason"})
@@ -81,6 +85,26 @@ CATALOGUE: Final = Catalogue(
             frozenset({"epoch"}),
         ),
         Event(EPOCH_RAISED, "After a restore: SADs and orders issued before are refused.", frozenset({"epoch"})),
+        Event(
+            REVOCATION_RECORDED,
+            "An issuer's security event was taken in: SADs that it is about no longer serve.",
+            frozenset({"issuer", "jti", "event", "scope", "subject", "not_before"}),
+        ),
+        Event(
+            REVOCATION_REFUSED,
+            "A security event with a valid signature was not one for this module now.",
+            frozenset({"issuer", "jti", "code", "reason"}),
+        ),
+        Event(
+            REVOCATION_ALTERED,
+            "Alarm: a revocation's record is not as the module wrote it.",
+            frozenset({"issuer", "jti", "reason"}),
+        ),
+        Event(
+            REVOCATION_SET_BACK,
+            "Alarm: the database does not know of a revocation that this process has seen; it holds all the same.",
+            frozenset({"issuer", "jti", "scope", "subject"}),
+        ),
         Event(SAM_STARTED, "The module started.", frozenset({"sam_id", "realm", "epoch", "mode"})),
     )
 )  # fmt: skip

@@ -64,6 +64,10 @@ class Reservation:
     epoch: int
     """Number of the ledger's epoch.  A credential or an epoch that is another one by now is not reserved for."""
     client_id: str
+    account: str
+    """``sub`` of the SAD."""
+    sad_iat: int
+    """With ``txn``, client and account it says which revocations refuse the SAD."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Protocol
 from auditlog.chain import Fields
 from signing.sam.credential import SealedCredential
 from signing.sam.ledger import Redemption, Reservation, State
+from signing.sam.revocation import Key, SealedRevocation
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,8 @@ class Store(Protocol):
         :param assign: chooses positions, given those taken; what it raises ends the transaction without a trace.
         :param record: makes the intent once the approval is locked; its time is when the redemption counts from, and
             what it raises ends the transaction without a trace as well.
-        :raises ChangedMeanwhile: the credential's version or the ledger's epoch is not the reservation's any more.
+        :raises ChangedMeanwhile: the credential's version or the ledger's epoch is not the reservation's any more, or
+            there is a revocation that refuses the SAD.
         :raises SadRefused: another SAD of the same ``txn`` had another allowance.
         :raises SadSpent: another request was faster, again and again.
         """
@@ -125,6 +127,22 @@ class Store(Protocol):
         """Redemptions reserved before that second which have no outcome, oldest first.
 
         :param after: ``reserved_at`` and ``id`` of the last one of the page before.
+        """
+        ...
+
+    def add_revocation(self, row: SealedRevocation, record: Record) -> SealedRevocation | None:
+        """Insert a revocation; where its issuer and ``jti`` are there already, change nothing and give back what is.
+
+        What :meth:`reserve` has begun is committed before this is, or finds the row.
+
+        :raises RowAltered: what is there cannot be read.
+        """
+        ...
+
+    def revocations(self, keys: Collection[Key] | None, received_after: int) -> tuple[SealedRevocation, ...]:
+        """Revocations about one of the subjects, or all, that came after a second.
+
+        :raises RowAltered: one cannot be read.
         """
         ...
 

@@ -1,14 +1,17 @@
-"""SADs and orders under the keys that the operator pinned for the issuer which the token names."""
+"""SADs, orders and events under the keys that the operator pinned for the issuer which the token names."""
 
 from __future__ import annotations
 
+from contract import event as events
 from contract import order as orders
 from contract import sad as sads
-from contract.errors import OrderInvalid, SadInvalid
+from contract.errors import EventInvalid, OrderInvalid, SadInvalid
+from contract.event import MAX_EVENT_OCTETS, SecurityEvent
 from contract.order import Order
 from contract.sad import Sad
 from foundation.errors import TokenMalformed
-from foundation.jose import VerificationKey, peek_claims
+from foundation.jose import MAX_TOKEN_OCTETS, VerificationKey, peek_claims
+from signing.sam.errors import EventIssuerUnknown
 from signing.sam.verify import SamPolicy
 
 
@@ -36,7 +39,22 @@ def decode_order(token: str, policy: SamPolicy) -> Order:
     return orders.decode(token, keys)
 
 
-def _keys(token: str, policy: SamPolicy) -> tuple[VerificationKey, ...]:
+def decode_event(token: str, policy: SamPolicy) -> SecurityEvent:
+    """Verify signature and form.
+
+    :raises EventIssuerUnknown: no pinned issuer.
+    :raises EventInvalid: the event is not one.
+    """
+    try:
+        keys = _keys(token, policy, MAX_EVENT_OCTETS)
+    except TokenMalformed as error:
+        raise EventInvalid(str(error)) from error
+    if not keys:
+        raise EventIssuerUnknown("the event's issuer is not pinned")
+    return events.decode(token, keys)
+
+
+def _keys(token: str, policy: SamPolicy, max_octets: int = MAX_TOKEN_OCTETS) -> tuple[VerificationKey, ...]:
     """Keys of the issuer that the token, as yet unverified, names: the signature then shows that it is the one."""
-    issuer = peek_claims(token).get("iss")
+    issuer = peek_claims(token, max_octets=max_octets).get("iss")
     return policy.issuers.get(issuer, ()) if isinstance(issuer, str) else ()

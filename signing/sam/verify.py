@@ -9,7 +9,7 @@ Sources: EN 419 241-2 FMT_MSA and FDP_ACF for what binds SAD, signer, key and da
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -36,11 +36,13 @@ from signing.sam.errors import (
     RowAltered,
     SadExpired,
     SadRefused,
+    SadRevoked,
     TooManySignatures,
     WrongClient,
     WrongCredential,
     WrongOwner,
 )
+from signing.sam.revocation import Revocation
 
 TWO_CATEGORIES: Final = 2
 """EN 419 241-1 SRA_SAP.1.1 for SCAL2: at least two authentication factors of different categories."""
@@ -92,6 +94,7 @@ class _Claim:
 @dataclass(frozen=True, slots=True)
 class _Case(_Claim):
     credential: Credential
+    revocations: Collection[Revocation]
 
 
 def first_second_after(at: datetime) -> int:
@@ -114,16 +117,22 @@ def verify_claim(sad: Sad, request: SignatureRequest, policy: SamPolicy, now: da
         check(claim)
 
 
-def verify_sad(
-    sad: Sad, request: SignatureRequest, credential: Credential, policy: SamPolicy, now: datetime
+def verify_sad(  # noqa: PLR0917 - the whole case, each part of it decided by somebody else
+    sad: Sad,
+    request: SignatureRequest,
+    credential: Credential,
+    revocations: Collection[Revocation],
+    policy: SamPolicy,
+    now: datetime,
 ) -> SignatureAlgorithm:
     """Verify that the SAD authorises the request: :data:`CLAIM_CHECKS`, then :data:`CHECKS`, in that order.
 
+    :param revocations: all that may be about the SAD; others among them change nothing.
     :returns: the signature algorithm to use, which is a part of what was verified.
     :raises SamError: the subclass that the step which failed names.
     """
     verify_claim(sad, request, policy, now)
-    case = _Case(sad, request, policy, now, credential)
+    case = _Case(sad, request, policy, now, credential, revocations)
     for check in CHECKS:
         check(case)
     return _algorithm(case)
@@ -176,6 +185,11 @@ def _check_epoch(case: _Case) -> None:
 def _check_credential_not_before(case: _Case) -> None:
     if case.sad.iat < case.credential.not_before:
         raise SadRefused("the SAD was issued before the credential's last change of status")
+
+
+def _check_revocations(case: _Case) -> None:
+    if any(revocation.refuses(case.sad, LEEWAY_SECONDS) for revocation in case.revocations):
+        raise SadRevoked("the SAD was revoked by its issuer")
 
 
 def _check_credential(case: _Case) -> None:
@@ -294,23 +308,25 @@ CHECKS: Final[tuple[Callable[[_Case], None], ...]] = (
     _check_lifetime,
     _check_epoch,
     _check_credential_not_before,
-    # 3. The credential can sign now.
+    # 3. Its issuer has not taken it back: transaction, client, account (SAD-06, SAD-11).
+    _check_revocations,
+    # 4. The credential can sign now.
     _check_status,
     _check_certificate,
-    # 4. Level and factors against the credential's own floor; for SCAL2 two categories, one of them for this
+    # 5. Level and factors against the credential's own floor; for SCAL2 two categories, one of them for this
     #    transaction.
     _check_level,
     _check_evidence_age,
     _check_categories,
     _check_transaction,
-    # 5. Digests: how many, how long, a sub-multiset of those authorised.
+    # 6. Digests: how many, how long, a sub-multiset of those authorised.
     _check_hash_type,
     _check_count,
     _check_digest_lengths,
     _check_digests,
-    # 6. Algorithm and padding of the key, with the hash function that was authorised.
+    # 7. Algorithm and padding of the key, with the hash function that was authorised.
     _check_algorithm,
-    # 7. Conditions that could only be ignored.
+    # 8. Conditions that could only be ignored.
     _check_conditions,
 )
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
+from contract.event import MAX_EVENT_OCTETS
 from foundation import claims as read
 from foundation.errors import JoseError
 from signing.link.errors import MessageInvalid
@@ -90,6 +91,11 @@ def public_handlers(sam: Sam) -> dict[str, Handler]:
         (order,) = _members(body, "order", max_length=MAX_TOKEN_CHARACTERS)
         return view(sam.lifecycle.execute(order)).to_json()
 
+    def revoke(body: Mapping[str, Any]) -> Mapping[str, Any]:
+        (event,) = _members(body, "event", max_length=MAX_EVENT_OCTETS)
+        sam.revocations.record(event)
+        return {}
+
     return {
         "ping": ping,
         "credential": credential,
@@ -98,6 +104,7 @@ def public_handlers(sam: Sam) -> dict[str, Handler]:
         "create_credential": create_credential,
         "link_certificate": link_certificate,
         "execute_order": execute_order,
+        "revoke": revoke,
     }
 
 

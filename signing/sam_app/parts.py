@@ -22,6 +22,7 @@ from signing.sam.custody import Custody
 from signing.sam.errors import StateRefused
 from signing.sam.lifecycle import Lifecycle
 from signing.sam.ports import SignatureDevice
+from signing.sam.revoke import Revocations
 from signing.sam.verify import SamPolicy, first_second_after
 from signing.sam_settings import ProfileSettings, SamSettings
 from signing.storage.engine import open_engine
@@ -40,6 +41,7 @@ class Sam:
     policy: SamPolicy
     activator: Activator
     lifecycle: Lifecycle
+    revocations: Revocations
     clock: Clock
     device_available: Callable[[], bool]
     """Whether the device would answer, found out without asking it."""
@@ -66,13 +68,17 @@ def build(
     policy, anchors = _pinned(settings)
     policy = replace(policy, sads_not_before=sads_not_before(settings.mode, clock.now()))
     custody = Custody(device, store, settings.realm, clock=clock)
+    revocations = Revocations(device, store, policy, clock=clock)
     return Sam(
         settings=settings,
         store=store,
         device=device,
         policy=policy,
-        activator=Activator(device, store, policy, custody=custody, clock=clock, random=random),
+        activator=Activator(
+            device, store, policy, custody=custody, revocations=revocations, clock=clock, random=random
+        ),
         lifecycle=Lifecycle(device, store, policy, custody=custody, anchors=anchors, clock=clock, random=random),
+        revocations=revocations,
         clock=clock,
         device_available=device_available,
     )

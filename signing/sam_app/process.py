@@ -103,6 +103,7 @@ class SamProcess:
         settings = self._sam.settings
         while not self._stopping.wait(settings.reconcile_every_seconds):
             try:
+                self._sam.revocations.refresh()
                 reconcile(self._sam.store, self._sam.clock, settings.reservation_deadline_seconds)
             except SamError as error:
                 # The next round finds what this one could not close.

@@ -1,4 +1,4 @@
-"""Credentials to rows and back."""
+"""Credentials and revocations to rows and back."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from contract.order import SubjectClaim
 from signing.sam.credential import Credential, Floor, SealedCredential
 from signing.sam.errors import RowAltered
 from signing.sam.ports import WrappedKey
+from signing.sam.revocation import Revocation, SealedRevocation
 
 
 def to_row(sealed: SealedCredential) -> dict[str, Any]:
@@ -88,6 +89,22 @@ def from_row(row: RowMapping) -> SealedCredential:
         return SealedCredential(credential, bytes(row["mac"]))
     except (ValueError, TypeError, RecursionError) as error:
         raise RowAltered("a credential's row cannot be read") from error
+
+
+def revocation_to_row(sealed: SealedRevocation) -> dict[str, Any]:
+    """Column values."""
+    return {**{name: getattr(sealed.revocation, name) for name in Revocation.__slots__}, "mac": sealed.tag}
+
+
+def revocation_from_row(row: RowMapping) -> SealedRevocation:
+    """A sealed revocation, of which nothing is believed yet.
+
+    :raises RowAltered: a column cannot be read: nobody but the module writes them.
+    """
+    try:
+        return SealedRevocation(Revocation(**{name: row[name] for name in Revocation.__slots__}), bytes(row["mac"]))
+    except (ValueError, TypeError) as error:
+        raise RowAltered("a revocation's row cannot be read") from error
 
 
 def _list(items: Sequence[bytes]) -> str:

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Engine,
     Insert,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    or_,
     select,
     text,
     true,
@@ -46,10 +48,11 @@ from signing.sam.errors import (
     StoreUnavailable,
 )
 from signing.sam.ledger import Redemption, Reservation, State, check_transition
+from signing.sam.revocation import Key, SealedRevocation
 from signing.sam.store import Epoch, Record, SpentOrder
-from signing.sam.verify import first_second_after
+from signing.sam.verify import LEEWAY_SECONDS, first_second_after
 from signing.storage.engine import READ_ONLY
-from signing.storage.rows import from_row, to_row
+from signing.storage.rows import from_row, revocation_from_row, revocation_to_row, to_row
 from signing.storage.tables import (
     SCHEMA_VERSION,
     approvals,
@@ -60,6 +63,7 @@ from signing.storage.tables import (
     outcomes,
     positions,
     redemptions,
+    revocations,
     state,
 )
 
@@ -91,6 +95,8 @@ class SqlStore:
             state.outerjoin(credentials, credentials.c.id == bindparam("credential_id"))
         )
         self._add_redemption = _add_redemption()
+        self._add_revocation = on_conflict(revocations).on_conflict_do_nothing().returning(revocations.c.jti)
+        self._refusing = _refusing()
         self._add_position = insert(positions)
         self._add_outcome = insert(outcomes)
 
@@ -214,6 +220,17 @@ class SqlStore:
             for row in self._rows(open_ones)
         )
 
+    def revocations(self, keys: Collection[Key] | None, received_after: int) -> tuple[SealedRevocation, ...]:
+        table = revocations.c
+        wanted = select(revocations).where(table.received_at > received_after)
+        if keys is not None:
+            about = [
+                and_(table.issuer == issuer, table.scope == scope, table.subject == subject)
+                for issuer, scope, subject in keys
+            ]
+            wanted = wanted.where(or_(*about))
+        return tuple(revocation_from_row(row._mapping) for row in self._rows(wanted))
+
     def head(self) -> Head:
         """Where the audit chain ends."""
         with self._reading() as connection:
@@ -274,6 +291,7 @@ class SqlStore:
                     intent = record(chosen)
                     self._insert_redemption(connection, reservation, chosen, epoch(intent.at))
                     self._append(connection, intent)
+                    self._check_not_revoked(connection, reservation)
                 return chosen
             except IntegrityError:
                 # The constraint, not the lock, stopped it: somebody else's positions are there now, or will be.
@@ -292,6 +310,16 @@ class SqlStore:
         except IntegrityError:
             return self._outcome(redemption_id)
         return state
+
+    def add_revocation(self, row: SealedRevocation, record: Record) -> SealedRevocation | None:
+        values = revocation_to_row(row)
+        with self._writing() as connection:
+            if connection.execute(self._add_revocation, values).first() is None:
+                same = and_(revocations.c.issuer == values["issuer"], revocations.c.jti == values["jti"])
+                (there,) = connection.execute(select(revocations).where(same)).all()
+                return revocation_from_row(there._mapping)
+            self._append(connection, record)
+        return None
 
     def note(self, record: Record) -> None:
         with self._writing() as connection:
@@ -330,6 +358,20 @@ class SqlStore:
             raise ChangedMeanwhile("the credential or the ledger's epoch was changed meanwhile")
         key = {"issuer": reservation.issuer, "txn": reservation.txn, "redemption_id": reservation.id}
         connection.execute(self._add_position, [{**key, "position": position} for position in chosen])
+
+    def _check_not_revoked(self, connection: Connection, reservation: Reservation) -> None:
+        """After the audit head was locked, which whoever records a revocation locks as well: so either its row is
+        seen here, or it is committed, and its event answered, after this reservation is.
+        """
+        parameters = {
+            "issuer": reservation.issuer,
+            "txn": reservation.txn,
+            "client_id": reservation.client_id,
+            "account": reservation.account,
+            "earliest": reservation.sad_iat - LEEWAY_SECONDS,
+        }
+        if connection.execute(self._refusing, parameters).first() is not None:
+            raise ChangedMeanwhile("the SAD was revoked meanwhile")
 
     def _outcome(self, redemption_id: str) -> State:
         found = self._rows(select(outcomes.c.state).where(outcomes.c.redemption_id == redemption_id))
@@ -421,6 +463,23 @@ def _add_redemption() -> Insert:
     )
     names = [column.name for column in redemptions.c]
     return insert(redemptions).from_select(names, unchanged).returning(redemptions.c.id)
+
+
+def _refusing() -> Select[tuple[str]]:
+    """Revocations that refuse a SAD (:meth:`signing.sam.revocation.Revocation.refuses`), their MACs not looked at."""
+    table = revocations.c
+
+    def about(scope: str, subject: str) -> ColumnElement[bool]:
+        return and_(table.scope == scope, table.subject == bindparam(subject))
+
+    issued_until = and_(
+        table.not_before >= bindparam("earliest"), or_(about("client", "client_id"), about("account", "account"))
+    )
+    return (
+        select(table.jti)
+        .where(table.issuer == bindparam("issuer"), or_(about("transaction", "txn"), issued_until))
+        .limit(1)
+    )
 
 
 def _positions(text: str) -> tuple[int, ...]:

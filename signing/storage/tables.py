@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from auditlog.sql import audit_tables
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 """Checked at every start; a change of the tables raises it."""
 
 metadata: Final = MetaData()
@@ -130,5 +130,23 @@ outcomes: Final = Table(
     Column("at", BigInteger, nullable=False),
 )
 """Transition out of RESERVED: the primary key is the compare-and-swap between a request and the reconciler."""
+
+revocations: Final = Table(
+    "revocations",
+    metadata,
+    Column("issuer", String(255), nullable=False),
+    Column("jti", String(128), nullable=False),
+    Column("realm", String(64), nullable=False),
+    Column("event", String(64), nullable=False),
+    Column("scope", String(16), nullable=False),
+    Column("subject", String(255), nullable=False),
+    Column("not_before", BigInteger, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+    Column("mac", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("issuer", "jti"),
+    Index("revocations_subject", "issuer", "scope", "subject"),
+    Index("revocations_received_at", "received_at"),
+)
+"""What issuers took back, an event a row; the primary key is what makes a ``jti`` single-use."""
 
 audit: Final = audit_tables(metadata)

@@ -15,8 +15,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 from sqlalchemy import Engine
 
+from contract import event as security_events
 from contract import order as orders
 from contract import sad as sads
+from contract.event import EventName, SecurityEvent
 from contract.order import CreateParameters, CredentialParameters, Operation, Order, SubjectClaim
 from contract.sad import EvidenceClaim, PolicyClaim, Sad
 from foundation.clock import FixedClock, epoch
@@ -27,6 +29,8 @@ from signing.sam.credential import Credential, Floor, Profile
 from signing.sam.custody import Custody, Seen
 from signing.sam.lifecycle import Lifecycle
 from signing.sam.ports import SignatureDevice
+from signing.sam.revocation import RevocationMemory
+from signing.sam.revoke import Revocations
 from signing.sam.store import Store
 from signing.sam.verify import SamPolicy, SignatureRequest
 from signing.storage.engine import open_engine
@@ -130,6 +134,8 @@ class World:
     url: str
     seen: Seen = field(default_factory=Seen)
     """What one process remembers: all parts made here are of one, until a test gives another."""
+    memory: RevocationMemory = field(default_factory=RevocationMemory)
+    """The same, of revocations."""
 
     @property
     def fake(self) -> FakeDevice:
@@ -147,10 +153,16 @@ class World:
         device, store = changes.get("device", self.device), changes.get("store", self.store)
         return Custody(device, store, REALM, clock=self.clock, seen=self.seen)
 
+    def revocations(self, **changes: Any) -> Revocations:
+        """What takes events in."""
+        device, store, policy = (changes.get(name, getattr(self, name)) for name in ("device", "store", "policy"))
+        return Revocations(device, store, policy, clock=self.clock, memory=self.memory)
+
     def activator(self, **changes: Any) -> Activator:
         """A signing node; ``changes`` put other parts in."""
         parts: dict[str, Any] = {"device": self.device, "store": self.store, "policy": self.policy, **changes}
         parts.setdefault("custody", self.custody(**changes))
+        parts.setdefault("revocations", self.revocations(**changes))
         device, store, policy = parts.pop("device"), parts.pop("store"), parts.pop("policy")
         parts.setdefault("clock", self.clock)
         return Activator(device, store, policy, random=secrets.token_bytes, **parts)
@@ -189,6 +201,23 @@ class World:
     def order_token(self, operation: Operation = "credential.create", **changes: Any) -> str:
         """The same, signed."""
         return orders.encode(self.order(operation, **changes), self.idp_key)
+
+    def event(self, event: EventName, subject: str, **changes: Any) -> SecurityEvent:
+        """A security event that is right, until changed."""
+        made = SecurityEvent(
+            iss=ISSUER,
+            aud=SAM_ID,
+            jti=secrets.token_hex(8),
+            iat=self.now,
+            event=event,
+            subject=subject,
+            not_before=self.now,
+        )
+        return replace(made, **changes)
+
+    def event_token(self, event: EventName, subject: str, **changes: Any) -> str:
+        """The same, signed."""
+        return security_events.encode(self.event(event, subject, **changes), self.idp_key)
 
     def credential(self, owner: str = "alice", profile: str = "standard") -> Credential:
         """An active credential."""

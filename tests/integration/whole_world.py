@@ -180,6 +180,7 @@ def _module(directory: Path, device: SignatureDevice, idp: World) -> tuple[LinkS
         policy=world.policy,
         activator=world.activator(),
         lifecycle=world.lifecycle(),
+        revocations=world.revocations(),
         clock=world.clock,
         device_available=lambda: True,
     )

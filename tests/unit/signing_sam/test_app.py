@@ -49,6 +49,7 @@ def sam(world: World) -> Sam:
         policy=world.policy,
         activator=world.activator(),
         lifecycle=world.lifecycle(),
+        revocations=world.revocations(),
         clock=world.clock,
         device_available=lambda: True,
     )

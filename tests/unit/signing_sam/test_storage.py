@@ -42,6 +42,8 @@ def reservation(number: int = 1, **changes: object) -> Reservation:
         credential_version=1,
         epoch=1,
         client_id="client",
+        account="account",
+        sad_iat=0,
     )
     return replace(values, **changes)  # type: ignore[arg-type] # a test's shorthand
 
@@ -337,8 +339,8 @@ def test_a_commit_without_an_answer_is_unknown(postgres_url: str) -> None:
     class Dying(SqlStore):
         """The server process goes away between the last statement and the commit."""
 
-        def _append(self, connection: Connection, record: Record) -> None:
-            super()._append(connection, record)
+        def _check_not_revoked(self, connection: Connection, reservation: Reservation) -> None:
+            super()._check_not_revoked(connection, reservation)
             pid = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
             terminate(other, f"pid = {pid}")
 

@@ -23,6 +23,7 @@ from signing.sam.algorithms import (
 )
 from signing.sam.credential import Credential, Floor
 from signing.sam.errors import SamError
+from signing.sam.revocation import revocation_of
 from signing.sam.verify import (
     CHECKS,
     CLAIM_CHECKS,
@@ -46,7 +47,8 @@ def verify(world: World, sad: Sad, credential: Credential, **request: Any) -> Si
         digests=sad.dtbsr,
         sign_algo=ECDSA_SHA256,
     )
-    return verify_sad(sad, replace(wanted, **request), credential, world.policy, world.clock.now())
+    revocations = request.pop("revocations", ())
+    return verify_sad(sad, replace(wanted, **request), credential, revocations, world.policy, world.clock.now())
 
 
 def with_key(credential: Credential, profile: str) -> Credential:
@@ -60,8 +62,17 @@ def test_a_sad_that_is_right_passes(world: World, credential: Credential) -> Non
     assert algorithm == SignatureAlgorithm("ecdsa", SHA256)
 
 
+def test_SAD_11_among_revocations_only_those_of_the_sad_count(world: World, credential: Credential) -> None:
+    sad = world.sad(credential)
+    row = revocation_of(world.event("transaction-withdrawn", "another"), "test", world.now)
+    about_others = (row, replace(row, issuer="other", subject=sad.txn), replace(row, scope="client", subject=sad.txn))
+    verify(world, sad, credential, revocations=about_others)
+    with pytest.raises(errors.SadRevoked):
+        verify(world, sad, credential, revocations=(*about_others, replace(row, subject=sad.txn)))
+
+
 def test_every_check_is_in_the_table_once() -> None:
-    assert len([*CLAIM_CHECKS, *CHECKS]) == len({*CLAIM_CHECKS, *CHECKS}) == 24
+    assert len([*CLAIM_CHECKS, *CHECKS]) == len({*CLAIM_CHECKS, *CHECKS}) == 25
 
 
 SAD_REFUSED: list[tuple[str, Callable[[Sad], Sad], type[SamError]]] = [

@@ -343,6 +343,7 @@ def process(world: World, tmp_path: Path) -> Iterator[SamProcess]:
         policy=world.policy,
         activator=world.activator(),
         lifecycle=world.lifecycle(),
+        revocations=world.revocations(),
         clock=world.clock,
         device_available=lambda: True,
     )
