@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 import requests
 from cryptography import x509
 from cryptography.x509.oid import NameOID
+from requests.utils import parse_dict_header
 
-from examples.errors import ProtocolError, ServiceRefusedError, UnreachableError
+from examples.errors import ProtocolError, ServiceRefusedError, StepUpRequiredError, UnreachableError
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,10 +164,22 @@ def _call(http: requests.Session, csc: str, method: str, token: str | None, body
         answer = None
     if response.status_code != requests.codes.ok:
         details = answer if isinstance(answer, dict) else {}
-        raise ServiceRefusedError(
-            response.status_code, str(details.get("error", "")), str(details.get("error_description", ""))
-        )
+        error, description = str(details.get("error", "")), str(details.get("error_description", ""))
+        if response.status_code == requests.codes.unauthorized and error == "insufficient_user_authentication":
+            raise _step_up(description, response.headers.get("WWW-Authenticate", ""))
+        raise ServiceRefusedError(response.status_code, error, description)
     if not isinstance(answer, dict):
         message = f"{method} did not answer with a JSON object."
         raise ProtocolError(message)
     return answer
+
+
+def _step_up(description: str, challenge: str) -> StepUpRequiredError:
+    """What the challenge asks for (RFC 9470 section 3)."""
+    parameters = parse_dict_header(challenge.partition(" ")[2])  # type: ignore[no-untyped-call] # requests has none
+    max_age = parameters.get("max_age") or ""
+    return StepUpRequiredError(
+        description,
+        tuple((parameters.get("acr_values") or "").split()),
+        int(max_age) if max_age.isascii() and max_age.isdecimal() else None,
+    )

@@ -66,6 +66,17 @@ class ServiceRefusedError(ExampleError):
         self.description = description
 
 
+class StepUpRequiredError(ServiceRefusedError):
+    """The signing service wants the person to authenticate otherwise or anew (RFC 9470); ask for these values."""
+
+    code = "step_up_required"
+
+    def __init__(self, description: str, acr_values: tuple[str, ...], max_age: int | None) -> None:
+        super().__init__(401, "insufficient_user_authentication", description)
+        self.acr_values = acr_values
+        self.max_age = max_age
+
+
 class CodeNotReceivedError(ExampleError):
     """The one-time code did not reach the development inbox in time."""
 

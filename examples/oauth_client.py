@@ -31,7 +31,14 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from examples.errors import AuthorizationRefusedError, ProtocolError, ResponseForgedError, UnreachableError, UsageError
+from examples.errors import (
+    AuthorizationRefusedError,
+    ProtocolError,
+    ResponseForgedError,
+    StepUpRequiredError,
+    UnreachableError,
+    UsageError,
+)
 from examples.http_local import prepare_session
 
 SIGN_IN_SCOPE = "openid service"
@@ -137,9 +144,17 @@ def discover(http: requests.Session, issuer: str) -> ServerMetadata:
 
 
 def begin_sign_in(
-    metadata: ServerMetadata, client: Client, *, scope: str = SIGN_IN_SCOPE, prompt: str | None = None
+    metadata: ServerMetadata,
+    client: Client,
+    *,
+    scope: str = SIGN_IN_SCOPE,
+    prompt: str | None = None,
+    step_up: StepUpRequiredError | None = None,
 ) -> tuple[Pending, str]:
-    """The URL that sends a person to sign in."""
+    """The URL that sends a person to sign in.
+
+    :param step_up: the challenge that the new token shall meet (RFC 9470 section 4).
+    """
     pending = Pending(
         scope=scope,
         state=secrets.token_urlsafe(32),
@@ -147,6 +162,7 @@ def begin_sign_in(
         nonce=secrets.token_urlsafe(32),
     )
     extra = {"prompt": prompt} if prompt else {}
+    extra |= _authentication(step_up)
     with _authlib(client, scope) as session:
         url, _ = session.create_authorization_url(
             metadata.authorization_endpoint,
@@ -178,10 +194,15 @@ def credential_details(
 
 
 def begin_signing(
-    metadata: ServerMetadata, client: Client, details: Sequence[Mapping[str, object]]
+    metadata: ServerMetadata,
+    client: Client,
+    details: Sequence[Mapping[str, object]],
+    *,
+    step_up: StepUpRequiredError | None = None,
 ) -> tuple[Pending, str]:
     """Push the request; the URL for the browser then carries nothing but its reference (RFC 9126 section 4).
 
+    :param step_up: the challenge that the approval shall meet (RFC 9470 section 4).
     :raises AuthorizationRefusedError: the server refused the request before any person saw it.
     """
     pending = Pending(
@@ -199,6 +220,7 @@ def begin_signing(
         "code_challenge": _s256(pending.code_verifier),
         "code_challenge_method": "S256",
         "authorization_details": pending.authorization_details,
+        **_authentication(step_up),
     }
     with _authlib(client, pending.scope) as session:
         try:
@@ -217,6 +239,13 @@ def begin_signing(
         )
     query = urlencode({"client_id": client.client_id, "request_uri": _required(pushed, "request_uri")})
     return pending, f"{metadata.authorization_endpoint}?{query}"
+
+
+def _authentication(step_up: StepUpRequiredError | None) -> dict[str, str]:
+    if step_up is None:
+        return {}
+    asked = {"acr_values": " ".join(step_up.acr_values)} if step_up.acr_values else {}
+    return asked if step_up.max_age is None else {**asked, "max_age": str(step_up.max_age)}
 
 
 def response_parameters(url: str) -> dict[str, str]:

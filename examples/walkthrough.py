@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from examples import csc_client, oauth_client, pdf_signing
-from examples.errors import ExampleError, ProtocolError, UsageError, VerdictError
+from examples.errors import ExampleError, ProtocolError, StepUpRequiredError, UsageError, VerdictError
 from examples.options import Setting, describe, parser, person, setting, signed_name
 from examples.person import Person, PolicyReason, Returned, save_owner_only
 
@@ -78,7 +78,10 @@ def sign(given: Setting, report: Report) -> Path:
         f'signing service "{info.get("name", "")}", CSC {info.get("specs", "")} at {given.csc}',
     )
     token = _sign_in(given, metadata, report)
-    credential = _choose_credential(given, token, report)
+    try:
+        credential = _choose_credential(given, token, report)
+    except StepUpRequiredError as challenge:
+        credential = _choose_credential(given, _sign_in(given, metadata, report, challenge), report)
     prepared = pdf_signing.prepare(given.pdf, credential.certificates, prefer_pss=credential.prefers_pss)
     report.step(
         f"PDF prepared: {given.pdf_name}",
@@ -122,8 +125,16 @@ def arrive(who: Person, url: str, digests: Sequence[str] = ()) -> dict[str, str]
     return oauth_client.response_parameters(arrival.url)
 
 
-def _sign_in(given: Setting, metadata: oauth_client.ServerMetadata, report: Report) -> str:
-    pending, url = oauth_client.begin_sign_in(metadata, given.client)
+def _sign_in(
+    given: Setting,
+    metadata: oauth_client.ServerMetadata,
+    report: Report,
+    challenge: StepUpRequiredError | None = None,
+) -> str:
+    if challenge is not None:
+        ages = () if challenge.max_age is None else (f"max_age {challenge.max_age} s",)
+        report.step("The signing service asks for more", challenge.description, *challenge.acr_values, *ages)
+    pending, url = oauth_client.begin_sign_in(metadata, given.client, step_up=challenge)
     parameters = arrive(given.person, url)
     tokens = oauth_client.finish(given.http, metadata, given.client, pending, parameters)
     report.step(

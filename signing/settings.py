@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from foundation.settings import Mode
+
+MAX_ACR_VALUES: Final = 10
+"""What our identity provider takes in one request."""
+MAX_AGE: Final = 999_999_999
+"""The same."""
+_ACR: Final = re.compile(r"[!#-\[\]-~]{1,255}\Z")
+"""What stands in a quoted string of a header, between spaces (RFC 9470 3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +67,33 @@ class ServiceSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AuthenticationDemand:
+    """How people must have authenticated for a group of methods (RFC 9470); nothing given demands nothing."""
+
+    required_acr: tuple[str, ...] = ()
+    """Any of these is enough; clients are told them in this order."""
+    max_authentication_age: int | None = None
+    """Seconds since ``auth_time``."""
+
+    def faults(self) -> Iterator[str]:
+        """What the types cannot say."""
+        if len(self.required_acr) > MAX_ACR_VALUES or not all(_ACR.match(value) for value in self.required_acr):
+            yield f"required_acr must be at most {MAX_ACR_VALUES} URIs or registered names"
+        if self.max_authentication_age is not None and not 0 < self.max_authentication_age <= MAX_AGE:
+            yield f"max_authentication_age must be 1 to {MAX_AGE}"
+
+
+@dataclass(frozen=True, slots=True)
+class AuthenticationSettings:
+    """Table ``authentication``: demands by group of methods."""
+
+    credentials: AuthenticationDemand = field(default_factory=AuthenticationDemand)
+    """``credentials/list`` and ``credentials/info``: of the bearer."""
+    signatures: AuthenticationDemand = field(default_factory=AuthenticationDemand)
+    """``signatures/signHash``: of the SAD."""
+
+
+@dataclass(frozen=True, slots=True)
 class PkiSettings:
     """Table ``pki``: where certificates come from."""
 
@@ -79,6 +114,7 @@ class WebSettings:
     issuer: IssuerSettings
     service: ServiceSettings = field(default_factory=ServiceSettings)
     pki: PkiSettings | None = None
+    authentication: AuthenticationSettings = field(default_factory=AuthenticationSettings)
     egress_allow: tuple[str, ...] = ()
     """``host:port`` pairs that may be on private addresses, such as an identity provider in the same network."""
     user_listing_clients: tuple[str, ...] = ()

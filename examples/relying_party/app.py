@@ -23,6 +23,7 @@ from examples.errors import (
     PdfNotAcceptableError,
     ResponseForgedError,
     ServiceRefusedError,
+    StepUpRequiredError,
     UnreachableError,
 )
 from examples.http_local import local_session
@@ -193,7 +194,7 @@ def _register_flow(app: Flask, services: Services) -> None:
 
     @app.get("/sign-in")
     def sign_in() -> BaseResponse:
-        g.visit.pending, url = oauth_client.begin_sign_in(services.metadata, client)
+        g.visit.pending, url = oauth_client.begin_sign_in(services.metadata, client, step_up=g.visit.step_up)
         return redirect(url, 303)
 
     @app.get("/callback")
@@ -358,12 +359,19 @@ def _load_credentials(services: Services, visit: Visit) -> bool:
             return False
         try:
             visit.credentials = _fetch_credentials(services, visit.tokens.access_token)
+        except StepUpRequiredError as challenge:
+            # Followed once: a provider that cannot do what the service demands would send the browser round for ever.
+            followed, visit.step_up, visit.tokens = visit.step_up, challenge, None
+            if followed is not None:
+                visit.step_up = None
+                raise
         except ServiceRefusedError as e:
             if e.status != requests.codes.unauthorized:
                 raise
             if attempt == 1:
                 _refresh(services, visit)
         else:
+            visit.step_up = None
             return True
     return False
 

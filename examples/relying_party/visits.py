@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from examples.csc_client import Credential
+from examples.errors import StepUpRequiredError
 from examples.oauth_client import Pending, Tokens
 from examples.pdf_signing import Prepared, Verdict
 
@@ -47,6 +48,8 @@ class Visit:
     credentials: tuple[Credential, ...] = ()
     credential_id: str | None = None
     prepared: Prepared | None = field(default=None, repr=False)
+    step_up: StepUpRequiredError | None = None
+    """What the signing service asked for, until a sign-in has met it."""
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     last_seen: float = 0.0
 

@@ -66,11 +66,13 @@ def access_token_claims(
     lifetime_seconds: int,
     subject: str,
     approval: Approval | None,
+    actor: str | None = None,
 ) -> dict[str, Any]:
     """RFC 9068 2.2.
 
     :param subject: account id; the client id itself if no person stands behind the token.
     :param approval: None if nobody signed in for this very token: ``auth_time``, ``acr``, ``amr``, ``sid`` are absent.
+    :param actor: who acts for the subject, if it is not the client (RFC 8693 4.1, ``act``).
     """
     iat = epoch(now)
     claims: dict[str, Any] = {
@@ -88,6 +90,8 @@ def access_token_claims(
         claims["acr"] = approval.acr
         claims["amr"] = list(approval.amr)
         claims["sid"] = approval.session_id
+    if actor is not None:
+        claims["act"] = {"sub": actor}
     return claims
 
 

@@ -50,6 +50,8 @@ class Issue:
     refreshable: bool = False
     used_refresh: str | None = None
     """The refresh token that this request uses up."""
+    actor: str | None = None
+    """Who acts for the subject, if it is not the client."""
 
 
 def secret_token(services: Services) -> str:
@@ -227,7 +229,9 @@ def self_service(services: Services, account_id: str, client_id: str) -> str:
             now=services.clock.now(),
             seconds=SELF_SERVICE_SECONDS,
         )
-    issue = Issue(grant, ("service",), config.resource, "self_service", SELF_SERVICE_SECONDS)
+    issue = Issue(
+        grant, ("service",), config.resource, "self_service", SELF_SERVICE_SECONDS, actor=config.issuer
+    )
     return str(_issue(services, issue)["access_token"])
 
 
@@ -248,6 +252,7 @@ def _issue(services: Services, issue: Issue) -> dict[str, Any]:
         lifetime_seconds=seconds,
         subject=grant.subject,
         approval=grant.approval,
+        actor=issue.actor,
     )
     token = sign_compact(claims, key, tokens.ACCESS_TOKEN_TYPE)
     access = NewAccessToken(

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import Any, Final, NoReturn, TypeVar
 
 from foundation.clock import Clock
-from foundation.errors import TokenMalformed
+from foundation.errors import JoseError, TokenMalformed
 from foundation.jose import peek_claims
 from foundation.log import get
 from signing.csc import errors, requests, responses
+from signing.csc.authentication import Authentication, authentication_of, check_authentication
 from signing.csc.bearer import Bearer, sad_of
 from signing.csc.dialect import Dialect
 from signing.csc.issuer import Issuer
@@ -24,7 +25,7 @@ from signing.link import codes
 from signing.link.client import SamClient
 from signing.link.errors import LinkError, LinkRefused
 from signing.link.messages import CredentialView, SignRequest
-from signing.settings import WebSettings
+from signing.settings import AuthenticationDemand, WebSettings
 
 _log = get(__name__)
 
@@ -81,7 +82,7 @@ class Rssp:
 
         :raises errors.CscError: with the specification's words.
         """
-        token = self._service_token(bearer)
+        token = self._reading_token(bearer)
         request = requests.parse_credentials_list(body)
         owner = self._owner_to_list(token, request.user_id)
         now = self.clock.now()
@@ -121,6 +122,7 @@ class Rssp:
         sad = sad_of(bearer, request.sad)
         if token is not None:
             _check_same_person(token, sad)
+        self._check_authorised_by(sad)
         asked = SignRequest(
             sad=sad,
             client_id=None if token is None else token.client_id,
@@ -133,17 +135,38 @@ class Rssp:
         values = self._ask(self.sam.sign, asked)
         return {"signatures": [base64.b64encode(value).decode() for value in values]}
 
-    def _service_token(self, bearer: Bearer) -> ServiceToken:
+    def _reading_token(self, bearer: Bearer) -> ServiceToken:
+        """The service token with which somebody reads about credentials.
+
+        The demand is made of people.  None stands behind a client's own token: the operator has said what it may list.
+        Nor does it bind the identity provider, which reads for its own pages *before* the person steps up.
+        """
         if bearer.kind != "service":
             raise errors.InvalidToken
-        return self.issuer.service_token(bearer.token)
+        token = self.issuer.service_token(bearer.token)
+        if token.user_specific and token.actor != self.settings.issuer.url:
+            check_authentication(token.authentication, self.settings.authentication.credentials, self.clock.now())
+        return token
+
+    def _check_authorised_by(self, sad: str) -> None:
+        """The demand on signatures.  It is read unverified: a SAD that lies about it fails in the module."""
+        demand = self.settings.authentication.signatures
+        if demand == AuthenticationDemand():
+            return
+        try:
+            made = authentication_of(peek_claims(sad))
+        except JoseError as error:
+            raise errors.invalid("SAD") from error
+        check_authentication(made, demand, self.clock.now())
 
     def _reader(self, bearer: Bearer) -> tuple[str, str | None]:
         """Whose credentials the bearer may read, and which one only."""
         if bearer.kind == "sad":
             sad = self.issuer.sad(bearer.token)
+            made = Authentication(sad.acr, sad.auth_time)
+            check_authentication(made, self.settings.authentication.credentials, self.clock.now())
             return sad.sub, sad.credential_id
-        return self._service_token(bearer).subject, None
+        return self._reading_token(bearer).subject, None
 
     def _owner_to_list(self, token: ServiceToken, user_id: str | None) -> str:
         if token.user_specific:

@@ -57,6 +57,20 @@ class ExpiredToken(CscError):
         super().__init__("The access token is expired or has been revoked")
 
 
+class InsufficientUserAuthentication(CscError):
+    """The person did not authenticate as this method demands (RFC 9470 3); another authorization request can help."""
+
+    code = "insufficient_user_authentication"
+    status = 401
+
+    def __init__(self, description: str, acr_values: tuple[str, ...], max_age: int | None) -> None:
+        super().__init__(description)
+        self.acr_values = acr_values
+        """Any of which is enough; empty if the level does not matter."""
+        self.max_age = max_age
+        """Seconds; None if the age does not matter."""
+
+
 class UnauthorizedClient(CscError):
     """The client may not use the method in this way."""
 
@@ -104,6 +118,8 @@ def invalid(name: str) -> InvalidRequest:
 
 
 OUT_OF_BOUNDS = "A parameter has a form or size that is not accepted"
+OTHER_LEVEL = "A different authentication level is required"
+MORE_RECENT = "More recent authentication is required"
 MALFORMED_HEADER = "Malformed authorization header"
 EMPTY_HASHES = "Empty hash array"
 INVALID_BASE64 = "Invalid Base64 hash string parameter"

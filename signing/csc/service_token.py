@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
 from foundation import claims as read
 from foundation.errors import JoseError, TokenExpired
 from signing.csc import errors
+from signing.csc.authentication import Authentication, authentication_of
 
 ACCESS_TOKEN_TYPE: Final = "at+jwt"
 SERVICE_SCOPE: Final = "service"
@@ -24,6 +25,9 @@ class ServiceToken:
     client_id: str
     scopes: frozenset[str]
     jti: str
+    authentication: Authentication = field(default_factory=Authentication)
+    actor: str | None = None
+    """Who acts for the subject, where somebody does (RFC 8693 4.1)."""
 
     @property
     def user_specific(self) -> bool:
@@ -53,6 +57,8 @@ def service_token_of(claims: Mapping[str, Any], *, issuer: str, resource: str, n
             client_id=read.text(claims, "client_id", max_length=255),
             scopes=scopes,
             jti=read.text(claims, "jti", max_length=128),
+            authentication=authentication_of(claims),
+            actor=read.text(read.mapping(claims, "act"), "sub") if "act" in claims else None,
         )
     except TokenExpired as error:
         raise errors.ExpiredToken from error

@@ -89,14 +89,26 @@ def _refusal(error: errors.CscError, dialect: Dialect) -> Response:
     answer = jsonify({"error": error.code, "error_description": to_own_names(dialect, error.description)})
     answer.status_code = error.status
     if error.status == 401:
-        challenge = "Bearer"
-        if not isinstance(error, errors.MissingToken):
-            # RFC 6750 3.1 knows no expired_token: over HTTP an expired token is an invalid one.
-            challenge += f' error="invalid_token", error_description="{error.description}"'
-        answer.headers["WWW-Authenticate"] = challenge
+        answer.headers["WWW-Authenticate"] = _challenge(error)
     if error.status == 503:
         answer.headers["Retry-After"] = "5"
     return answer
+
+
+def _challenge(error: errors.CscError) -> str:
+    if isinstance(error, errors.MissingToken):
+        return "Bearer"
+    # RFC 6750 3.1 knows no expired_token: over HTTP an expired token is an invalid one.
+    code = "invalid_token"
+    parameters = {}
+    if isinstance(error, errors.InsufficientUserAuthentication):
+        code = error.code
+        if error.acr_values:
+            parameters["acr_values"] = " ".join(error.acr_values)
+        if error.max_age is not None:
+            parameters["max_age"] = str(error.max_age)
+    parameters = {"error": code, "error_description": error.description, **parameters}
+    return "Bearer " + ", ".join(f'{name}="{value}"' for name, value in parameters.items())
 
 
 def http_error(error: HTTPException) -> Response:

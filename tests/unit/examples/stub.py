@@ -57,6 +57,10 @@ class Screws:
     refuse_signing: str | None = None
     redirect_loop: bool = False
     shown_digest: str | None = None
+    demanded: tuple[str, str] | None = None
+    """`acr_values` and `max_age` without which the signing service answers nothing."""
+    demand_again: bool = False
+    """Ask for them whatever was authorised."""
 
 
 @dataclass(slots=True)
@@ -389,6 +393,12 @@ def _service(app: Flask, stub: Stub) -> None:
     def listing() -> tuple[Response, int]:
         if bearer() not in stub.access_tokens or stub.screws.expired_access:
             return jsonify(error="invalid_token", error_description="Expired access token"), 401
+        asked = (stub.last_authorize.get("acr_values"), stub.last_authorize.get("max_age"))
+        if stub.screws.demanded and (stub.screws.demand_again or asked != stub.screws.demanded):
+            challenge = 'Bearer error="insufficient_user_authentication", acr_values="{}", max_age="{}"'
+            refusal = jsonify(error="insufficient_user_authentication", error_description="More is required")
+            refusal.headers["WWW-Authenticate"] = challenge.format(*stub.screws.demanded)
+            return refusal, 401
         return jsonify(credentialIDs=list(stub.screws.credentials)), 200
 
     @app.post("/csc/<version>/credentials/info")

@@ -158,6 +158,36 @@ def test_an_expired_access_token_without_refresh_leads_to_sign_in(visitor: Visit
     assert visitor.get("/review").headers["Location"] == "/sign-in"
 
 
+def test_what_the_signing_service_demands_is_asked_of_the_provider_and_then_goes_on(
+    visitor: Visitor, stub: Stub
+) -> None:
+    stub.screws.demanded = ("urn:example:high urn:example:higher", "300")
+    visitor.hand_in(make_sample_pdf())
+    visitor.at_provider(visitor.get("/sign-in"))
+    assert "acr_values" not in stub.last_authorize
+    assert visitor.get("/review").headers["Location"] == "/sign-in"
+    visitor.at_provider(visitor.get("/sign-in"))
+    assert stub.last_authorize["acr_values"] == "urn:example:high urn:example:higher"
+    assert stub.last_authorize["max_age"] == "300"
+    assert "Review and sign" in visitor.get("/review").text
+    stub.screws.demanded = None
+    visitor.at_provider(visitor.get("/sign-in"))
+    assert "acr_values" not in stub.last_authorize, "the next sign-in is an ordinary one"
+
+
+def test_a_demand_that_the_provider_does_not_meet_is_followed_once_and_then_told(
+    visitor: Visitor, stub: Stub
+) -> None:
+    stub.screws.demanded, stub.screws.demand_again = ("urn:example:high", "300"), True
+    visitor.hand_in(make_sample_pdf())
+    visitor.at_provider(visitor.get("/sign-in"))
+    assert visitor.get("/review").headers["Location"] == "/sign-in"
+    visitor.at_provider(visitor.get("/sign-in"))
+    page = visitor.get("/review")
+    assert page.status_code == 502
+    assert "More is required" in page.text
+
+
 def test_a_person_who_declines_is_told_kindly_and_can_go_back(visitor: Visitor, stub: Stub) -> None:
     visitor.hand_in(make_sample_pdf())
     visitor.sign_in()

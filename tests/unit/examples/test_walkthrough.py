@@ -37,6 +37,19 @@ def test_a_pdf_is_signed_from_outside_and_every_step_is_told(
     assert printed.startswith(" 1. Discovery")
 
 
+def test_a_challenge_of_the_signing_service_is_followed_and_told(
+    stub: Stub, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    stub.screws.demanded = ("urn:example:high urn:example:higher", "300")
+    assert walkthrough.main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "The signing service asks for more" in printed
+    assert "max_age 300 s" in printed
+    stub.screws.demand_again = True
+    assert walkthrough.main(arguments) == 5
+    assert "step_up_required" in capsys.readouterr().err
+
+
 def test_no_secret_is_printed(stub: Stub, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert walkthrough.main([*arguments, "--json"]) == 0
     captured = capsys.readouterr()

@@ -157,7 +157,9 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
+def bench(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bench]:
+    """A test may change the settings by an indirect parameter."""
+
     class Played(PlayedIssuer):
         revoked: ClassVar[set[str]] = set()
         introspections: ClassVar[int] = 0
@@ -175,6 +177,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
         issuer=IssuerSettings(issuer, "csc", tmp_path / "secret", sad_keys=(tmp_path / "sad.pem",)),
         egress_allow=(f"idp.localhost:{httpd.server_port}",),
         user_listing_clients=("operator",),
+        **getattr(request, "param", {}),
     )
     clock = FixedClock(NOW)
     bob = replace(VIEW, credential_id="cred-bob", owner="bob")
