@@ -21,6 +21,7 @@ from foundation.errors import JoseError, SettingsError
 from foundation.files import read_secret
 from foundation.jose import VerificationKey, parse_json_object
 from idp.errors import PlainRedirect
+from idp.policy.limits import password_limits
 from idp.policy.lint import Deployment
 from idp.policy.model import Policy
 from idp.settings import ApprovalSettings, ConnectorSettings, IdpSettings
@@ -142,10 +143,14 @@ def _page_values() -> dict[str, Any]:
 
 
 def _tightened(settings: IdpSettings, policy: Policy) -> IdpSettings:
-    """The session limits with the policy's: an idle session ends at the shortest limit that a level sets."""
+    """The settings with the policy's limits: an idle session ends at the shortest limit that a level sets."""
     limits = [level.idle_limit for level in policy.levels if level.idle_limit is not None]
     idle = min([settings.session.idle_seconds, *limits])
-    return dataclasses.replace(settings, session=dataclasses.replace(settings.session, idle_seconds=idle))
+    return dataclasses.replace(
+        settings,
+        session=dataclasses.replace(settings.session, idle_seconds=idle),
+        password=password_limits(settings.password, policy),
+    )
 
 
 def _enabled(messaging: Messaging) -> frozenset[str]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from foundation.clock import epoch
 from idp.authn.password import Passwords
 from idp.cli.common import add, new_id, secret_text
-from idp.errors import UnknownAccount
+from idp.errors import InputRefused, UnknownAccount
 from idp.policy.model import PROOFING
 from idp.settings import IdpSettings
 
@@ -25,6 +25,21 @@ def add_commands(commands: Any) -> None:
         command = add(account, name, _set_status, f"{name} a person's account")
         command.add_argument("--username", required=True)
         command.set_defaults(status=status)
+    groups = add(account, "set-groups", _set_groups, "replace a person's groups, which the policy's conditions look at")
+    groups.add_argument("--username", required=True)
+    some = groups.add_mutually_exclusive_group(required=True)
+    some.add_argument("--group", action="append", default=[], help="may be repeated")
+    some.add_argument("--none", action="store_true", help="the person is in no group")
+    traits = add(
+        account,
+        "set-attributes",
+        _set_attributes,
+        "replace a person's attributes, which the policy's conditions look at",
+    )
+    traits.add_argument("--username", required=True)
+    either_or = traits.add_mutually_exclusive_group(required=True)
+    _attribute_option(either_or)
+    either_or.add_argument("--none", action="store_true", help="the person has no attributes")
     secret = add(account, "set-password", _set_password, "bind another password; ends the person's sessions")
     secret.add_argument("--username", required=True)
     secret.add_argument("--password-file", type=Path, required=True, metavar="FILE", help="owner-only file")
@@ -56,8 +71,34 @@ def _account_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--proofing", choices=PROOFING, default="none", help="how well the person was identified (default: %(default)s)"
     )
-    command.add_argument("--group", action="append", default=[], help="may be repeated")
+    command.add_argument("--group", action="append", default=[], help="for the policy's conditions; may be repeated")
+    _attribute_option(command)
     command.add_argument("--password-file", type=Path, required=True, metavar="FILE", help="owner-only file")
+
+
+def _attribute_option(command: Any, **more: Any) -> None:
+    command.add_argument(
+        "--attribute",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="for the policy's conditions; may be repeated, also with the same name",
+        **more,
+    )
+
+
+def _attributes(given: list[str]) -> dict[str, tuple[str, ...]]:
+    """Each name with its values, in the order given.
+
+    :raises InputRefused: one is not ``NAME=VALUE``.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for text in given:
+        name, sign, value = text.partition("=")
+        if not sign:
+            raise InputRefused(f"'{text}' is not NAME=VALUE")
+        found[name] = (*found.get(name, ()), value)
+    return found
 
 
 # Commands
@@ -71,7 +112,7 @@ def _create_account(settings: IdpSettings, options: argparse.Namespace) -> dict[
     from idp.storage.keys import KeyStore
     from idp.storage.seal import Sealer
 
-    encoded = Passwords(settings.password).hash(secret_text(options.password_file))
+    encoded = _hashed(settings, options)
     new = accounts.NewAccount(
         username=options.username,
         name=options.name,
@@ -82,6 +123,7 @@ def _create_account(settings: IdpSettings, options: argparse.Namespace) -> dict[
         locale=options.locale,
         proofing=options.proofing,
         groups=tuple(options.group),
+        attributes=_attributes(options.attribute),
     )
     engine = open_database(settings)
     check_schema(engine)
@@ -114,8 +156,17 @@ def _create_account(settings: IdpSettings, options: argparse.Namespace) -> dict[
     return {"account_id": account.id, "username": account.username, "authenticators": added}
 
 
+def _hashed(settings: IdpSettings, options: argparse.Namespace) -> str:
+    """A new password's hash; the policy may ask for a longer one than the settings."""
+    from idp.policy.limits import password_limits
+    from idp.policy.load import load_policy
+
+    limits = password_limits(settings.password, load_policy(settings.policy_file))
+    return Passwords(limits).hash(secret_text(options.password_file))
+
+
 def _set_password(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
-    encoded = Passwords(settings.password).hash(secret_text(options.password_file))
+    encoded = _hashed(settings, options)
     return _replace(settings, options, "password", secret_hash=encoded)
 
 
@@ -173,6 +224,41 @@ def _replace(
         )
     engine.dispose()
     return {"account_id": account.id, "factor": kind, "not_before": not_before.isoformat(), "sessions_ended": ended}
+
+
+def _set_groups(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
+    return _describe(settings, options, groups=tuple(options.group))
+
+
+def _set_attributes(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
+    return _describe(settings, options, attributes=_attributes(options.attribute))
+
+
+def _describe(settings: IdpSettings, options: argparse.Namespace, **changes: Any) -> dict[str, Any]:
+    """Replace what a policy's conditions look at; decisions from now on see it, sessions go on."""
+    from idp.app import open_database
+    from idp.storage import accounts
+    from idp.storage.audit import DatabaseAudit
+    from idp.storage.engine import check_schema
+
+    engine = open_database(settings)
+    check_schema(engine)
+    with engine.begin() as connection:
+        account = accounts.find_by_username(connection, options.username)
+        if account is None:
+            raise UnknownAccount("there is no account of that user name")
+        changed = accounts.describe(connection, account, **changes)
+        # Names only: the values are about the person, and nothing is ever removed from the chain.
+        DatabaseAudit(options.clock).record(
+            connection,
+            "account.described",
+            account_id=account.id,
+            groups=sorted(changed.groups),
+            attributes=sorted(changed.attributes),
+        )
+    engine.dispose()
+    shown = {name: list(values) for name, values in changed.attributes.items()}
+    return {"account_id": account.id, "groups": sorted(changed.groups), "attributes": shown}
 
 
 def _set_status(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:

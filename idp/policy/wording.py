@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from idp.policy.evidence import CATEGORIES, SELF, Evidence
 
 if TYPE_CHECKING:
-    from idp.policy.model import EvidenceSet, Level, Requirement, Rule
+    from idp.policy.model import EvidenceSet, Level, Requirement, Rule, UpstreamEvidence
 
 FACTOR_WORDS: Final[Mapping[str, str]] = {
     "password": "password",
@@ -60,7 +60,8 @@ def listed(words: Iterable[str], last: str) -> str:
 def evidence(item: Evidence) -> str:
     """What was used, when and, if it was not here, where."""
     place = "" if item.issuer == SELF else f" at {item.issuer}"
-    return f"{FACTOR_WORDS[item.factor]}{place} of {item.at:%Y-%m-%d %H:%M:%SZ}"
+    words = "login" if place and item.factor == "upstream" else FACTOR_WORDS[item.factor]
+    return f"{words}{place} of {item.at:%Y-%m-%d %H:%M:%SZ}"
 
 
 def requirement(item: Requirement) -> str:
@@ -83,6 +84,14 @@ def requirement(item: Requirement) -> str:
     if item.max_age is not None:
         parts.append(f"not older than {duration(item.max_age)}")
     return " ".join(parts)
+
+
+def upstream(item: UpstreamEvidence) -> str:
+    """What a login elsewhere counts as."""
+    words = _CATEGORY_WORDS[item.category]
+    if item.factor != "upstream":
+        words = f"{FACTOR_WORDS[item.factor]} as {words}"
+    return f"{words} with {_flags(item.flags, 'and')}" if item.flags else words
 
 
 def _flags(flags: frozenset[str], last: str) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, cast
 
@@ -13,12 +13,14 @@ from sqlalchemy.exc import IntegrityError
 
 from foundation.clock import epoch
 from idp.errors import AlreadyExists, InputRefused, UnknownAccount
+from idp.policy.keys import ATTRIBUTE, ATTRIBUTE_FORM
 from idp.policy.model import PROOFING, Proofing
 from idp.storage.models import accounts
 
 _USERNAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9._@+-]{0,126}[a-z0-9])?\Z", re.ASCII)
 _COUNTRY: Final = re.compile(r"[A-Z]{2}\Z", re.ASCII)
 _NAME_MAX: Final = 64
+_DESCRIBED_MAX: Final = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class NewAccount:
     locale: str | None = None
     proofing: Proofing = "none"
     groups: tuple[str, ...] = ()
+    attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """For the policy's conditions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,7 @@ class Account:
     locale: str | None
     proofing: Proofing
     groups: frozenset[str]
+    attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def active(self) -> bool:
@@ -86,6 +91,7 @@ def create(connection: Connection, account_id: str, new: NewAccount, now: dateti
         "locale": new.locale,
         "proofing": new.proofing,
         "groups": sorted(new.groups),
+        "attributes": _attributes_json(new.attributes),
         "created_at": epoch(now),
     }
     try:
@@ -109,6 +115,21 @@ def _check(new: NewAccount) -> None:
         raise InputRefused("a country is two capital letters (ISO 3166-1 alpha-2)")
     if new.proofing not in PROOFING:
         raise InputRefused(f"proofing is one of {', '.join(PROOFING)}")
+    _check_described(new.groups, new.attributes)
+
+
+def _check_described(groups: Collection[str], attributes: Mapping[str, tuple[str, ...]]) -> None:
+    """What a policy's file could name, so that its conditions can be met."""
+    for name in attributes:
+        if not ATTRIBUTE.fullmatch(name):
+            raise InputRefused(f"the name of an attribute is {ATTRIBUTE_FORM}")
+    for text in (*groups, *(value for values in attributes.values() for value in values)):
+        if not 1 <= len(text) <= _DESCRIBED_MAX or not text.isprintable() or text != text.strip():
+            raise InputRefused(f"a group or the value of an attribute is 1 to {_DESCRIBED_MAX} printable characters")
+
+
+def _attributes_json(attributes: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]:
+    return {name: list(dict.fromkeys(values)) for name, values in sorted(attributes.items())}
 
 
 def find(connection: Connection, account_id: str) -> Account | None:
@@ -134,8 +155,33 @@ def set_status(connection: Connection, account_id: str, status: str) -> None:
         raise UnknownAccount("there is no such account")
 
 
+def describe(
+    connection: Connection,
+    account: Account,
+    *,
+    groups: tuple[str, ...] | None = None,
+    attributes: Mapping[str, tuple[str, ...]] | None = None,
+) -> Account:
+    """Replace the groups or the attributes; None leaves them.
+
+    :raises InputRefused: one is not of its form.
+    """
+    _check_described(groups or (), attributes or {})
+    values: dict[str, Any] = {}
+    if groups is not None:
+        values["groups"] = sorted(set(groups))
+    if attributes is not None:
+        values["attributes"] = _attributes_json(attributes)
+    connection.execute(update(accounts).where(accounts.c.id == account.id).values(**values))
+    found = find(connection, account.id)
+    if found is None:
+        raise UnknownAccount("there is no such account")
+    return found
+
+
 def _account(row: Row[Any]) -> Account:
     groups = cast("Collection[str]", row.groups)
+    attributes = cast("Mapping[str, list[str]]", row.attributes)
     return Account(
         id=row.id,
         username=row.username,
@@ -148,4 +194,5 @@ def _account(row: Row[Any]) -> Account:
         locale=row.locale,
         proofing=row.proofing,
         groups=frozenset(groups),
+        attributes={name: tuple(values) for name, values in attributes.items()},
     )

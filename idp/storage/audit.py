@@ -24,6 +24,11 @@ EVENTS: Final = (
         frozenset({"authenticators"}),
     ),
     Event(
+        "account.described",
+        "An administrator replaced a person's groups or attributes; of attributes the names are kept, not the values.",
+        frozenset({"account_id", "groups", "attributes"}),
+    ),
+    Event(
         "account.status_changed",
         "An administrator disabled or enabled an account.",
         frozenset({"account_id", "status", "sessions_ended"}),

@@ -44,9 +44,10 @@ accounts: Final = Table(
     Column("country", String(2)),
     Column("serial_number", String(64)),
     Column("locale", String(16)),
-    # How well the person was identified, and the policy's groups.
+    # How well the person was identified, and what a policy's conditions look at.
     Column("proofing", String(16), nullable=False),
     Column("groups", JSON, nullable=False),
+    Column("attributes", JSON, nullable=False),
     Column("created_at", BigInteger, nullable=False),
 )
 

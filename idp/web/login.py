@@ -13,6 +13,7 @@ from idp.authn.device import BrowserStanding, is_known, may_try
 from idp.authn.password import Passwords
 from idp.errors import LoginBusy, LoginRefused
 from idp.policy.evidence import Evidence
+from idp.policy.limits import failure_limit
 from idp.storage import accounts, authenticators, devices, interactions
 from idp.storage.accounts import Account
 from idp.storage.authenticators import MAX_PASSWORD_FAILURES, Authenticator
@@ -134,7 +135,8 @@ def _count_failure(
 ) -> None:
     now = services().clock.now()
     own = known is not None and is_known(known)
-    failures = authenticators.failed(connection, owned.id, now, most=MAX_PASSWORD_FAILURES, back_off=not own)
+    most = failure_limit(MAX_PASSWORD_FAILURES, services().policy, "password")
+    failures = authenticators.failed(connection, owned.id, now, most=most, back_off=not own)
     if known is not None and own:
         devices.failed(connection, known, owned.id, now)
     services().audit.record(

@@ -13,6 +13,8 @@ from foundation import log
 from idp.authn.otp import derive_code, evidence_of
 from idp.authn.stepup import AskFactor
 from idp.errors import NoSuchFactor, OtpDead, OtpLocked, OtpNotSent, OtpRefused, OtpWrong
+from idp.policy.limits import otp_limits
+from idp.settings import OtpSettings
 from idp.storage import challenges, interactions, sessions
 from idp.storage.authenticators import Authenticator
 from idp.storage.challenges import Challenge, Purpose, Verdict
@@ -53,7 +55,7 @@ def send(interaction: Interaction, found: Assessment, factor: str) -> None:
             _purpose(interaction, found, item),
             new_id=browser.new_id(services()),
             now=now,
-            limits=services().settings.otp,
+            limits=_limits(item),
         )
     fields = {**_fields(interaction, found, item), "challenge_id": challenge.id}
     try:
@@ -92,7 +94,7 @@ def verify(interaction: Interaction, found: Assessment, typed: str) -> None:
             typed[:_CODE_CHARACTERS],
             key=services().keys.secret(_KEY),
             now=now,
-            limits=services().settings.otp,
+            limits=_limits(item),
         )
         if verdict is Verdict.ACCEPTED:
             _accept(connection, interaction, found, item)
@@ -103,6 +105,10 @@ def verify(interaction: Interaction, found: Assessment, typed: str) -> None:
     if verdict is not Verdict.ACCEPTED:
         raise _REFUSALS[verdict]("the code was not accepted")
     browser.reload()
+
+
+def _limits(item: Authenticator) -> OtpSettings:
+    return otp_limits(services().settings.otp, services().policy, item.kind)
 
 
 _REFUSALS: Final[dict[Verdict, type[OtpRefused]]] = {

@@ -92,6 +92,7 @@ def _facts(
         now=context.now,
         client_id=asked.client_id,
         groups=account.groups,
+        attributes=account.attributes,
         proofing=account.proofing,
         credential=None if credential is None else _credential_facts(credential),
         network=request.remote_addr,

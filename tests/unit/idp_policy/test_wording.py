@@ -55,5 +55,5 @@ def test_a_requirement_says_all_that_it_asks() -> None:
 def test_evidence_of_another_issuer_names_it() -> None:
     item = used("upstream", 1, category="knowledge", issuer="https://b.example.org")
     assert wording.evidence(item) == (
-        "login at another identity provider at https://b.example.org of 2026-03-02 09:59:59Z"
+        "login at https://b.example.org of 2026-03-02 09:59:59Z"
     )

@@ -350,3 +350,56 @@ def test_ADM_01_no_role_for_nobody_for_a_disabled_account_or_of_another_name(rea
     assert run(ready, "role", "grant", "--username", "alice", "--role", "root") == EXIT_USAGE
     run(ready, "account", "disable", "--username", "alice")
     assert run(ready, "role", "grant", "--username", "alice", "--role", "policy") == EXIT_FAILED
+
+
+def test_groups_and_attributes_are_set_for_the_policys_conditions(
+    ready: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ("--group", "staff", "--attribute", "department=legal", "--attribute", "department=board")
+    run(ready, *ACCOUNT, *given, "--password-file", str(ready / "password"), "--json")
+    account_id = json.loads(capsys.readouterr().out)["account_id"]
+
+    def stored() -> tuple[frozenset[str], dict[str, tuple[str, ...]]]:
+        engine = open_engine(f"sqlite:///{ready / 'idp.sqlite'}")
+        with reading(engine) as connection:
+            account = accounts.find(connection, account_id)
+        engine.dispose()
+        assert account is not None
+        return account.groups, dict(account.attributes)
+
+    assert stored() == (frozenset({"staff"}), {"department": ("legal", "board")})
+    person = ("--username", "alice")
+    assert run(ready, "account", "set-attributes", *person, "--attribute", "site=north=1") == EXIT_DONE
+    assert stored() == (frozenset({"staff"}), {"site": ("north=1",)})
+    assert run(ready, "account", "set-groups", *person, "--group", "b", "--group", "a") == EXIT_DONE
+    assert run(ready, "account", "set-attributes", *person, "--none", "--json") == EXIT_DONE
+    assert stored() == (frozenset({"a", "b"}), {})
+    assert run(ready, "account", "set-groups", *person, "--none") == EXIT_DONE
+    assert stored() == (frozenset(), {})
+    assert run(ready, "account", "set-groups", "--username", "bob", "--none") == EXIT_FAILED
+    engine = open_engine(f"sqlite:///{ready / 'idp.sqlite'}")
+    with reading(engine) as connection:
+        events = [entry for entry in read_entries(connection, TABLES.entries) if entry.event == "account.described"]
+    engine.dispose()
+    assert [json.loads(entry.fields)["attributes"] for entry in events] == [["site"], ["site"], [], []]
+    assert "north" not in repr(events)
+
+
+@pytest.mark.parametrize("given", ["department", "=x", "1st=x", "a b=x", "department=", "department= x", "a=\u202e"])
+def test_an_attribute_that_no_policy_could_name_is_refused(
+    ready: Path, capsys: pytest.CaptureFixture[str], given: str
+) -> None:
+    run(ready, *ACCOUNT, "--password-file", str(ready / "password"))
+    assert run(ready, "account", "set-attributes", "--username", "alice", "--attribute", given) == EXIT_FAILED
+    assert ("NAME=VALUE" if "=" not in given else "attribute is") in capsys.readouterr().err
+
+
+def test_a_new_password_is_as_long_as_the_policy_asks(ready: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    limited = POLICY.replace(b"levels:", b"factors:\n  password: {min_length: 30}\nlevels:", 1)
+    (ready / "policy.yaml").write_bytes(limited)
+    assert run(ready, *ACCOUNT, "--password-file", str(ready / "password")) == EXIT_FAILED
+    assert "a password has 30 to" in capsys.readouterr().err
+    (ready / "policy.yaml").write_bytes(limited.replace(b"30", b"5"))
+    (ready / "password").write_text("7 chars")
+    assert run(ready, *ACCOUNT, "--password-file", str(ready / "password")) == EXIT_FAILED
+    assert "a password has 8 to" in capsys.readouterr().err
