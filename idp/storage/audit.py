@@ -64,6 +64,22 @@ EVENTS: Final = (
         _POLICY | {"role"},
     ),
     Event("policy.shadow_began", "A candidate is asked beside the policy in force, and decides nothing.", _POLICY),
+    Event(
+        "policy.shadow_differs",
+        "The candidate would have decided otherwise; it decided nothing.",
+        frozenset(
+            {
+                "decision_id",
+                "txn",
+                "policy_sha256",
+                "candidate_sha256",
+                "kind",
+                "outcome",
+                "candidate_outcome",
+                "rules",
+            }
+        ),
+    ),
     Event("policy.shadow_ended", "The candidate is not asked any more.", frozenset({"policy_sha256"})),
     Event("keys.initialised", "Keys were made.", frozenset({"keys"})),
     Event("keys.rotated", "Another token key became current.", frozenset({"kid"})),

@@ -33,6 +33,7 @@ from idp.storage.engine import reading
 from idp.storage.policies import Accepted, Rejected, Role
 from idp.storage.policy_files import LOOK_SECONDS, Content, PolicyFiles, Watch, read_policy_files
 from idp.storage.seal import Sealer
+from idp.web.candidate import Candidate
 from idp.web.services import AuditTrail, PolicyView
 
 _PAUSE_SECONDS: Final = 5
@@ -118,7 +119,9 @@ class Policies:
     @property
     def troubles(self) -> tuple[str, ...]:
         """What is wrong with the files, as codes; the policy in force is not concerned."""
-        return self._troubles
+        candidate = self.current.candidate
+        stopped = ("policy_shadow_stopped",) if candidate is not None and candidate.stopped else ()
+        return (*self._troubles, *stopped)
 
     def refresh(self) -> None:
         """Look whether the files changed; never raises, and never waits for another thread that looks."""
@@ -249,7 +252,7 @@ class Policies:
         view = self._view
         if role == "shadow":
             if view is not None:
-                self._view = replace(view, candidate=None if prepared is None else prepared.policy)
+                self._view = replace(view, candidate=None if prepared is None else Candidate(prepared.policy))
         elif prepared is not None:
             settings = self._made.tighten(self._made.settings, prepared.policy)
             candidate = None if view is None else view.candidate

@@ -20,7 +20,7 @@ from idp.storage import authenticators, decisions, interactions
 from idp.storage.accounts import Account
 from idp.storage.authenticators import Authenticator
 from idp.storage.engine import reading
-from idp.web import browser
+from idp.web import browser, shadow
 from idp.web.interaction import Finished, Interaction, finish, page
 from idp.web.services import CredentialView, Services, services
 
@@ -225,6 +225,7 @@ def approve(interaction: Interaction, found: Assessment) -> Response:
         kept = _record_decision(connection, interaction, found, approval.decision_id)
         fields = _approved(interaction, approval) | {"decision_sha256": kept}
         with_services.audit.record(connection, "transaction.approved", **fields)
+    shadow.compare(approval.decision_id, interaction.txn, found.facts, decision)
     return finish(interaction.request.kind, Finished(interaction.request.payload, approval=approval))
 
 
@@ -257,6 +258,8 @@ def refuse(interaction: Interaction, error: str, cause: str, found: Assessment |
             # What a stranger's browser starts without anybody having signed in is no matter for the chain: it could
             # be filled at will.
             with_services.audit.record(connection, "transaction.refused", **fields)
+    if found is not None:
+        shadow.compare(fields["decision_id"], interaction.txn, found.facts, found.decision)
     return finish(
         interaction.request.kind,
         Finished(interaction.request.payload, error=error, error_description=_DESCRIPTIONS.get(cause, cause)),

@@ -16,6 +16,7 @@ from idp.policy.prepare import Prepared
 from idp.settings import IdpSettings
 from idp.storage.keys import KeyStore
 from idp.storage.seal import Sealer
+from idp.web.candidate import Candidate
 
 EXTENSION: Final = "privyseal"
 _VIEW: Final = "policy_view"
@@ -67,7 +68,7 @@ class PolicyView:
     policy: Policy
     settings: IdpSettings
     """With the policy's limits where they are tighter."""
-    candidate: Policy | None = None
+    candidate: Candidate | None = None
     """Another policy that is asked as well and decides nothing (shadow mode)."""
     prepared: Prepared | None = None
     """How the policy did with the linter and its cases; None: it did not come from a file."""

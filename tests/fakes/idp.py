@@ -20,7 +20,7 @@ from idp.app import create_app
 from idp.authn.password import Passwords
 from idp.errors import IdpError
 from idp.policy.load import parse_policy
-from idp.settings import IdpSettings, OtpSettings, PasswordSettings, SigningSettings
+from idp.settings import IdpSettings, OtpSettings, PasswordSettings, PolicySettings, SigningSettings
 from idp.storage import accounts, authenticators
 from idp.storage.accounts import NewAccount
 from idp.storage.audit import DatabaseAudit
@@ -44,6 +44,7 @@ levels:
   - name: low
     claims: {eidas-2015-1502: low}
     acr: http://eidas.europa.eu/NotNotified/LoA/low
+    proofing: low
     any_of:
       - all_of:
           - factor: password
@@ -220,6 +221,7 @@ def make_idp(
         # Cheaper than settings from a file may be: hundreds of tests sign in.
         password=settings.pop("password", PasswordSettings(memory_kib=64, iterations=1)),
         otp=settings.pop("otp", OtpSettings()),
+        policy=settings.pop("policy_settings", PolicySettings()),
         **settings,
     )
     clock = FixedClock(NOW)
