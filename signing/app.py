@@ -1,4 +1,4 @@
-"""Composition root of the signing web tier: the CSC API over the link to the activation module."""
+"""Composition root of the signing web tier: the CSC API, and the receiver of security events, over the link."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from signing.csc.issuer import Issuer
 from signing.csc.views import MAX_BODY, csc_blueprint, http_error, unexpected
 from signing.link.client import SamClient
 from signing.link.errors import LinkError
+from signing.receiver import receiver_blueprint
 from signing.settings import WebSettings
 
 
@@ -33,6 +34,7 @@ def create_app(settings: WebSettings, *, clock: Clock | None = None, sam: SamCli
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     for dialect in (V1, V2):
         app.register_blueprint(csc_blueprint(dialect, rssp))
+    app.register_blueprint(receiver_blueprint(sam))
     app.register_error_handler(HTTPException, http_error)
     app.register_error_handler(Exception, unexpected)
     app.after_request(_headers)
