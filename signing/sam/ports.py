@@ -112,3 +112,20 @@ class SignatureDevice(Protocol):
     def canary(self) -> None:
         """Make and verify one signature with the device's own canary key, to prove that it works."""
         ...
+
+    def read_data(self, label: str) -> tuple[bytes, ...]:
+        """Values of the data objects of that label; none where there is none, in no order."""
+        ...
+
+    def add_data(self, label: str, value: bytes) -> None:
+        """Put one more data object of that label there: private, and kept when power is lost.
+
+        What is there stays, so that whoever dies in between leaves the old value, or both.
+
+        :raises OperationNotPermitted: too long.
+        """
+        ...
+
+    def remove_data(self, label: str, value: bytes) -> None:
+        """Remove the data objects of that label which hold exactly this; does nothing where there is none."""
+        ...

@@ -55,6 +55,18 @@ class StandbyDevice:
         """See the port."""
         self._there().verify_mac(message, tag)
 
+    def read_data(self, label: str) -> tuple[bytes, ...]:
+        """See the port."""
+        return self._there().read_data(label)
+
+    def add_data(self, label: str, value: bytes) -> None:
+        """See the port."""
+        self._there().add_data(label, value)
+
+    def remove_data(self, label: str, value: bytes) -> None:
+        """See the port."""
+        self._there().remove_data(label, value)
+
     def canary(self) -> None:
         """See the port."""
         self._there().canary()

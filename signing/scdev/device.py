@@ -35,6 +35,8 @@ _CURVES: Final[dict[int, ec.EllipticCurve]] = {256: ec.SECP256R1(), 384: ec.SECP
 
 MAX_BLOB: Final = 8192
 """Octets of a wrapped key; RSA-4096 takes fewer than 2,500."""
+MAX_DATA: Final = 16 * 1024
+"""Octets of a data object: what tokens with little room take too."""
 MAX_MESSAGE: Final = 1024 * 1024
 """Octets that a row MAC is made over."""
 
@@ -105,6 +107,23 @@ class Pkcs11Device:
         """
         if not hmac.compare_digest(self.mac(message), tag):
             raise MacInvalid("the row's MAC does not verify")
+
+    def read_data(self, label: str) -> tuple[bytes, ...]:
+        """Values of the data objects of that label."""
+        return tuple(self._supervisor.call([b"read-data", label.encode()]))
+
+    def add_data(self, label: str, value: bytes) -> None:
+        """Put one more data object of that label there.
+
+        :raises OperationNotPermitted: empty, or longer than :data:`MAX_DATA`.
+        """
+        if not 0 < len(value) <= MAX_DATA:
+            raise OperationNotPermitted(f"a data object holds 1 to {MAX_DATA} octets")
+        self._supervisor.call([b"add-data", label.encode(), value])
+
+    def remove_data(self, label: str, value: bytes) -> None:
+        """Remove the data objects of that label which hold exactly this."""
+        self._supervisor.call([b"remove-data", label.encode(), value])
 
     def canary(self) -> None:
         """Make and verify one signature with the device's own canary key."""

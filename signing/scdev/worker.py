@@ -10,6 +10,7 @@ Requests and answers (fields of a frame, see :mod:`signing.scdev.frames`)::
     sign      profile, scheme, hash, KEK id, blob, digest...  -> ok, value...
     generate  profile                        -> ok, blob, KEK id, public parts...
     mac       message                        -> ok, tag
+    read-data, add-data, remove-data         label[, value] -> ok[, value...]
     canary    digest                         -> ok, signature
     any                                      -> error, kind, text
 
@@ -33,6 +34,7 @@ from pkcs11.exceptions import PKCS11Error
 from foundation.errors import SecretFileError
 from foundation.files import read_secret
 from signing.sam.algorithms import KEY_PROFILES, SHA256, SHA384, SHA512, KeyProfile
+from signing.scdev import data
 from signing.scdev.errors import CryptokiError, FrameBroken
 from signing.scdev.fitting import DIGEST_LENGTHS, digest_info, ecdsa_der, ecdsa_input
 from signing.scdev.frames import pack, receive
@@ -253,6 +255,16 @@ class Device:
         except PKCS11Error as error:
             raise _refusal(error, "the canary", sent=False) from error
 
+    def data(self, operation: bytes, label: str, values: Sequence[bytes]) -> list[bytes]:
+        """Read, add or remove data objects."""
+        try:
+            if operation == b"read-data":
+                return data.read(self._session, label)
+            (data.add if operation == b"add-data" else data.remove)(self._session, label, *values)
+        except PKCS11Error as error:
+            raise _refusal(error, "a data object", sent=False) from error
+        return []
+
     # Inside
 
     def _key_pair(self, profile: KeyProfile, born: dict[Any, Any]) -> tuple[Any, Any]:
@@ -362,6 +374,8 @@ def _answer(device: Device, request: list[bytes]) -> list[bytes]:
         return device.generate(KEY_PROFILES[fields[0].decode()])
     if operation == b"mac":
         return [device.mac(fields[0])]
+    if operation in {b"read-data", b"add-data", b"remove-data"}:
+        return device.data(operation, fields[0].decode(), fields[1:])
     if operation == b"canary":
         return [device.canary(fields[0])]
     raise _Refused("operation_not_permitted", "no such operation")

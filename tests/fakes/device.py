@@ -26,7 +26,15 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from signing.sam.algorithms import SHA256, SHA384, SHA512, KeyProfile, SignatureAlgorithm
-from signing.sam.ports import DeviceError, GeneratedKey, MacInvalid, WrappedKey, WrappedKeyRefused
+from signing.sam.ports import (
+    DeviceError,
+    GeneratedKey,
+    MacInvalid,
+    OperationNotPermitted,
+    WrappedKey,
+    WrappedKeyRefused,
+)
+from signing.scdev.device import MAX_DATA
 from signing.scdev.fitting import check_fits, profile_named
 
 _HASHES: dict[str, hashes.HashAlgorithm] = {
@@ -37,7 +45,7 @@ _HASHES: dict[str, hashes.HashAlgorithm] = {
 _PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 _CURVES: dict[int, ec.EllipticCurve] = {256: ec.SECP256R1(), 384: ec.SECP384R1()}
 
-Operation = Literal["generate", "sign", "mac", "verify_mac", "canary"]
+Operation = Literal["generate", "sign", "mac", "verify_mac", "read_data", "add_data", "remove_data", "canary"]
 
 
 class FakeDevice:
@@ -53,6 +61,7 @@ class FakeDevice:
         self._mac_key = secrets.token_bytes(32)
         self._script: dict[str, deque[tuple[DeviceError, bool]]] = {}
         self._corrupt = 0
+        self._data: dict[str, list[bytes]] = {}
         self.kek_id = secrets.token_hex(16)
         self.signatures = 0
         self.calls: Counter[str] = Counter()
@@ -109,6 +118,29 @@ class FakeDevice:
             raise lost
         if not hmac.compare_digest(hmac.digest(self._mac_key, message, "sha256"), tag):
             raise MacInvalid("the row's MAC does not verify")
+
+    def read_data(self, label: str) -> tuple[bytes, ...]:
+        lost = self._enter("read_data")
+        if lost is not None:
+            raise lost
+        with self._lock:
+            return tuple(self._data.get(label, ()))
+
+    def add_data(self, label: str, value: bytes) -> None:
+        lost = self._enter("add_data")
+        if not 0 < len(value) <= MAX_DATA:
+            raise OperationNotPermitted("a data object's length")
+        with self._lock:
+            self._data.setdefault(label, []).append(value)
+        if lost is not None:
+            raise lost
+
+    def remove_data(self, label: str, value: bytes) -> None:
+        lost = self._enter("remove_data")
+        with self._lock:
+            self._data[label] = [each for each in self._data.get(label, []) if each != value]
+        if lost is not None:
+            raise lost
 
     def canary(self) -> None:
         lost = self._enter("canary")

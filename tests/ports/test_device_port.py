@@ -243,6 +243,38 @@ def test_KEY_03_a_tag_verifies_over_its_own_message_only(device: SignatureDevice
             device.verify_mac(message, wrong)
 
 
+def test_data_objects_are_added_beside_what_is_there_and_removed_by_their_value(device: SignatureDevice) -> None:
+    label = "privyseal-test/\u00e9"
+    assert device.read_data(label) == ()
+    device.add_data(label, b"first")
+    device.add_data(label, bytes(8000))
+    device.add_data(label + "2", b"other")
+    assert set(device.read_data(label)) == {b"first", bytes(8000)}
+    device.remove_data(label, b"never there")
+    device.remove_data(label, b"first")
+    assert device.read_data(label) == (bytes(8000),)
+    assert device.read_data(label + "2") == (b"other",)
+    device.remove_data(label, bytes(8000))
+    device.remove_data(label, bytes(8000))
+    assert device.read_data(label) == ()
+
+
+def test_a_data_object_of_one_worker_is_seen_by_all(device: SignatureDevice) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        for number in range(8):
+            value = number.to_bytes(2, "big")
+            device.add_data("privyseal-shared", value)
+            assert set(pool.map(lambda _: device.read_data("privyseal-shared"), range(8))) == {(value,)}
+            device.remove_data("privyseal-shared", value)
+
+
+@pytest.mark.parametrize("octets", [0, 16 * 1024 + 1])
+def test_a_data_object_that_is_empty_or_too_long_is_refused(device: SignatureDevice, octets: int) -> None:
+    with pytest.raises(OperationNotPermitted):
+        device.add_data("privyseal-test", bytes(octets))
+    assert device.read_data("privyseal-test") == ()
+
+
 def test_the_canary_proves_the_device(device: SignatureDevice) -> None:
     for _ in range(3):
         device.canary()
