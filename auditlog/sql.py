@@ -94,10 +94,8 @@ class AuditLog:
         :raises ChainNotReady: there is no head row, or it changed although it was locked.
         """
         self._catalogue.check(event, fields)
-        row = connection.execute(self._lock).first()
-        if row is None:
-            raise ChainNotReady("the audit chain has no head")
-        entry = append(Head(row.sequence, row.hash), event, fields, at)
+        before = self.lock(connection)
+        entry = append(before, event, fields, at)
         connection.execute(
             self._insert,
             {
@@ -110,11 +108,21 @@ class AuditLog:
             },
         )
         moved = connection.execute(
-            self._move, {"before": row.sequence, "after": entry.sequence, "moved_to": entry.hash}
+            self._move, {"before": before.sequence, "after": entry.sequence, "moved_to": entry.hash}
         )
         if moved.rowcount != 1:
             raise ChainNotReady("the audit chain's head moved under its lock")
         return entry
+
+    def lock(self, connection: Connection) -> Head:
+        """Where the chain ends, with nobody else writing to it until the end of the transaction.
+
+        :raises ChainNotReady: there is no head row.
+        """
+        row = connection.execute(self._lock).first()
+        if row is None:
+            raise ChainNotReady("the audit chain has no head")
+        return Head(row.sequence, row.hash)
 
     def head(self, connection: Connection) -> Head:
         """Where the chain ends by its head row.

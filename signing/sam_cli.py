@@ -14,13 +14,21 @@ from pathlib import Path
 from typing import Final
 
 from auditlog import cli as audit
+from contract.errors import OperationInvalid
+from contract.operation import MAX_OPERATION_OCTETS, operator_key, peek
 from foundation import log
 from foundation.clock import SystemClock
+from foundation.errors import JoseError
 from foundation.files import read_secret, write_secret
+from foundation.jose import VerificationKey, parse_json_object
 from foundation.settings import load
 from signing.link.client import SamClient
 from signing.link.errors import LinkError, LinkRefused
+from signing.sam.anchor import MAX_OPERATORS
+from signing.sam.errors import StateRefused
+from signing.sam.operators import LEFT, RESTORE
 from signing.sam.reconcile import reconcile
+from signing.sam.rollback import RollbackAnchor
 from signing.sam_app.parts import build, open_store
 from signing.sam_app.process import SamProcess
 from signing.sam_app.standby import StandbyDevice
@@ -56,18 +64,30 @@ def _parser() -> argparse.ArgumentParser:
         ("credentials", _credentials, "everybody's credentials, with the integrity of their rows"),
         ("reconcile", _reconcile, "close overdue reservations as indeterminate, now"),
         ("checkpoint", _checkpoint, "verify the audit chain, then print where it ends; keep it outside the database"),
-        ("restore", _restore, "after a database was restored: refuse everything issued until now"),
+        ("execute", _execute, "carry out an operation that operators signed"),
+        ("restore", _restore, "carry out ledger.restore, signed by two operators: all issued until now is refused"),
     ):
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("--config", type=Path, required=True, metavar="FILE", help="sam.toml")
-        if run in {_status, _credentials}:
+        if run in {_status, _credentials, _execute, _restore}:
             command.add_argument("--json", action="store_true", help="print JSON")
+        if run in {_execute, _restore}:
+            command.add_argument(
+                "--operation", type=Path, required=True, metavar="FILE", help="from `privyseal operator sign`, `cosign`"
+            )
+        if run is _init:
+            command.add_argument(
+                "--operator", type=Path, action="append", default=[], metavar="FILE",
+                help="an operator's public key, JWK or PEM; twice or more in production",
+            )  # fmt: skip
         command.set_defaults(run=run)
     return parser
 
 
-def _init(settings: SamSettings, _arguments: argparse.Namespace) -> int:
-    table = settings.device
+def _init(settings: SamSettings, arguments: argparse.Namespace) -> int:
+    table, operators = settings.device, _operators(arguments.operator)
+    if settings.mode == "production" and len(operators) < LEFT:
+        raise StateRefused(f"production needs --operator {LEFT} times or more: what weakens something takes two")
     for path in (table.so_pin(), table.pin_file):
         if not path.exists():
             write_secret(path, secrets.token_hex(_PIN_OCTETS).encode())
@@ -84,9 +104,30 @@ def _init(settings: SamSettings, _arguments: argparse.Namespace) -> int:
         print("server keys: created")
     except TokenKeysExist:
         print("server keys: there")
-    open_store(settings).initialise(settings.realm, SystemClock().now())
+    store, clock = open_store(settings), SystemClock()
+    store.initialise(settings.realm, clock.now())
     print("database: ready")
+    with Pkcs11Device(device_settings(table)) as device:
+        made = RollbackAnchor(device, store, settings.realm, clock=clock).establish(operators)
+    print(f"anchor: written, with {len(operators)} operators" if made else "anchor: there; --operator changes nothing")
     return 0
+
+
+def _operators(paths: Sequence[Path]) -> tuple[VerificationKey, ...]:
+    """:raises StateRefused: a file holds no operator's public key, or two hold the same."""
+    found: dict[str, VerificationKey] = {}
+    for path in paths:
+        try:
+            data = path.read_bytes()
+            key = operator_key(data if data.lstrip().startswith(b"-----") else parse_json_object(data))
+        except (OSError, JoseError, OperationInvalid) as error:
+            raise StateRefused(f"{path}: not an operator's public key") from error
+        if key.kid in found:
+            raise StateRefused(f"{path}: the same key as another operator's")
+        found[key.kid] = key
+    if len(found) > MAX_OPERATORS:
+        raise StateRefused(f"there are {MAX_OPERATORS} operators at most")
+    return tuple(found.values())
 
 
 def _serve(settings: SamSettings, _arguments: argparse.Namespace) -> int:
@@ -161,11 +202,32 @@ def _checkpoint(settings: SamSettings, _arguments: argparse.Namespace) -> int:
     return audit.main(["checkpoint", "--database-url", settings.database_url or ""])
 
 
-def _restore(settings: SamSettings, _arguments: argparse.Namespace) -> int:
-    store = open_store(settings)
-    store.check(settings.realm)
-    print(f"epoch {store.raise_epoch(SystemClock().now()).number}: SADs and orders issued until now are refused")
+def _execute(settings: SamSettings, arguments: argparse.Namespace) -> int:
+    with arguments.operation.open("rb") as handle:
+        bundle = handle.read(MAX_OPERATION_OCTETS + 1).decode("ascii", "replace").strip()
+    with SamClient(settings.admin_socket, timeout_seconds=60) as client:
+        try:
+            done = client.call("execute_operation", {"operation": bundle})
+        except LinkError as error:
+            return _failed(error)
+    if arguments.json:
+        print(json.dumps(done, sort_keys=True))
+        return 0
+    print(f"done: {done['operation']}, signed by {', '.join(done['signers'])}")
+    if done["credential"] is not None:
+        print(f"{done['credential']['credential_id']}: {done['credential']['status']}")
+    if done["epoch"] is not None:
+        print(f"epoch {done['epoch']}: SADs and orders issued until now are refused")
     return 0
+
+
+def _restore(settings: SamSettings, arguments: argparse.Namespace) -> int:
+    with arguments.operation.open("rb") as handle:
+        found = peek(handle.read(MAX_OPERATION_OCTETS + 1).decode("ascii", "replace").strip())
+    if found.operation != RESTORE:
+        print(f"error: the operation is {found.operation}, not {RESTORE}", file=sys.stderr)
+        return 1
+    return _execute(settings, arguments)
 
 
 def _failed(error: LinkError) -> int:

@@ -119,6 +119,10 @@ class SamSettings:
     reconcile_every_seconds: float = 10.0
     max_order_seconds: int = 900
     """Longest life of an order; at least what the identity provider gives it."""
+    max_operation_seconds: int = 86_400
+    """Longest life of an operators' operation."""
+    anchor_every_seconds: float = 60.0
+    """How often the database is compared with the anchor on the token, and the anchor brought up to it."""
     max_connections: int = 32
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
@@ -142,6 +146,8 @@ class SamSettings:
             yield "reconcile_every_seconds or max_connections is out of bounds"
         if not 1 <= self.max_order_seconds <= 86_400:
             yield "max_order_seconds must be from 1 to 86400"
+        if not 1 <= self.max_operation_seconds <= 86_400 or not 0.1 <= self.anchor_every_seconds <= 3600:
+            yield "max_operation_seconds must be from 1 to 86400, and anchor_every_seconds from 0.1 to 3600"
         if self.mode == "production":
             yield from self._production_faults()
 

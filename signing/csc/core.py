@@ -59,6 +59,7 @@ _REFUSALS: Final[Mapping[str, str]] = {
 _UNAVAILABLE: Final[Mapping[str, str]] = {
     codes.DEVICE_UNAVAILABLE: "The signature creation device is not available",
     codes.AUDIT_UNAVAILABLE: "The audit record cannot be written",
+    codes.LEDGER_SET_BACK: "The ledger has to be restored",
     codes.BUSY: "The service is busy",
     codes.INDETERMINATE: "The outcome is not known; the authorization is spent",
 }

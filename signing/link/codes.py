@@ -31,6 +31,11 @@ EXPIRED_ORDER: Final = "expired_order"
 INVALID_EVENT: Final = "invalid_event"
 EVENT_AUDIENCE: Final = "event_audience"
 EVENT_ISSUER: Final = "event_issuer"
+INVALID_OPERATION: Final = "invalid_operation"
+OPERATORS_MISSING: Final = "operators_missing"
+OPERATION_USED: Final = "operation_used"
+EXPIRED_OPERATION: Final = "expired_operation"
+LEDGER_SET_BACK: Final = "ledger_set_back"
 CERTIFICATE_REFUSED: Final = "certificate_refused"
 ROW_INTEGRITY: Final = "row_integrity"
 DEVICE_UNAVAILABLE: Final = "device_unavailable"
@@ -64,6 +69,11 @@ DETAILS: Final[dict[str, str]] = {
     INVALID_EVENT: "The security event is not valid.",
     EVENT_AUDIENCE: "The security event is for another audience.",
     EVENT_ISSUER: "The security event is from an issuer that is not known.",
+    INVALID_OPERATION: "The operators' operation is not valid.",
+    OPERATORS_MISSING: "It takes more operators than have signed.",
+    OPERATION_USED: "The operation has been used.",
+    EXPIRED_OPERATION: "The operation has expired.",
+    LEDGER_SET_BACK: "The database is behind the token's anchor; nothing is signed until operators restore it.",
     CERTIFICATE_REFUSED: "The certificate is not one for this credential.",
     ROW_INTEGRITY: "The credential's record has been altered.",
     DEVICE_UNAVAILABLE: "The signature creation device is not available.",

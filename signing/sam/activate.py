@@ -38,6 +38,7 @@ from signing.sam.errors import (
     CommitUnknown,
     EpochSetBack,
     Indeterminate,
+    LedgerBehind,
     RowAltered,
     SadExpired,
     SadSpent,
@@ -225,7 +226,8 @@ class Activator:
             "client_id": request.client_id,
         }
         _log.warning("signature refused", extra={"fields": fields})
-        if isinstance(refusal, (StoreUnavailable, CommitUnknown, EpochSetBack)) or not self._refusals.take(now):
+        unwritable = (StoreUnavailable, CommitUnknown, EpochSetBack, LedgerBehind)
+        if isinstance(refusal, unwritable) or not self._refusals.take(now):
             return
         try:
             self._store.note(Record(events.SIGNATURE_REFUSED, fields, now))

@@ -2,7 +2,8 @@
 
 A MAC shows that a row was written by the module, not that it is the last one that it wrote.  So each process also
 remembers the highest version that it has seen of each credential, and the latest epoch of the ledger: a database that
-falls behind either was set back.  What no process remembers, because all were restarted, is not noticed here.
+falls behind either was set back.  What no process remembers, because all were restarted, the anchor on the token does
+(:mod:`signing.sam.rollback`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from signing.sam.credential import Credential, SealedCredential, mac_octets
 from signing.sam.errors import CommitUnknown, EpochSetBack, RowAltered, StoreUnavailable, UnknownCredential
 from signing.sam.ports import MacInvalid, SignatureDevice
 from signing.sam.refusals import RefusalBudget
+from signing.sam.rollback import RollbackAnchor
 from signing.sam.store import Epoch, Record, Store
 
 _ALARM_BURST: Final = 50
@@ -67,6 +69,11 @@ class Seen:
             self._versions[credential_id] = max(known, version)
             return version >= known
 
+    def forget_versions(self) -> None:
+        """Operators have restored the database: what is there now is what counts."""
+        with self._lock:
+            self._versions.clear()
+
     def epoch(self, found: Epoch) -> bool:
         """Remember an epoch that was read; False where a later one is known."""
         with self._lock:
@@ -80,9 +87,17 @@ class Custody:
     """Opens rows for all of a process, and raises the alarm over those that are not as they should be.  Thread-safe."""
 
     def __init__(
-        self, device: SignatureDevice, store: Store, realm: str, *, clock: Clock, seen: Seen | None = None
+        self,
+        device: SignatureDevice,
+        store: Store,
+        realm: str,
+        *,
+        clock: Clock,
+        anchor: RollbackAnchor,
+        seen: Seen | None = None,
     ) -> None:
         """:param seen: shared by everything in the process that reads or writes the same database."""
+        self.anchor = anchor
         self._device = device
         self._store = store
         self._realm = realm
@@ -151,9 +166,14 @@ class Custody:
         """The ledger's epoch, never an earlier one than this process has seen (SAD-12).
 
         :raises EpochSetBack: it was set back; recorded as an alarm.
+        :raises LedgerBehind: the database is behind the anchor on the token.
+        :raises ScdevUnavailable: nobody has compared them yet, and the token cannot be read.
         """
-        if self._seen.epoch(found):
-            return found
+        known = found if self._seen.epoch(found) else self._again()
+        self.anchor.require(known)
+        return known
+
+    def _again(self) -> Epoch:
         # Read before another thread saw it raised?  Then it is there when it is read again.
         again = self._store.epoch()
         if not self._seen.epoch(again):

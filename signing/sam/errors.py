@@ -21,6 +21,12 @@ class EpochSetBack(SamError):
     code = "audit_unavailable"
 
 
+class LedgerBehind(SamError):
+    """The database is behind the anchor on the token: nothing is signed until operators restore it (SAD-12)."""
+
+    code = "ledger_set_back"
+
+
 class SadExpired(SamError):
     """``exp`` has been reached."""
 
@@ -157,6 +163,18 @@ class EventIssuerUnknown(EventRefused):
     """The security event names an issuer of whom no key is pinned."""
 
     code = "event_issuer"
+
+
+class OperationRefused(SamError):
+    """The operators' operation is right in form and signatures, and still not one for this module at this time."""
+
+    code = "invalid_operation"
+
+
+class OperationUsed(SamError):
+    """The operation has been carried out."""
+
+    code = "operation_used"
 
 
 class CertificateRefused(SamError):

@@ -21,6 +21,11 @@ CREDENTIAL_DELETED: Final = "credential.deleted"
 CREDENTIAL_ALTERED: Final = "credential.altered"
 LEDGER_SET_BACK: Final = "ledger.set_back"
 EPOCH_SET_BACK: Final = "ledger.epoch_set_back"
+LEDGER_BEHIND: Final = "ledger.behind_anchor"
+CREDENTIAL_FLOOR_SET: Final = "credential.floor_set"
+OPERATOR_ENROLLED: Final = "operator.enrolled"
+OPERATOR_RETIRED: Final = "operator.retired"
+OPERATION_REFUSED: Final = "operation.refused"
 EPOCH_RAISED: Final = "ledger.epoch_raised"
 REVOCATION_RECORDED: Final = "revocation.recorded"
 REVOCATION_REFUSED: Final = "revocation.refused"
@@ -30,6 +35,7 @@ SAM_STARTED: Final = "sam.started"
 
 _OUTCOME: Final = frozenset({"redemption", "credential_id", "issuer", "txn", "count", "reason"})
 _CHANGE: Final = frozenset({"credential_id", "owner", "version", "issuer", "order", "decision"})
+_OPERATOR: Final = frozenset({"operator", "operators", "operation", "signers"})
 
 CATALOGUE: Final = Catalogue(
     (
@@ -70,6 +76,11 @@ CATALOGUE: Final = Catalogue(
         Event(CREDENTIAL_RESUMED, "A suspended credential was resumed; earlier SADs no longer serve.", _CHANGE),
         Event(CREDENTIAL_DELETED, "A credential's wrapped key was removed for good.", _CHANGE),
         Event(
+            CREDENTIAL_FLOOR_SET,
+            "Operators changed the least that the module asks for a credential.",
+            _CHANGE | {"floor"},
+        ),
+        Event(
             CREDENTIAL_ALTERED,
             "Alarm: a credential's record is not as the module wrote it.",
             frozenset({"credential_id", "reason"}),
@@ -84,7 +95,25 @@ CATALOGUE: Final = Catalogue(
             "Alarm: the database knows an earlier epoch than this process has seen; nothing is signed until a restore.",
             frozenset({"epoch"}),
         ),
-        Event(EPOCH_RAISED, "After a restore: SADs and orders issued before are refused.", frozenset({"epoch"})),
+        Event(
+            LEDGER_BEHIND,
+            "Alarm: the database is behind the anchor on the token; nothing is signed until operators restore it.",
+            frozenset({"reason"}),
+        ),
+        Event(
+            EPOCH_RAISED,
+            "After a restore: SADs and orders issued before are refused.",
+            frozenset({"epoch"}),
+            frozenset({"operation", "signers"}),
+        ),
+        Event(OPERATOR_ENROLLED, "Operators enrolled another one.", _OPERATOR),
+        Event(OPERATOR_RETIRED, "Operators retired one of them.", _OPERATOR),
+        Event(
+            OPERATION_REFUSED,
+            "An operators' operation was refused; what it says of itself is not verified.",
+            frozenset({"code", "reason"}),
+            frozenset({"name", "operation", "signers"}),
+        ),
         Event(
             REVOCATION_RECORDED,
             "An issuer's security event was taken in: SADs that it is about no longer serve.",

@@ -7,8 +7,7 @@ removed).  Every change is a new version under a new MAC, with its audit record 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -26,7 +25,6 @@ from signing.sam.errors import (
     CredentialDisabled,
     OrderRefused,
     OrderUsed,
-    ScdevUnavailable,
     UnknownCredential,
     WrongOwner,
 )
@@ -34,23 +32,26 @@ from signing.sam.ledger import SpentMemory
 from signing.sam.link_certificate import verify_chain
 from signing.sam.orders import spent, verify_order
 from signing.sam.pkcs10 import certification_request, subject_name
-from signing.sam.ports import DeviceError, SignatureDevice
+from signing.sam.ports import SignatureDevice, device_errors
+from signing.sam.rollback import Effect
 from signing.sam.store import Record, SpentOrder, Store
 from signing.sam.tokens import decode_order
 from signing.sam.verify import LEEWAY_SECONDS, SamPolicy, first_second_after
 
 
 @dataclass(frozen=True, slots=True)
-class _Change:
+class Change:
+    """What becomes of a credential."""
+
     before: frozenset[Status]
     after: Status
     event: str
 
 
-CHANGES: Final[dict[Operation, _Change]] = {
-    "credential.suspend": _Change(frozenset({"active"}), "suspended", events.CREDENTIAL_SUSPENDED),
-    "credential.resume": _Change(frozenset({"suspended"}), "active", events.CREDENTIAL_RESUMED),
-    "credential.delete": _Change(frozenset({"pending", "active", "suspended"}), "deleted", events.CREDENTIAL_DELETED),
+CHANGES: Final[dict[Operation, Change]] = {
+    "credential.suspend": Change(frozenset({"active"}), "suspended", events.CREDENTIAL_SUSPENDED),
+    "credential.resume": Change(frozenset({"suspended"}), "active", events.CREDENTIAL_RESUMED),
+    "credential.delete": Change(frozenset({"pending", "active", "suspended"}), "deleted", events.CREDENTIAL_DELETED),
 }
 """From which status an order leads to which."""
 _ONCE: Final = 0
@@ -91,7 +92,7 @@ class Lifecycle:
         :raises UnknownCredential: there is none.
         :raises RowAltered: it is not as it was written.
         """
-        with _device_errors():
+        with device_errors():
             return self._custody.credential(credential_id)
 
     def credentials(self, owner: str, issuer: str | None = None) -> tuple[Credential, ...]:
@@ -100,7 +101,7 @@ class Lifecycle:
         :param issuer: of the person's account, where it is known.
         :raises RowAltered: one is not as it was written.
         """
-        with _device_errors():
+        with device_errors():
             return self._custody.credentials(owner, issuer)
 
     def create(self, token: str) -> Credential:
@@ -148,6 +149,7 @@ class Lifecycle:
         :raises CertificateRefused: not the certificate that it waits for.
         :raises CredentialDisabled: it waits for none.
         """
+        self._custody.anchor.require()
         credential, now = self.credential(credential_id), self._clock.now()
         if credential.status == "active" and credential.certificates == tuple(chain):
             return credential
@@ -168,7 +170,7 @@ class Lifecycle:
             "version": active.version,
             "certificate_sha256": hashlib.sha256(kept[0]).hexdigest(),
         }
-        self._replace(active, Record(events.CREDENTIAL_ACTIVATED, fields, now), None)
+        self.write(active, Record(events.CREDENTIAL_ACTIVATED, fields, now), None)
         return active
 
     def execute(self, token: str) -> Credential:
@@ -194,16 +196,7 @@ class Lifecycle:
         if change.after == "active" and order.iat < self._policy.sads_not_before:
             # What was used before the start only the database knows: not enough to wake a credential.
             raise OrderRefused("the order may have been issued, and used, before this process started")
-        if credential.status not in change.before:
-            raise CredentialDisabled(f"a credential that is {credential.status} does not become {change.after}")
-        changed = replace(
-            credential,
-            status=change.after,
-            policy=order.policy,
-            key=None if change.after == "deleted" else credential.key,
-            version=credential.version + 1,
-            not_before=max(credential.not_before, _not_before(change.after, now)),
-        )
+        changed = after_change(credential, change, order.policy, now)
         fields: Fields = {
             "credential_id": changed.id,
             "owner": changed.owner,
@@ -212,7 +205,7 @@ class Lifecycle:
             "order": order.jti,
             "decision": order.policy,
         }
-        self._replace(changed, Record(change.event, fields, now), mine)
+        self.write(changed, Record(change.event, fields, now), mine)
         self._used.remember(order.iss, order.jti, (_ONCE,), order.exp, epoch(now))
         return changed
 
@@ -241,7 +234,7 @@ class Lifecycle:
         if profile is None:
             raise OrderRefused("the order names a profile that is not offered")
         key_profile = KEY_PROFILES[profile.key]
-        with _device_errors():
+        with device_errors():
             key = self._device.generate(key_profile)
             request = certification_request(parameters.subject, key, key_profile, self._device)
             row = self._custody.seal(
@@ -275,7 +268,12 @@ class Lifecycle:
             "profile": profile.name,
             "public_key_sha256": hashlib.sha256(key.public_key).hexdigest(),
         }
-        if self._store.add_credential(row, Record(events.CREDENTIAL_CREATED, fields, now)):
+        record = Record(events.CREDENTIAL_CREATED, fields, now)
+        with device_errors():
+            anchor = self._custody.anchor
+            with anchor.changing(anchor.moves(credential_id, 1)) as anchoring:
+                added = self._store.add_credential(row, record, anchoring)
+        if added:
             self._custody.written(row.credential)
             return row.credential
         # Another thread or process carried out the same order: its key is the one that stays.
@@ -283,12 +281,41 @@ class Lifecycle:
         _check_owner(first, order)
         return first
 
-    def _replace(self, credential: Credential, record: Record, order: SpentOrder | None) -> None:
-        with _device_errors():
+    def write(
+        self, credential: Credential, record: Record, order: SpentOrder | None, effect: Effect = lambda anchor: anchor
+    ) -> None:
+        """Put the credential's next version in place of the one before, and anchor it.
+
+        :param effect: what else becomes of the anchor.
+        :raises CredentialDisabled: it was changed by another request meanwhile.
+        :raises OrderUsed: the order is spent.
+        """
+        anchor = self._custody.anchor
+        with device_errors():
             row = self._custody.seal(credential)
-        if not self._store.replace_credential(row, record, order):
+            moves = anchor.moves(credential.id, credential.version)
+            with anchor.changing(lambda current: effect(moves(current))) as anchoring:
+                replaced = self._store.replace_credential(row, record, order, anchoring)
+        if not replaced:
             raise CredentialDisabled("the credential was changed by another request meanwhile")
         self._custody.written(credential)
+
+
+def after_change(credential: Credential, change: Change, decision: str, now: datetime) -> Credential:
+    """The credential's next version.
+
+    :raises CredentialDisabled: its status does not allow the change.
+    """
+    if credential.status not in change.before:
+        raise CredentialDisabled(f"a credential that is {credential.status} does not become {change.after}")
+    return replace(
+        credential,
+        status=change.after,
+        policy=decision,
+        key=None if change.after == "deleted" else credential.key,
+        version=credential.version + 1,
+        not_before=max(credential.not_before, _not_before(change.after, now)),
+    )
 
 
 def _not_before(after: Status, now: datetime) -> int:
@@ -305,12 +332,3 @@ def _check_owner(credential: Credential, order: Order) -> None:
 def _check_same(found: SpentOrder, mine: SpentOrder) -> None:
     if (found.token_sha256, found.operation) != (mine.token_sha256, mine.operation):
         raise OrderUsed("another order with the same jti has been carried out")
-
-
-@contextmanager
-def _device_errors() -> Iterator[None]:
-    """Outside of signing nothing is spent: whatever became of the call, it is safe to say that the device failed."""
-    try:
-        yield
-    except DeviceError as error:
-        raise ScdevUnavailable("the device did not do what was asked") from error

@@ -5,12 +5,14 @@ The storage ports stand in :mod:`signing.sam.store`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 from signing.errors import SigningError
 from signing.sam.algorithms import KeyProfile, SignatureAlgorithm
+from signing.sam.errors import ScdevUnavailable
 
 
 class DeviceError(SigningError):
@@ -129,3 +131,15 @@ class SignatureDevice(Protocol):
     def remove_data(self, label: str, value: bytes) -> None:
         """Remove the data objects of that label which hold exactly this; does nothing where there is none."""
         ...
+
+
+@contextmanager
+def device_errors() -> Iterator[None]:
+    """Outside of signing nothing is spent: whatever became of the call, it is safe to say that the device failed.
+
+    :raises ScdevUnavailable: for any error of the device.
+    """
+    try:
+        yield
+    except DeviceError as error:
+        raise ScdevUnavailable("the device did not do what was asked") from error

@@ -6,12 +6,13 @@ Every method may raise :class:`signing.sam.errors.StoreUnavailable` (nothing was
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from auditlog.chain import Fields
+from auditlog.chain import Fields, Head
 from signing.sam.credential import SealedCredential
 from signing.sam.ledger import Redemption, Reservation, State
 from signing.sam.revocation import Key, SealedRevocation
@@ -49,6 +50,24 @@ class SpentOrder:
     used_at: int
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where the database stands, within a transaction: for the anchor on the token."""
+
+    epoch: Epoch
+    head: Head
+    """Of the audit chain."""
+    hash_at: Callable[[int], str | None]
+    """Hash of the chain's record of that sequence, or None."""
+    versions: Callable[[], Iterator[tuple[str, int]]]
+    """Id and version of every credential, deleted ones included: a look at all rows."""
+
+
+Anchoring = Callable[[Standing], None]
+"""Called once all of a transaction is written, its audit record included, and before the commit; the audit head is
+locked, so nobody else is there at the same time.  What it raises ends the transaction without a trace."""
+
+
 class Store(Protocol):
     """Credentials, orders, ledger and audit chain."""
 
@@ -78,7 +97,33 @@ class Store(Protocol):
         """
         ...
 
-    def spend_order(self, order: SpentOrder, record: Record) -> SpentOrder | None:
+    def standing(self, *, locked: bool) -> AbstractContextManager[Standing]:
+        """Where the database stands.
+
+        :param locked: nobody writes to the chain until the end; else it is one consistent look.
+        """
+        ...
+
+    def raise_epoch(
+        self,
+        now: datetime,
+        *,
+        after: Epoch | None = None,
+        order: SpentOrder | None = None,
+        fields: Fields | None = None,
+        anchoring: Anchoring | None = None,
+    ) -> Epoch:
+        """After a restore: refuse everything issued until now, by whatever clock.
+
+        :param after: an epoch that the new one has to be later than, besides the database's own.
+        :param fields: of the audit record, besides the epoch's number.
+        :raises OrderUsed: the order is spent.
+        """
+        ...
+
+    def spend_order(
+        self, order: SpentOrder, record: Record, anchoring: Anchoring | None = None
+    ) -> SpentOrder | None:
         """Insert the order; where its issuer and ``jti`` are there already, change nothing and give back what is."""
         ...
 
@@ -86,11 +131,17 @@ class Store(Protocol):
         """An order that has been used, or None."""
         ...
 
-    def add_credential(self, row: SealedCredential, record: Record) -> bool:
+    def add_credential(self, row: SealedCredential, record: Record, anchoring: Anchoring | None = None) -> bool:
         """Insert a row; False where one of that id is there already."""
         ...
 
-    def replace_credential(self, row: SealedCredential, record: Record, order: SpentOrder | None = None) -> bool:
+    def replace_credential(
+        self,
+        row: SealedCredential,
+        record: Record,
+        order: SpentOrder | None = None,
+        anchoring: Anchoring | None = None,
+    ) -> bool:
         """Put the next version in place of the one before, and spend the order in the same transaction.
 
         :returns: False where the version before is not there any more.

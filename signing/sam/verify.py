@@ -81,6 +81,8 @@ class SamPolicy:
     sads_not_before: int = 0
     """SADs issued before it are refused: what this process cannot know of, see :func:`first_second_after`."""
     max_order_seconds: int = 900
+    max_operation_seconds: int = 86_400
+    """Longest life of an operators' operation."""
 
 
 @dataclass(frozen=True, slots=True)

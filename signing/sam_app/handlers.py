@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from contract.event import MAX_EVENT_OCTETS
+from contract.operation import MAX_OPERATION_OCTETS
 from foundation import claims as read
 from foundation.errors import JoseError
 from signing.link.errors import MessageInvalid
@@ -44,7 +45,7 @@ def public_handlers(sam: Sam) -> dict[str, Handler]:
 
     def ping(body: Mapping[str, Any]) -> Mapping[str, Any]:
         _members(body)
-        sam.store.epoch()
+        sam.anchor.require(sam.store.epoch())
         if not sam.device_available():
             raise ScdevUnavailable("no worker of the device is ready")
         return {}
@@ -109,7 +110,7 @@ def public_handlers(sam: Sam) -> dict[str, Handler]:
 
 
 def admin_handlers(sam: Sam) -> dict[str, Handler]:
-    """What the operator may look at.  It signs nothing, and changes nothing either."""
+    """What the operator may look at.  It signs nothing, and changes nothing but on operators' signatures."""
     public = public_handlers(sam)
 
     def inspect_credentials(body: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -127,6 +128,17 @@ def admin_handlers(sam: Sam) -> dict[str, Handler]:
             "epoch": epoch.number,
             "audit_records": head.sequence,
             "redemptions": sam.store.counts(),
+            **sam.anchor.report(),
+        }
+
+    def execute_operation(body: Mapping[str, Any]) -> Mapping[str, Any]:
+        (bundle,) = _members(body, "operation", max_length=MAX_OPERATION_OCTETS)
+        done = sam.operators.execute(bundle)
+        return {
+            "operation": done.operation,
+            "signers": list(done.signers),
+            "epoch": done.epoch,
+            "credential": None if done.credential is None else view(done.credential).to_json(),
         }
 
     return {
@@ -135,6 +147,7 @@ def admin_handlers(sam: Sam) -> dict[str, Handler]:
         "list_credentials": public["list_credentials"],
         "inspect_credentials": inspect_credentials,
         "status": status,
+        "execute_operation": execute_operation,
     }
 
 

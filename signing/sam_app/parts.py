@@ -18,11 +18,13 @@ from foundation.jose import VerificationKey, import_verification_key, parse_json
 from foundation.settings import Mode
 from signing.sam.activate import Activator
 from signing.sam.credential import Floor, Profile
-from signing.sam.custody import Custody
+from signing.sam.custody import Custody, Seen
 from signing.sam.errors import StateRefused
 from signing.sam.lifecycle import Lifecycle
+from signing.sam.operators import Operators
 from signing.sam.ports import SignatureDevice
 from signing.sam.revoke import Revocations
+from signing.sam.rollback import RollbackAnchor
 from signing.sam.verify import SamPolicy, first_second_after
 from signing.sam_settings import ProfileSettings, SamSettings
 from signing.storage.engine import open_engine
@@ -42,6 +44,8 @@ class Sam:
     activator: Activator
     lifecycle: Lifecycle
     revocations: Revocations
+    operators: Operators
+    anchor: RollbackAnchor
     clock: Clock
     device_available: Callable[[], bool]
     """Whether the device would answer, found out without asking it."""
@@ -67,7 +71,10 @@ def build(
         store.check_durability()
     policy, anchors = _pinned(settings)
     policy = replace(policy, sads_not_before=sads_not_before(settings.mode, clock.now()))
-    custody = Custody(device, store, settings.realm, clock=clock)
+    seen = Seen()
+    anchor = RollbackAnchor(device, store, settings.realm, clock=clock, restored=seen.forget_versions)
+    custody = Custody(device, store, settings.realm, clock=clock, anchor=anchor, seen=seen)
+    lifecycle = Lifecycle(device, store, policy, custody=custody, anchors=anchors, clock=clock, random=random)
     revocations = Revocations(device, store, policy, clock=clock)
     return Sam(
         settings=settings,
@@ -77,7 +84,9 @@ def build(
         activator=Activator(
             device, store, policy, custody=custody, revocations=revocations, clock=clock, random=random
         ),
-        lifecycle=Lifecycle(device, store, policy, custody=custody, anchors=anchors, clock=clock, random=random),
+        lifecycle=lifecycle,
+        operators=Operators(store, policy, custody=custody, lifecycle=lifecycle, clock=clock),
+        anchor=anchor,
         revocations=revocations,
         clock=clock,
         device_available=device_available,
@@ -128,6 +137,7 @@ def _pinned(settings: SamSettings) -> tuple[SamPolicy, tuple[x509.Certificate, .
         profiles={name: _profile(name, table) for name, table in settings.profiles.items()},
         epoch_not_before=0,
         max_order_seconds=settings.max_order_seconds,
+        max_operation_seconds=settings.max_operation_seconds,
     )
     return policy, tuple(anchor for anchor in found if anchor is not None)
 

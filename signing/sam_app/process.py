@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from auditlog.chain import Fields
 from foundation import log
 from signing.link.server import Handler, LinkServer, SocketSettings
 from signing.sam import events
-from signing.sam.errors import SamError, StoreUnavailable
+from signing.sam.errors import SamError, ScdevUnavailable, StoreUnavailable
 from signing.sam.reconcile import reconcile
 from signing.sam.store import Record
 from signing.sam_app.handlers import admin_handlers, public_handlers
@@ -27,7 +27,7 @@ _log = log.get(__name__)
 
 
 class SamProcess:
-    """Two sockets and the reconciler."""
+    """Two sockets, the reconciler, and who keeps the anchor."""
 
     def __init__(self, sam: Sam) -> None:
         settings, own = sam.settings, os.geteuid()
@@ -43,8 +43,13 @@ class SamProcess:
             {**admin, "ping": self._watched(admin["ping"]), "status": self._with_reconciler(admin["status"])},
         )
         self._stopping = threading.Event()
-        self._reconciler_ended = threading.Event()
-        self._reconciler = threading.Thread(target=self._reconcile, name="reconciler")
+        self._keeper_ended = threading.Event()
+        self._reconciler = threading.Thread(
+            target=self._keep, args=(self._reconcile, settings.reconcile_every_seconds), name="reconciler"
+        )
+        self._anchorer = threading.Thread(
+            target=self._keep, args=(self._anchor, settings.anchor_every_seconds), name="anchorer"
+        )
 
     def start(self) -> None:
         """Write the start into the chain, then serve.
@@ -60,6 +65,10 @@ class SamProcess:
             "mode": settings.mode,
         }
         self._sam.store.note(Record(events.SAM_STARTED, fields, self._sam.clock.now()))
+        try:
+            self._sam.anchor.check()
+        except ScdevUnavailable:
+            _log.error("the anchor cannot be read yet; nothing is signed before")
         self._admin.start()
         try:
             self._public.start()
@@ -67,6 +76,7 @@ class SamProcess:
             self._admin.stop()
             raise
         self._reconciler.start()
+        self._anchorer.start()
 
     def stop(self, timeout_seconds: float = 15.0) -> None:
         """Let what is being signed finish; then end."""
@@ -74,37 +84,49 @@ class SamProcess:
         self._public.stop(timeout_seconds)
         self._admin.stop(1.0)
         self._reconciler.join()
+        self._anchorer.join()
+        try:
+            self._sam.anchor.checkpoint()
+        except SamError as error:
+            _log.error("no checkpoint at the end", extra={"fields": {"error": error.code}})
 
     def _watched(self, ping: Handler) -> Handler:
-        """Without its reconciler the module signs safely, but nobody would close what a crash left open."""
+        """Without reconciler and anchorer the module signs safely, but nobody would close what a crash left open, or
+        notice a database that was set back.
+        """
 
         def watched(body: Mapping[str, Any]) -> Mapping[str, Any]:
-            if self._reconciler_ended.is_set():
-                raise StoreUnavailable("the reconciler has ended")
+            if self._keeper_ended.is_set():
+                raise StoreUnavailable("the reconciler or the anchorer has ended")
             return ping(body)
 
         return watched
 
     def _with_reconciler(self, status: Handler) -> Handler:
         def with_reconciler(body: Mapping[str, Any]) -> Mapping[str, Any]:
-            return {**status(body), "reconciler_running": not self._reconciler_ended.is_set()}
+            return {**status(body), "reconciler_running": not self._keeper_ended.is_set()}
 
         return with_reconciler
 
-    def _reconcile(self) -> None:
+    def _keep(self, work: Callable[[], None], every_seconds: float) -> None:
+        """Do something every so often; should it end otherwise than with the process, say so."""
         try:
-            self._reconcile_until_stopped()
+            while not self._stopping.wait(every_seconds):
+                try:
+                    work()
+                except SamError as error:
+                    # The next round does what this one could not.
+                    fields = {"work": threading.current_thread().name, "error": error.code}
+                    _log.error("what is done every so often could not be done", extra={"fields": fields})
         finally:
             if not self._stopping.is_set():
-                self._reconciler_ended.set()
-                _log.critical("the reconciler has ended")
+                self._keeper_ended.set()
+                _log.critical("the %s has ended", threading.current_thread().name)
 
-    def _reconcile_until_stopped(self) -> None:
-        settings = self._sam.settings
-        while not self._stopping.wait(settings.reconcile_every_seconds):
-            try:
-                self._sam.revocations.refresh()
-                reconcile(self._sam.store, self._sam.clock, settings.reservation_deadline_seconds)
-            except SamError as error:
-                # The next round finds what this one could not close.
-                _log.error("the reconciler could not finish", extra={"fields": {"error": error.code}})
+    def _reconcile(self) -> None:
+        self._sam.revocations.refresh()
+        reconcile(self._sam.store, self._sam.clock, self._sam.settings.reservation_deadline_seconds)
+
+    def _anchor(self) -> None:
+        self._sam.anchor.check()
+        self._sam.anchor.checkpoint()

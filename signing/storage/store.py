@@ -30,7 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
-from auditlog.chain import Head
+from auditlog.chain import EMPTY, Entry, Fields, Head
 from auditlog.errors import ChainNotReady
 from auditlog.sql import AuditLog
 from foundation import log
@@ -49,7 +49,7 @@ from signing.sam.errors import (
 )
 from signing.sam.ledger import Redemption, Reservation, State, check_transition
 from signing.sam.revocation import Key, SealedRevocation
-from signing.sam.store import Epoch, Record, SpentOrder
+from signing.sam.store import Anchoring, Epoch, Record, SpentOrder, Standing
 from signing.sam.verify import LEEWAY_SECONDS, first_second_after
 from signing.storage.engine import READ_ONLY
 from signing.storage.rows import from_row, revocation_from_row, revocation_to_row, to_row
@@ -68,6 +68,7 @@ from signing.storage.tables import (
 )
 
 _RESERVE_ATTEMPTS: Final = 3
+_PAGE: Final = 1000
 
 _log = log.get(__name__)
 
@@ -146,16 +147,31 @@ class SqlStore:
             if value == "off":
                 raise StateRefused(f"PostgreSQL runs with {setting} off: commits would not survive a loss of power")
 
-    def raise_epoch(self, now: datetime) -> Epoch:
+    def raise_epoch(
+        self,
+        now: datetime,
+        *,
+        after: Epoch | None = None,
+        order: SpentOrder | None = None,
+        fields: Fields | None = None,
+        anchoring: Anchoring | None = None,
+    ) -> Epoch:
         """After a restore: everything issued until now is refused from now on, by whatever clock it was issued.
 
         Never lowered, also by a clock that was set back (AUD-09).
         """
+        known = after or Epoch(0, 0)
         with self._writing() as connection:
             row = connection.execute(select(state.c.epoch, state.c.epoch_not_before).with_for_update()).one()
-            raised = Epoch(row.epoch + 1, max(row.epoch_not_before, first_second_after(now)))
+            raised = Epoch(
+                max(row.epoch, known.number) + 1,
+                max(row.epoch_not_before, known.not_before, first_second_after(now)),
+            )
             connection.execute(update(state).values(epoch=raised.number, epoch_not_before=raised.not_before))
-            self._append(connection, Record(events.EPOCH_RAISED, {"epoch": raised.number}, now))
+            if order is not None:
+                self._spend(connection, order)
+            record = Record(events.EPOCH_RAISED, {**(fields or {}), "epoch": raised.number}, now)
+            self._append(connection, record, anchoring)
         return raised
 
     # Reading
@@ -236,6 +252,15 @@ class SqlStore:
         with self._reading() as connection:
             return self._audit.head(connection)
 
+    @contextmanager
+    def standing(self, *, locked: bool) -> Iterator[Standing]:
+        with self._writing() if locked else self._snapshot() as connection:
+            try:
+                head = self._audit.lock(connection) if locked else self._audit.head(connection)
+            except ChainNotReady as error:
+                raise StoreUnavailable("the audit chain has no head") from error
+            yield self._standing(connection, head)
+
     def counts(self) -> dict[str, int]:
         """Redemptions by state, for operators."""
         current = func.coalesce(outcomes.c.state, str(State.RESERVED))
@@ -249,21 +274,29 @@ class SqlStore:
 
     # Writing
 
-    def spend_order(self, order: SpentOrder, record: Record) -> SpentOrder | None:
+    def spend_order(
+        self, order: SpentOrder, record: Record, anchoring: Anchoring | None = None
+    ) -> SpentOrder | None:
         with self._writing() as connection:
             if connection.execute(self._add_order, _order_row(order)).first() is None:
                 return _order(connection.execute(_order_query(order.issuer, order.jti)).all())
-            self._append(connection, record)
+            self._append(connection, record, anchoring)
         return None
 
-    def add_credential(self, row: SealedCredential, record: Record) -> bool:
+    def add_credential(self, row: SealedCredential, record: Record, anchoring: Anchoring | None = None) -> bool:
         with self._writing() as connection:
             if connection.execute(self._add_credential, to_row(row)).first() is None:
                 return False
-            self._append(connection, record)
+            self._append(connection, record, anchoring)
         return True
 
-    def replace_credential(self, row: SealedCredential, record: Record, order: SpentOrder | None = None) -> bool:
+    def replace_credential(
+        self,
+        row: SealedCredential,
+        record: Record,
+        order: SpentOrder | None = None,
+        anchoring: Anchoring | None = None,
+    ) -> bool:
         values = to_row(row)
         with self._writing() as connection:
             replaced = connection.execute(
@@ -273,9 +306,9 @@ class SqlStore:
             )
             if replaced.rowcount != 1:
                 return False
-            if order is not None and connection.execute(self._add_order, _order_row(order)).first() is None:
-                raise OrderUsed("the order has been carried out")
-            self._append(connection, record)
+            if order is not None:
+                self._spend(connection, order)
+            self._append(connection, record, anchoring)
         return True
 
     def reserve(
@@ -379,9 +412,35 @@ class SqlStore:
             raise StoreUnavailable("an outcome was refused, and there is none")
         return State(found[0].state)
 
-    def _append(self, connection: Connection, record: Record) -> None:
+    def _spend(self, connection: Connection, order: SpentOrder) -> None:
+        if connection.execute(self._add_order, _order_row(order)).first() is None:
+            raise OrderUsed("the order has been carried out")
+
+    def _standing(self, connection: Connection, head: Head) -> Standing:
+        row = connection.execute(select(state.c.epoch, state.c.epoch_not_before)).one()
+
+        def hash_at(sequence: int) -> str | None:
+            if sequence == EMPTY.sequence:
+                return EMPTY.hash
+            found = select(audit.entries.c.hash).where(audit.entries.c.sequence == sequence)
+            value: str | None = connection.execute(found).scalar_one_or_none()
+            return value
+
+        def versions() -> Iterator[tuple[str, int]]:
+            wanted = select(credentials.c.id, credentials.c.version)
+            for found in connection.execute(wanted, execution_options={"yield_per": _PAGE}):
+                yield found.id, found.version
+
+        return Standing(Epoch(row.epoch, row.epoch_not_before), head, hash_at, versions)
+
+    def _append(self, connection: Connection, record: Record, anchoring: Anchoring | None = None) -> None:
+        entry = self._appended(connection, record)
+        if anchoring is not None:
+            anchoring(self._standing(connection, Head(entry.sequence, entry.hash)))
+
+    def _appended(self, connection: Connection, record: Record) -> Entry:
         try:
-            self._audit.append(connection, record.event, events.recordable(record.fields), record.at)
+            return self._audit.append(connection, record.event, events.recordable(record.fields), record.at)
         except ChainNotReady as error:
             raise StoreUnavailable("the audit chain cannot be written") from error
         except IntegrityError as error:
@@ -406,6 +465,18 @@ class SqlStore:
     def _reading(self) -> Iterator[Connection]:
         try:
             with self._engine.connect().execution_options(**{READ_ONLY: True}) as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise StoreUnavailable("the database cannot be read") from error
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[Connection]:
+        """Reads that all see one moment; on SQLite a transaction's reads do so anyway."""
+        options: dict[str, Any] = {READ_ONLY: True}
+        if self._engine.dialect.name == "postgresql":
+            options["isolation_level"] = "REPEATABLE READ"
+        try:
+            with self._engine.connect().execution_options(**options) as connection:
                 yield connection
         except SQLAlchemyError as error:
             raise StoreUnavailable("the database cannot be read") from error

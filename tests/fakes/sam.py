@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,6 +16,7 @@ from cryptography.x509.oid import NameOID
 from sqlalchemy import Engine
 
 from contract import event as security_events
+from contract import operation as operations
 from contract import order as orders
 from contract import sad as sads
 from contract.event import EventName, SecurityEvent
@@ -28,10 +29,12 @@ from signing.sam.algorithms import SHA256
 from signing.sam.credential import Credential, Floor, Profile
 from signing.sam.custody import Custody, Seen
 from signing.sam.lifecycle import Lifecycle
+from signing.sam.operators import Operators
 from signing.sam.ports import SignatureDevice
 from signing.sam.revocation import RevocationMemory
 from signing.sam.revoke import Revocations
-from signing.sam.store import Store
+from signing.sam.rollback import RollbackAnchor
+from signing.sam.store import Epoch, Store
 from signing.sam.verify import SamPolicy, SignatureRequest
 from signing.storage.engine import open_engine
 from signing.storage.store import SqlStore
@@ -136,6 +139,44 @@ class World:
     """What one process remembers: all parts made here are of one, until a test gives another."""
     memory: RevocationMemory = field(default_factory=RevocationMemory)
     """The same, of revocations."""
+    operator_keys: tuple[SigningKey, ...] = ()
+    """Of the operators whom the token's anchor names."""
+    anchor: RollbackAnchor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.anchor = RollbackAnchor(
+            self.device, self.store, REALM, clock=self.clock, restored=self.seen.forget_versions
+        )
+
+    def raise_epoch(self, store: Store | None = None) -> Epoch:
+        """As a restore does, on nobody's word."""
+        after = self.anchor.latest().epoch
+        with self.anchor.changing(lambda anchor: anchor, restoring=True) as anchoring:
+            return (store or self.store).raise_epoch(self.clock.now(), after=after, anchoring=anchoring)
+
+    def operators(self, **changes: Any) -> Operators:
+        """What carries operators' operations out."""
+        policy = changes.pop("policy", self.policy)
+        custody, lifecycle = self.custody(**changes), self.lifecycle(**changes)
+        return Operators(
+            changes.get("store", self.store), policy, custody=custody, lifecycle=lifecycle, clock=self.clock
+        )
+
+    def operation(self, name: str, signers: int = 2, keys: Sequence[SigningKey] | None = None, **changes: Any) -> str:
+        """An operation by as many operators, right until changed; what is no claim is a parameter."""
+        claims = {claim: changes.pop(claim) for claim in ("aud", "jti", "iat", "exp") if claim in changes}
+        content = {
+            "aud": SAM_ID,
+            "jti": secrets.token_hex(8),
+            "iat": self.now,
+            "exp": self.now + 600,
+            **claims,
+        }
+        first, *more = (self.operator_keys if keys is None else keys)[:signers]
+        bundle = operations.sign(operations.Operation(operation=name, parameters=changes, **content), first)
+        for key in more:
+            bundle = operations.add_signature(bundle, key)
+        return bundle
 
     @property
     def fake(self) -> FakeDevice:
@@ -151,7 +192,7 @@ class World:
     def custody(self, **changes: Any) -> Custody:
         """What opens rows."""
         device, store = changes.get("device", self.device), changes.get("store", self.store)
-        return Custody(device, store, REALM, clock=self.clock, seen=self.seen)
+        return Custody(device, store, REALM, clock=self.clock, anchor=self.anchor, seen=self.seen)
 
     def revocations(self, **changes: Any) -> Revocations:
         """What takes events in."""
@@ -280,8 +321,12 @@ def make_world(url: str, device: SignatureDevice | None = None, wrap: Callable[[
         profiles=PROFILES,
         epoch_not_before=0,
     )
+    device, operator_keys = device or FakeDevice(), (generate_signing_key(), generate_signing_key("Ed25519"))
+    public = [operations.operator_key(key.verification_key().as_jwk()) for key in operator_keys]
+    RollbackAnchor(device, store, REALM, clock=FixedClock(NOW)).establish(public)
     return World(
-        device=device or FakeDevice(),
+        device=device,
+        operator_keys=operator_keys,
         store=wrap(store) if wrap else store,
         engine=engine,
         clock=FixedClock(NOW),

@@ -321,7 +321,7 @@ def test_SAD_06_a_sad_from_before_a_suspension_does_not_serve_after_it(world: Wo
 def test_SAD_12_after_a_restore_earlier_sads_are_refused(world: World, credential: Credential) -> None:
     assert isinstance(world.store, SqlStore)
     request = world.request(world.sad(credential))
-    world.store.raise_epoch(world.clock.now())
+    world.raise_epoch()
     with pytest.raises(errors.SadRefused, match="epoch"):
         world.activator().sign(request)
     world.clock.advance(6)

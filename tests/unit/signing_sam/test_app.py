@@ -50,6 +50,8 @@ def sam(world: World) -> Sam:
         activator=world.activator(),
         lifecycle=world.lifecycle(),
         revocations=world.revocations(),
+        operators=world.operators(),
+        anchor=world.anchor,
         clock=world.clock,
         device_available=lambda: True,
     )
@@ -79,7 +81,7 @@ def test_the_operators_operations_look_and_do_not_touch(world: World, sam: Sam, 
     assert call["status"]({})["device_available"] is True
     world.fake.fail_next("verify_mac", DeviceUnavailable("away"))
     assert call["inspect_credentials"]({})["credentials"][0]["integrity"] == "device_unavailable"
-    assert set(call) == {"ping", "credential", "list_credentials", "inspect_credentials", "status"}
+    assert set(call) == {"ping", "credential", "list_credentials", "inspect_credentials", "status", "execute_operation"}
 
 
 def pages(handler: Handler, body: dict[str, Any]) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from foundation.jose import generate_signing_key, sign_compact
 from signing.sam import errors, events
 from signing.sam.credential import Credential, SealedCredential
 from signing.sam.ports import DeviceLost, DeviceUnavailable
-from signing.sam.store import Record, SpentOrder
+from signing.sam.store import Anchoring, Record, SpentOrder
 from signing.sam.verify import LEEWAY_SECONDS
 from signing.storage.store import SqlStore
 from signing.storage.tables import audit, credentials
@@ -86,11 +86,11 @@ def test_KEY_10_of_two_that_carry_out_one_order_the_first_key_stays(world: World
     class Racing(SqlStore):
         """Another node stores its key just before this one."""
 
-        def add_credential(self, row: SealedCredential, record: Record) -> bool:
+        def add_credential(self, row: SealedCredential, record: Record, anchoring: Anchoring | None = None) -> bool:
             if not racing.done:
                 racing.done = True
                 other.append(world.lifecycle().create(token))
-            return super().add_credential(row, record)
+            return super().add_credential(row, record, anchoring)
 
         done = False
 
@@ -109,11 +109,13 @@ def test_KEY_10_of_two_that_begin_one_order_the_first_credential_id_stays(world:
 
         done = False
 
-        def spend_order(self, order: SpentOrder, record: Record) -> SpentOrder | None:
+        def spend_order(
+            self, order: SpentOrder, record: Record, anchoring: Anchoring | None = None
+        ) -> SpentOrder | None:
             if not racing.done:
                 racing.done = True
                 other.append(world.lifecycle().create(token))
-            return super().spend_order(order, record)
+            return super().spend_order(order, record, anchoring)
 
     racing, other = Racing(world.engine), list[Credential]()
     assert [world.lifecycle(store=racing).create(token)] == other
@@ -143,7 +145,7 @@ def test_an_order_with_one_thing_wrong_is_refused(
 def test_SAD_12_an_order_from_before_the_epoch_is_refused(world: World) -> None:
     assert isinstance(world.store, SqlStore)
     token = world.order_token()
-    world.store.raise_epoch(world.clock.now())
+    world.raise_epoch()
     with pytest.raises(errors.OrderRefused, match="epoch"):
         world.lifecycle().create(token)
 
@@ -222,9 +224,15 @@ def test_of_two_changes_at_once_one_is_refused(world: World, credential: Credent
     class Racing(SqlStore):
         """Another node suspends first."""
 
-        def replace_credential(self, row: SealedCredential, record: Record, order: SpentOrder | None = None) -> bool:
+        def replace_credential(
+            self,
+            row: SealedCredential,
+            record: Record,
+            order: SpentOrder | None = None,
+            anchoring: Anchoring | None = None,
+        ) -> bool:
             world.lifecycle().execute(world.order_token("credential.suspend", credential_id=credential.id))
-            return super().replace_credential(row, record, order)
+            return super().replace_credential(row, record, order, anchoring)
 
     with pytest.raises(errors.CredentialDisabled, match="meanwhile"):
         world.lifecycle(store=Racing(world.engine)).execute(

@@ -91,7 +91,7 @@ def test_SAD_12_no_signature_is_begun_after_the_epoch_was_raised(world: World) -
     def restore() -> None:
         if not done:
             done.append(True)
-            SqlStore(world.engine).raise_epoch(world.clock.now())
+            world.raise_epoch()
 
     with pytest.raises(errors.SadRefused, match="epoch"):
         world.activator(device=Device(world, verify_mac=restore)).sign(request)
@@ -344,6 +344,8 @@ def process(world: World, tmp_path: Path) -> Iterator[SamProcess]:
         activator=world.activator(),
         lifecycle=world.lifecycle(),
         revocations=world.revocations(),
+        operators=world.operators(),
+        anchor=world.anchor,
         clock=world.clock,
         device_available=lambda: True,
     )

@@ -1,0 +1,305 @@
+"""Keeps the anchor on the token in step with the database, and signing stopped where the database is behind it.
+
+A change that is anchored goes like this, with the audit head locked from the first to the last step:
+
+====================== =========================================================================================
+write                  the change and its audit record, not yet committed
+find                   the anchor that the database fits: of those on the token, the one whose record the chain has
+add                    the next anchor, beside it
+commit
+remove                 what was there before; not locked any more, and by value, so it removes nothing of others
+====================== =========================================================================================
+
+Whoever dies before the commit leaves an anchor that no database fits, and whose record will never be; whoever dies
+after it leaves two, of which the database fits the later one.  The next change or check removes the other.  Signatures
+write to the token never: a checkpoint, every so often, brings the anchor up to where the chain has gone.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import Final
+
+from auditlog.chain import Fields
+from foundation import log
+from foundation.clock import Clock
+from foundation.jose import VerificationKey
+from signing.sam import events
+from signing.sam.anchor import Anchor, Held, label_of, moved, opened, sealed, sum_of, versions_key
+from signing.sam.errors import CommitUnknown, LedgerBehind, ScdevUnavailable, StateRefused, StoreUnavailable
+from signing.sam.ports import DeviceError, SignatureDevice, device_errors
+from signing.sam.store import Anchoring, Epoch, Record, Standing, Store
+
+Effect = Callable[[Anchor], Anchor]
+
+NO_ANCHOR: Final = "the token has no anchor of this realm"
+OTHER_EPOCH: Final = "another epoch than the anchor's"
+SHORTER_CHAIN: Final = "the audit chain lacks the anchor's record"
+OTHER_VERSIONS: Final = "the credentials' versions are not the anchor's"
+
+_log = log.get(__name__)
+
+
+class RollbackAnchor:
+    """The anchor of one realm.  Thread-safe; any number of processes may share token and database."""
+
+    def __init__(
+        self,
+        device: SignatureDevice,
+        store: Store,
+        realm: str,
+        *,
+        clock: Clock,
+        restored: Callable[[], None] = lambda: None,
+    ) -> None:
+        """:param restored: called once operators have restored the database: what was remembered of it may go."""
+        self._device = device
+        self._store = store
+        self._realm = realm
+        self._label = label_of(realm)
+        self._clock = clock
+        self._restored = restored
+        self._checking = threading.Lock()
+        self._found: Anchor | None = None
+        self._behind: str | None = None
+        self._stopped_epoch = 0
+        self._key: bytes | None = None
+
+    # What others ask
+
+    def require(self, epoch: Epoch | None = None) -> None:
+        """Whether the database may be relied on, by the last look at it; no call of the device on the hot path.
+
+        :param epoch: the database's, where it was read: another one than at the last look is reason for a new look.
+        :raises LedgerBehind: it is behind the anchor.
+        :raises ScdevUnavailable: a look is needed, and the token cannot be read.
+        """
+        found = self._found
+        if self._behind is not None:
+            look = epoch is not None and epoch.number > self._stopped_epoch
+        else:
+            look = found is None or (epoch is not None and epoch != found.epoch)
+        if look:
+            self.check()
+        if self._behind is not None:
+            raise LedgerBehind(self._behind)
+
+    def latest(self) -> Anchor:
+        """The latest anchor on the token, whatever the database says.
+
+        :raises LedgerBehind: there is none.
+        :raises ScdevUnavailable: the token cannot be read.
+        """
+        with device_errors():
+            held = self._held()
+        if not held:
+            raise LedgerBehind(NO_ANCHOR)
+        return max(held, key=_number).anchor
+
+    def report(self) -> dict[str, object]:
+        """For operators: what the last look found."""
+        found = self._found
+        return {
+            "anchor": self._behind or ("not looked at yet" if found is None else "ok"),
+            "anchored_records": None if found is None else found.head.sequence,
+            "operators": None if found is None else [key.kid for key in found.operators],
+        }
+
+    # At the beginning
+
+    def establish(self, operators: Sequence[VerificationKey]) -> bool:
+        """Write the first anchor of a new database; False where there is one, and the database fits it.
+
+        :raises StateRefused: the token's anchor is of another database, or the database is not new.
+        :raises DeviceError: the token cannot be used.
+        """
+        with self._store.standing(locked=True) as standing:
+            if self._held():
+                if (fault := self._fault(standing)) is not None:
+                    raise StateRefused(f"the token has an anchor of this realm for another database: {fault}")
+                return False
+            if standing.head.sequence > 0:
+                raise StateRefused("the database has been used, and the token has no anchor of this realm")
+            versions = self._sum(standing)
+            first = Anchor(self._realm, 1, standing.epoch, standing.head, versions, tuple(operators))
+            self._device.add_data(self._label, sealed(first, self._device))
+        return True
+
+    # Every so often
+
+    def check(self) -> None:
+        """Compare database and anchor; where it is behind, raise the alarm and stop what relies on it.
+
+        :raises StoreUnavailable: the database cannot be read.
+        :raises ScdevUnavailable: the token cannot be read.
+        """
+        with self._checking:
+            # Between the look at the one and at the other somebody may have changed both: then look again, locked.
+            fault: str | None = None
+            for locked in (False, True):
+                with self._store.standing(locked=locked) as standing, device_errors():
+                    fault = self._fault(standing, settle=locked)
+                if fault is None:
+                    return
+            self._stop(fault or NO_ANCHOR)
+
+    def checkpoint(self) -> None:
+        """Bring the anchor up to where the audit chain has gone.
+
+        :raises LedgerBehind: the database is behind the anchor.
+        :raises StoreUnavailable: the database cannot be read.
+        :raises ScdevUnavailable: the token cannot be written.
+        """
+        self.require()
+        with self._store.standing(locked=True) as standing, device_errors():
+            held = self._held()
+            current = _fitting(held, standing)
+            if current is not None and current.anchor.head != standing.head:
+                following = replace(current.anchor, number=_following(held), head=standing.head)
+                self._device.add_data(self._label, sealed(following, self._device))
+                self._remove(held)
+                self._accept(following)
+        if current is None:
+            self._stop(SHORTER_CHAIN)
+            raise LedgerBehind(SHORTER_CHAIN)
+
+    # With a change
+
+    def moves(self, credential_id: str, version: int) -> Effect:
+        """The effect of a credential's next version.
+
+        :raises DeviceError: the token cannot be used.
+        """
+        key = self._versions_key()
+        return lambda anchor: moved(anchor, key, credential_id, version)
+
+    @contextmanager
+    def changing(self, effect: Effect, *, restoring: bool = False) -> Iterator[Anchoring]:
+        """Anchor a change: what is given back goes to the store with it.
+
+        :param effect: makes the next anchor from the current one; what it raises ends the change.
+        :param restoring: the database need not fit; afterwards it does.
+        :raises LedgerBehind: the database is behind the anchor.
+        """
+        if not restoring:
+            self.require()
+        held: list[Held] = []
+        added: list[Held] = []
+
+        def anchoring(standing: Standing) -> None:
+            held.extend(self._held())
+            current = max(held, key=_number, default=None) if restoring else _fitting(held, standing)
+            if current is None:
+                raise LedgerBehind(SHORTER_CHAIN if held else NO_ANCHOR)
+            if current.anchor.epoch != standing.epoch and not restoring:
+                raise LedgerBehind(OTHER_EPOCH)
+            versions = self._sum(standing) if restoring else current.anchor.versions
+            following = effect(replace(current.anchor, versions=versions))
+            following = replace(following, number=_following(held), epoch=standing.epoch, head=standing.head)
+            added.append(Held(sealed(following, self._device), following))
+            self._device.add_data(self._label, added[0].value)
+
+        try:
+            yield anchoring
+        except CommitUnknown:
+            raise  # both stay: the next look finds out which one the database fits
+        except BaseException as error:
+            self._tidy(added)
+            if isinstance(error, LedgerBehind):
+                self._stop(str(error))
+            raise
+        if added:
+            self._tidy(held)
+            self._accept(added[0].anchor)
+
+    # Inside
+
+    def _fault(self, standing: Standing, *, settle: bool = False) -> str | None:
+        """What keeps the database from fitting any anchor; None where it fits one.
+
+        :param settle: nobody else is at work: remove the others.
+        """
+        held = self._held()
+        current = _fitting(held, standing)
+        if current is None:
+            return SHORTER_CHAIN if held else NO_ANCHOR
+        if current.anchor.epoch != standing.epoch:
+            return OTHER_EPOCH
+        if current.anchor.versions != self._sum(standing):
+            return OTHER_VERSIONS
+        if settle:
+            self._remove([each for each in held if each is not current])
+        self._accept(current.anchor)
+        return None
+
+    def _accept(self, anchor: Anchor) -> None:
+        """The database fits; a stop ends only with a later epoch, which takes a restore."""
+        before = self._found
+        if before is not None and anchor.number < before.number:
+            return  # another thread has seen a later one
+        self._found = anchor
+        if self._behind is not None and anchor.epoch.number > self._stopped_epoch:
+            self._behind = None
+        if before is not None and anchor.epoch.number > before.epoch.number:
+            self._restored()
+
+    def _stop(self, fault: str) -> None:
+        known = self._behind is not None
+        self._behind = fault
+        with suppress(LedgerBehind, ScdevUnavailable):
+            self._stopped_epoch = self.latest().epoch.number
+        if known:
+            return
+        fields: Fields = {"reason": fault}
+        _log.critical("the database is behind the token's anchor; nothing is signed", extra={"fields": fields})
+        try:
+            self._store.note(Record(events.LEDGER_BEHIND, fields, self._clock.now()))
+        except (StoreUnavailable, CommitUnknown):
+            _log.error("an alarm could not be recorded", extra={"fields": fields})
+
+    def _held(self) -> list[Held]:
+        """The anchors on the token that are ours."""
+        found: list[Held] = []
+        for value in self._device.read_data(self._label):
+            anchor = opened(value, self._realm, self._device)
+            if anchor is None:
+                _log.critical("a data object of the anchor's label is not the module's")
+            else:
+                found.append(Held(value, anchor))
+        return found
+
+    def _tidy(self, held: Sequence[Held]) -> None:
+        """As :meth:`_remove`; what stays does no harm, and the next change or check removes it."""
+        try:
+            self._remove(held)
+        except DeviceError as error:
+            _log.error("an anchor could not be removed", extra={"fields": {"error": error.code}})
+
+    def _remove(self, held: Sequence[Held]) -> None:
+        for each in held:
+            self._device.remove_data(self._label, each.value)
+
+    def _sum(self, standing: Standing) -> int:
+        return sum_of(self._versions_key(), standing.versions())
+
+    def _versions_key(self) -> bytes:
+        if self._key is None:
+            self._key = versions_key(self._device, self._realm)
+        return self._key
+
+
+def _number(held: Held) -> int:
+    return held.anchor.number
+
+
+def _following(held: Sequence[Held]) -> int:
+    return max(_number(each) for each in held) + 1
+
+
+def _fitting(held: Sequence[Held], standing: Standing) -> Held | None:
+    """The latest whose record the chain has: a record is there if, and only if, its transaction was committed."""
+    fitting = [each for each in held if standing.hash_at(each.anchor.head.sequence) == each.anchor.head.hash]
+    return max(fitting, key=_number, default=None)
