@@ -52,6 +52,10 @@ class Installation:
         """The public key that the signature activation module pins."""
         return self.state.public / "activation.pem"
 
+    def operator_key(self, number: int) -> Path:
+        """A development operator's public key."""
+        return self.state.public / f"operator-{number}.jwk"
+
     def file(self, role: str, name: str) -> Path:
         """A file in a role's own folder."""
         return self.state.root / role / name

@@ -23,6 +23,8 @@ from launcher.toml import dumps
 PERSON = "alice"
 PERSON_EMAIL = "alice@example.org"
 PERSON_PHONE = "+15550100"
+OPERATORS = (1, 2)
+"""Development operators: as many as what weakens something takes."""
 PUBLIC_MODE = 0o644
 PASSWORD = "person-password"
 """The one secret that somebody types; 64 bits are enough behind a limit on wrong guesses."""
@@ -163,9 +165,23 @@ def before_start(here: Installation) -> tuple[Step, ...]:
              "--password-file", str(here.file("idp", PASSWORD))),
             forget,
         ),
+        *(operator(here, number) for number in OPERATORS),
         Step("signature activation module: token, server keys and database", "sam",
-             ("launcher", "sam", "init", *sam)),
+             ("launcher", "sam", "init", *sam,
+              *(part for number in OPERATORS for part in ("--operator", str(here.operator_key(number)))))),
     )  # fmt: skip
+
+
+def operator(here: Installation, number: int) -> Step:
+    """A development operator: one machine and one user have both keys, which real operators would not."""
+    name = f"operator-{number}"
+    public = here.file("dev", f"{name}.jwk")
+    return Step(
+        f"development operator {number}: a key pair",
+        "dev",
+        ("launcher", "operator", "keygen", "--out", str(here.file("dev", f"{name}.pem")), "--public-out", str(public)),
+        lambda: publish(public, here.operator_key(number)),
+    )
 
 
 def after_start(here: Installation) -> tuple[Step, ...]:

@@ -28,7 +28,7 @@ from signing.sam.anchor import MAX_OPERATORS
 from signing.sam.errors import StateRefused
 from signing.sam.operators import LEFT, RESTORE
 from signing.sam.reconcile import reconcile
-from signing.sam.rollback import RollbackAnchor
+from signing.sam.rollback import OK, RollbackAnchor
 from signing.sam_app.parts import build, open_store
 from signing.sam_app.process import SamProcess
 from signing.sam_app.standby import StandbyDevice
@@ -173,7 +173,7 @@ def _status(settings: SamSettings, arguments: argparse.Namespace) -> int:
         return 0
     for name, value in sorted(status.items()):
         print(f"{name}: {value}")
-    return 0 if status["device_available"] else 1
+    return 0 if status["device_available"] and status["anchor"] == OK else 1
 
 
 def _credentials(settings: SamSettings, arguments: argparse.Namespace) -> int:

@@ -35,6 +35,7 @@ from signing.sam.store import Anchoring, Epoch, Record, Standing, Store
 
 Effect = Callable[[Anchor], Anchor]
 
+OK: Final = "ok"
 NO_ANCHOR: Final = "the token has no anchor of this realm"
 OTHER_EPOCH: Final = "another epoch than the anchor's"
 SHORTER_CHAIN: Final = "the audit chain lacks the anchor's record"
@@ -103,7 +104,7 @@ class RollbackAnchor:
         """For operators: what the last look found."""
         found = self._found
         return {
-            "anchor": self._behind or ("not looked at yet" if found is None else "ok"),
+            "anchor": self._behind or ("not looked at yet" if found is None else OK),
             "anchored_records": None if found is None else found.head.sequence,
             "operators": None if found is None else [key.kid for key in found.operators],
         }

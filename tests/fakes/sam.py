@@ -26,6 +26,7 @@ from foundation.clock import FixedClock, epoch
 from foundation.jose import SigningKey, generate_signing_key
 from signing.sam.activate import Activator
 from signing.sam.algorithms import SHA256
+from signing.sam.anchor import label_of
 from signing.sam.credential import Credential, Floor, Profile
 from signing.sam.custody import Custody, Seen
 from signing.sam.lifecycle import Lifecycle
@@ -323,6 +324,8 @@ def make_world(url: str, device: SignatureDevice | None = None, wrap: Callable[[
     )
     device, operator_keys = device or FakeDevice(), (generate_signing_key(), generate_signing_key("Ed25519"))
     public = [operations.operator_key(key.verification_key().as_jwk()) for key in operator_keys]
+    for value in device.read_data(label_of(REALM)):
+        device.remove_data(label_of(REALM), value)  # of another world on the same device
     RollbackAnchor(device, store, REALM, clock=FixedClock(NOW)).establish(public)
     return World(
         device=device,

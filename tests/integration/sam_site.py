@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -35,6 +37,8 @@ class Site:
     idp_key: SigningKey
     authority: Authority
     environment: dict[str, str]
+    operators: tuple[SigningKey, ...] = ()
+    """Keys of the operators that :meth:`init` enrols."""
     started: int = 0
     """NumericDate of the last start of a node."""
 
@@ -76,6 +80,23 @@ class Site:
         ]
         self.config(node).write_text("\n".join(lines) + "\n")
         return self.config(node)
+
+    def init(self, node: str = "a") -> str:
+        """Token, database and anchor; what the command says."""
+        named = [part for number in range(len(self.operators)) for part in ("--operator", str(self.operator(number)))]
+        return self.run("sam", "init", "--config", str(self.config(node)), *named).stdout
+
+    def operator(self, number: int) -> Path:
+        """An operator's public key."""
+        return self.directory / f"operator-{number}.jwk"
+
+    def operation(self, name: str, signers: int = 2, **parameters: Any) -> Path:
+        """A file with an operation of this moment by as many operators."""
+        world = self.now_world()
+        world.operator_keys = self.operators
+        path = self.directory / f"{name}-{secrets.token_hex(4)}"
+        path.write_text(world.operation(name, signers, **parameters) + "\n")
+        return path
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """A `privyseal` command to its end."""
@@ -159,4 +180,8 @@ def make_site(directory: Path, database_url: str) -> Site:
     (directory / "root.pem").write_bytes(authority.certificate.public_bytes(Encoding.PEM))
     (directory / "idp.pem").write_bytes(idp_key.verification_key().key.as_pem(private=False))
     write_secret(directory / "url", database_url.encode())
-    return Site(directory, idp_key, authority, empty_token_directory(directory))
+    operators = (generate_signing_key(), generate_signing_key("Ed25519"))
+    site = Site(directory, idp_key, authority, empty_token_directory(directory), operators)
+    for number, key in enumerate(operators):
+        site.operator(number).write_text(json.dumps(key.verification_key().as_jwk()))
+    return site

@@ -146,7 +146,7 @@ def test_SAD_03_a_thousand_kills(world: World, tmp_path: Path) -> None:
 def test_SAD_03_killed_at_every_point_on_a_real_token(tmp_path: Path) -> None:
     site = make_site(tmp_path, f"sqlite:///{tmp_path / 'sam.sqlite'}")
     site.write_config()
-    site.run("sam", "init", "--config", str(site.config()))
+    site.init()
     counter = tmp_path / "counter"
     with site.serving(), SamClient(site.socket()) as client:
         view = site.credential(client)

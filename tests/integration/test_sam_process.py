@@ -42,8 +42,8 @@ def refusal_of(link: socket.socket, operation: str, body: dict[str, object]) -> 
 
 def test_from_nothing_to_a_signature_and_a_verified_chain(site: Site, tmp_path: Path) -> None:
     config = str(site.config())
-    assert "initialised" in site.run("sam", "init", "--config", config).stdout
-    again = site.run("sam", "init", "--config", config).stdout
+    assert "anchor: written, with 2 operators" in site.init()
+    again = site.init()
     assert "initialised" not in again
     assert "created" not in again
     for pin in ("so-pin", "user-pin"):
@@ -73,7 +73,6 @@ def test_from_nothing_to_a_signature_and_a_verified_chain(site: Site, tmp_path: 
     verify = ("audit", "verify", "--database-url-file", str(tmp_path / "url"), "--checkpoint", str(tmp_path / "kept"))
     assert site.run(*verify).stdout.startswith("ok: ")
     assert site.run("sam", "reconcile", "--config", config).stdout == "closed as indeterminate: 0\n"
-    assert "epoch 2" in site.run("sam", "restore", "--config", config).stdout
     stopped = site.run("sam", "status", "--config", config, check=False)
     assert stopped.returncode == 1
     assert "is it running" in stopped.stderr
@@ -93,7 +92,7 @@ def _check_that_no_pin_shows(site: Site, process: subprocess.Popen[str], tmp_pat
 
 
 def test_SAD_13_the_socket_signs_nothing_without_a_sad(site: Site) -> None:
-    site.run("sam", "init", "--config", str(site.config()))
+    site.init()
     with site.serving(), SamClient(site.socket()) as client, socket.socket(socket.AF_UNIX) as link:
         view = site.credential(client)
         link.connect(str(site.socket()))
@@ -116,7 +115,7 @@ def test_SAD_13_the_socket_signs_nothing_without_a_sad(site: Site) -> None:
 
 
 def test_the_operator_sees_everybodys_credentials_and_which_row_was_altered(site: Site, tmp_path: Path) -> None:
-    site.run("sam", "init", "--config", str(site.config()))
+    site.init()
     with site.serving(), SamClient(site.socket()) as client, SamClient(site.admin()) as admin:
         view = site.credential(client)
         assert admin.list_credentials("alice") == (view,)
@@ -133,7 +132,7 @@ def test_the_operator_sees_everybodys_credentials_and_which_row_was_altered(site
 
 
 def test_without_its_device_the_module_starts_and_says_so_and_comes_back(site: Site, tmp_path: Path) -> None:
-    site.run("sam", "init", "--config", str(site.config()))
+    site.init()
     (tmp_path / "tokens").rename(tmp_path / "away")
     with site.serving(), SamClient(site.socket()) as client:
         with pytest.raises(LinkRefused) as refusal:
@@ -155,7 +154,7 @@ def test_without_its_device_the_module_starts_and_says_so_and_comes_back(site: S
 
 @pytest.mark.parametrize("pin", ["user-pin"])
 def test_KEY_09_a_refused_pin_is_not_tried_again(site: Site, tmp_path: Path, pin: str) -> None:
-    site.run("sam", "init", "--config", str(site.config()))
+    site.init()
     (tmp_path / pin).write_text("wrong-pin-of-a-test")
     with site.serving(), SamClient(site.socket()) as client:
         time.sleep(3)
@@ -167,7 +166,7 @@ def test_KEY_09_a_refused_pin_is_not_tried_again(site: Site, tmp_path: Path, pin
 
 
 def test_SAD_12_a_cleared_ledger_and_a_restart_do_not_let_a_sad_serve_twice(site: Site, tmp_path: Path) -> None:
-    site.run("sam", "init", "--config", str(site.config()))
+    site.init()
     with site.serving(), SamClient(site.socket()) as client:
         view = site.credential(client)
         used = site.request(site.sad(view))
@@ -191,7 +190,7 @@ def test_a_database_that_was_not_initialised_is_refused(site: Site) -> None:
 
 
 def test_two_modules_do_not_serve_one_socket(site: Site) -> None:
-    site.run("sam", "init", "--config", str(site.config()))
+    site.init()
     with site.serving():
         second = site.run("sam", "serve", "--config", str(site.config()), check=False)
         assert second.returncode == 1
@@ -200,7 +199,7 @@ def test_two_modules_do_not_serve_one_socket(site: Site) -> None:
 
 def test_the_reconciler_closes_what_is_overdue_while_serving(site: Site, tmp_path: Path) -> None:
     site.write_config(reservation_deadline_seconds=55, reconcile_every_seconds=0.1)
-    site.run("sam", "init", "--config", str(site.config()))
+    site.init()
     engine = open_engine(f"sqlite:///{tmp_path / 'sam.sqlite'}")
     values = {"at": int(SystemClock().now().timestamp()) - 60}
     with engine.begin() as connection:

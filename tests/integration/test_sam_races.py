@@ -61,7 +61,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory, postgres_server: object) -> I
         site = make_site(directory, url)
         for node in NODES:
             site.write_config(node)
-        site.run("sam", "init", "--config", str(site.config("a")))
+        site.init()
         counter = directory / "counter"
         clients = []
         for node in NODES:

@@ -181,6 +181,8 @@ def _module(directory: Path, device: SignatureDevice, idp: World) -> tuple[LinkS
         activator=world.activator(),
         lifecycle=world.lifecycle(),
         revocations=world.revocations(),
+        operators=world.operators(),
+        anchor=world.anchor,
         clock=world.clock,
         device_available=lambda: True,
     )
