@@ -14,7 +14,7 @@ from idp.policy.errors import Fault
 from idp.policy.model import Where
 
 _INTEGER: Final = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
-_DURATION: Final = re.compile(r"([1-9][0-9]{0,5})([smhd])", re.ASCII)
+DURATION: Final = re.compile(r"([1-9][0-9]{0,5})([smhd])", re.ASCII)
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _NOWHERE: Final = Where("", 1, 1)
 
@@ -180,7 +180,7 @@ class Reader:
         """Seconds, from a number with its unit: ``90s``, ``30m``, ``12h``, ``30d``."""
         if node is None:
             return None
-        match = _DURATION.fullmatch(node.text) if isinstance(node, Scalar) else None
+        match = DURATION.fullmatch(node.text) if isinstance(node, Scalar) else None
         if match is None:
             self.fault(node.where, f"{what} is a number and a unit (s, m, h, d), for example 30m")
             return None
