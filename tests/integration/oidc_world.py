@@ -177,6 +177,13 @@ def answer(response: TestResponse) -> dict[str, str]:
     return {name: items[0] for name, items in values.items()}
 
 
+def error_of(response: Any) -> str:
+    """The error of a JSON answer, which nobody may store."""
+    assert response.status_code in {400, 401, 413, 429}, response.text
+    assert response.headers["Cache-Control"] == "no-store"
+    return str(response.get_json()["error"])
+
+
 @dataclass
 class RelyingParty:
     """A client of the identity provider."""

@@ -17,14 +17,9 @@ from idp.storage.interactions import MAX_OPEN
 from idp.storage.models import interactions
 from idp.web import oidc_tokens
 from tests.integration import oidc_world
-from tests.integration.oidc_world import ISSUER, Seed, World, answer, seed_sqlite, start_copy
+from tests.integration.oidc_world import ISSUER, Seed, World, answer, start_copy
 
 SUBSTANTIAL = "http://eidas.europa.eu/NotNotified/LoA/substantial"
-
-
-@pytest.fixture(scope="module")
-def seeded(tmp_path_factory: pytest.TempPathFactory) -> Seed:
-    return seed_sqlite(tmp_path_factory.mktemp("seed"))
 
 
 @pytest.fixture

@@ -20,7 +20,6 @@ from tests.integration.oidc_world import (
     Seed,
     World,
     answer,
-    seed_sqlite,
     start_copy,
     with_query,
 )
@@ -34,11 +33,6 @@ FLOOR = """
     when: {client: other}
     require: substantial
 """
-
-
-@pytest.fixture(scope="module")
-def seeded(tmp_path_factory: pytest.TempPathFactory) -> Seed:
-    return seed_sqlite(tmp_path_factory.mktemp("seed"))
 
 
 @pytest.fixture
