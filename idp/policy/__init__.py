@@ -31,5 +31,6 @@ cases       situations with the decision that must come out
 records     what is kept of a decision, and back
 replay      another policy asked about recorded decisions
 diff        how two policies differ, in words
+fmt         one layout for files, comments kept
 =========== ==========================================================
 """

@@ -91,3 +91,9 @@ class RecordInvalid(PolicyError):
     """A recorded decision does not have the form of one, so it cannot be replayed."""
 
     code = "record_invalid"
+
+
+class LayoutRefused(PolicyError):
+    """A file cannot be laid out without changing what it says or losing a comment."""
+
+    code = "layout_refused"

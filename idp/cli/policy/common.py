@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
+from foundation.errors import PrivySealError
 from idp.policy.cases import Cases, parse_cases
 from idp.policy.document import MAX_OCTETS
 from idp.policy.errors import Fault, PolicyLoadError, PolicyRejected
@@ -22,7 +23,7 @@ EXIT_DENY: Final = 4
 
 EXIT_CODES: Final = """exit codes:
   0  all is well: sound, no error found, cases passed, nothing changed, laid out, allowed
-  1  a file or the recorded decisions cannot be used
+  1  a file cannot be used or written, or the recorded decisions cannot be read
   2  wrong usage
   3  lint: an error is found; test: a case fails, or a rule is not exercised; diff, simulate: something changes;
      fmt --check: not laid out; explain: the person has to step up;
@@ -33,6 +34,15 @@ EXIT_CODES: Final = """exit codes:
 
 class Usage(Exception):
     """An argument that argparse cannot judge by itself."""
+
+
+class NotWritten(PrivySealError):
+    """A file cannot be written."""
+
+    code = "not_written"
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        super().__init__(f"{path}: cannot be written: {error.strerror}")
 
 
 def add(commands: Any, name: str, text: str, *, description: str, epilog: str = "") -> argparse.ArgumentParser:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from idp.cli.policy.common import EXIT_FOUND, EXIT_OK, EXIT_UNUSABLE, Usage, add, faults_json, load_cases
+from idp.cli.policy.common import EXIT_FOUND, EXIT_OK, EXIT_UNUSABLE, NotWritten, Usage, add, faults_json, load_cases
 from idp.policy.cases import CaseReport, cases_beside, run_cases
 from idp.policy.cases_render import as_json, as_junit, as_text
 from idp.policy.errors import PolicyLoadError
@@ -64,4 +64,4 @@ def _write(path: Path, text: str) -> None:
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise Usage(f"{path}: cannot be written: {error.strerror}") from error
+        raise NotWritten(path, error) from error

@@ -196,8 +196,81 @@ def test_a_policy_without_cases_does_not_pass(sound: str, capsys: pytest.Capture
 def test_test_refuses_wrong_usage(small: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("test", small, small, "--cases", small) == 2
     assert "--cases goes with one policy file" in capsys.readouterr().err
-    assert run("test", small, "--junit", str(tmp_path / "no" / "results.xml")) == 2
+    assert run("test", small, "--junit", str(tmp_path / "no" / "results.xml")) == 1
     assert "results.xml: cannot be written: No such file or directory" in capsys.readouterr().err
+
+
+UNTIDY = "name: x # why\npolicy:   1\n"
+TIDY = "policy: 1\nname: x  # why\n"
+
+
+@pytest.fixture(name="untidy")
+def _untidy(tmp_path: Path) -> Path:
+    path = tmp_path / "untidy.yaml"
+    path.write_text(UNTIDY)
+    path.chmod(0o640)
+    return path
+
+
+def test_fmt_prints_the_layout_and_changes_nothing(untidy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("fmt", str(untidy)) == 0
+    assert capsys.readouterr().out == TIDY
+    assert untidy.read_text() == UNTIDY
+
+
+def test_fmt_check_names_what_is_not_laid_out(untidy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tidy = tmp_path / "tidy.yaml"
+    tidy.write_text(TIDY)
+    assert run("fmt", "--check", str(untidy), str(tidy)) == 3
+    assert capsys.readouterr().out == f"{untidy}: not laid out\n"
+    assert untidy.read_text() == UNTIDY
+    assert run("fmt", "--check", str(tidy)) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_fmt_write_replaces_the_file_and_keeps_its_mode(
+    untidy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    link = tmp_path / "link.yaml"
+    link.symlink_to(untidy)
+    assert run("fmt", "--write", str(link)) == 0
+    assert capsys.readouterr().out == f"{link}: laid out\n"
+    assert (untidy.read_text(), untidy.stat().st_mode & 0o777, link.is_symlink()) == (TIDY, 0o640, True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.yaml", "untidy.yaml"]
+    assert run("fmt", "--write", str(link)) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_fmt_writes_json_and_goes_on_after_a_file_that_it_refuses(
+    untidy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keeps = tmp_path / "keeps.yaml"
+    keeps.write_text("description: |+\n  x\n\n")
+    assert run("fmt", "--json", str(keeps), str(tmp_path / "none.yaml"), str(untidy)) == 1
+    kept, none, good = json.loads(capsys.readouterr().out)
+    assert "cannot be laid out" in kept["faults"][0]["message"]
+    assert none["faults"][0]["message"].startswith("cannot be read")
+    assert good == {"file": str(untidy), "changed": True, "text": TIDY}
+    assert run("fmt", "--check", str(keeps), str(untidy)) == 1
+    assert "cannot be laid out" in capsys.readouterr().err
+
+
+def test_fmt_does_not_mix_several_files(untidy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("fmt", str(untidy), str(untidy)) == 2
+    assert "several files go with --check, --write or --json" in capsys.readouterr().err
+
+
+def test_fmt_leaves_the_file_where_it_cannot_write(
+    untidy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    assert run("fmt", "--write", str(untidy)) == 1
+    assert "untidy.yaml: cannot be written: No space left on device" in capsys.readouterr().err
+    assert untidy.read_text() == UNTIDY
+    assert [path.name for path in tmp_path.iterdir()] == ["untidy.yaml"]
 
 
 def test_help_documents_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:

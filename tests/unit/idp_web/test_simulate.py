@@ -27,6 +27,7 @@ csc_base = "http://sign.localhost:8402/csc/v2"
 sam_id = "urn:privyseal:sam:test"
 """
 STRICTER = POLICY.replace(b"action: sign_in\n    require: low", b"action: sign_in\n    require: substantial", 1)
+LINE = STRICTER.decode().partition("- id: sign-in\n")[0].count("\n") + 1
 SOURCE = ("--from-audit", "--config", "idp.toml")
 
 
@@ -56,7 +57,7 @@ def test_a_stricter_candidate_says_how_many_sign_ins_it_would_have_stopped(capsy
     )
     assert lines[1] == "2 of 3 recorded sign-ins would now need step-up"
     assert lines[2] == (
-        "  2 sign-ins at shop: allowed → step-up by e-mail code or SMS code, by rule 'sign-in' (candidate.yaml:26)"
+        f"  2 sign-ins at shop: allowed → step-up by e-mail code or SMS code, by rule 'sign-in' (candidate.yaml:{LINE})"
     )
     assert "[policy] Rule 'sign-in' asks for level 'substantial'." in lines[4]
 
@@ -182,11 +183,11 @@ def test_without_records_the_cases_beside_the_files_are_asked(
     assert json.loads(capsys.readouterr().out)["decisions"] is None
     (tmp_path / "tests.test.yaml").write_text(
         "policy-test: 1\ncases: [{name: in, action: sign_in, evidence: [password], "
-        "person: {enrolled: [password]}, expect: {outcome: allow, reasons: [sign-in]}}]\n"
+        "person: {proofing: substantial, enrolled: [password]}, expect: {outcome: allow, reasons: [sign-in]}}]\n"
     )
     assert main(("diff", "tests.yaml", "candidate.yaml")) == 3
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "candidate.yaml:26: rule 'sign-in' now also needs level 'substantial'"
+    assert lines[0] == f"candidate.yaml:{LINE}: rule 'sign-in' now also needs level 'substantial'"
     assert lines[3] == "1 of 1 tested sign-in would now be refused"
     assert lines[5] == "    for example 'in' of 2026-03-02 10:00:00Z"
     assert main(("diff", "tests.yaml", "tests.yaml")) == 0
