@@ -32,6 +32,7 @@ from idp.storage.keys import KeyStore
 from idp.storage.seal import Sealer
 from idp.web import account, altered, browser, faults, headers, health, language, login, oidc, pages
 from idp.web import services as composition
+from idp.web.admin import setup as admin
 from idp.web.credential_info import CscCredentialReader
 from idp.web.policies import FixedPolicy, Policies, Surroundings
 from idp.web.services import CredentialReader, Messaging, PolicySource, Services, services
@@ -129,6 +130,7 @@ def _assemble(app: Flask) -> None:
     for blueprint in (pages.blueprint, account.blueprint, health.blueprint, oidc.blueprint):
         app.register_blueprint(blueprint)
     account.setup(app)
+    admin.setup(app)
     oidc.setup(app)
     app.add_url_rule("/", "home", _home)
     app.context_processor(_page_values)

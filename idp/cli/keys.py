@@ -32,12 +32,19 @@ def add_commands(commands: Any) -> None:
 
 def _init(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
     from idp.app import open_database
-    from idp.policy.load import load_policy
+    from idp.policy.prepare import prepare
     from idp.storage.audit import DatabaseAudit
     from idp.storage.engine import create_tables
     from idp.storage.keys import create_keys
+    from idp.storage.policy_files import PolicyFiles, read_policy_files
 
-    policy = load_policy(settings.policy_file)
+    # What a server would refuse is told before anything is made.
+    files = PolicyFiles(settings.policy_file)
+    content = read_policy_files(files)
+    required = settings.production and settings.policy.cases_required
+    policy = prepare(
+        content.policy, str(files.policy), content.cases, str(files.cases), cases_required=required
+    ).policy
     engine = open_database(settings)
     audit = DatabaseAudit(options.clock)
     create_tables(engine)

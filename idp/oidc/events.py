@@ -21,6 +21,7 @@ EVENTS: Final = (
         "client.changed",
         "A client was enabled, disabled, or given a new secret.",
         frozenset({"client_id", "change", "grants_revoked"}),
+        frozenset({"by", "decision_id"}),
     ),
     Event(
         "token.issued",

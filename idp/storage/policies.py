@@ -260,9 +260,12 @@ def history(connection: Connection, limit: int = 100) -> tuple[HistoryEntry, ...
     return tuple(_entry(row) for row in rows)
 
 
-def by_sha256(connection: Connection, digest: str) -> StoredVersion | None:
-    """The policy of that hash, as SADs, approvals and decisions name it; with its earliest cases."""
+def by_sha256(connection: Connection, digest: str, cases_digest: str | None = None) -> StoredVersion | None:
+    """The policy of that hash, as SADs, approvals and decisions name it; with its earliest cases unless others are
+    named."""
     query = select(policy_versions).where(policy_versions.c.sha256 == digest)
+    if cases_digest is not None:
+        query = query.where(policy_versions.c.cases_sha256 == cases_digest)
     row = connection.execute(query.order_by(policy_versions.c.first_seen_at).limit(1)).one_or_none()
     # The hash is the policy's name: content that does not have it is another's.
     if row is None or sha256(row.content) != digest:

@@ -173,18 +173,16 @@ def _read_one(path: Path, *, needed: bool) -> tuple[bytes, tuple[int, ...]] | No
     except OSError as error:
         raise _unreadable(path, f"cannot be read: {error.strerror}") from error
     try:
-        before = os.fstat(descriptor)
-        if not stat.S_ISREG(before.st_mode):
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
             raise _unreadable(path, "not a regular file")
         with os.fdopen(descriptor, "rb", closefd=False) as stream:
             data = stream.read(MAX_OCTETS + 1)
-        if _identity(os.fstat(descriptor)) != _identity(before):
-            raise _Moving
     except OSError as error:
         raise _unreadable(path, f"cannot be read: {error.strerror}") from error
     finally:
         os.close(descriptor)
-    return data, _identity(before)
+    return data, _identity(status)
 
 
 def _unreadable(path: Path, message: str) -> PolicyRejected:

@@ -16,6 +16,7 @@ from werkzeug.wrappers import Response
 from idp.activation import binding
 from idp.activation.intent import SignatureIntent
 from idp.authn.approval import Approval
+from idp.authn.roles import VISITS, AdminAction
 from idp.errors import InteractionLost
 from idp.storage import challenges, interactions
 from idp.storage.engine import reading
@@ -23,14 +24,17 @@ from idp.storage.interactions import StoredInteraction
 from idp.web import browser, language
 from idp.web.services import services
 
-Action = Literal[
-    "sign_in",
-    "signature.activate",
-    "credential.create",
-    "credential.suspend",
-    "credential.resume",
-    "credential.delete",
-]
+Action = (
+    Literal[
+        "sign_in",
+        "signature.activate",
+        "credential.create",
+        "credential.suspend",
+        "credential.resume",
+        "credential.delete",
+    ]
+    | AdminAction
+)
 _FINISHERS: Final = "privyseal.finishers"
 _FRESH_PROMPTS: Final = frozenset({"login", "select_account"})
 
@@ -71,9 +75,14 @@ class BeginInteraction:
         return bool(_FRESH_PROMPTS & set(self.prompt))
 
     @property
+    def opens_pages(self) -> bool:
+        """Nothing is given out or changed in the person's name: a sign-in, or a visit to the administration's pages."""
+        return self.action == "sign_in" or self.action in VISITS
+
+    @property
     def needs_consent(self) -> bool:
-        """A person is asked before it ends well: always, but for a plain sign-in."""
-        return self.action != "sign_in" or "consent" in self.prompt
+        """A person is asked before it ends well: always, but where it only opens pages."""
+        return not self.opens_pages or "consent" in self.prompt
 
     @property
     def display_name(self) -> str:
@@ -147,8 +156,8 @@ class Interaction:
 
     @property
     def binds_evidence(self) -> bool:
-        """Whether step-up evidence counts for this transaction only: for all that is more than a sign-in (SES-06)."""
-        return self.request.action != "sign_in"
+        """Whether step-up evidence counts for this transaction only: where more is done than pages opened (SES-06)."""
+        return not self.request.opens_pages
 
     @property
     def binding(self) -> str:

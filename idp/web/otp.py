@@ -187,6 +187,10 @@ def _text(interaction: Interaction, code: str) -> str:
         purpose = _("resume a signing credential")
     elif asked.action == "credential.delete":
         purpose = _("delete a signing credential")
+    elif asked.action in {"admin.roles.propose", "admin.roles.confirm", "admin.roles.reject"}:
+        purpose = _("change who administers")
+    elif asked.action == "admin.clients.change":
+        purpose = _("change a relying party")
     else:
         purpose = _("sign in")
     return _(

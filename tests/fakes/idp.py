@@ -18,10 +18,11 @@ from connectors.ports.messaging import Delivery, MailMessage, MessagingError, Sm
 from foundation.clock import FixedClock
 from idp.app import create_app
 from idp.authn.password import Passwords
+from idp.authn.roles import Role
 from idp.errors import IdpError
 from idp.policy.load import parse_policy
 from idp.settings import IdpSettings, OtpSettings, PasswordSettings, PolicySettings, SigningSettings
-from idp.storage import accounts, authenticators
+from idp.storage import accounts, authenticators, roles
 from idp.storage.accounts import NewAccount
 from idp.storage.audit import DatabaseAudit
 from idp.storage.engine import create_tables, open_engine
@@ -202,14 +203,26 @@ class Idp:
         assert found is not None, "the page asks for no consent"
         return self.post(browser, path, "/consent", decision="approve", binding=found.group(1))
 
+    def give_roles(self, account_id: str, *names: Role) -> None:
+        """Make somebody an administrator, as the command line does."""
+        with self.engine.begin() as connection:
+            for name in names:
+                roles.grant(
+                    connection,
+                    self.seals,
+                    grant_id=f"{account_id}-{name}",
+                    account_id=account_id,
+                    role=name,
+                    by=roles.COMMAND_LINE,
+                    now=NOW,
+                )
+
     def add_account(self, username: str, **values: Any) -> str:
         """Another person, with a password and a phone."""
         return _add_person(self.engine, self.settings, username, **values)
 
 
-def make_idp(
-    directory: Path, database_url: str | None = None, policy: bytes | None = POLICY, **settings: Any
-) -> Idp:
+def make_idp(directory: Path, database_url: str | None = None, policy: bytes | None = POLICY, **settings: Any) -> Idp:
     """An identity provider with the account ``alice``; without a policy of its own it reads ``policy_file``."""
     made = IdpSettings(
         mode="development",

@@ -11,7 +11,9 @@ import pytest
 from sqlalchemy import delete
 
 from contract.operation import add_signature, peek, sign
-from foundation.jose import generate_signing_key
+from foundation.files import write_secret
+from foundation.jose import export_signing_key, generate_signing_key
+from idp.cli.policy import main
 from idp.policy.errors import PolicyRejected
 from idp.policy.prepare import sha256
 from idp.settings import ApprovalSettings
@@ -282,6 +284,19 @@ def test_another_worker_that_was_late_does_not_bring_back_what_was_in_force(site
     with reading(site.engine) as connection:
         happened = [entry.sha256 for entry in policies.history(connection) if entry.happening == "in_force"]
     assert happened == [policy_sha256("two"), policy_sha256("one")]
+
+
+def test_what_the_command_signs_is_what_a_server_takes(local: Site) -> None:
+    for number, key in enumerate(local.operators[:2]):
+        write_secret(local.directory / f"{number}.pem", export_signing_key(key))
+    local.write(CASES.replace(b"RULE", b"one"), name="policy.test.yaml")
+    asked = replace(local.settings.policy, approval=ApprovalSettings((Path("a"), Path("b")), 2))
+    local.settings = replace(local.settings, policy=asked)
+    arguments = ("approve", str(local.file), "--issuer", local.settings.issuer, "--yes", "--key")
+    assert main((*arguments, str(local.directory / "0.pem")), local.clock) == 0
+    assert refused(local) == "approval_under_signed"
+    assert main((*arguments, str(local.directory / "1.pem")), local.clock) == 0
+    assert rule(local.worker()) == "one"
 
 
 def test_when_approval_is_asked_for_the_first_time_the_policy_that_is_there_needs_one(

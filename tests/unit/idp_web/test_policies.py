@@ -20,6 +20,14 @@ from idp.web.policies import Policies
 from tests.fakes.policies import Site, make_site, policy
 from tests.fakes.seals import make_sealer
 
+CASES = b"""\
+policy-test: 1
+cases:
+  - name: a password signs in
+    action: sign_in
+    evidence: [password]
+    expect: {outcome: allow, reasons: [RULE, "level:low"]}
+"""
 BAD = b"policy: 1\nname: broken\nlevels: [\n"
 
 
@@ -152,6 +160,19 @@ def test_a_server_without_a_file_does_not_start(site: Site) -> None:
     site.file.unlink()
     with pytest.raises(PolicyRejected, match="no such file"):
         site.worker()
+
+
+def test_an_edited_policy_that_fails_its_own_cases_is_refused_and_the_old_one_stays(site: Site) -> None:
+    site.write(CASES.replace(b"RULE", b"one"), name="policy.test.yaml")
+    worker = site.worker()
+    site.write(policy("two"))
+    site.look(worker)
+    assert (rule(worker), worker.troubles) == ("one", ("policy_cases_failed",))
+    (refused,) = site.records("policy.refused")
+    assert json.loads(refused.fields)["cause"] == "cases_failed"
+    site.write(CASES.replace(b"RULE", b"two"), name="policy.test.yaml")
+    site.look(worker)
+    assert (rule(worker), worker.troubles) == ("two", ())
 
 
 def test_production_takes_no_policy_without_cases_unless_told_so(tmp_path: Path) -> None:

@@ -1,0 +1,247 @@
+"""Who gets in: the role matrix says what for, the policy says how well they have to have proved who they are.
+
+A page that needs more than the session proves begins an interaction; what is proved in it counts for the session, as
+with a sign-in.  A change is an interaction of its own: what is changed is shown and approved, and what a rule asks for
+each transaction is asked for each change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, cast
+
+from flask import Blueprint, g, make_response, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from idp.activation.binding import check_approved
+from idp.authn.approval import Approval
+from idp.authn.roles import MATRIX, Access, AdminAction, Role, admits, may
+from idp.authn.session import context_of
+from idp.errors import NotWhatWasApproved
+from idp.policy.evaluate import evaluate
+from idp.policy.model import Decision, Facts
+from idp.settings import ADMIN_CLIENT_ID
+from idp.storage import authenticators, roles
+from idp.storage.accounts import Account
+from idp.storage.engine import reading
+from idp.storage.seal import Altered
+from idp.web import browser, faults
+from idp.web.interaction import BeginInteraction, Finished, begin
+from idp.web.language import gettext as _
+from idp.web.progress import enrolled
+from idp.web.services import services
+
+blueprint = Blueprint("admin", __name__, url_prefix="/admin")
+
+VISIT: Final = "admin"
+CHANGE: Final = "admin-change"
+_FORBIDDEN: Final = 403
+_MOST_QUERY: Final = 2000
+_PAGES: Final = (
+    "admin.overview",
+    "admin.policy",
+    "admin.explore",
+    "admin.trial",
+    "admin.clients",
+    "admin.audit",
+    "admin.roles",
+)
+"""What the navigation offers, in its order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Administrator:
+    """Who asks, after they were let in."""
+
+    account: Account
+    session_id: str
+    held: frozenset[Role]
+
+    def may(self, action: AdminAction) -> bool:
+        """Whether a role of theirs is about it; the policy is asked when they do it."""
+        return may(action, self.held)
+
+
+def me() -> Administrator:
+    """The administrator who sent this request."""
+    return cast("Administrator", g.administrator)
+
+
+@blueprint.before_request
+def admit() -> Response | None:
+    """Before every page: 1. somebody is signed in.  2. They hold a role for it.  3. The policy allows it."""
+    access = MATRIX.get(request.endpoint or "")
+    session = browser.current()
+    account = browser.account_of(session)
+    if session is None or account is None:
+        return _visit("admin.view" if access is None or access.changes else access.action)
+    held = _roles_of(account.id)
+    if access is None or not admits(request.endpoint, held):
+        return _refused(account, session.id, "admin.view" if access is None else access.action, "role")
+    g.administrator = Administrator(account, session.id, held)
+    return None if access.changes else _judged(access, account, session)
+
+
+def _roles_of(account_id: str) -> frozenset[Role]:
+    with reading(services().engine) as connection:
+        return roles.of_account(connection, services().seals, account_id)
+
+
+def _judged(access: Access, account: Account, session: browser.BrowserSession) -> Response | None:
+    decision = _decide(access.action, account, session)
+    if decision.outcome == "allow":
+        return None
+    if decision.outcome == "step_up":
+        return _visit(access.action)
+    return _refused(account, session.id, access.action, decision.refusal or "unreachable", decision)
+
+
+def _decide(action: AdminAction, account: Account, session: browser.BrowserSession) -> Decision:
+    """What the policy says about what this session has proved, as it does in an interaction."""
+    with reading(services().engine) as connection:
+        owned = authenticators.of_account(connection, services().seals, account.id)
+    facts = Facts(
+        action=action,
+        evidence=_evidence(account, session, None),
+        now=services().clock.now(),
+        client_id=ADMIN_CLIENT_ID,
+        groups=account.groups,
+        attributes=account.attributes,
+        proofing=account.proofing,
+        network=request.remote_addr,
+        enrolled=enrolled(owned, bound=False),
+    )
+    policy = services().policy
+    decision = evaluate(policy, facts)
+    if decision.outcome == "allow" and decision.session_limit is not None:
+        decision = evaluate(policy, replace(facts, evidence=_evidence(account, session, decision.session_limit)))
+    return decision
+
+
+def _evidence(account: Account, session: browser.BrowserSession, session_limit: int | None) -> Any:
+    return context_of(
+        account_id=account.id,
+        session_id=session.id,
+        session_evidence=session.evidence,
+        transaction_evidence=(),
+        txn="",
+        now=services().clock.now(),
+        session_limit=session_limit,
+    ).evidence
+
+
+# Visits
+
+
+def _visit(action: AdminAction) -> Response:
+    return begin(
+        BeginInteraction(
+            kind=VISIT,
+            action=action,
+            client_id=ADMIN_CLIENT_ID,
+            client_name=_("Administration of %(service)s", service=services().settings.service_name),
+            payload={"destination": _destination()},
+        )
+    )
+
+
+def _destination() -> str:
+    """The page that was asked for, built anew from the route that matched: never a place elsewhere (SES-08)."""
+    endpoint = request.endpoint
+    if request.method != "GET" or endpoint is None or endpoint not in MATRIX:
+        return url_for("admin.overview")
+    query = request.query_string.decode("ascii", "replace")
+    path = url_for(endpoint, **(request.view_args or {}))
+    return f"{path}?{query}" if 0 < len(query) <= _MOST_QUERY else path
+
+
+def visited(outcome: Finished) -> Response:
+    """The end of a visit's interaction: on to the page, where everything is asked once more."""
+    if outcome.approval is None:
+        return _not_done(outcome)
+    return redirect(outcome.payload["destination"], 303)
+
+
+def _not_done(outcome: Finished) -> Response:
+    if outcome.error_description == "the person did not approve":
+        return faults.page(_("Nothing was done"), _("You did not approve the request."), _FORBIDDEN)
+    return faults.page(_("Nothing was done"), _("The rules of this service do not allow it."), _FORBIDDEN)
+
+
+def _refused(account: Account, session_id: str, action: str, cause: str, decision: Decision | None = None) -> Response:
+    with services().engine.begin() as connection:
+        services().audit.record(
+            connection, "admin.refused", account_id=account.id, session_id=session_id, action=action, cause=cause
+        )
+    reasons = () if decision is None else decision.reasons
+    values = {"account": account, "refused_action": action, "cause": cause, "reasons": reasons}
+    return make_response(render_template("admin_refused.html", **values), _FORBIDDEN)
+
+
+# Changes
+
+
+def ask(action: AdminAction, detail: Mapping[str, Any]) -> Response:
+    """Begin a change: the policy's step-up, then the page on which it is approved.
+
+    :param detail: JSON; all of it is shown, and bound to the approval.
+    """
+    return begin(
+        BeginInteraction(
+            kind=CHANGE,
+            action=action,
+            client_id=ADMIN_CLIENT_ID,
+            client_name=_("Administration of %(service)s", service=services().settings.service_name),
+            payload=dict(detail),
+            detail=dict(detail),
+        )
+    )
+
+
+def approved(outcome: Finished) -> Approval | Response:
+    """The approval of a change that is still what was shown, by somebody who still holds a role for it.
+
+    :raises NotWhatWasApproved: what is to be done is not what was approved.
+    """
+    approval = outcome.approval
+    if approval is None:
+        return _not_done(outcome)
+    try:
+        check_approved(approval, client_id=ADMIN_CLIENT_ID, intent=None, detail=outcome.payload)
+    except NotWhatWasApproved:
+        services().seals.report(Altered("interactions", approval.txn, "binding"))
+        raise
+    account = browser.account_of(browser.current())
+    if account is None or account.id != approval.account_id or not may(approval.action, _roles_of(account.id)):
+        return faults.page(_("Nothing was done"), _("Your role no longer allows it."), _FORBIDDEN)
+    return approval
+
+
+# Pages
+
+
+def page(template: str, status: int = 200, **values: Any) -> Response:
+    """A page of the administration, with its navigation."""
+    session = browser.current()
+    shown = {
+        "csrf": "" if session is None else session.csrf,
+        "administrator": me(),
+        "navigation": [name for name in _PAGES if admits(name, me().held)],
+        "here": request.endpoint,
+        **values,
+    }
+    return make_response(render_template(template, **shown), status)
+
+
+def record_view(action: AdminAction, **fields: str) -> None:
+    """Say in the audit chain that other people's data were looked at."""
+    with services().engine.begin() as connection:
+        services().audit.record(
+            connection,
+            "admin.viewed",
+            account_id=me().account.id,
+            session_id=me().session_id,
+            action=action,
+            **fields,
+        )

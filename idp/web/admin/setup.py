@@ -1,0 +1,18 @@
+"""Puts the administration's pages into an app."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from idp.web.admin import audit, changes, clients, explore, guard, overview, policy, roles, trial
+from idp.web.interaction import register_finisher
+
+PAGES = (overview, policy, explore, trial, clients, audit, roles)
+"""Importing them adds their views to the blueprint."""
+
+
+def setup(app: Flask) -> None:
+    """Register the pages, and the ends of the interactions that they begin."""
+    app.register_blueprint(guard.blueprint)
+    register_finisher(app, guard.VISIT, guard.visited)
+    register_finisher(app, guard.CHANGE, changes.changed)

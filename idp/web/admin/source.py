@@ -1,0 +1,73 @@
+"""A file's lines, with what there is to say about each; nothing in a file is markup to a page."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from idp.policy.document import MAX_OCTETS
+from idp.policy.model import Policy
+from idp.web.services import services
+
+_BREAK: Final = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
+"""As YAML counts lines (YAML 1.1, 5.4, which PyYAML follows)."""
+
+Kind = Literal["reason", "error", "warning", "changed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something to say about a line."""
+
+    kind: Kind
+    text: str
+    title: str = ""
+    """A rule's name, or who says it."""
+    more: str = ""
+    """Advice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a file; numbers count from 1."""
+
+    number: int
+    text: str
+    notes: tuple[Note, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """The gravest of its notes' kinds; empty without notes."""
+        kinds = {note.kind for note in self.notes}
+        return next((kind for kind in ("error", "warning", "reason", "changed") if kind in kinds), "")
+
+
+def lines(text: str, notes: Mapping[int, Iterable[Note]]) -> tuple[Line, ...]:
+    """The lines of a text; notes about lines that it has not are about its last one."""
+    parts = _BREAK.split(text)
+    if parts[-1] == "" and len(parts) > 1:
+        parts.pop()
+    placed: dict[int, list[Note]] = {}
+    for number, items in notes.items():
+        placed.setdefault(min(max(number, 1), len(parts)), []).extend(items)
+    return tuple(Line(at, part, tuple(placed.get(at, ()))) for at, part in enumerate(parts, 1))
+
+
+def text_in_force(policy: Policy) -> str | None:
+    """The text of a policy that was loaded from the file of the settings; None if the file holds another one now."""
+    try:
+        with services().settings.policy_file.open("rb") as file:
+            data = file.read(MAX_OCTETS + 1)
+    except OSError:
+        return None
+    if hashlib.sha256(data).hexdigest() != policy.sha256:
+        return None
+    return decoded(data)
+
+
+def decoded(data: bytes) -> str:
+    """Octets as text for a page; what is not UTF-8 is shown as a replacement character."""
+    return data.decode("utf-8-sig", "replace")
