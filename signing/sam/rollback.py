@@ -37,6 +37,7 @@ Effect = Callable[[Anchor], Anchor]
 
 OK: Final = "ok"
 NO_ANCHOR: Final = "the token has no anchor of this realm"
+UNSETTLED: Final = "a change is under way, or was"
 OTHER_EPOCH: Final = "another epoch than the anchor's"
 SHORTER_CHAIN: Final = "the audit chain lacks the anchor's record"
 OTHER_VERSIONS: Final = "the credentials' versions are not the anchor's"
@@ -138,7 +139,8 @@ class RollbackAnchor:
         :raises ScdevUnavailable: the token cannot be read.
         """
         with self._checking:
-            # Between the look at the one and at the other somebody may have changed both: then look again, locked.
+            # Somebody may have changed both between the look at the one and at the other, or be at it, or have died
+            # over it: then look again, locked.
             fault: str | None = None
             for locked in (False, True):
                 with self._store.standing(locked=locked) as standing, device_errors():
@@ -233,6 +235,8 @@ class RollbackAnchor:
             return OTHER_VERSIONS
         if settle:
             self._remove([each for each in held if each is not current])
+        elif len(held) > 1:
+            return UNSETTLED
         self._accept(current.anchor)
         return None
 
@@ -250,6 +254,8 @@ class RollbackAnchor:
     def _stop(self, fault: str) -> None:
         known = self._behind is not None
         self._behind = fault
+        if self._found is not None:
+            self._stopped_epoch = max(self._stopped_epoch, self._found.epoch.number)
         with suppress(LedgerBehind, ScdevUnavailable):
             self._stopped_epoch = self.latest().epoch.number
         if known:

@@ -1,7 +1,7 @@
 """A module in a process of its own, on SoftHSM2, whose device counts what it signs and dies where a test says.
 
 ``python -m tests.integration.sam_node CONFIG COUNTER POINT``: CONFIG is a ``sam.toml``; one octet is appended to
-COUNTER for each value that the device made; POINT is one of :data:`POINTS`.
+COUNTER for each value that the device made; POINT is one of :data:`POINTS` or :data:`ANCHOR_POINTS`.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from signing.scdev.device import Pkcs11Device
 from signing.storage.store import SqlStore
 
 POINTS = ("none", "before_intent", "after_intent", "after_sign", "after_outcome")
+ANCHOR_POINTS = ("before_anchor", "after_anchor", "after_change", "after_tidying")
+"""Around the two writes to the token and the commit between them."""
 
 
 def die() -> NoReturn:
@@ -50,6 +52,22 @@ class CountingDevice:
         if self._point == "after_sign":
             die()
         return values
+
+    def add_data(self, label: str, value: bytes) -> None:
+        """Add the anchor beside the one that is there; before the commit."""
+        self._die_at("before_anchor")
+        self._inner.add_data(label, value)
+        self._die_at("after_anchor")
+
+    def remove_data(self, label: str, value: bytes) -> None:
+        """Remove what was there; after the commit."""
+        self._die_at("after_change")
+        self._inner.remove_data(label, value)
+        self._die_at("after_tidying")
+
+    def _die_at(self, point: str) -> None:
+        if self._point == point:
+            die()
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._inner, name)
