@@ -39,6 +39,12 @@ class UnknownClient(IdpError):
     code = "unknown_client"
 
 
+class UnknownPolicy(IdpError):
+    """No policy of that hash was ever used, or no candidate is asked."""
+
+    code = "unknown_policy"
+
+
 class PlainRedirect(IdpError):
     """In production, a client that may be served has a redirect URI without TLS."""
 

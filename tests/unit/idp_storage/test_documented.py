@@ -62,6 +62,9 @@ def test_every_setting_is_documented() -> None:
         "keys rotate",
         "keys export-activation",
         "decisions export",
+        "policy history",
+        "policy show",
+        "policy shadow",
     ],
 )
 def test_every_command_is_documented_and_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:

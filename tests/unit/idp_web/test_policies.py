@@ -237,6 +237,23 @@ def test_a_rename_between_the_policy_and_its_cases_is_noticed(
     assert rule(worker) == "three"
 
 
+def test_a_directory_that_is_exchanged_by_a_link_is_noticed(site: Site) -> None:
+    """As a container platform mounts its configuration: the files are links into a directory that is one itself."""
+    for number, word in ((1, "two"), (2, "three")):
+        version = site.directory / f"version-{number}"
+        version.mkdir()
+        site.write(policy(word), name=f"{version.name}/policy.yaml")
+    (site.directory / "current").symlink_to("version-1")
+    site.file.unlink()
+    site.file.symlink_to("current/policy.yaml")
+    worker = site.worker()
+    assert rule(worker) == "two"
+    (site.directory / "next").symlink_to("version-2")
+    (site.directory / "next").rename(site.directory / "current")
+    site.look(worker)
+    assert rule(worker) == "three"
+
+
 def test_what_was_written_while_it_was_read_is_not_taken(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     worker = site.worker()
     site.write(policy("two"))
