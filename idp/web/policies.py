@@ -16,11 +16,9 @@ from datetime import datetime
 from typing import Final
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from foundation import log
 from foundation.clock import Clock
-from foundation.errors import PrivySealError
 from foundation.jose import VerificationKey
 from idp.policy.approval import PolicyApproval, check_approval
 from idp.policy.errors import Fault, PolicyRejected
@@ -40,6 +38,8 @@ _PAUSE_SECONDS: Final = 5
 """Whoever comes when nobody looked for so long waits for what may have changed."""
 
 _log = log.get(__name__)
+
+_PREFIXES: Final[dict[Role, str]] = {"in_force": "policy_", "shadow": "policy_shadow_"}
 
 Found = tuple[Role, Content | PolicyRejected]
 
@@ -104,7 +104,7 @@ class Policies:
         self._looked_at: datetime | None = None
         self._accepted: dict[Role, Content] = {}
         self._refused: dict[Role, Rejected] = {}
-        self._troubles: tuple[str, ...] = ()
+        self._causes: dict[Role, str] = {}
         self._view: PolicyView | None = None
         self._begin()
 
@@ -121,7 +121,8 @@ class Policies:
         """What is wrong with the files, as codes; the policy in force is not concerned."""
         candidate = self.current.candidate
         stopped = ("policy_shadow_stopped",) if candidate is not None and candidate.stopped else ()
-        return (*self._troubles, *stopped)
+        causes = self._causes  # one reference, replaced whole
+        return (*(_PREFIXES[role] + causes[role] for role in sorted(causes)), *stopped)
 
     def refresh(self) -> None:
         """Look whether the files changed; never raises, and never waits for another thread that looks."""
@@ -157,7 +158,7 @@ class Policies:
             except Exception:  # noqa: BLE001 - a request is not to fail for a file that it does not need
                 _log.exception("the policy's files cannot be looked at")
             else:
-                if content is not None and (role in self._refused or content != self._accepted.get(role)):
+                if content is not None and (role in self._causes or content != self._accepted.get(role)):
                     found.append((role, content))
         return found
 
@@ -333,13 +334,12 @@ class Policies:
             with made.engine.begin() as connection:
                 if policies.refuse(connection, made.seals, role, rejected, made.clock.now()):
                     made.audit.record(connection, "policy.refused", **fields, faults=len(error.faults))
-        except (PrivySealError, SQLAlchemyError):
+        except Exception:  # noqa: BLE001 - it was said, and is recorded at the next look
             self._watches[role].forget()
             _log.exception("a refused policy could not be recorded", extra={"fields": fields})
         else:
             self._refused[role] = rejected
 
     def _tell(self, role: Role, cause: str | None) -> None:
-        prefix = "policy_" if role == "in_force" else "policy_shadow_"
-        others = [code for code in self._troubles if code.startswith("policy_shadow_") != (role == "shadow")]
-        self._troubles = tuple(sorted(others + ([] if cause is None else [prefix + cause])))
+        others = {other: code for other, code in self._causes.items() if other != role}
+        self._causes = others if cause is None else {**others, role: cause}

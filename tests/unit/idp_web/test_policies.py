@@ -386,6 +386,19 @@ def test_a_policy_that_cannot_be_recorded_is_not_in_force_and_is_tried_again(
     assert (rule(worker), worker.troubles) == ("two", ())
 
 
+def test_a_file_that_goes_back_to_what_is_in_force_while_the_database_is_away_leaves_no_warning(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = site.worker()
+    site.write(policy("two"))
+    with monkeypatch.context() as patched:
+        patched.setattr(policies, "accept", lambda *_args: 1 / 0)
+        site.look(worker)
+    site.write(policy("one"))
+    site.look(worker)
+    assert (rule(worker), worker.troubles) == ("one", ())
+
+
 def test_a_refusal_that_cannot_be_recorded_is_said_and_recorded_later(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
