@@ -428,8 +428,8 @@ class SqlStore:
 
         def versions() -> Iterator[tuple[str, int]]:
             wanted = select(credentials.c.id, credentials.c.version)
-            for found in connection.execute(wanted, execution_options={"yield_per": _PAGE}):
-                yield found.id, found.version
+            for page in connection.execute(wanted, execution_options={"yield_per": _PAGE}).partitions():
+                yield from ((found[0], found[1]) for found in page)
 
         return Standing(Epoch(row.epoch, row.epoch_not_before), head, hash_at, versions)
 
