@@ -18,6 +18,7 @@ from werkzeug.test import TestResponse
 
 import idp
 from contract import sad as sads
+from contract.event import EVENT_TYPE
 from foundation.jose import generate_signing_key, peek_claims, sign_compact
 from signing.csc import responses, views
 from signing.csc.dialect import V1, V2, Dialect, to_v2_names
@@ -44,6 +45,9 @@ VALUES = frozenset(
     }
 )  # fmt: skip
 """Members that name nothing."""
+
+OTHER_ROUTES = {"/static/<path:filename>", "/health/live", "/health/ready", "/events"}
+"""What the web tier serves beside the API.  Events are their issuer's by its signature, tried below."""
 
 DIALECTS = {"v1": V1, "v2": V2}
 
@@ -103,7 +107,7 @@ def test_OAU_17_every_method_of_the_api_is_in_the_table(everything: Whole) -> No
     for method in served - set(IDENTIFIERS):
         assert everything.call(method, {}).status_code == 501, f"{method} is served and in no table"
     others = {rule.rule for rule in everything.web.url_map.iter_rules() if not rule.rule.startswith("/csc/")}
-    assert others == {"/static/<path:filename>", "/health/live", "/health/ready"}
+    assert others == OTHER_ROUTES
 
 
 @pytest.mark.parametrize("version", DIALECTS)
@@ -306,6 +310,18 @@ def test_OAU_17_nobodys_token_lists_another_person(everything: Whole, version: s
             assert answers[0][0] in {400, 401, 403}
     listed = everything.call("credentials/list", {"credentialInfo": True}, token, version).get_json()
     assert listed["credentialIDs"] == [everything.people["bob"].credential_id]
+
+
+def test_OAU_17_nobodys_token_passes_for_an_event_about_another_person(everything: Whole) -> None:
+    document = b"revoked by nobody"
+    sad, service = everything.sad("alice", document), everything.service_token("bob")
+    key = generate_signing_key()
+    about = {"iss": ISSUER, "sub": everything.people["alice"].account_id, "txn": peek_claims(sad)["txn"]}
+    for token in (service, everything.sad("bob", b"x"), sad, sign_compact(about, key, EVENT_TYPE)):
+        response = everything.web.test_client().post("/events", data=token, content_type=f"application/{EVENT_TYPE}")
+        assert response.status_code == 400
+    body = sign_hash(everything.people["alice"].credential_id, document)
+    assert everything.call("signatures/signHash", body, sad).status_code == 200
 
 
 # The identity provider
