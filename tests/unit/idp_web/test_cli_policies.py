@@ -74,3 +74,15 @@ def test_without_a_candidate_there_is_nothing_to_count(tmp_path: Path) -> None:
     (tmp_path / "idp.toml").write_text(CONFIG.format(directory=tmp_path))
     make_idp(tmp_path).engine.dispose()
     assert run(tmp_path, "shadow") == 1
+
+
+def test_a_policy_that_a_server_would_refuse_is_told_before_anything_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "idp.toml").write_text(CONFIG.format(directory=tmp_path))
+    write(tmp_path / "policy.yaml", POLICY)
+    write(tmp_path / "policy.test.yaml", b"policy-test: 1\ncases: []\n")
+    assert main(("init", "--config", str(tmp_path / "idp.toml"))) == 1
+    assert "policy.test.yaml:2" in capsys.readouterr().err
+    assert not (tmp_path / "idp.sqlite").exists()
+    assert not (tmp_path / "keys").exists()
