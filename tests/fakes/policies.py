@@ -76,7 +76,12 @@ class Site:
     def worker(self, **surroundings: Any) -> Policies:
         """A process that begins now."""
         keys = tuple(operator_key(key.verification_key().as_jwk()) for key in self.operators)
-        given: dict[str, Any] = {"operators": keys, "aside": self.aside.append, **surroundings}
+        given: dict[str, Any] = {
+            "tighten": lambda settings, _policy: settings,
+            "operators": keys,
+            "aside": self.aside.append,
+            **surroundings,
+        }
         return Policies(
             Surroundings(
                 self.settings,
@@ -84,7 +89,6 @@ class Site:
                 self.engine,
                 make_sealer(),
                 DatabaseAudit(self.clock),
-                lambda settings, _policy: settings,
                 **given,
             )
         )

@@ -6,7 +6,9 @@ import json
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -360,6 +362,38 @@ def test_a_request_does_not_wait_for_another_one_that_looks(site: Site) -> None:
     thread.join(10)
     assert rule(busy) == "three"
     del worker
+
+
+def test_threads_that_look_and_read_at_one_time_never_see_half_of_a_policy(site: Site) -> None:
+    worker = site.worker(tighten=lambda settings, found: replace(settings, service_name=found.rules[0].id))
+    over, wrong, seen = threading.Event(), [], set()
+
+    def ask() -> None:
+        while not over.wait(0.0005):
+            worker.refresh()
+            view = worker.current
+            seen.add(view.settings.service_name)
+            if view.prepared is None or view.prepared.policy is not view.policy:
+                wrong.append("prepared")
+            if view.settings.service_name != view.policy.rules[0].id:
+                wrong.append("settings")
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for number in range(8):
+        site.write(policy(f"r{number}"))
+        for _ in range(200):
+            site.clock.advance(10)
+            if worker.current.policy.rules[0].id == f"r{number}":
+                break
+            time.sleep(0.01)
+    over.set()
+    for thread in threads:
+        thread.join(30)
+    assert wrong == []
+    assert f"r{number}" in seen
+    assert len(seen) >= 5
 
 
 def test_where_no_thread_can_be_started_the_request_prepares_the_policy(site: Site) -> None:
