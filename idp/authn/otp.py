@@ -12,12 +12,14 @@ import hashlib
 import hmac
 import json
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from idp.errors import OtpCoolDown, OtpLocked
 from idp.policy.evidence import FACTOR_CATEGORIES, Evidence
+from idp.policy.facts import EnrolledFactor
 from idp.settings import OtpSettings
 
 DIGITS: Final = 6
@@ -169,3 +171,14 @@ def mask(factor: str, address: str) -> str:
         return f"{address[:3]}{'•' * max(0, len(address) - 5)}{address[-2:]}"
     local, _, domain = address.partition("@")
     return f"{local[:1]}{'•' * max(2, len(local) - 1)}@{domain}"
+
+
+def offered(enabled: Collection[str], *, bound: bool) -> tuple[EnrolledFactor, ...]:
+    """What people can be asked for where these kinds of factor are enabled, in the order in which they are asked."""
+    password = (EnrolledFactor("password", FACTOR_CATEGORIES["password"]),) if "password" in enabled else ()
+    codes = (
+        EnrolledFactor(kind, FACTOR_CATEGORIES[kind], flags_of(kind, bound=bound), channel=CHANNELS[kind])
+        for kind in FACTORS
+        if kind in enabled
+    )
+    return (*password, *codes)

@@ -42,9 +42,7 @@ def _init(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
     files = PolicyFiles(settings.policy_file)
     content = read_policy_files(files)
     required = settings.production and settings.policy.cases_required
-    policy = prepare(
-        content.policy, str(files.policy), content.cases, str(files.cases), cases_required=required
-    ).policy
+    policy = prepare(content.policy, str(files.policy), content.cases, str(files.cases), cases_required=required).policy
     engine = open_database(settings)
     audit = DatabaseAudit(options.clock)
     create_tables(engine)

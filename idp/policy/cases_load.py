@@ -44,9 +44,12 @@ CASE_KEYS: Final = Keys(
     ),
 )  # fmt: skip
 CREDENTIAL_KEYS: Final = Keys(required=("id", "scal"), optional=("qualifier",))
-ENROLLED_KEYS: Final = Keys(required=("factor",), optional=("flags", "issuer", "category"))
+ENROLLED_KEYS: Final = Keys(
+    required=("factor",), optional=("flags", "issuer", "category", "channel", "attestation")
+)
 EVIDENCE_KEYS: Final = Keys(
-    required=("factor",), optional=("age", "for", "flags", "issuer", "category", "channel", "id")
+    required=("factor",),
+    optional=("age", "for", "flags", "issuer", "category", "channel", "attestation", "id"),
 )
 REQUEST_KEYS: Final = Keys(optional=("acr_values", "essential_acr", "max_age", "force"))
 EXPECT_KEYS: Final = Keys(required=("outcome", "reasons"), optional=("refusal", "acr", "loa", "options"))
@@ -189,7 +192,12 @@ class _Loader:
         fields = self._factor_fields(node, "an enrolled factor", ENROLLED_KEYS)
         factor, category = self._factor(fields)
         return EnrolledFactor(
-            factor, category, self._flags(fields), self._read.text(fields.get("issuer"), "issuer") or SELF
+            factor,
+            category,
+            self._flags(fields),
+            self._read.text(fields.get("issuer"), "issuer") or SELF,
+            self._read.text(fields.get("channel"), "channel") or None,
+            self._read.text(fields.get("attestation"), "attestation") or None,
         )
 
     # A case
@@ -261,6 +269,7 @@ class _Loader:
             flags=self._flags(fields),
             channel=read.text(fields.get("channel"), "channel") or None,
             transaction=read.text(fields.get("for"), "for") or None,
+            attestation=read.text(fields.get("attestation"), "attestation") or None,
         )
 
     def _before(self, now: datetime, age: Node | None) -> datetime:

@@ -46,7 +46,7 @@ _FACTS_KEYS: Final = frozenset(
         "transaction", "acr_values", "essential_acr", "max_age", "force_reauthentication", "enrolled",
     }
 )  # fmt: skip
-_ENROLLED_KEYS: Final = frozenset({"factor", "category", "flags", "issuer"})
+_ENROLLED_KEYS: Final = frozenset({"factor", "category", "flags", "issuer", "channel", "attestation"})
 _CREDENTIAL_KEYS: Final = frozenset({"id", "scal", "qualifier"})
 
 _Word = TypeVar("_Word", bound=str)
@@ -142,10 +142,18 @@ def _facts_json(facts: Facts, attributes: frozenset[str]) -> dict[str, Any]:
         "essential_acr": list(facts.essential_acr),
         "max_age": facts.max_age,
         "force_reauthentication": facts.force_reauthentication,
-        "enrolled": [
-            {"factor": item.factor, "category": item.category, "flags": sorted(item.flags), "issuer": item.issuer}
-            for item in facts.enrolled
-        ],
+        "enrolled": [_enrolled_json(item) for item in facts.enrolled],
+    }
+
+
+def _enrolled_json(item: EnrolledFactor) -> dict[str, Any]:
+    return {
+        "factor": item.factor,
+        "category": item.category,
+        "flags": sorted(item.flags),
+        "issuer": item.issuer,
+        "channel": item.channel,
+        "attestation": item.attestation,
     }
 
 
@@ -214,6 +222,8 @@ def _enrolled(value: object) -> EnrolledFactor:
         _word(item, "category", CATEGORIES),
         frozenset(_texts(item, "flags")),
         _text(item, "issuer"),
+        _optional(item, "channel"),
+        _optional(item, "attestation"),
     )
 
 

@@ -9,12 +9,11 @@ from flask import request
 from werkzeug.wrappers import Response
 
 from idp.authn.approval import Approval
-from idp.authn.otp import FACTORS, flags_of
+from idp.authn.otp import offered
 from idp.authn.session import AuthnContext, context_of
 from idp.authn.stepup import Allowed, AskPassword, Refused, Step, next_step
 from idp.errors import CredentialUnavailable, CredentialUnusable, InteractionLost
 from idp.policy.evaluate import evaluate
-from idp.policy.evidence import FACTOR_CATEGORIES
 from idp.policy.model import CredentialFacts, Decision, EnrolledFactor, Facts, Reason
 from idp.storage import authenticators, decisions, interactions
 from idp.storage.accounts import Account
@@ -120,11 +119,8 @@ def _offered(*, bound: bool) -> tuple[EnrolledFactor, ...]:
     """What anybody can be asked for: a password, and codes by the gateways that the operator enabled."""
     messaging = services().messaging
     gateways = {"sms_otp": messaging.sms, "email_otp": messaging.mail}
-    codes = (kind for kind in FACTORS if gateways.get(kind) is not None)
-    return (
-        EnrolledFactor("password", FACTOR_CATEGORIES["password"], frozenset()),
-        *(EnrolledFactor(kind, FACTOR_CATEGORIES[kind], flags_of(kind, bound=bound)) for kind in codes),
-    )
+    codes = {kind for kind, gateway in gateways.items() if gateway is not None}
+    return offered({"password", *codes}, bound=bound)
 
 
 def reasons_for_anybody(interaction: Interaction) -> tuple[Reason, ...]:

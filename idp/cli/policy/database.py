@@ -47,3 +47,9 @@ def opened(config: Path) -> Iterator[tuple[IdpSettings, Connection]]:
         raise DatabaseUnusable(f"the database cannot be read: {type(error).__name__}") from error
     finally:
         engine.dispose()
+
+
+def enabled_factors(settings: IdpSettings) -> frozenset[str]:
+    """Kinds of factor that anybody can have here."""
+    gateways = {"sms_otp": settings.messaging.sms, "email_otp": settings.messaging.mail}
+    return frozenset({"password", *(kind for kind, gateway in gateways.items() if gateway is not None)})

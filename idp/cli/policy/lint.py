@@ -74,11 +74,8 @@ def _print(options: argparse.Namespace, findings: tuple[Finding, ...]) -> None:
 def _deployment(options: argparse.Namespace) -> Deployment:
     if options.config is None:
         return NOTHING_KNOWN if options.enabled is None else Deployment(frozenset(options.enabled))
-    from idp.cli.policy.database import opened
+    from idp.cli.policy.database import enabled_factors, opened
     from idp.storage.authenticators import kinds_of_everybody
 
     with opened(options.config) as (settings, connection):
-        messaging = settings.messaging
-        gateways = {"sms_otp": messaging.sms, "email_otp": messaging.mail}
-        enabled = {"password", *(kind for kind, gateway in gateways.items() if gateway is not None)}
-        return Deployment(frozenset(enabled), kinds_of_everybody(connection))
+        return Deployment(enabled_factors(settings), kinds_of_everybody(connection))

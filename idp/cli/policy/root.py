@@ -13,11 +13,11 @@ from typing import Final
 
 from foundation.clock import Clock, SystemClock
 from foundation.errors import PrivySealError, SettingsError
-from idp.cli.policy import approve, check, diff, explain, fmt, lint, simulate, test
+from idp.cli.policy import approve, check, diff, explain, fmt, lint, schema, simulate, test
 from idp.cli.policy.common import EXIT_CODES, EXIT_OK, EXIT_UNUSABLE, EXIT_USAGE, Usage
 from idp.policy.errors import EvidenceInvalid, FactsInvalid
 
-_COMMANDS: Final = (check, lint, test, explain, simulate, diff, fmt, approve)
+_COMMANDS: Final = (check, lint, test, explain, simulate, diff, fmt, schema, approve)
 """Each has ``add_command(commands)``, which sets ``run``: a function of the options that returns the exit code."""
 
 

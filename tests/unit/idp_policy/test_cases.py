@@ -188,7 +188,9 @@ cases:
       proofing: substantial
       groups: [staff, legal]
       attributes: {department: [law, tax], site: bonn}
-      enrolled: [totp, {factor: upstream, category: knowledge, flags: [user_verified], issuer: https://i}]
+      enrolled:
+        - totp
+        - {factor: upstream, category: knowledge, flags: user_verified, issuer: https://i, channel: c, attestation: a}
     action: signature.activate
     client: shop
     credential: {id: c1, scal: "2", qualifier: eu_eidas_qes}
@@ -197,7 +199,8 @@ cases:
     at: "2026-06-01T00:00:00Z"
     evidence:
       - {factor: password, age: 5m}
-      - {factor: sms_otp, for: t1, flags: restricted, channel: sms, id: phone, category: inherence, issuer: https://i}
+      - {factor: sms_otp, for: t1, flags: restricted, channel: sms, id: p, category: inherence, issuer: i,
+         attestation: a}
     request: {acr_values: [b, a], essential_acr: c, max_age: 0, force: true}
     expect: {outcome: deny, refusal: proofing, reasons: x}
 """).cases
@@ -217,11 +220,11 @@ cases:
     assert facts.credential == CredentialFacts("c1", "2", "eu_eidas_qes")
     assert facts.enrolled == (
         EnrolledFactor("totp", "possession"),
-        EnrolledFactor("upstream", "knowledge", frozenset({"user_verified"}), "https://i"),
+        EnrolledFactor("upstream", "knowledge", frozenset({"user_verified"}), "https://i", "c", "a"),
     )
     assert facts.evidence == (
         Evidence("password", "password", "knowledge", datetime(2026, 5, 31, 23, 55, tzinfo=UTC)),
-        Evidence("sms_otp", "phone", "inherence", now, "https://i", frozenset({"restricted"}), "sms", "t1"),
+        Evidence("sms_otp", "p", "inherence", now, "i", frozenset({"restricted"}), "sms", "t1", "a"),
     )
     assert (facts.acr_values, facts.essential_acr, facts.max_age) == (("b", "a"), ("c",), 0)
     assert facts.force_reauthentication

@@ -93,6 +93,76 @@ def test_explain_knows_essential_values_and_forced_authentication(
     assert run(*base, "--force", "--transaction", "t", "--enrolled", "password") == 3
 
 
+WIDER = POLICY.replace(
+    "when: {client: example-contracts}",
+    "when: {attribute: {site: bonn}, network: 192.0.2.0/24, time: {from: '08:00', to: '12:00'}}",
+    1,
+).replace(
+    "levels:\n",
+    """\
+upstream:
+  - issuer: https://login.example.org
+    cap: federated
+    mappings:
+      - when: {class: urn:strong, acr: urn:acr, amr: [pwd, otp], attribute: {loa: [high]}}
+        evidence: [{category: possession}]
+levels:
+""",
+    1,
+)  # fmt: skip
+
+
+@pytest.fixture(name="wider")
+def _wider(tmp_path: Path) -> str:
+    path = tmp_path / "wider.yaml"
+    path.write_text(WIDER)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({}, 3),
+        ({"--attribute": "site=rome"}, 0),
+        ({"--attribute": "other=bonn"}, 0),
+        ({"--network": "198.51.100.7"}, 0),
+        ({"--at": "2026-03-02T12:00:00Z"}, 0),
+        ({"--at": "2026-03-02T12:00:00+01:00"}, 3),
+    ],
+)
+def test_explain_takes_attributes_networks_and_times(wider: str, changes: dict[str, str], code: int) -> None:
+    situation = {"--attribute": "site=bonn", "--network": "192.0.2.7", "--at": "2026-03-02T11:59:59Z", **changes}
+    options = [word for option in situation.items() for word in option]
+    enrolled = ("--enrolled", "totp,channel=app,attestation=model-1", "--proofing", "low")
+    assert run("explain", wider, "--action", "sign_in", "--evidence", "password", *enrolled, *options) == code
+
+
+def test_explain_lets_the_policy_say_what_a_login_elsewhere_counts_as(
+    wider: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    login = "https://login.example.org,class=urn:strong,acr=urn:acr,amr=pwd+otp,age=60,loa=high"
+    assert run("explain", wider, "--action", "document.read", "--upstream", login, "--json") != 0
+    assert "federated" in json.loads(capsys.readouterr().out)["decision"]["reached"]
+    assert run("explain", wider, "--action", "document.read", "--upstream", login + ",age=3600", "--json") != 0
+    assert "federated" not in json.loads(capsys.readouterr().out)["decision"]["reached"]
+    assert run("explain", wider, "--action", "document.read", "--upstream", "https://other.example.org", "--json") != 0
+    assert json.loads(capsys.readouterr().out)["decision"]["reached"] == []
+
+
+def test_explain_takes_the_situation_of_a_case(small: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    case = f"{tmp_path}/small.test.yaml#a password  signs in"
+    assert run("explain", small, "--case", case) == 0
+    assert capsys.readouterr().out.startswith("sign_in: allowed\n")
+    assert run("explain", small, "--case", f"{tmp_path}/none.yaml#x") == 1
+    assert "none.yaml:1:1: cannot be read" in capsys.readouterr().err
+
+
+def test_schema_prints_what_is_published(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("schema") == 0
+    published = Path(__file__).parents[3] / "docs" / "policy.schema.json"
+    assert capsys.readouterr().out == published.read_text()
+
+
 def test_a_policy_with_faults_explains_nothing(faulty: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("explain", faulty, "--action", "sign_in") == 1
     captured = capsys.readouterr()
@@ -110,16 +180,31 @@ def test_a_policy_with_faults_explains_nothing(faulty: str, capsys: pytest.Captu
         (("--qualifier", "q"), "--scal and --qualifier need --credential"),
         (("--evidence", "password,age=soon"), "'password,age=soon': age is a number of seconds"),
         (("--evidence", "password,age=" + "9" * 40), "age is a number of seconds"),
-        (("--evidence", "password,age"), "'age' is not one of age, category, flags, for, issuer with a value"),
+        (
+            ("--evidence", "password,age"),
+            "'age' is not one of age, attestation, category, channel, flags, for, issuer with",
+        ),
         (("--evidence", "password,level=high"), "'level=high' is not one of"),
         (("--evidence", "password,age=1,age=2"), "each once"),
-        (("--enrolled", "password,age=1"), "'age=1' is not one of category, flags, issuer with a value"),
+        (("--enrolled", "password,age=1"), "'age=1' is not one of attestation, category, channel, flags, issuer with"),
         (("--evidence", "upstream"), "'upstream' needs category=knowledge|possession|inherence, or is unknown"),
         (("--evidence", "upstream,category=luck"), "'upstream' needs category="),
         (("--evidence", "charm"), "'charm' needs category="),
         (("--evidence", "charm,category=knowledge"), "unknown factor 'charm'"),
         (("--enrolled", "charm,category=knowledge"), "unknown factor 'charm'"),
         (("--max-age", "-1"), "max_age may not be negative"),
+        (("--attribute", "site"), "'site': an attribute is NAME=VALUE"),
+        (("--attribute", "=bonn"), "'=bonn': an attribute is NAME=VALUE"),
+        (("--network", "192.0.2.0/24"), "'192.0.2.0/24' is not the address of one machine"),
+        (("--at", "noon"), "--at noon: not a time, such as 2026-03-02T10:00:00Z"),
+        (("--at", "2026-03-02T10:00:00"), "a time needs its zone, such as Z for UTC"),
+        (("--upstream", "https://i,acr"), "'acr' is not NAME=VALUE"),
+        (("--upstream", "https://i,age=soon"), "age is a number of seconds"),
+        (("--upstream", "self"), "a login elsewhere has an issuer, not 'self'"),
+        (("--case", "x#y"), "--case states the whole situation"),
+        (("--person", "anna"), "--config and --person go together"),
+        (("--config", "idp.toml"), "--config and --person go together"),
+        (("--config", "idp.toml", "--person", "anna", "--group", "g"), "they are not given beside it"),
     ],
 )
 def test_wrong_usage_is_told_apart_from_a_refusal(
@@ -271,6 +356,26 @@ def test_fmt_leaves_the_file_where_it_cannot_write(
     assert "untidy.yaml: cannot be written: No space left on device" in capsys.readouterr().err
     assert untidy.read_text() == UNTIDY
     assert [path.name for path in tmp_path.iterdir()] == ["untidy.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "--action is required unless there is --case"),
+        (("--case", "file"), "FILE#NAME"),
+        (("--case", "#name"), "cannot be read"),
+        (("--case", "file#"), "FILE#NAME"),
+        (("--case", "{directory}/small.test.yaml#another"), "has no case 'another'"),
+        (("--case", "x#y", "--force"), "no other option of it goes with it"),
+        (("--case", "x#y", "--max-age", "0"), "no other option of it goes with it"),
+        (("--case", "x#y", "--group", "g"), "no other option of it goes with it"),
+    ],
+)
+def test_a_situation_that_is_not_stated_is_wrong_usage(
+    small: str, tmp_path: Path, arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("explain", small, *(word.format(directory=tmp_path) for word in arguments)) in {1, 2}
+    assert message in capsys.readouterr().err
 
 
 def test_help_documents_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,7 +28,7 @@ FLAG_SETS = st.frozensets(st.sampled_from(sorted(FLAGS)))
 EVIDENCE = st.builds(
     Evidence,
     st.sampled_from(sorted(FACTORS)), IDS, st.sampled_from(CATEGORIES), TIMES, IDS, FLAG_SETS,
-    st.none() | TEXT, st.none() | st.sampled_from(["t1", "t2"]),
+    st.none() | TEXT, st.none() | st.sampled_from(["t1", "t2"]), st.none() | TEXT,
 )  # fmt: skip
 FACTS = st.builds(
     Facts,
@@ -47,7 +47,15 @@ FACTS = st.builds(
     max_age=st.none() | st.integers(0, 10**9),
     force_reauthentication=st.booleans(),
     enrolled=st.lists(
-        st.builds(EnrolledFactor, st.sampled_from(sorted(FACTORS)), st.sampled_from(CATEGORIES), FLAG_SETS, IDS),
+        st.builds(
+            EnrolledFactor,
+            st.sampled_from(sorted(FACTORS)),
+            st.sampled_from(CATEGORIES),
+            FLAG_SETS,
+            IDS,
+            st.none() | TEXT,
+            st.none() | TEXT,
+        ),
         max_size=3,
     ).map(tuple),
 )

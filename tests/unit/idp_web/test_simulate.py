@@ -194,3 +194,21 @@ def test_without_records_the_cases_beside_the_files_are_asked(
     assert capsys.readouterr().out.splitlines() == [
         "the two policies say the same", "", "none of 1 tested decisions would come out otherwise",
     ]  # fmt: skip
+
+
+def test_explain_takes_a_person_from_the_database_and_prints_no_address(
+    idp: Idp, capsys: pytest.CaptureFixture[str]
+) -> None:
+    idp.add_account("bert", phone=None)
+    base = ("explain", "tests.yaml", "--action", "sign_in", "--client", "strict", "--config", "idp.toml")
+    assert main((*base, "--person", "alice", "--evidence", "password")) == 4
+    assert "unreachable" in capsys.readouterr().out
+    Path("idp.toml").write_text(Path("idp.toml").read_text() + '[messaging.sms]\nconnector = "twilio"\n')
+    assert main((*base, "--person", "Alice", "--evidence", "password")) == 3
+    out = capsys.readouterr().out
+    assert "  SMS code: leads to substantial" in out
+    assert "+34600000001" not in out
+    assert "alice@example.org" not in out
+    assert main((*base, "--person", "bert", "--evidence", "password")) == 4
+    assert main((*base, "--person", "nobody")) == 1
+    assert "there is no account of that user name" in capsys.readouterr().err
