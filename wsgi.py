@@ -24,11 +24,14 @@ def idp() -> WSGIApplication:
     """The identity provider and authorisation server."""
     from foundation import log
     from foundation.settings import load
+    from idp import delivery
     from idp.app import create_app
     from idp.settings import IdpSettings
 
     log.configure("idp")
-    return create_app(load(IdpSettings, _config("IDP"), prefix="IDP"))
+    app = create_app(load(IdpSettings, _config("IDP"), prefix="IDP"))
+    delivery.start(app)
+    return app
 
 
 def signing() -> WSGIApplication:

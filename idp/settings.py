@@ -139,6 +139,17 @@ class SigningSettings:
     """Credential profiles that a person may order, by the module's names; the first is the default."""
     order_seconds: int = 600
     timeout_seconds: float = 5.0
+    """For an answer of ``credentials/info``, and of :attr:`events_url`."""
+    events_endpoint: str | None = None
+    """Where security events are pushed to (RFC 8935); ``/events`` beside the CSC API where left out."""
+
+    @property
+    def events_url(self) -> str:
+        """Where security events are pushed to."""
+        if self.events_endpoint is not None:
+            return self.events_endpoint
+        parts = urlsplit(self.csc_base)
+        return f"{parts.scheme}://{parts.netloc}/events"
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,12 +237,16 @@ class IdpSettings:
             yield "issuer is an origin: scheme, host and port, without a path or a trailing slash"
         if not re.match(r"https?://[^/\s]+/\S+\Z", self.signing.csc_base) or self.signing.csc_base.endswith("/"):
             yield "signing.csc_base is a URL with a path and without a trailing slash"
+        if not re.match(r"https?://[^/\s]+/\S+\Z", self.signing.events_url):
+            yield "signing.events_endpoint is a URL with a path"
 
     def _production_faults(self) -> Iterable[str]:
         if not self.issuer.startswith("https://"):
             yield "mode is production: issuer must be https"
         if not self.signing.csc_base.startswith("https://"):
             yield "mode is production: signing.csc_base must be https"
+        if not self.signing.events_url.startswith("https://"):
+            yield "mode is production: signing.events_endpoint must be https"
         if self.database_url is not None:
             # Whether a URL carries a password depends on the driver that reads it; an owner-only file fits them all.
             yield "mode is production: the database's URL belongs in database_url_file"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import secrets
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -189,6 +190,7 @@ def _replace(
     from idp.storage.audit import DatabaseAudit
     from idp.storage.engine import check_schema
     from idp.storage.keys import KeyStore
+    from idp.storage.outbox import Outbox
     from idp.storage.seal import Sealer
 
     engine = open_database(settings)
@@ -213,6 +215,7 @@ def _replace(
             not_before=not_before,
         )
         ended = sessions.revoke_all(connection, account.id, now)
+        Outbox(seals, options.clock, secrets.token_bytes).authenticator_changed(connection, account.id)
         DatabaseAudit(options.clock).record(
             connection,
             "authenticator.replaced",
@@ -266,15 +269,21 @@ def _set_status(settings: IdpSettings, options: argparse.Namespace) -> dict[str,
     from idp.storage import accounts, sessions
     from idp.storage.audit import DatabaseAudit
     from idp.storage.engine import check_schema
+    from idp.storage.keys import KeyStore
+    from idp.storage.outbox import Outbox
+    from idp.storage.seal import Sealer
 
     engine = open_database(settings)
     check_schema(engine)
+    outbox = Outbox(Sealer(KeyStore(engine, settings.key_dir).secret), options.clock, secrets.token_bytes)
     with engine.begin() as connection:
         account = accounts.find_by_username(connection, options.username)
         if account is None:
             raise UnknownAccount("there is no account of that user name")
         disabled = options.status == "disabled"
         ended = sessions.revoke_all(connection, account.id, options.clock.now()) if disabled else 0
+        if disabled:
+            outbox.account_disabled(connection, account.id)
         accounts.set_status(connection, account.id, options.status)
         DatabaseAudit(options.clock).record(
             connection, "account.status_changed", account_id=account.id, status=options.status, sessions_ended=ended

@@ -172,12 +172,19 @@ def _change_client(
     from idp.storage import grants
     from idp.storage.audit import DatabaseAudit
     from idp.storage.engine import check_schema
+    from idp.storage.keys import KeyStore
+    from idp.storage.outbox import Outbox
+    from idp.storage.seal import Sealer
 
     engine = open_database(settings)
     check_schema(engine)
+    outbox = Outbox(Sealer(KeyStore(engine, settings.key_dir).secret), options.clock, secrets.token_bytes)
     with engine.begin() as connection:
         change(connection)
-        revoked = grants.revoke_client(connection, options.client_id, options.clock.now()) if revoke else 0
+        revoked = 0
+        if revoke:
+            outbox.client_disabled(connection, options.client_id)
+            revoked = grants.revoke_client(connection, options.client_id, options.clock.now())
         DatabaseAudit(options.clock).record(
             connection, "client.changed", client_id=options.client_id, change=name, grants_revoked=revoked
         )

@@ -176,6 +176,11 @@ EVENTS: Final = (
         frozenset({"request_id", "proposed_by", "decision_id"}),
     ),
     Event(
+        "event.dropped",
+        "The signing side was never told of something in the time in which it mattered.",
+        frozenset({"jti", "notice", "subject", "attempts"}),
+    ),
+    Event(
         "order.issued",
         "An order for the signature activation module was signed.",
         frozenset({"account_id", "jti", "operation", "decision_id", "txn"}),

@@ -275,7 +275,7 @@ def begin(
 def find(connection: Connection, seals: Sealer, grant_id: str) -> Grant | None:
     """The grant, revoked or not."""
     row = connection.execute(select(oidc_grants).where(oidc_grants.c.id == grant_id)).one_or_none()
-    return None if row is None else _grant(seals, row)
+    return None if row is None else of_row(seals, row)
 
 
 def revoke(connection: Connection, grant_id: str, now: datetime, reason: str) -> None:
@@ -443,7 +443,7 @@ def find_access(connection: Connection, seals: Sealer, token: str) -> AccessToke
         .join(oidc_grants, oidc_grants.c.id == table.c.grant_id)
         .where(table.c.token_hash == hash_token(token))
     ).one_or_none()
-    grant = None if row is None else _grant(seals, row)
+    grant = None if row is None else of_row(seals, row)
     if row is None or grant is None:
         return None
     return AccessToken(
@@ -467,7 +467,7 @@ def find_refresh(connection: Connection, seals: Sealer, token: str) -> Grant | N
         .join(oidc_refresh_tokens, oidc_grants.c.id == oidc_refresh_tokens.c.grant_id)
         .where(oidc_refresh_tokens.c.token_hash == hash_token(token))
     ).one_or_none()
-    return None if row is None else _grant(seals, row)
+    return None if row is None else of_row(seals, row)
 
 
 def is_used(connection: Connection, token: str) -> bool:
@@ -525,10 +525,11 @@ def purge(connection: Connection, now: datetime) -> int:
 def _usable(seals: Sealer, row: Row[Any]) -> Grant | Refused:
     if row.revoked_at is not None:
         return Refused("revoked", row.id)
-    return _grant(seals, row) or Refused("unknown")
+    return of_row(seals, row) or Refused("unknown")
 
 
-def _grant(seals: Sealer, row: Row[Any]) -> Grant | None:
+def of_row(seals: Sealer, row: Row[Any]) -> Grant | None:
+    """The grant of a row that is as it was written; None for another."""
     # A revoked grant has no seal any more, and nothing rests on it.
     if row.revoked_at is None and not seals.holds(oidc_grants, row):
         return None

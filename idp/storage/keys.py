@@ -1,9 +1,9 @@
 """The identity provider's keys: private halves in owner-only files, their states in the database.
 
 Token keys sign what relying parties verify through the JWKS; there is a *next* one, published before it is used, a
-*current* one and *retired* ones that still verify.  The activation key signs SADs and orders and is published nowhere:
-the operator of the signature activation module pins it.  The master secret derives what must be secret but signs
-nothing: one-time codes and form tokens.
+*current* one and *retired* ones that still verify.  The activation key signs SADs, orders and security events and is
+published nowhere: the operator of the signature activation module pins it.  The master secret derives what must be
+secret but signs nothing: one-time codes and form tokens.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class KeyStore:
         self._master: bytes | None = None
 
     def activation_key(self) -> SigningKey:
-        """The key that signs SADs and orders, and nothing else.
+        """The key that signs SADs, orders and security events, and nothing else.
 
         :raises KeyUnavailable: its file is missing or unusable.
         """

@@ -115,6 +115,7 @@ def revoke(session_id: str) -> Response:
     with services().engine.begin() as connection:
         live = sessions.of_account(connection, services().seals, account.id, now, services().settings.session)
         if session_id in {item.id for item in live}:
+            services().outbox.session_ended(connection, session_id)
             sessions.revoke(connection, session_id, now)
             services().audit.record(
                 connection, "session.ended", account_id=account.id, session_id=session_id, cause="revoked"

@@ -21,7 +21,7 @@ from sqlalchemy import Connection
 from foundation.jose import encode_base64url
 from idp.errors import CsrfRefused
 from idp.policy.evidence import Evidence
-from idp.storage import accounts, interactions, sessions
+from idp.storage import accounts, grants, interactions, sessions
 from idp.storage.accounts import Account
 from idp.storage.engine import reading
 from idp.web.services import Services, services
@@ -104,6 +104,8 @@ def sign_in(connection: Connection, account_id: str, item: Evidence) -> BrowserS
         # Not those of another person who was signed in: nobody goes on with what they began (SES-07).
         if before.account_id is None:
             interactions.move_unclaimed(connection, services().seals, before.id, after.id)
+        else:
+            services().outbox.session_ended(connection, before.id)
         sessions.revoke(connection, before.id, now)
     return after
 
@@ -117,13 +119,19 @@ def step_up(connection: Connection, session: BrowserSession) -> BrowserSession:
     return session
 
 
-def sign_out() -> None:
-    """End the browser's session on the server and in the browser."""
+def sign_out(*, with_grants: bool = False) -> None:
+    """End the browser's session on the server and in the browser.
+
+    :param with_grants: and all that was granted in it.
+    """
     found = current()
     if found is None:
         return
     with services().engine.begin() as connection:
         now = services().clock.now()
+        services().outbox.session_ended(connection, found.id)
+        if with_grants:
+            grants.revoke_session(connection, found.id, now)
         sessions.revoke(connection, found.id, now)
         if found.account_id is not None:
             services().audit.record(

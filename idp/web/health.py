@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from typing import Any
+
 from flask import Blueprint, jsonify
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.wrappers import Response
 
 from foundation import log
+from foundation.clock import epoch
 from foundation.errors import PrivySealError
-from idp.storage.engine import check_schema
+from idp.storage.engine import check_schema, reading
+from idp.storage.outbox import backlog
 from idp.web.services import services
 
 blueprint = Blueprint("health", __name__, url_prefix="/health")
@@ -25,17 +30,21 @@ def live() -> Response:
 def ready() -> tuple[Response, int]:
     """Database and keys can be used; what is wrong is for the log, not for whoever asks.
 
-    ``degraded``: a policy file was refused, and the one before it is still in force.
+    ``degraded``: a policy file was refused, and the one before it is still in force.  ``events``: what the signing side
+    has not been told of yet, and for how long the oldest of it has waited.
     """
     try:
         check_schema(services().engine)
         services().keys.token_key()
         services().keys.activation_key()
+        with reading(services().engine) as connection:
+            events = backlog(connection, epoch(services().clock.now()))
     except (PrivySealError, SQLAlchemyError) as error:
         _logger.warning("not ready", extra={"fields": {"cause": getattr(error, "code", type(error).__name__)}})
         return jsonify(status="unavailable"), 503
+    more: dict[str, Any] = {"events": asdict(events)} if events.waiting else {}
     troubles = services().policies.troubles
     if troubles:
         # It serves, by the policy in force: this is for whoever has to repair the file, not for a load balancer.
-        return jsonify(status="degraded", warnings=list(troubles)), 200
-    return jsonify(status="ok"), 200
+        return jsonify(status="degraded", warnings=list(troubles), **more), 200
+    return jsonify(status="ok", **more), 200

@@ -383,11 +383,7 @@ def logout_confirmed() -> Response:
         asked = _logout(pair for pair in request.form.items(multi=True) if pair[0] != browser.CSRF_FIELD)
     except OidcError as error:
         return _refuse_authorization(error)
-    session = browser.current()
-    if session is not None:
-        with services().engine.begin() as connection:
-            grants.revoke_session(connection, session.id, services().clock.now())
-        browser.sign_out()
+    browser.sign_out(with_grants=True)
     return _signed_out(asked)
 
 

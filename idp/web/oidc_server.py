@@ -366,6 +366,9 @@ class Revocation(RevocationEndpoint):
                 )
             else:
                 grants.revoke_access(connection, token.access.token_hash, now)
+                if token.access.kind == "sad":
+                    # No grant has a second one.
+                    services.outbox.transaction_withdrawn(connection, token.grant.id)
                 services.audit.record(
                     connection,
                     "token.revoked",

@@ -133,6 +133,7 @@ def check_refresh(services: Services, token: str, client: Client) -> Grant:
 def _record_leak(connection: Connection, services: Services, client: Client, found: Grant | Refused, what: str) -> None:
     if isinstance(found, Refused) and found.grant_id is not None and found.reason in {"used", "other_client"}:
         cause = f"{what}_{found.reason}"
+        services.outbox.transaction_withdrawn(connection, found.grant_id)
         services.audit.record(
             connection, "grant.revoked", client_id=client.client_id, grant_id=found.grant_id, cause=cause
         )

@@ -15,9 +15,12 @@ from idp.policy.model import Policy
 from idp.policy.prepare import Prepared
 from idp.settings import IdpSettings
 from idp.storage.keys import KeyStore
+from idp.storage.outbox import Outbox
 from idp.storage.seal import Sealer
 from idp.web.candidate import Candidate
 
+TOLD: Final = "privyseal_told"
+"""In ``g``: this request may have written something into the outbox."""
 EXTENSION: Final = "privyseal"
 _VIEW: Final = "policy_view"
 
@@ -115,6 +118,13 @@ class Services:
     credentials: CredentialReader
     random: Callable[[int], bytes]
     """Octets from the operating system's generator."""
+
+    @property
+    def outbox(self) -> Outbox:
+        """Where is written what the signing side has to be told of; it is delivered after this request."""
+        if has_app_context():
+            setattr(g, TOLD, True)
+        return Outbox(self.seals, self.clock, self.random)
 
     @property
     def policy(self) -> Policy:

@@ -71,6 +71,8 @@ class Whole:
     idp: World
     web: Flask
     people: dict[str, Person]
+    web_url: str
+    """Where the signing service really listens."""
 
     def call(self, method: str, body: object, token: str | None = None, version: str = "v2") -> TestResponse:
         """Call the signing service."""
@@ -134,7 +136,7 @@ def whole(directory: Path, device: SignatureDevice, **web: Any) -> Iterator[Whol
             lambda account_id, client_id: oidc.self_service_token(services, account_id, client_id),
         )
         idp.app.extensions["privyseal"] = replace(services, credentials=reader)
-        yield Whole(idp, app, people)
+        yield Whole(idp, app, people, f"http://127.0.0.1:{web_port}")
 
 
 @contextmanager

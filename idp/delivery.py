@@ -1,0 +1,172 @@
+"""Delivers security events to the signing side (RFC 8935, push): at once, and again until they are moot.
+
+Any number of processes may do so over one outbox: an attempt is claimed before it is made, and an event that is
+delivered twice after all changes nothing there.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Final
+
+import requests
+from flask import Flask, Response, g
+
+from contract.event import EVENT_TYPE, encode
+from foundation import log
+from foundation.clock import epoch
+from foundation.egress import Egress, read_limited
+from foundation.errors import EgressRefused, PrivySealError, TokenMalformed
+from foundation.jose import parse_json_object
+from idp.activation.notices import Notice, event_for
+from idp.storage import outbox
+from idp.storage.engine import reading
+from idp.storage.outbox import Waiting
+from idp.web import services as composition
+from idp.web.services import TOLD, Services
+
+ACCEPTED: Final = 202
+_BATCH: Final = 50
+_POLL_SECONDS: Final = 1.0
+"""How long an event waits that another process wrote, such as `privyseal idp account`."""
+_MAX_ANSWER_OCTETS: Final = 4096
+_ERRORS: Final = frozenset(
+    {"invalid_request", "invalid_key", "invalid_issuer", "invalid_audience", "authentication_failed", "access_denied"}
+)
+"""RFC 8935 2.4."""
+
+_log = log.get(__name__)
+
+
+class Deliverer:
+    """Sends what is in the outbox."""
+
+    def __init__(self, services: Services, post: Callable[..., requests.Response] | None = None) -> None:
+        """:param post: as ``requests.post``; by default behind the egress guard."""
+        signing = services.settings.signing
+        egress = Egress(services.settings.egress_allow)
+        self._services = services
+        self._url = signing.events_url
+        self._post = post or egress.session(signing.timeout_seconds).post
+
+    def deliver(self) -> bool:
+        """One round over what is due; False where nobody answers, which ends the round.
+
+        :raises KeyUnavailable: the activation key cannot be used.
+        """
+        services = self._services
+        self._drop_overdue()
+        with reading(services.engine) as connection:
+            due = outbox.due(connection, services.seals, epoch(services.clock.now()), _BATCH)
+        for waiting in due:
+            with services.engine.begin() as connection:
+                mine = outbox.claim(connection, waiting, epoch(services.clock.now()))
+            if not mine:
+                continue
+            answer = self._send(waiting)
+            if answer is None:
+                return False
+            if answer == ACCEPTED:
+                with services.engine.begin() as connection:
+                    outbox.remove(connection, waiting.notice.jti)
+                _log.info("an event was delivered", extra={"fields": _fields(waiting)})
+        return True
+
+    def _send(self, waiting: Waiting) -> int | None:
+        """The status of the answer, or None where there is none."""
+        token = self._token(waiting.notice)
+        headers = {"Content-Type": f"application/{EVENT_TYPE}", "Accept": "application/json"}
+        try:
+            response = self._post(self._url, data=token.encode("ascii"), headers=headers, stream=True)
+            with response:
+                body = read_limited(response, _MAX_ANSWER_OCTETS)
+        except (requests.RequestException, EgressRefused) as error:
+            fields = {**_fields(waiting), "cause": type(error).__name__}
+            _log.warning("an event could not be sent", extra={"fields": fields})
+            return None
+        if response.status_code != ACCEPTED:
+            fields = {**_fields(waiting), "status": response.status_code, "err": _error(body)}
+            _log.error("an event was not accepted", extra={"fields": fields})
+        return response.status_code
+
+    def _token(self, notice: Notice) -> str:
+        settings = self._services.settings
+        event = event_for(notice, issuer=settings.issuer, audience=settings.signing.sam_id)
+        return encode(event, self._services.keys.activation_key())
+
+    def _drop_overdue(self) -> None:
+        services = self._services
+        at = epoch(services.clock.now())
+        with reading(services.engine) as connection:
+            found = outbox.overdue(connection, at, _BATCH)
+        for waiting in found:
+            with services.engine.begin() as connection:
+                if not outbox.remove(connection, waiting.notice.jti):
+                    continue
+                _log.error("an event was never delivered, and is moot now", extra={"fields": _fields(waiting)})
+                services.audit.record(connection, "event.dropped", **_fields(waiting))
+
+
+class Delivery:
+    """A thread that delivers: when woken, and once a second."""
+
+    def __init__(self, deliverer: Deliverer, poll_seconds: float = _POLL_SECONDS) -> None:
+        self._deliverer = deliverer
+        self._poll_seconds = poll_seconds
+        self._due = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Something was written."""
+        self._due.set()
+
+    def stop(self) -> None:
+        """End after the round at hand."""
+        self._stopping.set()
+        self._due.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._due.wait(self._poll_seconds)
+            self._due.clear()
+            try:
+                self._deliverer.deliver()
+            except PrivySealError as error:
+                _log.error("events cannot be delivered", extra={"fields": {"error": error.code}})
+            except Exception:  # noqa: BLE001 - the next round may do better; without this thread there is none
+                _log.exception("events cannot be delivered")
+
+
+def start(app: Flask) -> Delivery:
+    """Deliver in the background of an app's process, and right after the requests that wrote something."""
+    delivery = Delivery(Deliverer(composition.of(app)))
+
+    def wake(response: Response) -> Response:
+        if g.get(TOLD, False):
+            delivery.wake()
+        return response
+
+    app.after_request(wake)
+    delivery.start()
+    return delivery
+
+
+def _fields(waiting: Waiting) -> dict[str, Any]:
+    notice = waiting.notice
+    return {"jti": notice.jti, "notice": notice.event, "subject": notice.subject, "attempts": waiting.attempts}
+
+
+def _error(body: bytes) -> str:
+    """The error's name, if it is one that RFC 8935 has: the rest of the answer is nobody's business here."""
+    try:
+        found = parse_json_object(body).get("err")
+    except TokenMalformed:
+        return ""
+    return found if isinstance(found, str) and found in _ERRORS else ""
