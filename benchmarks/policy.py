@@ -1,9 +1,10 @@
 """How long does a policy of 100 rules take to decide?  ``evaluate()`` alone, on one thread, against a limit of 1 ms.
 
-Five cases: rules of which few apply to the request (the usual file) and rules that all do (the worst file, for which
-there is no limit), each with evidence that suffices and with evidence that does not, so that step-up options have to be
-found; and an action that no rule names.  The evaluation neither waits nor shares, so its thread's processor time is
-what is measured: other programs on the machine do not count.
+Rules of which few apply to the request (the usual file), rules that all do, and rules that all do and of which no two
+ask for the same (the worst file), each with evidence that suffices and with evidence that does not, so that step-up
+options have to be found; and an action that no rule names.  Every rule that applies does so by its client, a group, an
+attribute, a network and a time of day.  The evaluation neither waits nor shares, so its thread's processor time is what
+is measured; still, what other programs do to the processor's caches shows, so measure with nothing else running.
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ from idp.policy.model import EnrolledFactor, Facts, Outcome, Policy
 
 RULES: Final = 100
 LIMIT_MS: Final = 1.0
-WORST: Final = "all 100 rules apply"
 _NOW: Final = datetime(2030, 1, 1, 12, tzinfo=UTC)
 _TXN: Final = "txn"
 _PEER: Final = Peer("limit", 1000.0 / LIMIT_MS, "evaluations/s", f"one thread, {LIMIT_MS:.0f} ms each")
@@ -60,20 +60,32 @@ rules:
 _RULE: Final = """\
   - id: rule-{number}
     action: {action}
-    when: {{client: {client}}}
+    when:
+      client: {client}
+      group: staff
+      attribute: {{department: [legal, board]}}
+      network: [192.0.2.0/24, "2001:db8::/32"]
+      time: {{days: [mon, tue, wed, thu, fri], from: "08:00", to: "18:00", zone: Europe/Berlin}}
     require: [substantial, low]
+    because: It is rule {number}.
     evidence:
       - category: possession
         per_transaction: true
-        max_age: 10m
+        max_age: {seconds}s
 """
 
 
-def policy(rules: int, *, about: int) -> Policy:
-    """A policy of so many rules, ``about`` of which are about the request that is asked about."""
+def policy(rules: int, *, about: int, alike: bool = True) -> Policy:
+    """A policy of so many rules, ``about`` of which are about the request that is asked about.
+
+    :param alike: they all ask for the same evidence; otherwise each for its own.
+    """
     text = _LEVELS + "".join(
         _RULE.format(
-            number=number, action="signature.activate", client="asked" if number < about else f"other-{number}"
+            number=number,
+            action="signature.activate",
+            client="asked" if number < about else f"other-{number}",
+            seconds=600 if alike else 600 + number,
         )
         for number in range(rules)
     )
@@ -90,6 +102,9 @@ def facts(*, enough: bool, action: str = "signature.activate") -> Facts:
         evidence=tuple(shown),
         now=_NOW,
         client_id="asked",
+        groups=frozenset({"staff"}),
+        attributes={"department": ("board",), "site": ("north",)},
+        network="192.0.2.7",
         proofing="high",
         transaction=_TXN,
         acr_values=("urn:example:substantial",),
@@ -105,12 +120,16 @@ def facts(*, enough: bool, action: str = "signature.activate") -> Facts:
 
 def cases() -> Mapping[str, tuple[Policy, Facts, Outcome]]:
     """What is measured, with the outcome that it must have."""
-    few, every = policy(RULES, about=3), policy(RULES, about=RULES)
+    few, every, differing = (
+        policy(RULES, about=3), policy(RULES, about=RULES), policy(RULES, about=RULES, alike=False),
+    )  # fmt: skip
     return {
         "3 of 100 rules apply, enough evidence": (few, facts(enough=True), "allow"),
         "3 of 100 rules apply, step-up": (few, facts(enough=False), "step_up"),
-        f"{WORST}, enough evidence": (every, facts(enough=True), "allow"),
-        f"{WORST}, step-up": (every, facts(enough=False), "step_up"),
+        "all 100 rules apply, enough evidence": (every, facts(enough=True), "allow"),
+        "all 100 rules apply, step-up": (every, facts(enough=False), "step_up"),
+        "all 100 rules apply and differ, enough evidence": (differing, facts(enough=True), "allow"),
+        "all 100 rules apply and differ, step-up": (differing, facts(enough=False), "step_up"),
         "no rule about the action": (every, facts(enough=True, action="credential.create"), "deny"),
     }
 
@@ -128,7 +147,6 @@ def measure(repetitions: int) -> Report:
             figure.latency.p99_ms <= LIMIT_MS,
         )
         for figure in figures
-        if not figure.name.startswith(WORST)
     )
     at = SystemClock().now().isoformat(timespec="seconds")
     return Report("policy", at, machine, (_PEER,), figures, requirements)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from idp.policy.model import DAYS, Condition, CredentialCondition, CredentialFacts, Facts, Network, TimeCondition
+from idp.policy.model import DAYS, Condition, CredentialCondition, CredentialFacts, Facts, TimeCondition
 from idp.policy.zones import zone
 
 Address = IPv4Address | IPv6Address
@@ -17,29 +17,46 @@ class Circumstances:
 
     def __init__(self, facts: Facts) -> None:
         self._facts = facts
-        self._address = _address(facts.network)
-        self._local: dict[str, datetime] = {}
+        address = _address(facts.network)
+        self._version = 0 if address is None else address.version
+        self._number = 0 if address is None else int(address)
+        self._clocks: dict[str, tuple[int, int]] = {}
 
     def meet(self, when: Condition) -> bool:
         """Whether every part of the condition holds."""
         facts = self._facts
-        return (
-            (not when.clients or facts.client_id in when.clients)
-            and (not when.groups or not when.groups.isdisjoint(facts.groups))
-            and (when.credential is None or _about(when.credential, facts.credential))
-            and (not when.attributes or has_attributes(when.attributes, facts.attributes))
-            and (not when.networks or self._within(when.networks))
-            and (when.time is None or _during(when.time, self._at(when.time.zone)))
-        )
+        if when.clients and facts.client_id not in when.clients:
+            return False
+        if when.groups and when.groups.isdisjoint(facts.groups):
+            return False
+        if when.credential is not None and not _about(when.credential, facts.credential):
+            return False
+        if when.attributes and not has_attributes(when.attributes, facts.attributes):
+            return False
+        if when.ranges and not self._within(when.ranges):
+            return False
+        return when.time is None or self._during(when.time)
 
-    def _within(self, networks: tuple[Network, ...]) -> bool:
-        address = self._address
-        return address is not None and any(address in network for network in networks)
+    def _within(self, ranges: tuple[tuple[int, int, int], ...]) -> bool:
+        for version, mask, first in ranges:
+            inside = self._number & mask == first
+            if inside and version == self._version:
+                return True
+        return False
 
-    def _at(self, name: str) -> datetime:
-        if name not in self._local:
-            self._local[name] = self._facts.now.astimezone(zone(name))
-        return self._local[name]
+    def _during(self, when: TimeCondition) -> bool:
+        """Whether the clock on the wall of that zone shows a time within the window.
+
+        Where clocks are put back, the hour that comes twice is inside or outside both times; where they are put
+        forward, the hour that is left out never comes.
+        """
+        if when.zone not in self._clocks:
+            self._clocks[when.zone] = _wall_clock(self._facts.now, when.zone)
+        today, second = self._clocks[when.zone]
+        days, start, end = when.window
+        if start < end:
+            return today in days and start <= second < end
+        return (today in days and second >= start) or ((today - 1) % len(DAYS) in days and second < end)
 
 
 def applies(when: Condition, facts: Facts) -> bool:
@@ -49,7 +66,11 @@ def applies(when: Condition, facts: Facts) -> bool:
 
 def has_attributes(wanted: Mapping[str, frozenset[str]], given: Mapping[str, tuple[str, ...]]) -> bool:
     """Whether each attribute is there with one of the values."""
-    return all(not allowed.isdisjoint(given.get(name, ())) for name, allowed in wanted.items())
+    for name, allowed in wanted.items():
+        values = given.get(name, ())
+        if allowed.isdisjoint(values):
+            return False
+    return True
 
 
 def _address(text: str | None) -> Address | None:
@@ -73,14 +94,7 @@ def _about(when: CredentialCondition, credential: CredentialFacts | None) -> boo
     )
 
 
-def _during(when: TimeCondition, local: datetime) -> bool:
-    """Whether the clock on the wall of that zone shows a time within the window.
-
-    Where clocks are put back, the hour that comes twice is inside or outside both times; where they are put forward,
-    the hour that is left out never comes.
-    """
-    clock = local.time()
-    today, yesterday = DAYS[local.weekday()], DAYS[(local.weekday() - 1) % len(DAYS)]
-    if when.start < when.end:
-        return today in when.days and when.start <= clock < when.end
-    return (today in when.days and clock >= when.start) or (yesterday in when.days and clock < when.end)
+def _wall_clock(now: datetime, name: str) -> tuple[int, int]:
+    """The weekday (Monday is 0) and the second of the day in a zone."""
+    local = now.astimezone(zone(name))
+    return local.weekday(), local.hour * 3600 + local.minute * 60 + local.second

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from idp.policy.index import Quest
-from idp.policy.matching import Standing
+from idp.policy.matching import Body, Standing
 from idp.policy.model import Policy, Rule
 
 
@@ -22,12 +22,11 @@ class Demand:
     """What those ask for, each once."""
 
     @classmethod
-    def of(cls, policy: Policy, rules: Iterable[Rule]) -> Demand:
+    def of(cls, policy: Policy, rules: Sequence[Rule]) -> Demand:
         """What these rules demand."""
-        every = tuple(rules)
-        asking = tuple(rule for rule in every if rule.evidence_set is not None)
-        quests = dict.fromkeys(policy.rule_quests[rule.id] for rule in asking)
-        return cls(join(policy, (name for rule in every for name in rule.require)), asking, tuple(quests))
+        asking = tuple(rule for rule in rules if rule.evidence_set is not None)
+        quests = dict.fromkeys([policy.rule_quests[rule.id] for rule in asking])
+        return cls(join(policy, [name for rule in rules for name in rule.require]), asking, tuple(quests))
 
     def with_level(self, policy: Policy, name: str) -> Demand:
         """The same and one level more."""
@@ -35,18 +34,20 @@ class Demand:
 
     def met(self, standing: Standing) -> bool:
         """Whether nothing is missing."""
-        return all(standing.reaches(name) for name in self.levels) and all(
-            standing.meets(quest) is not None for quest in self.quests
-        )
+        return all(standing.reaches(name) for name in self.levels) and standing.meets_all(self.quests)
 
     def implies(self, policy: Policy, name: str) -> bool:
         """Whether a level that is demanded implies this other one."""
         return any(other != name and policy.implies(other, name) for other in self.levels)
 
-    def useful(self, policy: Policy) -> tuple[Quest, ...]:
-        """Every quest that may serve to meet it."""
-        strong = dict.fromkeys(level.name for name in self.levels for level in policy.stronger[name])
-        return (*(quest for name in strong for quest in policy.level_quests[name]), *self.quests)
+    def useful(self, body: Body) -> int:
+        """The bits of the evidence that may serve to meet it."""
+        policy = body.policy
+        found = body.essence(self.quests).any
+        for name in dict.fromkeys(level.name for each in self.levels for level in policy.stronger[each]):
+            for quest in policy.level_quests[name]:
+                found |= body.fits(quest).any
+        return found
 
 
 def join(policy: Policy, names: Iterable[str]) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ def evaluate(policy: Policy, facts: Facts) -> Decision:
     """Decide; the same arguments always give the same decision."""
     # 1. rules
     circumstances = Circumstances(facts)
-    rules = tuple(rule for rule in policy.rules_about(facts.action) if circumstances.meet(rule.when))
+    rules = [rule for rule in policy.rules_about(facts.action) if circumstances.meet(rule.when)]
     available = steps(facts)
     body = Body(policy, facts, facts.evidence, (item for step in available for item in step.evidence))
     standing = Standing(body, body.there)
@@ -64,7 +64,7 @@ def evaluate(policy: Policy, facts: Facts) -> Decision:
     refusal, explanation = _refusal(policy, Standing(body, body.there | everything), wished)
     if refusal is not None:
         return _decision(policy, standing, demand, (*reasons, *explanation), "deny", refusal=refusal)
-    found = options(policy, body, available, demand)
+    found = options(body, available, demand)
     return _decision(policy, standing, demand, reasons, "step_up", options=found)
 
 
@@ -138,8 +138,7 @@ def _shown(policy: Policy, every: list[Reached], acr: str | None) -> Reached | N
 def _relied_on(standing: Standing, demand: Demand, counted: list[Reached]) -> tuple[Evidence, ...]:
     """What shows the levels and the rules' own evidence, oldest first, each once."""
     items = [item for found in counted for item in found.evidence]
-    for quest in demand.quests:
-        items.extend(standing.meets(quest) or ())
+    items.extend(standing.all_that_meets(demand.quests))
     return tuple(sorted(dict.fromkeys(items), key=lambda item: (item.at, item.factor, item.authenticator_id)))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from idp.policy.closure import closed
 from idp.policy.facts import Reason
 
 if TYPE_CHECKING:
-    from idp.policy.model import Claim, EvidenceSet, Level, Policy, Rule
+    from idp.policy.model import Claim, EvidenceSet, Level, Policy, Requirement, Rule, Where
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,12 +28,51 @@ class Quest:
     """All of it in words."""
     words: tuple[str, ...] = ()
     """Each requirement in words."""
+    lacking: str = ""
+    """How a sentence begins when none of them is met."""
+    kinds: tuple[Requirement, ...] = ()
+    """Each requirement without its place and age; those of a policy that are alike are one object."""
 
 
-def quest(needed: EvidenceSet, freshness: int | None = None, towards: tuple[str, ...] = ()) -> Quest:
-    """The quest for a set of requirements."""
-    words = tuple(wording.requirement(item) for item in needed.all_of)
-    return Quest(needed, freshness, towards, wording.alternative(needed), words)
+class _Quests:
+    """Makes a policy's quests."""
+
+    def __init__(self, nowhere: Where) -> None:
+        self._nowhere = nowhere
+        self._kinds: dict[Requirement, Requirement] = {}
+
+    def make(self, needed: EvidenceSet, freshness: int | None, towards: tuple[str, ...]) -> Quest:
+        """The quest for a set of requirements."""
+        words = tuple(wording.requirement(item) for item in needed.all_of)
+        asks = wording.alternative(needed)
+        lacking = f"{asks} (missing: {wording.listed(words, 'and')}"
+        return Quest(needed, freshness, towards, asks, words, lacking, self._kinds_of(needed.all_of))
+
+    def _kinds_of(self, needs: Iterable[Requirement]) -> tuple[Requirement, ...]:
+        plain = (replace(item, where=self._nowhere, max_age=None) for item in needs)
+        return tuple(self._kinds.setdefault(item, item) for item in plain)
+
+    def of_level(self, level: Level) -> tuple[Quest, ...]:
+        """One for each alternative."""
+        return tuple(self.make(item, level.freshness, (level.name,)) for item in level.any_of)
+
+    def of_rules(self, policy: Policy) -> dict[str, Quest]:
+        """By rule; rules that ask for the same have the same quest, so that it is looked for once."""
+        quests: dict[str, Quest] = {}
+        shared: dict[object, Quest] = {}
+        for rule in policy.rules:
+            if rule.evidence_set is not None:
+                towards = rule.require if policy.upstream else ()
+                content = (tuple(replace(item, where=self._nowhere) for item in rule.evidence), frozenset(towards))
+                if content not in shared:
+                    shared[content] = self.make(rule.evidence_set, None, towards)
+                quests[rule.id] = shared[content]
+        return quests
+
+
+def quest(needed: EvidenceSet) -> Quest:
+    """The quest for a set of requirements of no policy."""
+    return _Quests(needed.where).make(needed, None, ())
 
 
 def index(policy: Policy) -> dict[str, Any]:
@@ -51,6 +90,7 @@ def index(policy: Policy) -> dict[str, Any]:
         for action in dict.fromkeys(rule.actions):
             if not action.endswith(".*"):
                 exact[action] = (*exact.get(action, ()), rule)
+    quests = _Quests(policy.rules_at)
     fields: dict[str, Mapping[str, Any]] = {
         "by_name": by_name,
         "by_acr": {uri: level for level in levels for uri in level.acr},
@@ -58,10 +98,8 @@ def index(policy: Policy) -> dict[str, Any]:
         "by_issuer": {issuer: item for item in policy.upstream for issuer in item.issuers},
         "implied": implied,
         "stronger": stronger,
-        "level_quests": {
-            level.name: tuple(quest(item, level.freshness, (level.name,)) for item in level.any_of) for level in levels
-        },
-        "rule_quests": _rule_quests(policy),
+        "level_quests": {level.name: quests.of_level(level) for level in levels},
+        "rule_quests": quests.of_rules(policy),
         "rule_reasons": {rule.id: _rule_reason(rule, by_name) for rule in policy.rules},
         "exact": exact,
     }
@@ -81,21 +119,6 @@ def _closed_level(policy: Policy, level: Level, declared: Mapping[str, Level], i
     # Reaching it is reaching what it implies, so what that claims is true as well.
     object.__setattr__(copy, "included", closed(claims, policy.frameworks, policy.edges))
     return copy
-
-
-def _rule_quests(policy: Policy) -> dict[str, Quest]:
-    """By rule; rules that ask for the same have the same quest, so that it is looked for once."""
-    quests: dict[str, Quest] = {}
-    shared: dict[object, Quest] = {}
-    for rule in policy.rules:
-        if rule.evidence_set is not None:
-            towards = rule.require if policy.upstream else ()
-            nowhere = policy.rules_at
-            content = (tuple(replace(item, where=nowhere) for item in rule.evidence), frozenset(towards))
-            if content not in shared:
-                shared[content] = quest(rule.evidence_set, None, towards)
-            quests[rule.id] = shared[content]
-    return quests
 
 
 def _rule_reason(rule: Rule, by_name: Mapping[str, Level]) -> Reason:

@@ -4,17 +4,18 @@ Everything here only asks whether *some* selection of the evidence fits.  No req
 is there as well, so more evidence can only reach more.
 
 An evaluation asks what many subsets of the same few pieces of evidence amount to.  :class:`Body` holds all of them and
-judges each piece once against each requirement; a subset is a set of bits.
+judges each piece once; a subset is a set of bits.
 """
 
 from __future__ import annotations
 
+import bisect
 import functools
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from idp.policy.evidence import SELF, Evidence
 from idp.policy.index import Quest
@@ -24,6 +25,7 @@ CLOCK_SKEW: Final = timedelta(seconds=5)
 """How far ahead another node's clock may be; evidence from further in the future is not believed."""
 
 _SECOND: Final = timedelta(seconds=1)
+_Key = TypeVar("_Key")
 
 Obstacle = Literal["future", "max_age", "reauthentication", "bound_elsewhere", "upstream_age"]
 """Why evidence counts for nothing in this evaluation."""
@@ -99,7 +101,12 @@ def misfit(need: Requirement, item: Evidence, facts: Facts, freshness: int | Non
 
 def capped(policy: Policy, item: Evidence, towards: Iterable[str]) -> bool:
     """Whether the cap of the evidence's issuer keeps it from counting towards one of these levels."""
-    upstream = policy.by_issuer.get(item.issuer)
+    return is_capped(policy, item.issuer, towards)
+
+
+def is_capped(policy: Policy, issuer: str, towards: Iterable[str]) -> bool:
+    """The same for all evidence of an issuer."""
+    upstream = policy.by_issuer.get(issuer)
     return upstream is not None and not all(policy.implies(upstream.cap, name) for name in towards)
 
 
@@ -131,12 +138,14 @@ class Body:
             (pair for pair in marked if self.obstacle(pair[0]) is None), key=lambda pair: pair[0].at, reverse=True
         )
         self._items = tuple(item for item, _ in usable)
-        self._sorts = tuple((*_authenticator(item), item.category, item.has("user_verified")) for item in self._items)
+        self._singles = tuple((item,) for item in self._items)
         self.there = sum(1 << index for index, (_, added) in enumerate(usable) if not added)
         """The bits of the usable evidence that is there."""
         self._offered = {id(item): 1 << index for index, (item, added) in enumerate(usable) if added}
-        self._fits: dict[int, _Fits] = {}
+        self._sorted = _Sorted(policy, facts, self._items)
+        self._fits: dict[int, Fits] = {}
         self._selections: dict[tuple[int, int], tuple[Evidence, ...] | None] = {}
+        self._essence: dict[int, Essence] = {}
 
     def obstacle(self, item: Evidence) -> Obstacle | None:
         """Why the evidence counts for nothing here."""
@@ -146,19 +155,12 @@ class Body:
         """The bits of evidence that was given as offered; what is not usable has none."""
         return sum(self._offered.get(id(item), 0) for item in offered)
 
-    def fits(self, quest: Quest) -> _Fits:
+    def fits(self, quest: Quest) -> Fits:
         """Which evidence meets which of its requirements."""
         found = self._fits.get(id(quest))
         if found is None:
-            found = self._fits[id(quest)] = self._work_out(quest)
+            found = self._fits[id(quest)] = Fits(quest, self._sorted.fitting(quest))
         return found
-
-    def _work_out(self, quest: Quest) -> _Fits:
-        needs = tuple(
-            tuple(index for index, item in enumerate(self._items) if self.misfit(quest, need, item) is None)
-            for need in quest.needed.all_of
-        )
-        return _Fits(quest, needs)
 
     def misfit(self, quest: Quest, need: Requirement, item: Evidence) -> Misfit | None:
         """Why the evidence does not meet one of the quest's requirements, or None if it does."""
@@ -166,36 +168,148 @@ class Body:
         return "cap" if why is None and capped(self.policy, item, quest.towards) else why
 
     def selection(self, quest: Quest, mask: int) -> tuple[Evidence, ...] | None:
-        """A selection of the evidence in the mask that meets all requirements; None if there is none."""
+        """A selection of the evidence in the mask that meets all requirements, the newest first tried; None if there
+        is none."""
         fits = self.fits(quest)
-        if not all(bits & mask for bits in fits.bits):
-            return None
+        for bits in fits.bits:
+            if not bits & mask:
+                return None
+        if fits.simple:
+            return self.newest(fits.any & mask)
         key = (id(quest), mask & fits.any)
         if key not in self._selections:
-            candidates = [self._newest(indexes, mask) for indexes in fits.indexes]
+            candidates = [self._newest(bits & mask) for bits in fits.bits]
             self._selections[key] = _select(candidates, quest.needed.different_categories, ())
         return self._selections[key]
 
-    def _newest(self, indexes: tuple[int, ...], mask: int) -> tuple[Evidence, ...]:
+    def _newest(self, mask: int) -> tuple[Evidence, ...]:
         """The newest of each sort that the selection can tell apart."""
         found: dict[tuple[object, ...], Evidence] = {}
-        for index in indexes:
-            if mask >> index & 1:
-                found.setdefault(self._sorts[index], self._items[index])
+        while mask:
+            index = _lowest(mask)
+            mask &= mask - 1
+            item = self._items[index]
+            found.setdefault((*_authenticator(item), item.category, item.has("user_verified")), item)
         return tuple(found.values())
 
+    def newest(self, mask: int) -> tuple[Evidence, ...] | None:
+        """The newest evidence in the mask; None if that is empty."""
+        return self._singles[_lowest(mask)] if mask else None
 
-class _Fits:
-    """For each requirement of a quest, which evidence meets it: as indexes, and as bits."""
+    def essence(self, quests: tuple[Quest, ...]) -> Essence:
+        """Several quests, as little of them as needs to be looked at."""
+        found = self._essence.get(id(quests))
+        if found is None:
+            found = self._essence[id(quests)] = Essence(quests, tuple(self.fits(quest) for quest in quests))
+        return found
 
-    __slots__ = ("any", "bits", "indexes", "quest")
 
-    def __init__(self, quest: Quest, indexes: tuple[tuple[int, ...], ...]) -> None:
+def _lowest(mask: int) -> int:
+    """The index of the lowest bit that is set, which is the newest evidence's."""
+    return (mask & -mask).bit_length() - 1
+
+
+class Fits:
+    """For each requirement of a quest, the bits of the evidence that meets it."""
+
+    __slots__ = ("any", "bits", "quest", "simple")
+
+    def __init__(self, quest: Quest, bits: tuple[int, ...]) -> None:
         self.quest = quest
         """Kept, so that no other quest can have its identity."""
-        self.indexes = indexes
-        self.bits = tuple(sum(1 << index for index in each) for each in indexes)
-        self.any = functools.reduce(operator.or_, self.bits, 0)
+        self.bits = bits
+        self.any = bits[0] if len(bits) == 1 else functools.reduce(operator.or_, bits, 0)
+        self.simple = len(bits) == 1 and quest.needed.different_categories == 1
+        """Whether anything that fits meets all of it."""
+
+
+class Essence:
+    """Several quests.  However many there are, the simple ones differ only in which evidence meets them, of which there
+    are few sorts."""
+
+    __slots__ = ("any", "bits", "fits", "others", "quests")
+
+    def __init__(self, quests: tuple[Quest, ...], fits: tuple[Fits, ...]) -> None:
+        self.quests = quests
+        """Kept, so that no other tuple can have its identity."""
+        self.fits = fits
+        self.bits = tuple(dict.fromkeys(each.any for each in fits if each.simple))
+        """Of the simple ones: each sort once."""
+        self.others = tuple(each.quest for each in fits if not each.simple)
+        self.any = functools.reduce(operator.or_, (each.any for each in fits), 0)
+
+
+class _Sorted:
+    """Evidence by each property that a requirement may ask for: the same as :func:`misfit` says, all at once."""
+
+    def __init__(self, policy: Policy, facts: Facts, items: tuple[Evidence, ...]) -> None:
+        self._policy = policy
+        self._ages = [age(item, facts) for item in items]
+        """Ascending, since the newest comes first."""
+        self._factors: dict[str, int] = {}
+        self._categories: dict[str, int] = {}
+        self._issuers: dict[str, int] = {}
+        self._flags: dict[str, int] = {}
+        self._channels: dict[str | None, int] = {}
+        self._attestations: dict[str | None, int] = {}
+        self._for_this = 0
+        self._kinds: dict[int, int] = {}
+        for index, item in enumerate(items):
+            bit = 1 << index
+            self._factors[item.factor] = self._factors.get(item.factor, 0) | bit
+            self._categories[item.category] = self._categories.get(item.category, 0) | bit
+            self._issuers[item.issuer] = self._issuers.get(item.issuer, 0) | bit
+            self._channels[item.channel] = self._channels.get(item.channel, 0) | bit
+            self._attestations[item.attestation] = self._attestations.get(item.attestation, 0) | bit
+            for flag in item.flags:
+                self._flags[flag] = self._flags.get(flag, 0) | bit
+            if for_this(item, facts):
+                self._for_this |= bit
+
+    def fitting(self, quest: Quest) -> tuple[int, ...]:
+        """For each requirement, the bits of the evidence that meets it."""
+        fresh = self._not_older(quest.freshness)
+        if self._policy.upstream:
+            fresh &= ~self._capped(quest)
+        found = []
+        for need, kind in zip(quest.needed.all_of, quest.kinds, strict=True):
+            mask = self._kinds.get(id(kind))
+            if mask is None:
+                mask = self._kinds[id(kind)] = self._of_kind(kind)
+            found.append(mask & fresh & self._not_older(need.max_age))
+        return tuple(found)
+
+    def _not_older(self, limit: int | None) -> int:
+        return -1 if limit is None else (1 << bisect.bisect_right(self._ages, limit)) - 1
+
+    def _of_kind(self, need: Requirement) -> int:
+        mask = _any_of(self._issuers, need.issuers)
+        if need.factors:
+            mask &= _any_of(self._factors, need.factors)
+        if need.categories:
+            mask &= _any_of(self._categories, need.categories)
+        for flag in need.flags:
+            mask &= self._flags.get(flag, 0)
+        for flag in need.without:
+            mask &= ~self._flags.get(flag, 0)
+        if need.channels:
+            mask &= _any_of(self._channels, need.channels)
+        if need.attestations:
+            mask &= _any_of(self._attestations, need.attestations)
+        if need.per_transaction:
+            mask &= self._for_this
+        return mask
+
+    def _capped(self, quest: Quest) -> int:
+        """The bits of what is capped below a level that the quest serves."""
+        return sum(bits for issuer, bits in self._issuers.items() if is_capped(self._policy, issuer, quest.towards))
+
+
+def _any_of(table: Mapping[_Key, int], names: Iterable[_Key]) -> int:
+    mask = 0
+    for name in names:
+        mask |= table.get(name, 0)
+    return mask
 
 
 class Standing:
@@ -233,6 +347,27 @@ class Standing:
     def meets(self, quest: Quest) -> tuple[Evidence, ...] | None:
         """A selection that meets all requirements, the newest evidence first tried; None if there is none."""
         return self.body.selection(quest, self._mask)
+
+    def meets_all(self, quests: tuple[Quest, ...]) -> bool:
+        """Whether each of them is met."""
+        mask, essence = self._mask, self.body.essence(quests)
+        return all(bits & mask for bits in essence.bits) and all(
+            self.body.selection(quest, mask) is not None for quest in essence.others
+        )
+
+    def each_met(self, quests: tuple[Quest, ...]) -> Iterator[tuple[Quest, tuple[Evidence, ...] | None]]:
+        """Each with a selection that meets it."""
+        mask, body = self._mask, self.body
+        for fits in body.essence(quests).fits:
+            yield fits.quest, body.newest(fits.any & mask) if fits.simple else body.selection(fits.quest, mask)
+
+    def all_that_meets(self, quests: tuple[Quest, ...]) -> Iterator[Evidence]:
+        """What meets one of them, some of it perhaps more than once."""
+        essence = self.body.essence(quests)
+        for bits in essence.bits:
+            yield from self.body.newest(bits & self._mask) or ()
+        for quest in essence.others:
+            yield from self.meets(quest) or ()
 
     def meeting(self, quest: Quest) -> tuple[bool, ...]:
         """For each requirement, whether anything meets it, taken by itself."""

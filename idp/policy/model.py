@@ -162,6 +162,13 @@ class TimeCondition:
     """The first minute that is outside."""
     zone: str = "UTC"
     """A name of the IANA time zone database."""
+    window: tuple[frozenset[int], int, int] = field(init=False, repr=False, compare=False)
+    """The same in numbers: weekdays from Monday, 0, and seconds of the day."""
+
+    def __post_init__(self) -> None:
+        weekdays = frozenset(number for number, name in enumerate(DAYS) if name in self.days)
+        seconds = (each.hour * 3600 + each.minute * 60 + each.second for each in (self.start, self.end))
+        object.__setattr__(self, "window", (weekdays, *seconds))
 
 
 Network = IPv4Network | IPv6Network
@@ -179,6 +186,12 @@ class Condition:
     networks: tuple[Network, ...] = ()
     """The request comes from one of them; an address that is unknown or unreadable is in none."""
     time: TimeCondition | None = None
+    ranges: tuple[tuple[int, int, int], ...] = field(init=False, repr=False, compare=False)
+    """The networks in numbers: version, mask, first address."""
+
+    def __post_init__(self) -> None:
+        numbers = ((each.version, int(each.netmask), int(each.network_address)) for each in self.networks)
+        object.__setattr__(self, "ranges", tuple(numbers))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from itertools import combinations
 from idp.policy.demand import Demand
 from idp.policy.evidence import SELF, Evidence
 from idp.policy.matching import Body, Standing
-from idp.policy.model import EnrolledFactor, Facts, Policy, StepUpOption
+from idp.policy.model import EnrolledFactor, Facts, StepUpOption
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +44,13 @@ def _as_if_used(item: EnrolledFactor, facts: Facts) -> Evidence:
     )
 
 
-def options(policy: Policy, body: Body, available: tuple[Step, ...], demand: Demand) -> tuple[StepUpOption, ...]:
+def options(body: Body, available: tuple[Step, ...], demand: Demand) -> tuple[StepUpOption, ...]:
     """Every set of steps that would lead to allow and of which none could be left out, best first.
 
     A factor whose evidence still counts adds nothing, so no smallest set has it: it is not asked for again.
     """
-    served = 0
-    for quest in demand.useful(policy):
-        served |= body.fits(quest).any
-    useful = [(step, bits) for step in available if (bits := body.bits(step.evidence)) & served]
+    serving = demand.useful(body)
+    useful = [(step, bits) for step in available if (bits := body.bits(step.evidence)) & serving]
     found: list[tuple[Step, ...]] = []
     for size in range(1, len(useful) + 1):
         for chosen in combinations(useful, size):

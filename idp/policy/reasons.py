@@ -24,31 +24,125 @@ def no_rule(policy: Policy, action: str) -> Reason:
     return reason("default", policy.rules_at, text, "policy")
 
 
-def of_standing(policy: Policy, standing: Standing, demand: Demand) -> Iterator[Reason]:
+def of_standing(policy: Policy, standing: Standing, demand: Demand) -> list[Reason]:
     """What the evidence amounts to, measured by what is demanded."""
-    for item in standing.body.facts.evidence:
-        yield from _about_evidence(policy, standing, demand, item)
-    for name in demand.levels:
-        yield from _about_level(policy, standing, policy.by_name[name])
-    yield from _about_rules(policy, standing, demand)
+    return list(_Reasoning(policy, standing, demand).all())
 
 
-def _about_evidence(policy: Policy, standing: Standing, demand: Demand, item: Evidence) -> Iterator[Reason]:
-    problem = standing.body.obstacle(item)
-    upstream = policy.by_issuer.get(item.issuer)
-    if problem is not None:
-        text = f"The {wording.evidence(item)} does not count: {_OBSTACLES[problem]}."
-        if problem == "upstream_age" and upstream is not None:
+class _Reasoning:
+    """Writes the sentences of one evaluation; what is said of a piece of evidence is put into words once."""
+
+    def __init__(self, policy: Policy, standing: Standing, demand: Demand) -> None:
+        self._policy = policy
+        self._standing = standing
+        self._body = standing.body
+        self._demand = demand
+        self._words: dict[int, str] = {}
+        # By identity: the evidence belongs to the facts, and selections are kept by the body.
+        self._there: dict[int, tuple[str, str]] = {}
+        self._counting = [item for item in self._body.facts.evidence if self._body.obstacle(item) is None]
+
+    def all(self) -> Iterator[Reason]:
+        """First the evidence, then levels, then what rules ask for besides."""
+        for item in self._body.facts.evidence:
+            yield from self._about_evidence(item)
+        for name in self._demand.levels:
+            yield from self._about_level(self._policy.by_name[name])
+        yield from self._about_rules()
+
+    def _evidence(self, item: Evidence) -> str:
+        words = self._words.get(id(item))
+        if words is None:
+            words = self._words[id(item)] = wording.evidence(item)
+        return words
+
+    def _about_evidence(self, item: Evidence) -> Iterator[Reason]:
+        problem = self._body.obstacle(item)
+        upstream = self._policy.by_issuer.get(item.issuer)
+        if problem is not None:
+            text = f"The {self._evidence(item)} does not count: {_OBSTACLES[problem]}."
+            if problem == "upstream_age" and upstream is not None:
+                yield reason("upstream", upstream.where, text, "upstream")
+            else:
+                by_request = problem in {"max_age", "reauthentication"}
+                yield reason("evidence", self._policy.rules_at, text, "request" if by_request else "evidence")
+        elif upstream is not None and capped(self._policy, item, self._demand.levels):
+            cap = wording.level(self._policy.by_name[upstream.cap])
+            text = (
+                f"The {self._evidence(item)} counts up to level {cap} only: that is the cap of that identity provider."
+            )
             yield reason("upstream", upstream.where, text, "upstream")
-        else:
-            by_request = problem in {"max_age", "reauthentication"}
-            yield reason("evidence", policy.rules_at, text, "request" if by_request else "evidence")
-    elif upstream is not None and capped(policy, item, demand.levels):
-        text = (
-            f"The {wording.evidence(item)} counts up to level {wording.level(policy.by_name[upstream.cap])} only: "
-            "that is the cap of that identity provider."
-        )
-        yield reason("upstream", upstream.where, text, "upstream")
+
+    def _about_level(self, level: Level) -> Iterator[Reason]:
+        reached = self._standing.level(level.name)
+        if reached is not None:
+            yield self._reached(reached)
+            return
+        facts = self._body.facts
+        if not proofed(level, facts):
+            text = (
+                f"Level {wording.level(level)} needs a person whose identity was proofed at '{level.proofing}'; "
+                f"this person's was at '{facts.proofing}'."
+            )
+            yield reason(f"level:{level.name}", level.where, text, "person")
+        quests = self._policy.level_quests[level.name]
+        if any(self._standing.meets(quest) is not None for quest in quests):
+            return
+        ways = "; or ".join(self._unmet(quest) for quest in quests)
+        text = f"Level {wording.level(level)} is not reached by its evidence: {ways}."
+        stronger = [other.name for other in self._policy.stronger[level.name][1:]]
+        if stronger:
+            text += f" Nor is a level that implies it reached ({', '.join(stronger)})."
+        yield reason(f"level:{level.name}", level.any_of[0].where, text, "evidence")
+
+    def _reached(self, reached: Reached) -> Reason:
+        via = "" if reached.by.name == reached.level.name else f" by way of level {wording.level(reached.by)}"
+        text = f"Level {wording.level(reached.level)} is reached{via}: {self._shown(reached.evidence)}."
+        return reason(f"level:{reached.level.name}", reached.by.where, text, _contributor(reached.evidence))
+
+    def _shown(self, items: tuple[Evidence, ...]) -> str:
+        return wording.listed((self._evidence(item) for item in items), "and")
+
+    def _about_rules(self) -> Iterator[Reason]:
+        """Each rule's own evidence; the sentence ends alike for all rules that ask for the same."""
+        ends = {quest: self._end(quest, found) for quest, found in self._standing.each_met(self._demand.quests)}
+        quests = self._policy.rule_quests
+        for rule in self._demand.rules:
+            end, contributor = ends[quests[rule.id]]
+            where = rule.evidence[0].where
+            text = f"The evidence that rule '{rule.id}' asks for {end}"
+            yield Reason(rule.id, where.file, where.line, text, contributor)
+
+    def _end(self, quest: Quest, found: tuple[Evidence, ...] | None) -> tuple[str, str]:
+        if found is None:
+            return f"is not there: {self._unmet(quest)}.", "evidence"
+        if id(found) not in self._there:
+            self._there[id(found)] = (f"is there: {self._shown(found)}.", _contributor(found))
+        return self._there[id(found)]
+
+    def _unmet(self, quest: Quest) -> str:
+        """What a set asks for, what of it is missing, and which evidence falls just short."""
+        needs = quest.needed.all_of
+        missing = [index for index, there in enumerate(self._standing.meeting(quest)) if not there]
+        if not missing:
+            return f"{quest.asks} (each is there, but not from enough different factors or categories)"
+        text = quest.lacking
+        if len(missing) < len(needs):
+            text = f"{quest.asks} (missing: {wording.listed((quest.words[index] for index in missing), 'and')}"
+        for index in missing:
+            for item in self._counting:
+                why = self._body.misfit(quest, needs[index], item)
+                if why is not None and why != "kind":
+                    text += f"; the {self._evidence(item)} {_MISFITS[why]}"
+        return f"{text})"
+
+
+def _contributor(items: tuple[Evidence, ...]) -> str:
+    """``upstream`` takes part where another identity provider vouched."""
+    for item in items:
+        if item.issuer != SELF:
+            return "evidence+upstream"
+    return "evidence"
 
 
 _OBSTACLES: Final[dict[Obstacle, str]] = {
@@ -58,78 +152,6 @@ _OBSTACLES: Final[dict[Obstacle, str]] = {
     "bound_elsewhere": "it was made for another transaction only",
     "upstream_age": "it is older than the policy allows for that identity provider",
 }
-
-
-def _about_level(policy: Policy, standing: Standing, level: Level) -> Iterator[Reason]:
-    reached = standing.level(level.name)
-    if reached is not None:
-        yield _reached(reached)
-        return
-    proofing = standing.body.facts.proofing
-    if not proofed(level, standing.body.facts):
-        text = (
-            f"Level {wording.level(level)} needs a person whose identity was proofed at '{level.proofing}'; "
-            f"this person's was at '{proofing}'."
-        )
-        yield reason(f"level:{level.name}", level.where, text, "person")
-    quests = policy.level_quests[level.name]
-    if any(standing.meets(quest) is not None for quest in quests):
-        return
-    ways = "; or ".join(unmet(standing, quest) for quest in quests)
-    text = f"Level {wording.level(level)} is not reached by its evidence: {ways}."
-    stronger = [other.name for other in policy.stronger[level.name][1:]]
-    if stronger:
-        text += f" Nor is a level that implies it reached ({', '.join(stronger)})."
-    yield reason(f"level:{level.name}", level.any_of[0].where, text, "evidence")
-
-
-def _reached(reached: Reached) -> Reason:
-    via = "" if reached.by.name == reached.level.name else f" by way of level {wording.level(reached.by)}"
-    text = f"Level {wording.level(reached.level)} is reached{via}: {_shown(reached.evidence)}."
-    return reason(f"level:{reached.level.name}", reached.by.where, text, _contributor(reached.evidence))
-
-
-def _shown(items: tuple[Evidence, ...]) -> str:
-    return wording.listed((wording.evidence(item) for item in items), "and")
-
-
-def _contributor(items: tuple[Evidence, ...]) -> str:
-    """``upstream`` takes part where another identity provider vouched."""
-    return "evidence" if all(item.issuer == SELF for item in items) else "evidence+upstream"
-
-
-def _about_rules(policy: Policy, standing: Standing, demand: Demand) -> Iterator[Reason]:
-    """Each rule's own evidence; the sentence ends alike for all rules that ask for the same."""
-    ends: dict[Quest, tuple[str, str]] = {}
-    for quest in demand.quests:
-        found = standing.meets(quest)
-        if found is None:
-            ends[quest] = (f"is not there: {unmet(standing, quest)}.", "evidence")
-        else:
-            ends[quest] = (f"is there: {_shown(found)}.", _contributor(found))
-    for rule in demand.rules:
-        end, contributor = ends[policy.rule_quests[rule.id]]
-        where = rule.evidence[0].where
-        yield Reason(rule.id, where.file, where.line, f"The evidence that rule '{rule.id}' asks for {end}", contributor)
-
-
-def unmet(standing: Standing, quest: Quest) -> str:
-    """What a set asks for, what of it is missing, and which evidence falls just short."""
-    missing = [index for index, there in enumerate(standing.meeting(quest)) if not there]
-    if not missing:
-        return f"{quest.asks} (each is there, but not from enough different factors or categories)"
-    notes = [f"missing: {wording.listed((quest.words[index] for index in missing), 'and')}"]
-    notes.extend(_near_misses(standing, quest, missing))
-    return f"{quest.asks} ({'; '.join(notes)})"
-
-
-def _near_misses(standing: Standing, quest: Quest, missing: list[int]) -> Iterator[str]:
-    body = standing.body
-    for index in missing:
-        for item in body.facts.evidence:
-            why = None if body.obstacle(item) else body.misfit(quest, quest.needed.all_of[index], item)
-            if why is not None and why != "kind":
-                yield f"the {wording.evidence(item)} {_MISFITS[why]}"
 
 
 _MISFITS: Final[dict[Misfit, str]] = {
