@@ -3,132 +3,49 @@
 from __future__ import annotations
 
 import random
+import re
+from copy import deepcopy
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import permutations
 from typing import Final
 
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+from idp.policy import keys
+from idp.policy.conditions import applies
 from idp.policy.errors import Fault, PolicyLoadError
 from idp.policy.evaluate import evaluate, join
-from idp.policy.evidence import CATEGORIES, FACTOR_CATEGORIES, FLAGS, Evidence
+from idp.policy.evidence import FACTOR_CATEGORIES, Evidence
 from idp.policy.index import quest
 from idp.policy.load import parse_policy
-from idp.policy.matching import categories, misfit, standing
-from idp.policy.model import (
-    PROOFING,
-    Condition,
-    EnrolledFactor,
-    EvidenceSet,
-    Facts,
-    Level,
-    Policy,
-    Requirement,
-    Rule,
-    Where,
-)
-
-NOW: Final = datetime(2026, 3, 2, 10, 0, 0, tzinfo=UTC)
-HERE: Final = Where("random.yaml", 1, 1)
-NAMES: Final = ("l0", "l1", "l2", "l3")
-FACTORS: Final = ("password", "sms_otp", "email_otp", "totp", "passkey")
-TRANSACTIONS: Final = (None, "t1", "t2")
-LIMITS: Final = (None, 30, 600)
-
-flags = st.frozensets(st.sampled_from(sorted(FLAGS)), max_size=2)
-factors = st.sampled_from(FACTORS)
-
-
-@st.composite
-def requirements(draw: st.DrawFn) -> Requirement:
-    wanted = draw(flags)
-    named = draw(st.frozensets(factors, max_size=3))
-    return Requirement(
-        where=HERE,
-        factors=named,
-        categories=draw(st.frozensets(st.sampled_from(CATEGORIES[:2]), min_size=0 if named else 1, max_size=2)),
-        flags=wanted if draw(st.integers(0, 3)) == 0 else frozenset(),
-        without=draw(flags) - wanted if draw(st.integers(0, 3)) == 0 else frozenset(),
-        max_age=draw(st.sampled_from(LIMITS)),
-        per_transaction=draw(st.integers(0, 3)) == 0,
-    )
-
-
-sets = st.builds(
-    EvidenceSet,
-    where=st.just(HERE),
-    all_of=st.lists(requirements(), min_size=1, max_size=3).map(tuple),
-    different_categories=st.sampled_from((1, 1, 2)),
+from idp.policy.matching import Body, categories, misfit, obstacle, standing
+from idp.policy.model import EvidenceSet, Facts, Policy, Requirement, StepUpOption
+from idp.policy.schema import Keys
+from idp.policy.upstream import UpstreamLogin, evidence_of
+from tests.properties.policies import (
+    HERE,
+    ISSUERS,
+    LIMITS,
+    NAMES,
+    NOW,
+    bodies,
+    evidence,
+    factors,
+    policies,
+    situations,
+    use,
+    well_equipped,
 )
 
 
-@st.composite
-def policies(draw: st.DrawFn) -> Policy:
-    """Levels may imply earlier ones only, so there is no cycle."""
-    levels = tuple(
-        Level(
-            where=HERE,
-            name=name,
-            any_of=draw(st.lists(sets, min_size=1, max_size=2).map(tuple)),
-            acr=(f"urn:{name}",),
-            implies=draw(st.lists(st.sampled_from(NAMES[:index]), max_size=2, unique=True).map(tuple)) if index else (),
-            freshness=draw(st.sampled_from(LIMITS)),
-        )
-        for index, name in enumerate(NAMES)
-    )
-    rules = tuple(
-        Rule(
-            where=HERE,
-            id=f"r{index}",
-            actions=("sign_in",),
-            require=draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=2, unique=True).map(tuple)),
-            when=Condition(groups=draw(st.sampled_from((frozenset(), frozenset({"g"}))))),
-            evidence=draw(st.lists(requirements(), max_size=1).map(tuple)),
-        )
-        for index in range(draw(st.integers(1, 3)))
-    )
-    return Policy("random", "random.yaml", "0" * 64, HERE, levels, rules)
-
-
-@st.composite
-def evidence(draw: st.DrawFn) -> Evidence:
-    factor = draw(factors)
-    return Evidence(
-        factor=factor,
-        authenticator_id=draw(st.sampled_from(("a", "b"))),
-        category=FACTOR_CATEGORIES[factor],
-        at=NOW - timedelta(seconds=draw(st.sampled_from((-10, 0, 29, 30, 31, 600, 601)))),
-        flags=draw(flags),
-        transaction=draw(st.sampled_from(TRANSACTIONS)),
-    )
-
-
-bodies = st.lists(evidence(), max_size=4).map(tuple)
-acrs = st.lists(st.sampled_from((*(f"urn:{name}" for name in NAMES), "urn:none")), max_size=3).map(tuple)
-
-
-@st.composite
-def situations(draw: st.DrawFn) -> Facts:
-    enrolled = draw(st.lists(st.tuples(factors, flags), max_size=4))
-    return Facts(
-        action="sign_in",
-        evidence=draw(bodies),
-        now=NOW,
-        groups=draw(st.sampled_from((frozenset(), frozenset({"g"})))),
-        proofing=draw(st.sampled_from(PROOFING)),
-        transaction=draw(st.sampled_from(TRANSACTIONS)),
-        acr_values=draw(acrs),
-        essential_acr=draw(st.one_of(st.just(()), acrs)),
-        max_age=draw(st.sampled_from((None, 0, 30, 600))),
-        force_reauthentication=draw(st.integers(0, 4)) == 0,
-        enrolled=tuple(EnrolledFactor(name, FACTOR_CATEGORIES[name], chosen) for name, chosen in enrolled),
-    )
+EXAMPLES: Final = 60
+"""Of each law: making a policy at random takes longer than asking it."""
 
 
 @given(policies(), situations(), bodies)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 def test_more_evidence_never_turns_allow_into_less(policy: Policy, facts: Facts, more: tuple[Evidence, ...]) -> None:
     before = evaluate(policy, facts)
     after = evaluate(policy, replace(facts, evidence=(*facts.evidence, *more)))
@@ -176,26 +93,8 @@ def test_a_selection_is_found_exactly_if_there_is_one(needed: EvidenceSet, items
     assert (found is not None) == possible
 
 
-well_equipped = st.builds(
-    Facts,
-    action=st.just("sign_in"),
-    evidence=st.lists(evidence(), max_size=2).map(tuple),
-    now=st.just(NOW),
-    groups=st.just(frozenset({"g"})),
-    transaction=st.just("t1"),
-    acr_values=acrs,
-    enrolled=st.lists(
-        st.builds(lambda name, chosen: EnrolledFactor(name, FACTOR_CATEGORIES[name], chosen), factors, flags),
-        min_size=3,
-        max_size=5,
-        unique_by=lambda item: item.factor,
-    ).map(tuple),
-)
-"""Situations in which a step-up is likely to be possible."""
-
-
 @given(policies(), well_equipped, bodies, st.randoms(use_true_random=False))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 def test_more_evidence_never_turns_allow_into_less_when_there_is_just_enough(
     policy: Policy, facts: Facts, more: tuple[Evidence, ...], rng: random.Random
 ) -> None:
@@ -211,28 +110,11 @@ def _follow(policy: Policy, facts: Facts, rng: random.Random) -> Facts | None:
     if decision.outcome != "step_up":
         return None
     option = rng.choice(decision.options)
-    return replace(facts, evidence=(*facts.evidence, *_use(facts, option.missing)))
-
-
-def _use(facts: Facts, names: tuple[str, ...]) -> tuple[Evidence, ...]:
-    """Every enrolled authenticator of these kinds, used now."""
-    bound = frozenset({"transaction_bound"})
-    return tuple(
-        Evidence(
-            factor=item.factor,
-            authenticator_id="used",
-            category=item.category,
-            at=facts.now,
-            flags=item.flags if facts.transaction else item.flags - bound,
-            transaction=facts.transaction,
-        )
-        for item in facts.enrolled
-        if item.factor in names
-    )
+    return replace(facts, evidence=(*facts.evidence, *use(facts, option.missing)))
 
 
 @given(policies(), st.one_of(situations(), well_equipped), st.randoms(use_true_random=False))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 def test_each_option_leads_to_allow_and_none_is_empty(policy: Policy, facts: Facts, rng: random.Random) -> None:
     decision = evaluate(policy, facts)
     if decision.outcome != "step_up":
@@ -250,16 +132,16 @@ def test_each_option_leads_to_allow_and_none_is_empty(policy: Policy, facts: Fac
 
 
 @given(policies(), well_equipped, st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 def test_a_fresh_factor_is_never_asked_for_again(policy: Policy, facts: Facts, data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(sorted({item.factor for item in facts.enrolled})))
-    fresh = replace(facts, evidence=(*facts.evidence, *_use(facts, (name,))))
+    fresh = replace(facts, evidence=(*facts.evidence, *use(facts, (name,))))
 
     assert all(name not in option.missing for option in evaluate(policy, fresh).options)
 
 
 @given(policies(), situations())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 def test_a_request_only_raises(policy: Policy, facts: Facts) -> None:
     plain = replace(facts, acr_values=(), essential_acr=(), max_age=None, force_reauthentication=False)
     asked, unasked = evaluate(policy, facts), evaluate(policy, plain)
@@ -272,7 +154,7 @@ def test_a_request_only_raises(policy: Policy, facts: Facts) -> None:
 
 
 @given(policies(), situations())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 def test_an_allowed_action_has_reached_what_it_requires_and_names_only_what_it_reached(
     policy: Policy, facts: Facts
 ) -> None:
@@ -305,7 +187,7 @@ def test_the_join_does_not_depend_on_order_grouping_or_repetition(
 
 
 @given(policies(), situations(), st.randoms(use_true_random=False))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 def test_the_order_of_evidence_and_of_rules_decides_nothing(policy: Policy, facts: Facts, rng: random.Random) -> None:
     body, rules = list(facts.evidence), list(policy.rules)
     rng.shuffle(body)
@@ -334,13 +216,13 @@ rules:
 
 
 @given(st.one_of(st.binary(max_size=200), st.text(max_size=200).map(lambda text: text.encode("utf-8", "replace"))))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 def test_the_loader_answers_any_octets_with_a_policy_or_with_faults(data: bytes) -> None:
     _load(data)
 
 
 @given(st.integers(0, len(SOUND)), st.integers(0, 20), st.text(alphabet="-:[]{}&*!%#'\" \n\tabc01", max_size=8))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 def test_the_loader_survives_a_damaged_policy(start: int, length: int, insert: str) -> None:
     _load(SOUND[:start] + insert.encode() + SOUND[start + length :])
 
@@ -353,3 +235,198 @@ def _load(data: bytes) -> None:
         faults = error.faults
         event("faults")
     assert all(fault.line >= 1 and fault.column >= 1 and fault.message for fault in faults)
+
+
+# What the wider language adds
+
+
+@given(policies(), situations())
+@settings(max_examples=EXAMPLES, deadline=None)
+def test_what_is_required_is_the_join_of_every_floor_and_of_what_was_asked_for(policy: Policy, facts: Facts) -> None:
+    floors = [name for rule in policy.rules if applies(rule.when, facts) for name in rule.require]
+    floor, required = join(policy, floors), evaluate(policy, facts).required
+
+    assert all(any(policy.implies(top, name) for top in required) for name in floors)
+    if not (facts.acr_values or facts.essential_acr):
+        assert required == floor
+    more = [name for name in required if name not in floor]
+    asked = {policy.by_acr[uri].name for uri in facts.essential_acr or facts.acr_values if uri in policy.by_acr}
+    assert set(more) <= asked
+    assert len(more) <= 1
+
+
+@given(policies(), situations())
+@settings(max_examples=EXAMPLES, deadline=None)
+def test_the_same_arguments_give_the_same_decision_and_stay_as_they_were(policy: Policy, facts: Facts) -> None:
+    first = evaluate(policy, facts)
+    copies = deepcopy((facts.evidence, facts.attributes, facts.enrolled))
+
+    assert evaluate(policy, facts) == first
+    assert evaluate(replace(policy), replace(facts)) == first
+    assert (facts.evidence, facts.attributes, facts.enrolled) == copies
+
+
+@given(policies(), well_equipped)
+@settings(max_examples=EXAMPLES, deadline=None)
+def test_no_option_asks_for_a_factor_that_could_be_left_out(policy: Policy, facts: Facts) -> None:
+    options = evaluate(policy, facts).options
+    event(f"options: {min(len(options), 3)}")
+    for option in options:
+        for spared in set(option.missing):
+            rest = use(facts, [name for name in option.missing if name != spared])
+            assert evaluate(policy, replace(facts, evidence=(*facts.evidence, *rest))).outcome != "allow"
+
+
+@given(policies(), well_equipped)
+@settings(max_examples=EXAMPLES, deadline=None)
+def test_among_options_of_one_size_phishing_resistant_ones_come_first(policy: Policy, facts: Facts) -> None:
+    resistant = {item.factor for item in facts.enrolled if "phishing_resistant" in item.flags}
+
+    def rank(option: StepUpOption) -> tuple[int, bool]:
+        return len(option.missing), resistant.isdisjoint(option.missing)
+
+    ranks = [rank(option) for option in evaluate(policy, facts).options]
+    assert ranks == sorted(ranks)
+
+
+@given(policies(), situations())
+@settings(max_examples=EXAMPLES, deadline=None)
+def test_every_rule_every_level_and_every_piece_of_evidence_that_does_not_count_has_its_reason(
+    policy: Policy, facts: Facts
+) -> None:
+    decision = evaluate(policy, facts)
+    applying = [rule for rule in policy.rules if applies(rule.when, facts)]
+    told = [(reason.rule, reason.contributor) for reason in decision.reasons]
+
+    for rule in applying:
+        assert told.count((rule.id, policy.rule_reasons[rule.id].contributor)) == 1
+        about = [reason for reason in decision.reasons if reason.rule == rule.id and "The evidence" in reason.text]
+        assert len(about) == (1 if rule.evidence else 0)
+    for name in decision.required:
+        assert f"level:{name}" in {rule for rule, _ in told}
+    refused = [item for item in facts.evidence if obstacle(item, facts, policy.by_issuer.get(item.issuer))]
+    assert len([1 for reason in decision.reasons if "does not count" in reason.text]) == len(refused)
+    known = {"policy", "client", "group", "attribute", "credential", "network", "time", "request", "evidence", "person"}
+    for reason in decision.reasons:
+        assert set(reason.contributor.split("+")) <= known | {"upstream"}
+        assert (reason.file, reason.line) == (HERE.file, HERE.line)
+
+
+@given(policies(), situations())
+@settings(max_examples=EXAMPLES, deadline=None)
+def test_all_that_is_judged_at_once_is_judged_as_one_by_one(policy: Policy, facts: Facts) -> None:
+    body = Body(policy, facts, facts.evidence)
+    usable = [item for item in facts.evidence if body.obstacle(item) is None]
+    quests = [each for level in policy.levels for each in policy.level_quests[level.name]]
+    for each in (*quests, *policy.rule_quests.values()):
+        one_by_one = [any(body.misfit(each, need, item) is None for item in usable) for need in each.needed.all_of]
+        assert [bool(bits & body.there) for bits in body.fits(each).bits] == one_by_one
+
+
+@given(policies(), situations(), st.lists(evidence(), max_size=5))
+@settings(max_examples=EXAMPLES, deadline=None)
+def test_a_cap_holds_whatever_others_vouch_for(policy: Policy, facts: Facts, items: list[Evidence]) -> None:
+    """With evidence of one issuer only, nothing beyond its cap is reached."""
+    for provider in policy.upstream:
+        (issuer,) = provider.issuers
+        theirs = tuple(replace(item, issuer=issuer) for item in items)
+        reached = evaluate(policy, replace(facts, evidence=theirs)).reached
+        event(f"reached: {len(reached)}")
+        assert set(reached) <= policy.implied[provider.cap]
+
+
+@given(
+    policies(),
+    st.builds(
+        UpstreamLogin,
+        issuer=st.sampled_from(ISSUERS),
+        subject=st.just("s"),
+        auth_time=st.sampled_from((-10, 0, 30, 31, 600, 601)).map(lambda ago: NOW - timedelta(seconds=ago)),
+        class_ref=st.sampled_from((None, "urn:c1", "urn:c2")),
+        amr=st.sampled_from((frozenset(), frozenset({"mfa"}), frozenset({"pwd"}))),
+    ),
+)
+@settings(max_examples=EXAMPLES, deadline=None)
+def test_SML_25_what_is_not_mapped_is_the_least_and_what_is_too_old_nothing(
+    policy: Policy, login: UpstreamLogin
+) -> None:
+    items = evidence_of(policy, login, NOW)
+    provider = policy.by_issuer.get(login.issuer)
+    if provider is None:
+        assert items == ()
+        return
+    ago = (NOW - login.auth_time).total_seconds()
+    counts = ago >= -5 and (provider.max_age is None or ago <= provider.max_age)
+    assert bool(items) == counts
+    mapped = any(
+        (not each.classes or login.class_ref in each.classes) and each.amr <= login.amr for each in provider.mappings
+    )
+    if counts and not mapped:
+        assert [(item.factor, item.category, item.flags) for item in items] == [("upstream", "knowledge", frozenset())]
+    assert {(item.issuer, item.at) for item in items} <= {(login.issuer, login.auth_time)}
+
+
+FULL: Final = """\
+policy: 1
+name: full
+frameworks: FRAMEWORKS
+implies: EDGES
+factors: FACTORS
+upstream: [{issuer: ISSUER, cap: CAP, max_age: 1m, mappings: [{when: MAPPING, evidence: EVIDENCE}]}]
+levels:
+  - {name: low, claims: CLAIMS, acr: ACR, saml: SAML, notified: NOTIFIED, statement: x, any_of: [{all_of: ALL}]}
+rules:
+  - {id: a, action: ACTION, when: {attribute: ATTRIBUTE, network: NETWORK, time: TIME}, require: REQUIRE}
+"""
+PLACES: Final = tuple(re.findall(r"\b[A-Z]{2,}\b", FULL))
+COMPLETE: Final = {
+    "policy": "1",
+    "name": "x",
+    "levels": "[{name: low, any_of: [{all_of: [{factor: totp}]}]}]",
+    "rules": "[{id: a, action: sign_in, require: low}]",
+}
+ALL_KEYS: Final = [value for value in (*vars(keys).values(), *keys.LIMIT_KEYS.values()) if isinstance(value, Keys)]
+
+scalars = st.one_of(
+    st.sampled_from(
+        (
+            "1",
+            "low",
+            "sign_in",
+            "password",
+            "possession",
+            "mon",
+            '"08:00"',
+            "Europe/Berlin",
+            "192.0.2.0/24",
+            "true",
+            "5m",
+        )
+    ),
+    st.text(alphabet="ab01:/.*-\u00e9 ", max_size=6).map(lambda text: f'"{text}"'),
+)
+every_key: Final = sorted({key for known in ALL_KEYS for key in known.usable} | {"password", "sms_otp", "a:1"})
+trees = st.recursive(
+    scalars,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3).map(lambda items: f"[{', '.join(items)}]"),
+        st.dictionaries(st.sampled_from(every_key), inner, max_size=4).map(
+            lambda items: "{" + ", ".join(f"{key}: {value}" for key, value in items.items()) + "}"
+        ),
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.sampled_from(keys.FILE_KEYS.usable), trees, max_size=6), st.booleans())
+@settings(max_examples=2 * EXAMPLES, deadline=None)
+def test_the_loader_answers_any_tree_of_the_languages_own_words(top: dict[str, str], complete: bool) -> None:
+    if complete:
+        top = {**COMPLETE, **top}
+    _load("".join(f"{key}: {value}\n" for key, value in top.items()).encode())
+
+
+@given(st.sampled_from(PLACES), trees)
+@settings(max_examples=2 * EXAMPLES, deadline=None)
+def test_the_loader_answers_a_sound_file_with_any_tree_in_one_place(place: str, tree: str) -> None:
+    _load(FULL.replace(place, tree).encode())
