@@ -39,7 +39,6 @@ from tests.properties.policies import (
     well_equipped,
 )
 
-
 EXAMPLES: Final = 60
 """Of each law: making a policy at random takes longer than asking it."""
 
