@@ -24,7 +24,7 @@ SUMMARIES = {
     "dev": "run the whole product on this machine with development stand-ins",
     "idp": "set up and administer the identity provider",
     "operator": "make operators' keys, and sign operations with them",
-    "policy": "check policy files and explain their decisions",
+    "policy": "check, test, explain and compare policy files",
     "sam": "set up and run the signature activation module",
 }
 """One line a command for ``--help``, which imports none of them; a test compares the keys with the entry points."""

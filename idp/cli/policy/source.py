@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _STEP: Final = 10_000
 _SHOWN: Final = 10
+_LONGEST_LINE: Final = 1024 * 1024
+"""Octets; a record has some thousands."""
 
 
 class SourceUnusable(PrivySealError):
@@ -98,7 +100,9 @@ def _of_file(path: Path, since: datetime | None, limit: int | None) -> Iterator[
 def _lines(path: Path) -> Iterator[DecisionRecord]:
     try:
         with path.open("rb") as stream:
-            for number, line in enumerate(stream, 1):
+            for number, line in enumerate(iter(lambda: stream.readline(_LONGEST_LINE + 1), b""), 1):
+                if len(line) > _LONGEST_LINE:
+                    raise SourceUnusable(f"{path}:{number}: longer than any record")
                 if line.strip():
                     yield _line(line, f"{path}:{number}")
     except OSError as error:

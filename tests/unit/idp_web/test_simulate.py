@@ -150,6 +150,7 @@ def test_nothing_secret_and_no_address_is_in_an_exported_record(idp: Idp, tmp_pa
         (("simulate", "candidate.yaml", "--from-audit", "none.jsonl"), 1, "none.jsonl: cannot be read: No such file"),
         (("simulate", "candidate.yaml", "--from-audit", "bad.jsonl"), 1, "bad.jsonl:2: a record of a decision is an"),
         (("simulate", "candidate.yaml", "--from-audit", "candidate.yaml"), 1, "candidate.yaml:1: "),
+        (("simulate", "candidate.yaml", "--from-audit", "long.jsonl"), 1, "long.jsonl:1: longer than any record"),
         (("simulate", "none.yaml", *SOURCE), 1, "none.yaml:1:1: cannot be read"),
         (("simulate", "candidate.yaml", "--from-audit", "--config", "none.toml"), 2, "none.toml"),
         (("diff", "tests.yaml", "none.yaml"), 1, "none.yaml:1:1: cannot be read"),
@@ -160,6 +161,7 @@ def test_nothing_secret_and_no_address_is_in_an_exported_record(idp: Idp, tmp_pa
 def test_what_cannot_be_read_or_makes_no_sense_is_said(
     argv: tuple[str, ...], code: int, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "long.jsonl").write_text("x" * (1024 * 1024 + 1))
     (tmp_path / "bad.jsonl").write_text('\n{"format": 1}\n')
     assert main(argv) == code
     assert message in capsys.readouterr().err

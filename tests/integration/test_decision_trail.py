@@ -1,10 +1,9 @@
-"""Recorded decisions: the audit chain says which are to be believed."""
+"""Recorded decisions, on SQLite and on PostgreSQL: the audit chain says which are to be believed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,8 +30,8 @@ AUDIT = {
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    made = open_engine(f"sqlite:///{tmp_path / 'idp.sqlite'}")
+def engine(database_url: str) -> Iterator[Engine]:
+    made = open_engine(database_url)
     create_tables(made)
     with made.begin() as connection:
         DatabaseAudit(FixedClock(NOW)).initialise(connection)
