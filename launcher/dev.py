@@ -217,14 +217,17 @@ def _walkthrough(here: Installation, watch: Callable[[], None]) -> int:
 
 
 def _invite(here: Installation, code: int) -> None:
+    administrators = f"{preparation.ADMINISTRATOR} or {preparation.SECOND_OPERATOR}"
     print(
         f"""
 Try it by hand{"" if code == 0 else " (the walkthrough failed, the services run)"}; Ctrl-C stops everything.
 
   sign a PDF       {here.ports.url("rp")}/
   account pages    {here.ports.url("idp")}/account/
+  administration   {here.ports.url("idp")}/admin/
   messages         {here.ports.url("inbox")}/
   sign in as       {preparation.PERSON}, password in {here.file("dev", preparation.PASSWORD)}
+  administer as    {administrators}, password in {here.file("dev", preparation.ADMIN_PASSWORD)}
   signed PDFs      {here.state.signed}
   logs             {here.state.logs}
 """,

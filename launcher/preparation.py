@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,13 +25,24 @@ PERSON_EMAIL = "alice@example.org"
 PERSON_PHONE = "+15550100"
 OPERATORS = (1, 2)
 """Development operators: as many as what weakens something takes."""
+ADMINISTRATOR = "ada"
+SECOND_OPERATOR = "otto"
+"""Confirms what the administrator proposes; nobody makes an administrator alone."""
+ROLES: dict[str, tuple[str, ...]] = {
+    ADMINISTRATOR: ("policy", "relying_parties", "operators", "auditors"),
+    SECOND_OPERATOR: ("operators",),
+}
+"""Who administers the demo's identity provider."""
 PUBLIC_MODE = 0o644
 PASSWORD = "person-password"
 """The one secret that somebody types; 64 bits are enough behind a limit on wrong guesses."""
+ADMIN_PASSWORD = "admin-password"
+"""Of both administrators."""
 SHARED: dict[str, tuple[Role, Role]] = {
     "ca-token": ("dev", "web"),
     "twilio-token": ("dev", "idp"),
     PASSWORD: ("dev", "idp"),
+    ADMIN_PASSWORD: ("dev", "idp"),
 }
 """Secrets that two of the users know, each in a file of its own for either."""
 
@@ -78,7 +89,7 @@ def write_files(here: Installation) -> None:
     """Write the settings of each process, and the secrets that two of them share, each to its owners' own files."""
     state = here.state
     for name, owners in SHARED.items():
-        secret = (secrets.token_hex(8) if name == PASSWORD else secrets.token_urlsafe(32)).encode()
+        secret = (secrets.token_hex(8) if name in {PASSWORD, ADMIN_PASSWORD} else secrets.token_urlsafe(32)).encode()
         for owner in owners:
             state.write(state.home(owner) / name, secret, owner)
     state.folder(configuration.token_directory(here), "sam")
@@ -103,6 +114,26 @@ def hand_over(here: Installation, source: Path, role: Role) -> Path:
         return here.state.write(here.state.home(role) / source.name, reader.read(), role)
 
 
+def _administrators(here: Installation, idp: tuple[str, ...], forget: Callable[[], None]) -> Iterator[Step]:
+    """The people who administer the demo, each with a phone of their own in the inbox."""
+    names = {ADMINISTRATOR: ("Ada Admin", "+15550101"), SECOND_OPERATOR: ("Otto Operator", "+15550102")}
+    for username, roles in ROLES.items():
+        name, phone = names[username]
+        yield Step(
+            f"demo administrator {username}",
+            "idp",
+            ("launcher", "idp", "account", "create", *idp, "--username", username, "--name", name,
+             "--proofing", "substantial", "--phone", phone, "--password-file", str(here.file("idp", ADMIN_PASSWORD))),
+            forget if username == SECOND_OPERATOR else None,
+        )  # fmt: skip
+        for role in roles:
+            yield Step(
+                f"role {role} for {username}",
+                "idp",
+                ("launcher", "idp", "role", "grant", *idp, "--username", username, "--role", role),
+            )
+
+
 def before_start(here: Installation) -> tuple[Step, ...]:
     """The steps that need no running service."""
     ports = here.ports
@@ -110,9 +141,9 @@ def before_start(here: Installation) -> tuple[Step, ...]:
     ca = here.file("dev", "ca")
     exported = here.file("idp", "activation.pem")
 
-    def forget() -> None:
+    def forget(name: str) -> None:
         # The identity provider keeps a hash; the copy that its command read has done its work.
-        here.file("idp", PASSWORD).unlink()
+        here.file("idp", name).unlink()
 
     def give(name: str, role: Role) -> None:
         hand_over(here, here.file("idp", name), role)
@@ -163,8 +194,9 @@ def before_start(here: Installation) -> tuple[Step, ...]:
              "--given-name", "Alice", "--surname", "Example", "--proofing", "substantial", "--country", "ES",
              "--email", PERSON_EMAIL, "--phone", PERSON_PHONE,
              "--password-file", str(here.file("idp", PASSWORD))),
-            forget,
+            lambda: forget(PASSWORD),
         ),
+        *_administrators(here, idp, lambda: forget(ADMIN_PASSWORD)),
         *(operator(here, number) for number in OPERATORS),
         Step("signature activation module: token, server keys and database", "sam",
              ("launcher", "sam", "init", *sam,

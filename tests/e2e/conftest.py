@@ -13,18 +13,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
 from launcher.errors import PortTakenError
 from launcher.ports import Ports
+from tests.e2e.pictures import PUBLISHED
+from tests.e2e.visitor import DESK, Album, Visitor, launch
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVING = "Try it by hand"
 START_SECONDS = 150
+
+NewVisitor = Callable[..., Visitor]
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -55,6 +60,11 @@ class Product:
     def password_file(self) -> Path:
         """The demo person's password."""
         return self.state / "dev" / "person-password"
+
+    @property
+    def admin_password_file(self) -> Path:
+        """The demo administrators' password."""
+        return self.state / "dev" / "admin-password"
 
     @property
     def client_secret_file(self) -> Path:
@@ -110,6 +120,46 @@ def product(place: Path) -> Iterator[Product]:
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """One browser for a module."""
+    with sync_playwright() as playwright:
+        browser = launch(playwright)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visitor(
+    product: Product, chromium: Browser, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[NewVisitor]:
+    """Makes people with fresh browser profiles; when the test ends, looks through all that their browsers met."""
+    published: Path | None = request.config.getoption("pictures", default=None)
+    album = Album(tmp_path) if published is None else Album(published, PUBLISHED)
+    people: list[Visitor] = []
+    contexts: list[BrowserContext] = []
+
+    def arrive(*, scripts: bool = True, language: str = "en-GB", username: str = "alice") -> Visitor:
+        context = chromium.new_context(
+            viewport=DESK, locale=language, timezone_id="UTC", reduced_motion="reduce", java_script_enabled=scripts
+        )
+        contexts.append(context)
+        password = product.password_file if username == "alice" else product.admin_password_file
+        people.append(Visitor(context, product.ports, password.read_text().strip(), album, username))
+        return people[-1]
+
+    yield arrive
+    for person in people:
+        assert person.seen.requests
+        assert person.seen.complaints == []
+        assert person.foreign_hosts() == set()
+        assert person.leaks() == []
+        assert [cookie["name"] for cookie in person.context.cookies() if not cookie["httpOnly"]] == []
+        assert {cookie["sameSite"] for cookie in person.context.cookies()} <= {"Lax", "Strict"}
+    for context in contexts:
+        context.close()
 
 
 def children(pid: int) -> list[int]:

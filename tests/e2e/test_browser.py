@@ -6,20 +6,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 from playwright.sync_api import Error as PlaywrightError
 
 from examples.pdf_signing import Verdict, load_certificates, verify
 from examples.sample_contract import make_sample_pdf
-from tests.e2e.conftest import Product
-from tests.e2e.pictures import PUBLISHED
-from tests.e2e.visitor import DESK, Album, Visitor, launch
+from tests.e2e.conftest import NewVisitor, Product
+from tests.e2e.visitor import DESK, Album, Visitor
 
 pytestmark = pytest.mark.browser
 
@@ -28,46 +26,6 @@ CHOOSE = "One more step to prove it is you"
 OTP = "Type the code we sent you"
 CONSENT = "Example Contracts asks for your signature"
 SIGNED = "Your document is signed"
-
-NewVisitor = Callable[..., Visitor]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = launch(playwright)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def visitor(
-    product: Product, chromium: Browser, tmp_path: Path, request: pytest.FixtureRequest
-) -> Iterator[NewVisitor]:
-    """Makes people with fresh browser profiles; when the test ends, looks through all that their browsers met."""
-    published: Path | None = request.config.getoption("pictures", default=None)
-    album = Album(tmp_path) if published is None else Album(published, PUBLISHED)
-    people: list[Visitor] = []
-    contexts: list[BrowserContext] = []
-
-    def arrive(*, scripts: bool = True, language: str = "en-GB") -> Visitor:
-        context = chromium.new_context(
-            viewport=DESK, locale=language, timezone_id="UTC", reduced_motion="reduce", java_script_enabled=scripts
-        )
-        contexts.append(context)
-        people.append(Visitor(context, product.ports, product.password_file.read_text().strip(), album))
-        return people[-1]
-
-    yield arrive
-    for person in people:
-        assert person.seen.requests
-        assert person.seen.complaints == []
-        assert person.foreign_hosts() == set()
-        assert person.leaks() == []
-        assert [cookie["name"] for cookie in person.context.cookies() if not cookie["httpOnly"]] == []
-        assert {cookie["sameSite"] for cookie in person.context.cookies()} <= {"Lax", "Strict"}
-    for context in contexts:
-        context.close()
 
 
 @pytest.fixture

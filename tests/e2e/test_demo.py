@@ -19,8 +19,8 @@ from launcher.ports import Ports
 from tests.e2e.conftest import AS_ROOT, Product, children, free_ports, start
 
 SECRET_FILES = (
-    "sam/user-pin", "sam/so-pin", "dev/person-password", "dev/rp-secret", "dev/ca-token", "dev/twilio-token",
-    "web/csc-secret",
+    "sam/user-pin", "sam/so-pin", "dev/person-password", "dev/admin-password", "dev/rp-secret", "dev/ca-token",
+    "dev/twilio-token", "web/csc-secret",
 )  # fmt: skip
 
 

@@ -110,7 +110,9 @@ class Seen:
 class Visitor:
     """One person, one browser profile."""
 
-    def __init__(self, context: BrowserContext, ports: Ports, password: str, album: Album) -> None:
+    def __init__(
+        self, context: BrowserContext, ports: Ports, password: str, album: Album, username: str = "alice"
+    ) -> None:
         self.context = context
         self.ports = ports
         self.album = album
@@ -119,7 +121,7 @@ class Visitor:
         self.seen.secrets.add(password)
         context.set_default_timeout(SECONDS * 1000)
         self.page = context.new_page()
-        self._password = password
+        self._username, self._password = username, password
         self._messages_before = self._newest_message()
 
     # Where we are
@@ -191,7 +193,7 @@ class Visitor:
 
     def sign_in(self, password: str | None = None) -> None:
         """User name and password."""
-        self.page.get_by_label("User name").fill("alice")
+        self.page.get_by_label("User name").fill(self._username)
         self.page.get_by_label("Password").fill(password or self._password)
         self.form("sign-in").get_by_role("button").click()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from werkzeug.wrappers import Response
 
-from idp.storage import clients, roles, trail
+from idp.storage import clients, roles, shadow, trail
 from idp.storage.engine import reading
 from idp.web.admin.guard import blueprint, me, page
 from idp.web.admin.policy import in_force
@@ -28,5 +28,7 @@ def overview() -> Response:
             values["clients"] = clients.everyone(connection)
         if me().may("admin.audit.view"):
             values["altered"] = trail.page(connection, event="record.altered", limit=5)
-            values["differing"] = trail.page(connection, event="policy.shadow_differs", limit=1)
+        candidate = services().view.candidate
+        if candidate is not None and "found" in values:
+            values["differing"] = shadow.count(connection, candidate.policy.sha256)
     return page("admin_overview.html", **values)

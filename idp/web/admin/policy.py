@@ -86,6 +86,7 @@ def policy() -> Response:
         lines=None if found.text is None else source.lines(found.text, notes_of(found.findings)),
         levels=words.level_rows(found.policy),
         rules=words.rule_rows(found.policy),
+        troubles=services().policies.troubles,
     )
 
 

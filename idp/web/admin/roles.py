@@ -127,6 +127,7 @@ def proposed(approval: Approval, detail: Mapping[str, Any]) -> Response:
                 expires_at=epoch(made.expires_at),
             )
     except ProposalRefused as error:
+        _record_refusal(detail["account_id"], role, change, approval.account_id, error)
         return faults.page(_("Nothing was done"), _words(error), 409)
     return redirect(url_for("admin.roles"), 303)
 
@@ -205,21 +206,18 @@ def _fields(found: Proposal, approval: Approval) -> dict[str, Any]:
 
 
 def _refused(found: Proposal, error: ProposalRefused, by: str | None = None) -> Response:
-    with services().engine.begin() as connection:
-        services().audit.record(
-            connection,
-            "role.refused",
-            account_id=found.account_id,
-            role=found.role,
-            change=found.change,
-            by=by or me().account.id,
-            request_id=found.id,
-            cause=error.cause,
-        )
+    _record_refusal(found.account_id, found.role, found.change, by or me().account.id, error, request_id=found.id)
     return faults.page(_("Nothing was done"), _words(error), 403)
 
 
-@blueprint.errorhandler(UnknownProposal)
+def _record_refusal(
+    account_id: str, role: Role, change: Change, by: str, error: ProposalRefused, **fields: str
+) -> None:
+    names = {"account_id": account_id, "role": role, "change": change, "by": by, "cause": error.cause}
+    with services().engine.begin() as connection:
+        services().audit.record(connection, "role.refused", **names, **fields)
+
+
 def gone(_error: UnknownProposal) -> Response:
     """It was decided on, or it is not what it was."""
     return faults.page(_("Nothing was done"), _("The proposal is no longer open."), 409)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Flask
 
+from idp.errors import UnknownProposal
 from idp.web.admin import audit, changes, clients, explore, guard, overview, policy, roles, trial
 from idp.web.interaction import register_finisher
 
@@ -14,5 +15,7 @@ PAGES = (overview, policy, explore, trial, clients, audit, roles)
 def setup(app: Flask) -> None:
     """Register the pages, and the ends of the interactions that they begin."""
     app.register_blueprint(guard.blueprint)
+    # The end of a change is reached from an interaction's page, which is not of the blueprint.
+    app.register_error_handler(UnknownProposal, roles.gone)
     register_finisher(app, guard.VISIT, guard.visited)
     register_finisher(app, guard.CHANGE, changes.changed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -14,9 +15,10 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from idp.policy.load import parse_policy
+from idp.settings import PolicySettings
 from idp.web.admin import difference, source
 from idp.web.admin.source import Note
-from tests.fakes.idp import EMAIL, PHONE, POLICY, Idp
+from tests.fakes.idp import EMAIL, PHONE, POLICY, Idp, make_idp
 from tests.unit.idp_web.admin import ADMINISTRATION, administrator, chain, make_admin_idp
 
 IN_FORCE = (POLICY + ADMINISTRATION).decode()
@@ -74,6 +76,45 @@ def test_a_file_that_was_edited_meanwhile_is_not_shown_as_the_one_in_force(
     page = browser.get("/admin/policy").text
     assert "The file holds another text now" in page
     assert "another text, " not in page
+
+
+def edit(idp: Idp, file: Path, text: str) -> None:
+    """Write a file, long enough ago for a server that looks at it after a pause."""
+    file.write_text(text)
+    at = idp.clock.now().timestamp()
+    os.utime(file, (at, at))
+    idp.clock.advance(60)
+
+
+def test_what_was_in_force_and_what_was_refused_is_in_the_history(tmp_path: Path) -> None:
+    file, cases = tmp_path / "policy.yaml", tmp_path / "policy.test.yaml"
+    file.write_text(IN_FORCE)
+    settings = PolicySettings(shadow_file=tmp_path / "candidate.yaml")
+    (tmp_path / "candidate.yaml").write_text(STRICTER)
+    idp = make_idp(tmp_path, policy=None, policy_file=file, policy_settings=settings)
+    browser = administrator(idp, "alice", "policy", "auditors")
+    assert "Decisions that differ</a>: 0" in browser.get("/admin/").text
+    first = parse_policy(IN_FORCE.encode(), "x").sha256
+    edit(idp, file, IN_FORCE.replace("max_age: 1h", "max_age: 2h"))
+    page = browser.get("/admin/policy").text
+    assert "max_age: 2h" in page
+    edit(idp, file, "policy: 1\nname: <b>broken</b>\n")
+    page = browser.get("/admin/policy").text
+    assert "policy_faults" in page
+    assert "max_age: 2h" in page, "what was in force stays, and its text is known"
+    history = browser.get("/admin/policy/history").text
+    assert history.count("Put in force") == 2
+    assert "&lt;b&gt;broken" in history
+    second = re.search(r'href="(/admin/policy/history/[0-9a-f]{64})"', history)
+    assert second is not None
+    version = browser.get(second[1]).text
+    assert f"What differs from tests {first[:8]}" in version
+    assert "<del>      - {category: possession, max_age: 1h}</del>" in version
+    assert "rule &#39;administration&#39;" in version
+    assert "They say the same" in browser.get(f"{second[1]}?from={second[1][-64:]}").text
+    assert browser.get(f"/admin/policy/history/{'0' * 64}").status_code == 404
+    assert not cases.exists()
+    idp.engine.dispose()
 
 
 # Explore

@@ -80,6 +80,25 @@ def test_ADM_01_one_operator_proposes_and_another_confirms(idp: Idp, olivia: Fla
     assert decide(idp, oscar, proposal).status_code == 409
 
 
+def test_a_proposal_is_carried_out_once_whoever_confirms_it_at_the_same_time(
+    idp: Idp, olivia: FlaskClient, oscar: FlaskClient
+) -> None:
+    proposal = propose(idp, olivia)
+    otto = administrator(idp, "otto", "operators")
+    pages = [(browser, decide(idp, browser, proposal).location) for browser in (oscar, otto)]
+    for browser, page in pages:
+        idp.pass_otp(browser, page)
+    assert [idp.approve(browser, page).status_code for browser, page in pages] == [303, 409]
+    assert len(chain(idp, "role.granted")) == 1
+
+
+def test_a_change_that_came_true_meanwhile_is_not_proposed(idp: Idp, olivia: FlaskClient) -> None:
+    begun = post(idp, olivia, "/admin/roles", "/admin/roles/proposals", username="carol", role="policy", change="grant")
+    idp.give_roles("account-carol", "policy")
+    assert carry_out(idp, olivia, begun).status_code == 409
+    assert chain(idp, "role.refused")[0]["cause"] == "as_it_is"
+
+
 def test_a_role_is_taken_away_in_the_same_way(idp: Idp, olivia: FlaskClient, oscar: FlaskClient) -> None:
     idp.give_roles("account-carol", "auditors")
     carry_out(idp, oscar, decide(idp, oscar, propose(idp, olivia, role="auditors", change="revoke")))
