@@ -8,11 +8,12 @@ from typing import Final
 
 from idp.policy import wording
 from idp.policy.evidence import CATEGORIES
+from idp.policy.index import Quest
 from idp.policy.lint.model import Hit, LintRule
 from idp.policy.lint.offers import of
 from idp.policy.lint.scope import always, cases
 from idp.policy.lint.subject import Subject
-from idp.policy.model import Condition, CredentialCondition, EvidenceSet, Level, Rule
+from idp.policy.model import Condition, CredentialCondition, Level, Rule
 
 SIGN: Final = "signature.activate"
 
@@ -41,7 +42,7 @@ def one_factor_signature(subject: Subject) -> Iterator[Hit]:
 def one_factor_change(subject: Subject) -> Iterator[Hit]:
     """L30: factors can be changed, or the service administered, with factors of one category."""
     policy = subject.policy
-    if all(subject.one_category_is_enough(way) for level in policy.levels for way in level.any_of):
+    if all(subject.one_category_is_enough(way) for level in policy.levels for way in subject.alternatives(level)):
         return  # there is nothing stronger to be had
     named = {action for rule in policy.rules for action in rule.actions if action.startswith("admin.")}
     found: dict[str, list[str]] = {}
@@ -93,8 +94,8 @@ def _per_transaction(subject: Subject, rule: Rule) -> bool:
     return any(all(map(_made_for_it, subject.ways(level))) for level in levels)
 
 
-def _made_for_it(way: EvidenceSet) -> bool:
-    return any(need.per_transaction for need in way.all_of)
+def _made_for_it(way: Quest) -> bool:
+    return any(need.per_transaction for need in way.needed.all_of)
 
 
 def _two_categories(subject: Subject, rules: tuple[Rule, ...]) -> bool:
@@ -106,10 +107,11 @@ def _two_categories(subject: Subject, rules: tuple[Rule, ...]) -> bool:
             if not any(map(subject.one_category_is_enough, subject.ways(level))):
                 return True
             sure |= _needed(subject, level)
-        if rule.evidence_set is not None:
-            if not subject.one_category_is_enough(rule.evidence_set):
+        quest = subject.policy.rule_quests.get(rule.id)
+        if quest is not None:
+            if not subject.one_category_is_enough(quest):
                 return True
-            sure |= _always_there(subject, (rule.evidence_set,))
+            sure |= _always_there(subject, (quest,))
     return len(sure) > 1
 
 
@@ -117,7 +119,7 @@ def _needed(subject: Subject, level: Level) -> set[str]:
     return _always_there(subject, subject.ways(level))
 
 
-def _always_there(subject: Subject, ways: Iterable[EvidenceSet]) -> set[str]:
+def _always_there(subject: Subject, ways: Iterable[Quest]) -> set[str]:
     """Categories without which none of the ways can be met."""
     found: set[str] = set(CATEGORIES)
     for way in ways:

@@ -82,8 +82,8 @@ def bare_approval(subject: Subject) -> Iterator[Hit]:
 
 def _admitting(subject: Subject, level: Level, wanted: Wanted) -> Iterator[Requirement]:
     """The level's own requirements that something wanted can meet."""
-    for alternative in level.any_of:
-        for need, column in zip(alternative.all_of, subject.columns(alternative), strict=True):
+    for alternative in subject.alternatives(level):
+        for need, column in zip(alternative.needed.all_of, subject.columns(alternative), strict=True):
             if any(wanted(item) for item in column):
                 yield need
 

@@ -26,18 +26,18 @@ from idp.policy.model import PROOFING, Claim
 def one_category(subject: Subject) -> Iterator[Hit]:
     """L3: all requirements of an alternative can be met in one category, at a level that claims two factors."""
     for level, demands in subject.demanding(TWO_FACTORS):
-        for alternative in level.any_of:
+        for alternative in subject.alternatives(level):
             if subject.one_category_is_enough(alternative, at_best=True):
-                count = len(alternative.all_of)
+                count = len(alternative.needed.all_of)
                 asks = "one factor" if count == 1 else f"{count} factors that may all be of one category"
                 message = f"level '{level.name}' claims {names(demands)}, but here it asks for {asks}"
-                yield Hit(alternative.where, message, clauses(demands))
+                yield Hit(alternative.needed.where, message, clauses(demands))
 
 
 def unverified_key(subject: Subject) -> Iterator[Hit]:
     """L4: what makes two factors of an alternative is that the authenticator verified its user, which it need not."""
     for level, demands in subject.demanding(TWO_FACTORS):
-        for alternative in level.any_of:
+        for alternative in subject.alternatives(level):
             if subject.one_category_is_enough(alternative) and not subject.one_category_is_enough(
                 alternative, at_best=True
             ):
@@ -45,7 +45,7 @@ def unverified_key(subject: Subject) -> Iterator[Hit]:
                     f"level '{level.name}' claims {names(demands)}, but here it counts on user verification "
                     "that it does not ask for"
                 )
-                yield Hit(alternative.where, message, clauses(demands))
+                yield Hit(alternative.needed.where, message, clauses(demands))
 
 
 def no_resistant_way(subject: Subject) -> Iterator[Hit]:
@@ -79,30 +79,30 @@ def proofing_too_low(subject: Subject) -> Iterator[Hit]:
 def nothing_held(subject: Subject) -> Iterator[Hit]:
     """L22: an alternative can be met without anything held, at a level of NIST's that asks for it."""
     for level, demands in subject.demanding(ASK_HELD):
-        for alternative in level.any_of:
+        for alternative in subject.alternatives(level):
             if subject.one_category_is_enough(alternative, at_best=True):
                 continue  # L3
             if not subject.needs(alternative, lambda item: item.offer.category == "possession"):
                 message = f"level '{level.name}' claims {names(demands)}, but here nothing has to be held"
-                yield Hit(alternative.where, message, clauses(demands))
+                yield Hit(alternative.needed.where, message, clauses(demands))
 
 
 def phishable_at_aal3(subject: Subject) -> Iterator[Hit]:
     """L23: an alternative can be met without a phishing-resistant authenticator, at AAL3."""
     for level, demands in subject.demanding(ASK_RESISTANT):
-        for alternative in level.any_of:
+        for alternative in subject.alternatives(level):
             if not subject.needs(alternative, lambda item: item.surely_resistant):
                 message = f"level '{level.name}' claims {names(demands)}, but here nothing has to resist phishing"
-                yield Hit(alternative.where, message, clauses(demands))
+                yield Hit(alternative.needed.where, message, clauses(demands))
 
 
 def unattested_hardware(subject: Subject) -> Iterator[Hit]:
     """L24: nothing shows that the key is in hardware, at a level that asks for it."""
     for level, demands in subject.demanding(ASK_HARDWARE):
-        for alternative in level.any_of:
+        for alternative in subject.alternatives(level):
             if not subject.needs(alternative, lambda item: item.surely_attested):
                 message = f"level '{level.name}' claims {names(demands)}, but here no key has to be attested"
-                yield Hit(alternative.where, message, clauses(demands))
+                yield Hit(alternative.needed.where, message, clauses(demands))
 
 
 def editions_of_x1254(subject: Subject) -> Iterator[Hit]:

@@ -105,17 +105,17 @@ def _lone_passwords(subject: Subject, length: int | None) -> Iterator[Hit]:
         return
     has = "the file does not say how long it is" if length is None else f"{length} characters are enough for it"
     for level, demands in subject.demanding(LONE_PASSWORD):
-        for alternative in level.any_of:
+        for alternative in subject.alternatives(level):
             if subject.can_be_met(alternative, _is_password):
                 message = f"level '{level.name}' claims {names(demands)}, and its password stands alone; {has}"
                 advice = f"write 'min_length: {MIN_LENGTH_ALONE}' under factors, password"
-                yield Hit(alternative.where, message, clauses(demands), advice)
+                yield Hit(alternative.needed.where, message, clauses(demands), advice)
 
 
 def _passwords(subject: Subject, length: int) -> Iterator[Hit]:
     """The first level that a password helps to reach."""
     for level, demands in subject.demanding(SHORT_PASSWORD):
-        columns = (column for alternative in level.any_of for column in subject.columns(alternative))
+        columns = (column for alternative in subject.alternatives(level) for column in subject.columns(alternative))
         if any(_is_password(item) for column in columns for item in column):
             message = f"level '{level.name}' claims {names(demands)}; {length} characters are too few for its password"
             yield Hit(level.where, message, clauses(demands))

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from idp.policy.evidence import CATEGORIES, FACTOR_CATEGORIES, SELF, Category
+from idp.policy.index import Quest
 from idp.policy.lint.assignment import assignable
-from idp.policy.model import EvidenceSet, Policy, Requirement, UpstreamMapping
+from idp.policy.model import Policy, Requirement, UpstreamMapping
 
 _KEY_FLAGS: Final = frozenset({"user_verified", "backup_eligible", "attested", "phishing_resistant"})
 """What a key can be, wherever it is kept."""
@@ -46,6 +47,11 @@ class Offer:
     """Whether it may name its make."""
 
     @property
+    def authenticator(self) -> tuple[str, ...]:
+        """What two requirements of a set are never both met by (:mod:`idp.policy.matching`)."""
+        return (self.factor, self.issuer) if self.issuer == SELF else (self.factor, self.issuer, self.category)
+
+    @property
     def kind(self) -> str:
         """What a person has enrolled for it."""
         return self.factor if self.issuer == SELF else "upstream"
@@ -74,6 +80,9 @@ counted."""
 
 Wanted = Callable[[Candidate], bool]
 """Which candidates to consider."""
+
+Columns = Sequence[Sequence[Candidate]]
+"""For each requirement, what can meet it."""
 
 
 def _own() -> Iterator[Offer]:
@@ -108,23 +117,29 @@ class Offers:
     """All that may come under a policy."""
 
     def __init__(self, policy: Policy) -> None:
+        self._policy = policy
         self._elsewhere: dict[str, tuple[Offer, ...]] = {}
         for provider in policy.upstream:
             for issuer in provider.issuers:
                 found = [offer for mapping in provider.mappings for offer in mapped(mapping, issuer)]
                 self._elsewhere[issuer] = tuple(dict.fromkeys((lowest(issuer), *found)))
 
-    def candidates(self, need: Requirement) -> tuple[Candidate, ...]:
-        """Everything that can meet the requirement."""
+    def columns(self, quest: Quest) -> Columns:
+        """For each requirement, everything that can meet it and counts towards what the quest serves."""
+        return [self._candidates(need, quest.towards) for need in quest.needed.all_of]
+
+    def _candidates(self, need: Requirement, towards: tuple[str, ...]) -> tuple[Candidate, ...]:
         found: list[Candidate] = []
         for issuer in sorted(need.issuers):
+            if self._capped(issuer, towards):
+                continue
             offers = OWN if issuer == SELF else self._elsewhere.get(issuer, (lowest(issuer),))
             found.extend(_candidate(need, offer) for offer in offers if _meets(need, offer))
         return tuple(found)
 
-    def columns(self, alternative: EvidenceSet) -> list[tuple[Candidate, ...]]:
-        """For each requirement, everything that can meet it."""
-        return [self.candidates(need) for need in alternative.all_of]
+    def _capped(self, issuer: str, towards: tuple[str, ...]) -> bool:
+        provider = self._policy.by_issuer.get(issuer)
+        return provider is not None and not all(self._policy.implies(provider.cap, name) for name in towards)
 
 
 def _meets(need: Requirement, offer: Offer) -> bool:
@@ -152,10 +167,6 @@ def _candidate(need: Requirement, offer: Offer) -> Candidate:
     )
 
 
-Columns = Sequence[Sequence[Candidate]]
-"""For each requirement, what can meet it."""
-
-
 def anything(_: Candidate) -> bool:
     """Every candidate."""
     return True
@@ -173,7 +184,7 @@ def in_one_category(columns: Columns, wanted: Wanted) -> bool:
     )
 
 
-def can_be_met(columns: Columns, different: int, wanted: Wanted = anything) -> bool:
+def can_be_met(columns: Columns, different: int, wanted: Wanted) -> bool:
     """Whether the wanted candidates can meet all requirements at once and cover so many categories together."""
     kept = [[item for item in column if wanted(item)] for column in columns]
     if not _filled(kept):
@@ -195,7 +206,7 @@ def can_be_met(columns: Columns, different: int, wanted: Wanted = anything) -> b
     )
 
 
-def can_include(columns: Columns, different: int, member: Wanted, wanted: Wanted = anything) -> bool:
+def can_include(columns: Columns, different: int, member: Wanted, wanted: Wanted) -> bool:
     """Whether the wanted candidates can meet all requirements at once, one of them by such a member."""
     return any(can_be_met(pinned, different, wanted) for pinned in _pinned(columns, member))
 
@@ -218,8 +229,5 @@ def _pinned(columns: Columns, wanted: Wanted) -> Iterator[Columns]:
 
 
 def _filled(columns: Columns) -> bool:
-    """Whether each requirement can have another authenticator.
-
-    Two requirements are never met by the same kind of factor of one issuer.
-    """
-    return assignable([{(item.offer.factor, item.offer.issuer) for item in column} for column in columns])
+    """Whether each requirement can have another authenticator."""
+    return assignable([{item.offer.authenticator for item in column} for column in columns])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from typing import Final
 
 from idp.policy import wording
 from idp.policy.lint.assignment import assignable
 from idp.policy.lint.model import Hit, LintRule
+from idp.policy.lint.offers import Candidate, anything
 from idp.policy.lint.subject import Subject
 from idp.policy.model import Condition, EvidenceSet, Level, Requirement, Rule
 
@@ -56,9 +58,12 @@ def _out_of_reach(subject: Subject, level: Level, people: Counter[frozenset[str]
 
 def _reachable(subject: Subject, level: Level, kinds: frozenset[str] | None) -> bool:
     """Whether these kinds of factor can reach the level; None: whatever there is."""
-    return any(
-        subject.can_be_met(way, lambda item: kinds is None or item.offer.kind in kinds) for way in subject.ways(level)
-    )
+    wanted = anything if kinds is None else partial(_is_of, kinds)
+    return any(subject.can_be_met(way, wanted) for way in subject.ways(level))
+
+
+def _is_of(kinds: frozenset[str], item: Candidate) -> bool:
+    return item.offer.kind in kinds
 
 
 def idle_rules(subject: Subject) -> Iterator[Hit]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from idp.policy.index import Quest
 from idp.policy.lint.deployment import Deployment
 from idp.policy.lint.frameworks import Demand
 from idp.policy.lint.offers import Candidate, Columns, Offers, Wanted, can_be_met, can_include, in_one_category
-from idp.policy.model import Claim, EvidenceSet, Level, Policy
+from idp.policy.model import Claim, Level, Policy
 
 
 class Subject:
@@ -29,12 +30,16 @@ class Subject:
             if found:
                 yield level, found
 
-    def ways(self, level: Level) -> Iterator[EvidenceSet]:
+    def alternatives(self, level: Level) -> tuple[Quest, ...]:
+        """The level's own alternatives."""
+        return self.policy.level_quests[level.name]
+
+    def ways(self, level: Level) -> Iterator[Quest]:
         """Every alternative that reaches the level: its own, and those of the levels that imply it."""
         for candidate in self.policy.stronger[level.name]:
-            yield from candidate.any_of
+            yield from self.alternatives(candidate)
 
-    def columns(self, alternative: EvidenceSet) -> Columns:
+    def columns(self, alternative: Quest) -> Columns:
         """For each requirement of the alternative, everything that can meet it."""
         return self._offers.columns(alternative)
 
@@ -43,19 +48,19 @@ class Subject:
         enabled = self.deployment.enabled
         return enabled is None or item.offer.kind in enabled
 
-    def can_be_met(self, alternative: EvidenceSet, wanted: Wanted) -> bool:
+    def can_be_met(self, alternative: Quest, wanted: Wanted) -> bool:
         """Whether wanted things alone can meet the alternative."""
-        return can_be_met(self.columns(alternative), alternative.different_categories, wanted)
+        return can_be_met(self.columns(alternative), alternative.needed.different_categories, wanted)
 
-    def can_include(self, alternative: EvidenceSet, member: Wanted, wanted: Wanted) -> bool:
+    def can_include(self, alternative: Quest, member: Wanted, wanted: Wanted) -> bool:
         """Whether wanted things alone can meet the alternative, such a member among them."""
-        return can_include(self.columns(alternative), alternative.different_categories, member, wanted)
+        return can_include(self.columns(alternative), alternative.needed.different_categories, member, wanted)
 
-    def needs(self, alternative: EvidenceSet, wanted: Wanted) -> bool:
+    def needs(self, alternative: Quest, wanted: Wanted) -> bool:
         """Whether the alternative cannot be met without something wanted."""
         return not self.can_be_met(alternative, lambda item: not wanted(item))
 
-    def one_category_is_enough(self, alternative: EvidenceSet, *, at_best: bool = False) -> bool:
+    def one_category_is_enough(self, alternative: Quest, *, at_best: bool = False) -> bool:
         """Whether the alternative can be met in one category.
 
         :param at_best: count on user verification wherever it may be, not only where it is asked for.
@@ -66,4 +71,4 @@ class Subject:
             return not (verified and item.offer.category == "possession")
 
         # With different_categories, the evaluation itself refuses evidence of one category.
-        return alternative.different_categories == 1 and in_one_category(self.columns(alternative), counts_once)
+        return alternative.needed.different_categories == 1 and in_one_category(self.columns(alternative), counts_once)

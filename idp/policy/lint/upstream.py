@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from idp.policy.evidence import SELF
+from idp.policy.index import Quest
 from idp.policy.lint.model import Hit, LintRule
 from idp.policy.lint.offers import Candidate, Offer, lowest, mapped
 from idp.policy.lint.subject import Subject
@@ -59,19 +60,19 @@ def _reaches(subject: Subject, provider: Upstream, cap: Level) -> bool:
     for issuer in provider.issuers:
         logins = [(lowest(issuer),), *(mapped(mapping, issuer) for mapping in provider.mappings)]
         for login in logins:
-            if any(_uses(subject, login, cap, index) for index in range(len(cap.any_of))):
+            if any(_uses(subject, login, alternative) for alternative in subject.alternatives(cap)):
                 return True
     return False
 
 
-def _uses(subject: Subject, login: tuple[Offer, ...], cap: Level, index: int) -> bool:
+def _uses(subject: Subject, login: tuple[Offer, ...], alternative: Quest) -> bool:
     def from_it(item: Candidate) -> bool:
         return item.offer in login
 
     def at_hand(item: Candidate) -> bool:
         return from_it(item) or item.offer.issuer == SELF
 
-    return subject.can_include(cap.any_of[index], from_it, at_hand)
+    return subject.can_include(alternative, from_it, at_hand)
 
 
 RULES: Final = (
