@@ -99,6 +99,41 @@ def test_SAD_10_parallel_slices_of_three_over_two_processes_give_three_in_total(
     assert sum(outcome.values()) == outcome["1 signed"] + outcome["2 signed"] + outcome[codes.SAD_USED] == 16
 
 
+def test_SAD_11_an_event_told_to_one_process_is_obeyed_by_both_once_it_was_answered(pair: Pair) -> None:
+    view = pair.site.credential(pair.clients[0])
+    sads = [pair.site.sad(view) for _ in range(8)]
+    requests = [pair.site.request(sad) for sad in sads]
+    world, before = pair.site.now_world(), pair.made()
+    answered: dict[int, bool] = {}
+
+    def told(number: int) -> None:
+        pair.clients[number % 2].revoke(world.event_token("transaction-withdrawn", sads[number].txn))
+        answered[number] = True
+
+    def tried(number: int) -> str:
+        late = answered.get(number, False)
+        try:
+            pair.clients[(number + 1) % 2].sign(requests[number])
+        except LinkRefused as refusal:
+            return refusal.refusal
+        assert not late, "signed after the event was answered"
+        return "signed"
+
+    with ThreadPoolExecutor(16) as pool:
+        first = [pool.submit(tried, number) for number in range(8)]
+        list(pool.map(told, range(8)))
+        outcomes = Counter(future.result() for future in first)
+    assert set(outcomes) <= {"signed", codes.SAD_REVOKED}
+    assert pair.made() == before + outcomes["signed"]
+    assert {tried(number) for number in range(8)} <= {codes.SAD_REVOKED}
+    # Signed or not, nothing of theirs is signed again; the other process looked for itself.
+    fresh = pair.site.sad(view)
+    pair.clients[0].revoke(world.event_token("session-ended", fresh.txn))
+    with pytest.raises(LinkRefused) as refused:
+        pair.clients[1].sign(pair.site.request(fresh))
+    assert refused.value.refusal == codes.SAD_REVOKED
+
+
 def test_KEY_10_one_order_at_two_processes_makes_one_credential(pair: Pair) -> None:
     token = pair.site.now_world().order_token(sub="carol")
     with ThreadPoolExecutor(8) as pool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from foundation.files import write_secret
 from foundation.jose import generate_signing_key
 from foundation.settings import from_table
 from signing.sam.errors import StateRefused
+from signing.sam.revoke import LONGEST_SAD_SECONDS
 from signing.sam_app.parts import build, open_store
 from signing.sam_app.process import ADMIN_MODE, PUBLIC_MODE, SamProcess
-from signing.sam_settings import SamSettings
+from signing.sam_settings import ProfileSettings, SamSettings
 from signing.storage.engine import open_engine
 from tests.fakes.device import FakeDevice
 from tests.fakes.sam import ISSUER, NOW, Authority
@@ -197,3 +199,9 @@ def test_the_database_url_may_come_from_an_owner_only_file(folder: Path) -> None
     settings = read({**table, "database_url_file": "url"}, folder)
     open_store(settings).initialise("test", NOW)
     assert (folder / "y.sqlite").exists()
+
+
+def test_SAD_06_no_credential_can_allow_a_sad_a_longer_life_than_revocations_are_kept_in_mind_for() -> None:
+    longest = ProfileSettings(max_sad_seconds=LONGEST_SAD_SECONDS)
+    assert list(longest.faults()) == []
+    assert list(replace(longest, max_sad_seconds=LONGEST_SAD_SECONDS + 1).faults()) != []
