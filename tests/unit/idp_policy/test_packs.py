@@ -1,0 +1,66 @@
+"""The policies that are shipped: each is sound, laid out and true to the rule book that it names, and decides its own cases
+as they say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import policies
+from idp.authn.roles import MATRIX
+from idp.policy.cases import cases_beside
+from idp.policy.fmt import format_document
+from idp.policy.keys import ACTIONS
+from idp.policy.model import Condition
+from idp.policy.prepare import Prepared, prepare
+
+FOLDER = Path(policies.__file__).parent
+PACKS = ("default",)
+CHANGES = sorted({access.action for access in MATRIX.values() if access.changes})
+
+
+def prepared(name: str) -> Prepared:
+    """A pack, with all that is asked of it before it may decide."""
+    file = FOLDER / f"{name}.yaml"
+    cases = cases_beside(file)
+    return prepare(file.read_bytes(), file.name, cases.read_bytes(), cases.name, cases_required=True)
+
+
+def test_these_are_all() -> None:
+    """A file that is added to the folder is added here, with its cases."""
+    assert {path.name for path in FOLDER.glob("*.yaml")} == {
+        name for pack in PACKS for name in (f"{pack}.yaml", f"{pack}.test.yaml")
+    }
+
+
+@pytest.mark.parametrize("name", PACKS)
+def test_a_pack_passes_all_its_cases_and_each_rule_takes_part_in_one(name: str) -> None:
+    report = prepared(name).report
+    assert report is not None
+    assert len(report.results) >= 10
+
+
+@pytest.mark.parametrize("name", PACKS)
+def test_a_pack_is_named_like_its_file(name: str) -> None:
+    assert prepared(name).policy.name == name
+
+
+@pytest.mark.parametrize("name", PACKS)
+@pytest.mark.parametrize("suffix", [".yaml", ".test.yaml"])
+def test_a_pack_is_laid_out(name: str, suffix: str) -> None:
+    file = FOLDER / f"{name}{suffix}"
+    assert format_document(file.read_bytes(), file.name) == file.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", PACKS)
+def test_a_pack_is_about_every_action(name: str) -> None:
+    policy = prepared(name).policy
+    assert not [action for action in (*ACTIONS, "admin.view") if not list(policy.rules_about(action))]
+
+
+@pytest.mark.parametrize("name", PACKS)
+@pytest.mark.parametrize("action", CHANGES)
+def test_ADM_an_open_session_changes_nothing_under_any_pack(name: str, action: str) -> None:
+    rules = prepared(name).policy.rules_about(action)
+    assert any(rule.when == Condition() and any(need.per_transaction for need in rule.evidence) for rule in rules)
