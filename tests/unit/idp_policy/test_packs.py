@@ -1,5 +1,4 @@
-"""The policies that are shipped: each is sound, laid out and true to the rule book that it names, and decides its own cases
-as they say."""
+"""The shipped policies: each is sound, laid out, true to its rule book, and decides its own cases as they say."""
 
 from __future__ import annotations
 
