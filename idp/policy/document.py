@@ -30,6 +30,8 @@ MAX_OCTETS: Final = 256 * 1024
 """About 5,000 lines; the shipped policies have fewer than 200."""
 MAX_DEPTH: Final = 16
 """The schema's deepest value is at depth 10; a tree deeper than this is an attack on recursion."""
+MAX_VALUES: Final = 40_000
+"""Keys, words and lists: a file of the greatest size may hold twice as many, and reading them takes seconds."""
 MAX_FAULTS: Final = 100
 """A file with more faults is not a policy with mistakes in it; the rest would help nobody."""
 
@@ -73,6 +75,7 @@ class _Builder:
         self._file = file
         self._faults = faults
         self._open: list[tuple[Event, list[Node]]] = []
+        self._values = 0
         self.roots: list[Node] = []
 
     def _where(self, event: Event) -> Where:
@@ -93,6 +96,10 @@ class _Builder:
             self._add(Scalar(where, "", plain=False))
             return
         if isinstance(event, ScalarEvent | SequenceStartEvent | MappingStartEvent):
+            self._values += 1
+            if self._values > MAX_VALUES:
+                self._fault(where, f"more than {MAX_VALUES} values")
+                raise Unreadable
             self._refuse_extras(event, where)
         if isinstance(event, ScalarEvent):
             self._add(Scalar(where, event.value, plain=event.style is None))

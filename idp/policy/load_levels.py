@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from idp.policy.closure import closed
@@ -170,11 +170,13 @@ class LevelLoader:
 
     def check(self, levels: Mapping[str, Level], edges: tuple[Edge, ...]) -> None:
         """Their order, and whether each says of itself only what it claims."""
+        implied = {name: implied_names(name, levels) for name in levels}
         for level in levels.values():
-            for implied in self._implied[level.name]:
-                if implied.value in levels:
-                    self._check_order(level, levels[implied.value], implied.where, levels)
-            included = closed(self._all_claims(level.name, levels), self._loading.frameworks, edges)
+            for weaker in self._implied[level.name]:
+                if weaker.value in levels:
+                    self._check_order(level, levels[weaker.value], weaker.where, implied[weaker.value])
+            claims = (claim for name in implied[level.name] for claim in levels[name].claims)
+            included = closed(claims, self._loading.frameworks, edges)
             for loa, uri in self._uris.get(level.name, ()):
                 if Claim(EIDAS, loa) not in included:
                     message = f"'{uri.value}' says more than level '{level.name}' claims; claims needs {EIDAS}: {loa}"
@@ -183,13 +185,12 @@ class LevelLoader:
                 message = f"level '{level.name}' claims no level of {EIDAS} that could be notified"
                 self._read.fault(self._notified[level.name], message, rule="L12")
 
-    def _all_claims(self, name: str, levels: Mapping[str, Level]) -> Iterator[Claim]:
-        for implied in implied_names(name, levels):
-            yield from levels[implied].claims
+    def _check_order(self, strong: Level, weak: Level, where: Where, weaker: frozenset[str]) -> None:
+        """Reaching ``strong`` will count as reaching ``weak``, so it may ask for no less where the two compare.
 
-    def _check_order(self, strong: Level, weak: Level, where: Where, levels: Mapping[str, Level]) -> None:
-        """Reaching ``strong`` will count as reaching ``weak``, so it may ask for no less where the two compare."""
-        if strong.name in implied_names(weak.name, levels):
+        :param weaker: what ``weak`` implies in its turn.
+        """
+        if strong.name in weaker:
             self._read.fault(where, f"level '{strong.name}' implies itself by way of '{weak.name}'", rule="L16")
         if PROOFING.index(strong.proofing) < PROOFING.index(weak.proofing):
             self._read.fault(
