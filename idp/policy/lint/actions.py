@@ -11,11 +11,17 @@ from idp.policy.evidence import CATEGORIES
 from idp.policy.index import Quest
 from idp.policy.lint.model import Hit, LintRule
 from idp.policy.lint.offers import of
-from idp.policy.lint.scope import always, cases
+from idp.policy.lint.scope import MAX_CASES, always, cases
 from idp.policy.lint.subject import Subject
 from idp.policy.model import Condition, CredentialCondition, Level, Rule
 
 SIGN: Final = "signature.activate"
+
+MAX_COMPARISONS: Final = 1_000_000
+"""Of conditions with one another; in a file with very many rules, conditions are not taken apart."""
+
+MAX_FOUND: Final = 100
+"""Findings of a rule that are held against one another; a file with more has other troubles."""
 
 Floor = Callable[[tuple[Rule, ...]], bool]
 """Whether rules that apply together ask for enough."""
@@ -72,13 +78,20 @@ def _scal2(credential: CredentialCondition | None) -> CredentialCondition:
 def _too_low(rules: tuple[Rule, ...], enough: Floor) -> Iterator[Rule]:
     """Each rule that may apply together with no others but those that do not ask for enough; of a rule and a narrower
     one, only the wider."""
+    most = min(MAX_CASES, MAX_COMPARISONS // max(1, len(rules) ** 2))
     found: list[Rule] = []
     for rule in rules:
-        if not all(enough(_together(rules, case)) for case in cases(rule.when)):
+        if not all(enough(_together(rules, case)) for case in cases(rule.when, most)):
             found.append(rule)
-    for rule in found:
-        wider = (other for other in found if other is not rule and always(other.when, rule.when))
-        if not any(not always(rule.when, other.when) or found.index(other) < found.index(rule) for other in wider):
+    if len(found) > MAX_FOUND:
+        yield from found
+        return
+    for index, rule in enumerate(found):
+        if not any(
+            always(other.when, rule.when) and (place < index or not always(rule.when, other.when))
+            for place, other in enumerate(found)
+            if place != index
+        ):
             yield rule
 
 

@@ -14,7 +14,7 @@ from idp.policy.lint.offers import Candidate, anything
 from idp.policy.lint.subject import Subject
 from idp.policy.model import Condition, EvidenceSet, Level, Requirement, Rule
 
-MAX_COMPARED: Final = 64
+MAX_COMPARED: Final = 32
 """Alternatives of a level that are held against one another; no level that people wrote has as many."""
 
 _WITHOUT_CREDENTIAL: Final = ("sign_in", "credential.create", "account.", "admin.")

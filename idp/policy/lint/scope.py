@@ -12,7 +12,7 @@ from typing import Final
 from idp.policy.model import DAYS, Condition, CredentialCondition, Network, TimeCondition
 
 MAX_CASES: Final = 256
-"""Into how many a condition is taken apart."""
+"""Into how many a condition is taken apart, at most."""
 
 
 def always(when: Condition, given: Condition) -> bool:
@@ -27,14 +27,14 @@ def always(when: Condition, given: Condition) -> bool:
     )
 
 
-def cases(when: Condition) -> Iterator[Condition]:
+def cases(when: Condition, most: int = MAX_CASES) -> Iterator[Condition]:
     """The condition, taken apart where it names several clients, groups or qualifiers, of which one is enough.
 
-    A condition with very many of them stays whole, which can only make :func:`always` less sure.
+    A condition with more than ``most`` stays whole, which can only make :func:`always` less sure.
     """
     credential = when.credential or CredentialCondition()
     parts = (_each(when.clients), _each(when.groups), _each(credential.qualifiers), _each(credential.ids))
-    if math.prod(map(len, parts)) > MAX_CASES:
+    if math.prod(map(len, parts)) > most:
         yield when
         return
     for clients, groups, qualifiers, ids in product(*parts):

@@ -18,6 +18,7 @@ class Subject:
         self.policy = policy
         self.deployment = deployment
         self._offers = Offers(policy)
+        self._columns: dict[int, Columns] = {}
 
     def claims(self, level: Level) -> frozenset[Claim]:
         """All that is said of whoever reaches the level: by itself, by what it implies, and by what follows."""
@@ -41,7 +42,10 @@ class Subject:
 
     def columns(self, alternative: Quest) -> Columns:
         """For each requirement of the alternative, everything that can meet it."""
-        return self._offers.columns(alternative)
+        found = self._columns.get(id(alternative))
+        if found is None:
+            found = self._columns[id(alternative)] = self._offers.columns(alternative)
+        return found
 
     def offered(self, item: Candidate) -> bool:
         """Whether the deployment offers it, as far as that is known."""

@@ -11,6 +11,7 @@ import pytest
 from idp.policy.errors import Fault, PolicyLoadError
 from idp.policy.evidence import FACTOR_CATEGORIES
 from idp.policy.lint import RULES, findings_of, lint
+from idp.policy.lint.actions import MAX_FOUND
 from idp.policy.lint.assignment import assignable
 from idp.policy.lint.documents import DOCUMENTS, document_of, uri_of
 from idp.policy.lint.offers import OWN
@@ -149,6 +150,11 @@ def test_L21_rules_for_each_case_of_a_condition_are_enough() -> None:
 def test_L21_a_narrower_rule_is_not_named_beside_the_wider_one() -> None:
     assert signing("when: {group: legal}, require: two", "require: two") == [("L21", 1)]
     assert signing("require: two", "require: two") == [("L21", 0)]
+
+
+def test_L21_very_many_rules_are_named_one_by_one() -> None:
+    assert signing(*["require: two"] * MAX_FOUND) == [("L21", 0)]
+    assert len(signing(*["require: two"] * (MAX_FOUND + 1))) == MAX_FOUND + 1
 
 
 def test_L21_what_is_asked_for_at_some_time_of_day_only_is_not_enough() -> None:

@@ -100,6 +100,9 @@ def test_each_sarif_rule_is_described(rule: Any) -> None:
     for part in ("shortDescription", "fullDescription", "help"):
         assert described[part]["text"].endswith((".", ")"))
     assert described["defaultConfiguration"]["level"] in {"none", "note", "warning", "error"}
+    ours_alone = all(clause.startswith("policy language") for clause in rule.clauses)
+    assert ("helpUri" not in described) == (ours_alone or rule.id == "L29")
+    assert described.get("helpUri", "https://").startswith("https://")
 
 
 def test_each_sarif_result_points_into_a_file_and_at_its_rule() -> None:
