@@ -37,7 +37,7 @@ def change(person: Visitor, form: str, consent: str, picture: str = "") -> None:
     person.at(consent)
     if picture:
         person.picture(picture)
-    assert person.barriers() == []
+        assert person.barriers() == []
     person.decide("approve")
 
 

@@ -59,7 +59,9 @@ def decision(decision_id: str) -> Response:
     for reason in decided["reasons"]:
         notes.setdefault(reason["line"], []).append(Note("reason", reason["text"], reason["rule"]))
     lines = None if version is None else source.lines(source.decoded(version.content), notes)
-    return page("admin_decision.html", parent="admin.audit", found=found, decided=decided, lines=lines)
+    return page(
+        "admin_decision.html", parent="admin.audit", found=found, decided=decided, runs=source.runs(lines or ())
+    )
 
 
 @blueprint.get("/audit/export")

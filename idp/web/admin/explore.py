@@ -31,7 +31,7 @@ from idp.storage.engine import reading
 from idp.web.admin import source
 from idp.web.admin.guard import blueprint, page, record_view
 from idp.web.admin.policy import in_force
-from idp.web.admin.source import Line, Note
+from idp.web.admin.source import Line, Note, Run
 from idp.web.language import gettext as _
 from idp.web.progress import enrolled
 from idp.web.services import services
@@ -104,6 +104,14 @@ class Answer:
     explained: Mapping[str, Any]
     lines: tuple[Line, ...] | None
     """None: the file's text is not to be had."""
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """The lines, folded where nothing is said of them."""
+        levels = self.explained["levels"]
+        named = {level["line"] for level in levels}
+        named |= {need["line"] for level in levels for way in level["any_of"] for need in way["all_of"]}
+        return source.runs(self.lines or (), named)
 
 
 def question_of(form: MultiDict[str, str]) -> Question:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final, Literal
 
 from idp.policy.document import MAX_OCTETS
@@ -14,6 +15,10 @@ from idp.web.services import services
 
 _BREAK: Final = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 """As YAML counts lines (YAML 1.1, 5.4, which PyYAML follows)."""
+
+_NEARBY: Final = 3
+_LEAST_FOLDED: Final = 6
+"""Fewer lines are shown rather than folded."""
 
 Kind = Literal["reason", "error", "warning", "changed"]
 
@@ -54,6 +59,29 @@ def lines(text: str, notes: Mapping[int, Iterable[Note]]) -> tuple[Line, ...]:
     for number, items in notes.items():
         placed.setdefault(min(max(number, 1), len(parts)), []).extend(items)
     return tuple(Line(at, part, tuple(placed.get(at, ()))) for at, part in enumerate(parts, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Lines that follow one another, shown or folded away."""
+
+    lines: tuple[Line, ...]
+    folded: bool = False
+
+
+def runs(found: tuple[Line, ...], others: Collection[int] = ()) -> tuple[Run, ...]:
+    """The lines with notes, with their neighbours, and those named besides; longer stretches between them folded.
+
+    A link to a folded line unfolds it (HTML, 7.4.6.3).
+    """
+    noted = [line.number for line in found if line.notes]
+    kept = {near for number in noted for near in range(number - _NEARBY, number + _NEARBY + 1)} | set(others)
+    stretches = [tuple(group) for _shown, group in groupby(found, key=lambda line: line.number in kept)]
+    folded = [stretch[0].number not in kept and len(stretch) > _LEAST_FOLDED for stretch in stretches]
+    made: list[Run] = []
+    for away, group in groupby(zip(folded, stretches, strict=True), key=lambda pair: pair[0]):
+        made.append(Run(tuple(line for _away, stretch in group for line in stretch), away))
+    return tuple(made)
 
 
 def text_in_force(policy: Policy) -> str | None:

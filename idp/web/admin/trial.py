@@ -30,6 +30,7 @@ from idp.web.admin import difference, source
 from idp.web.admin.explore import Answer, Question, answer, choices, facts_of, person, question_of
 from idp.web.admin.guard import blueprint, page, record_view
 from idp.web.admin.policy import InForce, deployment, in_force, notes_of
+from idp.web.admin.source import Run
 from idp.web.language import gettext as _
 from idp.web.services import services
 
@@ -169,6 +170,13 @@ def _run(policy: Policy, cases: bytes) -> tuple[CaseReport | None, tuple[Fault, 
         return None, error.faults
 
 
+def _runs(made: Trial, text: str) -> tuple[Run, ...]:
+    """The candidate's lines: with what is wrong with them, or else with what the decision rests on."""
+    if made.later is not None and not made.findings:
+        return made.later.runs
+    return source.runs(source.lines(text, notes_of(made.findings)))
+
+
 def _page(typed: _Typed, made: Trial | None = None, notice: str = "", facts: Facts | None = None) -> Response:
     text = source.decoded(typed.candidate)
     values: Mapping[str, Any] = {
@@ -179,7 +187,7 @@ def _page(typed: _Typed, made: Trial | None = None, notice: str = "", facts: Fac
         "notice": notice,
         "trial": made,
         "facts": facts,
-        "lines": None if made is None else source.lines(text, notes_of(made.findings)),
+        "runs": None if made is None else _runs(made, text),
         "approve_command": f"privyseal policy approve {FILE} --issuer {services().settings.issuer} --key OPERATOR.pem",
     }
     return page("admin_try.html", 400 if notice else 200, parent="admin.trial", **values, **choices())

@@ -322,6 +322,15 @@ def test_a_note_about_a_line_that_is_not_there_is_about_the_last_one() -> None:
     assert [line.kind for line in found] == ["reason", "error"]
 
 
+def test_stretches_of_which_nothing_is_said_are_folded() -> None:
+    text = "\n".join(f"line {number}" for number in range(1, 41))
+    found = source.runs(source.lines(text, {20: [Note("reason", "x")]}), {30})
+    assert [(run.lines[0].number, run.lines[-1].number, run.folded) for run in found] == [
+        (1, 16, True), (17, 30, False), (31, 40, True),
+    ]  # fmt: skip
+    assert source.runs(()) == ()
+
+
 def test_a_difference_shows_what_changed_and_a_little_around_it() -> None:
     before = "\n".join(f"line {number}" for number in range(40))
     after = before.replace("line 20", "line twenty").replace("line 0\n", "")
