@@ -16,7 +16,7 @@ document    YAML octets to a tree whose nodes know line and column
 schema      readers for the tree's values, collecting faults
 load        the tree to a policy; ``load_*`` and ``loading`` are its parts
 closure     which frameworks' levels a claim includes
-json_schema the language for editors
+json_schema the language for editors; ``cases_json_schema`` that of cases
 zones       time zones, the same on every machine
 conditions  whether a rule's condition holds
 matching    which evidence meets which requirements

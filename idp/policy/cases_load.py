@@ -54,7 +54,7 @@ EVIDENCE_KEYS: Final = Keys(
 REQUEST_KEYS: Final = Keys(optional=("acr_values", "essential_acr", "max_age", "force"))
 EXPECT_KEYS: Final = Keys(required=("outcome", "reasons"), optional=("refusal", "acr", "loa", "options"))
 
-_TIME: Final = re.compile(r"2[0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z", re.ASCII)
+TIME: Final = re.compile(r"2[0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z", re.ASCII)
 _LONGEST: Final = 10 * 366 * 86400
 """Seconds: ten years, for ages."""
 
@@ -153,7 +153,7 @@ class _Loader:
             return default
         text = self._read.text(node, "at")
         try:
-            if not _TIME.fullmatch(text):
+            if not TIME.fullmatch(text):
                 raise ValueError
             return datetime.fromisoformat(text)
         except ValueError:

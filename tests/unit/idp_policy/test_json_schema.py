@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from idp.policy.cases_json_schema import cases_schema, cases_schema_text
+from idp.policy.cases_load import parse_cases
 from idp.policy.document import Mapping, Node, Scalar, Sequence, read_document
+from idp.policy.errors import PolicyLoadError
 from idp.policy.json_schema import policy_schema, schema_text, table
 from idp.policy.schema import Keys
 from tests.unit.idp_policy.support import POLICY, faults
@@ -25,6 +28,16 @@ EXAMPLES = [
     for text in re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)
     if text.startswith("policy:")
 ]
+CASES = [
+    *(path.read_text() for path in sorted((ROOT / "policies").glob("**/*.test.yaml"))),
+    *(
+        text
+        for page in sorted((ROOT / "docs").glob("policy*.md"))
+        for text in re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)
+        if text.startswith("policy-test:")
+    ),
+]
+CASES_VALIDATOR = Draft202012Validator(cases_schema())
 VALIDATOR = Draft202012Validator(policy_schema())
 
 
@@ -45,13 +58,67 @@ def mistakes(text: str) -> list[str]:
     return [error.message for error in VALIDATOR.iter_errors(found)]
 
 
+def case_mistakes(text: str) -> list[str]:
+    found = value(read_document(text.encode(), "policy.test.yaml", []))
+    return [error.message for error in CASES_VALIDATOR.iter_errors(found)]
+
+
 def test_the_published_schema_is_current() -> None:
     """Write it with: privyseal policy schema > docs/policy.schema.json."""
     assert (ROOT / "docs" / "policy.schema.json").read_text() == schema_text()
 
 
+def test_the_published_schema_of_cases_is_current() -> None:
+    """Write it with: privyseal policy schema --cases > docs/policy-cases.schema.json."""
+    assert (ROOT / "docs" / "policy-cases.schema.json").read_text() == cases_schema_text()
+
+
 def test_the_schema_is_one_of_draft_2020_12() -> None:
     Draft202012Validator.check_schema(json.loads(schema_text()))
+    Draft202012Validator.check_schema(json.loads(cases_schema_text()))
+
+
+def test_all_cases_that_are_shipped_or_shown_validate() -> None:
+    assert CASES
+    for text in CASES:
+        assert case_mistakes(text) == []
+
+
+CASE = """\
+policy-test: 1
+people:
+  anna: {proofing: low, enrolled: [password, {factor: upstream, category: knowledge}]}
+cases:
+  - name: signs in
+    person: anna
+    action: sign_in
+    evidence: [password, {factor: totp, age: 5m}]
+    expect: {outcome: deny, refusal: no_rule, reasons: default}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("policy-test: 1", "policy-test: 2"),
+        ("proofing: low", "proofing: superb"),
+        (", category: knowledge", ""),
+        ("age: 5m", "age: 5"),
+        ("[password, {factor: totp, age: 5m}]", "[upstream]"),
+        ("outcome: deny, refusal: no_rule", "outcome: deny"),
+        ("outcome: deny", "outcome: allow"),
+        ("    action: sign_in\n", ""),
+        ("    person: anna", "    person: anna\n    when: now"),
+    ],
+)
+def test_what_the_schema_of_cases_marks_is_refused(old: str, new: str) -> None:
+    assert case_mistakes(CASE) == []
+    assert len(parse_cases(CASE.encode(), "x.test.yaml").cases) == 1
+    assert CASE.count(old) == 1
+    text = CASE.replace(old, new)
+    assert case_mistakes(text)
+    with pytest.raises(PolicyLoadError):
+        parse_cases(text.encode(), "x.test.yaml")
 
 
 def test_everything_shipped_and_every_example_validates() -> None:
