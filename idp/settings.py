@@ -237,7 +237,8 @@ class IdpSettings:
             yield "issuer is an origin: scheme, host and port, without a path or a trailing slash"
         if not re.match(r"https?://[^/\s]+/\S+\Z", self.signing.csc_base) or self.signing.csc_base.endswith("/"):
             yield "signing.csc_base is a URL with a path and without a trailing slash"
-        if not re.match(r"https?://[^/\s]+/\S+\Z", self.signing.events_url):
+        endpoint = self.signing.events_endpoint
+        if endpoint is not None and not re.match(r"https?://[^/\s]+/\S+\Z", endpoint):
             yield "signing.events_endpoint is a URL with a path"
 
     def _production_faults(self) -> Iterable[str]:
@@ -245,7 +246,7 @@ class IdpSettings:
             yield "mode is production: issuer must be https"
         if not self.signing.csc_base.startswith("https://"):
             yield "mode is production: signing.csc_base must be https"
-        if not self.signing.events_url.startswith("https://"):
+        if self.signing.events_endpoint is not None and not self.signing.events_endpoint.startswith("https://"):
             yield "mode is production: signing.events_endpoint must be https"
         if self.database_url is not None:
             # Whether a URL carries a password depends on the driver that reads it; an owner-only file fits them all.

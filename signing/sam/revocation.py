@@ -114,6 +114,11 @@ class RevocationMemory:
             for row in fresh:
                 self._known.setdefault(row.key, {})[row.jti] = row
 
+    def knows(self, row: Revocation) -> bool:
+        """Whether this very row was remembered: then its MAC was verified, or made, here."""
+        with self._lock:
+            return self._known.get(row.key, {}).get(row.jti) == row
+
     def against(self, keys: Collection[Key], received_after: int) -> frozenset[Revocation]:
         """Those about one of the subjects that came after a second."""
         with self._lock:

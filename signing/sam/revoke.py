@@ -13,6 +13,7 @@ bring it twice or late, which changes nothing.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Final
 
@@ -130,10 +131,13 @@ class Revocations:
     def refresh(self) -> None:
         """Remember what other nodes recorded: should it vanish, this process knows better as well.
 
+        One that is not as the module wrote it is an alarm, and keeps no other one from being remembered.
+
         :raises SamError: the database, or a MAC, could not be looked at.
         """
-        received_after = self._received_after()
-        self._opened(self._store.revocations(None, received_after))
+        for row in self._store.revocations(None, self._received_after()):
+            with suppress(RowAltered):
+                self._opened((row,))
 
     def _add(self, revocation: Revocation, now: datetime) -> None:
         try:
@@ -166,6 +170,8 @@ class Revocations:
 
     def _open(self, row: SealedRevocation) -> Revocation:
         revocation = row.revocation
+        if self._memory.knows(revocation):
+            return revocation
         try:
             self._device.verify_mac(mac_octets(revocation), row.tag)
         except MacInvalid as error:

@@ -57,6 +57,8 @@ def changed(approval: Approval, detail: Mapping[str, Any]) -> Response:
     with services().engine.begin() as connection:
         if not stored.set_active(connection, client_id, active=active):
             abort(404)
+        if not active:
+            services().outbox.client_disabled(connection, client_id)
         revoked = 0 if active else grants.revoke_client(connection, client_id, services().clock.now())
         services().audit.record(
             connection,

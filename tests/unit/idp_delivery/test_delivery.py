@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -170,6 +171,32 @@ def test_two_processes_do_not_make_one_attempt_twice(idp: Idp) -> None:
         assert outbox.claim(connection, waiting, at)
         assert not outbox.claim(connection, waiting, at)
         assert outbox.due(connection, idp.seals, at + 1, 10) == ()
+
+
+def test_the_outbox_is_the_same_on_either_database(tmp_path: Path, database_url: str) -> None:
+    idp = make_idp(tmp_path, database_url)
+    put(idp, "first")
+    idp.clock.advance(3)
+    put(idp, "second")
+    at = epoch(idp.clock.now())
+    with idp.engine.begin() as connection:
+        first, second = outbox.due(connection, idp.seals, at, 10)
+        assert (first.notice.subject, second.notice.subject) == ("first", "second")
+        assert outbox.backlog(connection, at) == outbox.Backlog(2, 3)
+    with ThreadPoolExecutor(8) as pool:
+        assert sorted(pool.map(lambda _: claimed(idp, first, at), range(8))) == [False] * 7 + [True]
+    with idp.engine.begin() as connection:
+        assert outbox.due(connection, idp.seals, at, 10) == (second,)
+        assert outbox.remove(connection, second.notice.jti)
+        assert not outbox.remove(connection, second.notice.jti)
+        (late,) = outbox.overdue(connection, at + LIFE_SECONDS, 10)
+        assert (late.notice, late.attempts) == (first.notice, 1)
+    idp.engine.dispose()
+
+
+def claimed(idp: Idp, waiting: outbox.Waiting, at: int) -> bool:
+    with idp.engine.begin() as connection:
+        return outbox.claim(connection, waiting, at)
 
 
 def test_an_attempt_that_another_process_made_meanwhile_is_left_to_it(

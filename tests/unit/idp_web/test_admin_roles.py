@@ -14,6 +14,7 @@ from werkzeug.test import TestResponse
 from idp.storage import accounts, clients, roles
 from idp.storage.engine import reading
 from idp.storage.models import admin_proposals
+from idp.storage.outbox import event_outbox
 from tests.fakes.idp import NOW, Idp
 from tests.unit.idp_web.admin import add_client, administrator, carry_out, chain, enter, make_admin_idp, post
 
@@ -267,6 +268,9 @@ def test_a_relying_party_is_stopped_and_served_again(idp: Idp) -> None:
     page = "/admin/clients/example-contracts"
     carry_out(idp, browser, post(idp, browser, page, f"{page}/change", change="disabled"))
     assert not active(idp)
+    with reading(idp.engine) as connection:
+        told = connection.execute(select(event_outbox.c.event, event_outbox.c.subject)).all()
+    assert told == [("client-disabled", "example-contracts")], "SAD-11: its SADs end as well"
     assert post(idp, browser, page, f"{page}/change", change="disabled").status_code == 409
     carry_out(idp, browser, post(idp, browser, page, f"{page}/change", change="enabled"))
     assert active(idp)

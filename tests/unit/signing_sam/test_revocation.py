@@ -247,6 +247,30 @@ def test_a_node_that_only_looked_at_the_row_remembers_it_too(world: World) -> No
     refused(world, sad)
 
 
+def test_an_altered_row_keeps_no_other_one_from_being_remembered(world: World) -> None:
+    sad = world.sad(world.credential())
+    world.revocations().record(world.event_token("transaction-withdrawn", sad.txn))
+    world.revocations().record(world.event_token("client-disabled", "another"))
+    with world.engine.begin() as connection:
+        connection.execute(update(revocations).where(revocations.c.subject == "another").values(not_before=0))
+    world.memory = RevocationMemory()
+    world.revocations().refresh()
+    assert events.REVOCATION_ALTERED in recorded(world)
+    assert len(world.memory) == 1
+    forget(world)
+    refused(world, sad)
+
+
+def test_a_row_that_was_looked_at_costs_the_device_nothing_more(world: World) -> None:
+    sad = world.sad(world.credential())
+    world.revocations().record(world.event_token("transaction-withdrawn", sad.txn))
+    before = world.fake.calls["verify_mac"]
+    for _round in range(3):
+        world.revocations().refresh()
+        world.revocations().against(sad)
+    assert world.fake.calls["verify_mac"] == before
+
+
 def test_what_is_not_noticed_a_process_that_never_saw_the_row(world: World) -> None:
     """The window that the threat model states: withholding an event and deleting its row are the same to that node."""
     sad = world.sad(world.credential())
@@ -303,6 +327,7 @@ def test_without_the_device_no_event_is_answered_and_nothing_signs_past_one(worl
         assert rows(world) == []
         return
     world.revocations().record(event)
+    world.memory = RevocationMemory()
     world.fake.fail_next("verify_mac", DeviceUnavailable("down"))
     with pytest.raises(errors.ScdevUnavailable):
         world.revocations().against(sad)
