@@ -62,7 +62,7 @@ def test_production_settings_are_accepted_and_paths_are_the_files_neighbours() -
     [
         ({"issuer": "http://idp.example.org"}, "issuer must be https"),
         ({"signing": {"csc_base": "http://sign.example.org/csc/v2", "sam_id": "x"}}, "csc_base must be https"),
-        ({"signing": {**PRODUCTION["signing"], "events_endpoint": "http://sign.example.org/events"}}, "endpoint must be"),
+        ({"signing": {**PRODUCTION["signing"], "events_endpoint": "http://s.example.org/events"}}, "endpoint must be"),
         ({"signing": {**PRODUCTION["signing"], "events_endpoint": "https://sign.example.org"}}, "URL with a path"),
         ({"database_url_file": None, "database_url": "sqlite:///x"}, "database_url_file"),
         ({"database_url_file": None, "database_url": "postgresql://u:secret@h/d"}, "database_url_file"),
