@@ -54,9 +54,7 @@ def differences(old: Policy, new: Policy) -> tuple[Difference, ...]:
         *_edges(old, new),
         *_each("level", old.by_name, new.by_name, _level, _level_words),
         *_order(old, new),
-        *_each(
-            "rule", {rule.id: rule for rule in old.rules}, {rule.id: rule for rule in new.rules}, _rule, _rule_words
-        ),
+        *_each("rule", _by_id(old), _by_id(new), _rule, _rule_words),
         *_each("limits of", old.factors, new.factors, _limits, _limits_words),
         *_each("upstream", _by_issuer(old), _by_issuer(new), _upstream, _upstream_words),
     )

@@ -168,6 +168,13 @@ def test_actions_of_ones_own_are_named() -> None:
     assert headline(found, "step_up", "document.write").startswith("1 of 1 recorded decision on 'document.write' would")
 
 
+def test_relying_parties_are_told_apart_below_one_headline() -> None:
+    records = [record(sign_in(WORD, client_id=client), number) for number, client in enumerate(["a", "b", "b"])]
+    lines = [line for line in as_lines(summarise(STRICT, records)) if line[:4] != "    "]
+    assert lines[0] == "3 of 3 recorded sign-ins would now need step-up"
+    assert [line.partition(":")[0] for line in lines[1:]] == ["  2 sign-ins at b", "  1 sign-in at a"]
+
+
 def test_nothing_changed_is_said_too() -> None:
     assert list(as_lines(summarise(OLD, [record(sign_in(WORD))]))) == [
         "none of 1 recorded decisions would come out otherwise"

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, text, update
 
 from idp.cli import administration
-from idp.cli.policy import main
+from idp.cli.policy import main, source
 from idp.storage.models import decisions
 from idp.web.interaction import BeginInteraction
 from tests.fakes.idp import PASSWORD, POLICY, Idp, make_idp
@@ -85,8 +85,8 @@ def test_an_exported_file_says_the_same_as_the_database(tmp_path: Path, capsys: 
     assert "exported: 3" in capsys.readouterr().out
     assert stat.S_IMODE((tmp_path / "records.jsonl").stat().st_mode) == 0o600
     answers = []
-    for source in (SOURCE, ("--from-audit", "records.jsonl")):
-        assert main(("simulate", "candidate.yaml", "--json", *source)) == 3
+    for origin in (SOURCE, ("--from-audit", "records.jsonl")):
+        assert main(("simulate", "candidate.yaml", "--json", *origin)) == 3
         answers.append(json.loads(capsys.readouterr().out))
     assert answers[0] == answers[1]
     assert administration.main(("decisions", "export", "--config", "idp.toml", "--out", "records.jsonl")) == 1
@@ -104,8 +104,8 @@ def test_only_some_decisions_can_be_asked_about(
     argv = ("decisions", "export", "--config", "idp.toml", "--out", "records.jsonl", "--json")
     administration.main((*argv, *options))
     assert json.loads(capsys.readouterr().out)["exported"] == count
-    for source in (SOURCE, ("--from-audit", "records.jsonl", *options)):
-        main(("simulate", "tests.yaml", "--json", *source, *options))
+    for origin in (SOURCE, ("--from-audit", "records.jsonl", *options)):
+        main(("simulate", "tests.yaml", "--json", *origin, *options))
         assert json.loads(capsys.readouterr().out)["records"] == count
 
 
@@ -118,19 +118,47 @@ def test_a_record_that_was_tampered_with_is_told_and_left_out(idp: Idp, capsys: 
     assert main(("simulate", "tests.yaml", *SOURCE)) == 0
     captured = capsys.readouterr()
     assert captured.out.startswith("2 recorded decisions")
-    text = "the table's record is not the one that the audit chain names"
-    assert captured.err == f"warning: decision {row.id}: {text}\n"
+    words = "the table's record is not the one that the audit chain names"
+    assert captured.err == f"warning: decision {row.id}: {words}\n"
     assert main(("simulate", "tests.yaml", *SOURCE, "--json")) == 0
-    assert json.loads(capsys.readouterr().out)["disagreements"] == [{"decision_id": row.id, "text": text}]
+    assert json.loads(capsys.readouterr().out)["disagreements"] == [{"decision_id": row.id, "text": words}]
     assert administration.main(("decisions", "export", "--config", "idp.toml", "--out", "records.jsonl")) == 0
-    assert f"disagreements: {row.id}: {text}" in capsys.readouterr().out
+    assert f"disagreements: {row.id}: {words}" in capsys.readouterr().out
+
+
+def test_of_many_disagreements_the_first_are_shown_and_the_rest_counted(
+    idp: Idp, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(source, "_SHOWN", 1)
+    with idp.engine.begin() as connection:
+        connection.execute(delete(decisions))
+    assert main(("simulate", "tests.yaml", *SOURCE, "--json")) == 0
+    captured = capsys.readouterr()
+    assert len(json.loads(captured.out)["disagreements"]) == 3
+    first, rest = captured.err.splitlines()
+    assert first.endswith("the audit chain names this decision, and the table does not have it")
+    assert rest == "warning: 2 more like these"
+
+
+@pytest.mark.usefixtures("idp")
+def test_long_work_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(source, "_STEP", 2)
+    assert main(("simulate", "tests.yaml", *SOURCE)) == 0
+    assert capsys.readouterr().err == "2 decisions so far\n"
+
+
+def test_a_database_that_breaks_off_is_said_without_its_address(idp: Idp, capsys: pytest.CaptureFixture[str]) -> None:
+    with idp.engine.begin() as connection:
+        connection.execute(text("drop table decisions"))
+    assert main(("simulate", "tests.yaml", *SOURCE)) == 1
+    assert capsys.readouterr().err == "error: the database cannot be read: OperationalError\n"
 
 
 def test_nothing_secret_and_no_address_is_in_an_exported_record(idp: Idp, tmp_path: Path) -> None:
     administration.main(("decisions", "export", "--config", "idp.toml", "--out", "records.jsonl"))
-    text = (tmp_path / "records.jsonl").read_text()
+    exported = (tmp_path / "records.jsonl").read_text()
     for secret in (PASSWORD, idp.inbox.code, "+34600000001", "alice@example.org"):
-        assert secret not in text
+        assert secret not in exported
 
 
 @pytest.mark.usefixtures("idp")
