@@ -42,6 +42,10 @@ SURE = [
     ),
     (Condition(networks=(ip_network("192.0.2.0/24"),)), Condition(networks=(ip_network("192.0.2.128/25"),))),
     (Condition(networks=(ip_network("2001:db8::/32"),)), Condition(networks=(ip_network("2001:db8:1::/48"),))),
+    (
+        Condition(networks=(ip_network("192.0.2.0/24"), ip_network("198.51.100.0/24"))),
+        Condition(networks=(ip_network("198.51.100.0/25"), ip_network("192.0.2.0/25"))),
+    ),
     (Condition(time=OFFICE), Condition(time=OFFICE)),
     (Condition(time=TimeCondition()), ANY),
     (Condition(time=TimeCondition(start=time(8), end=time(8))), ANY),
@@ -60,6 +64,10 @@ NOT_SURE = [
     (Condition(attributes={"department": names("legal")}), Condition(attributes={"site": names("legal")})),
     (Condition(networks=(ip_network("192.0.2.0/24"),)), ANY),
     (Condition(networks=(ip_network("192.0.2.0/24"),)), Condition(networks=(ip_network("192.0.0.0/16"),))),
+    (
+        Condition(networks=(ip_network("192.0.2.0/24"),)),
+        Condition(networks=(ip_network("192.0.2.0/25"), ip_network("198.51.100.0/25"))),
+    ),
     (Condition(networks=(ip_network("2001:db8::/32"),)), Condition(networks=(ip_network("192.0.2.0/24"),))),
     (Condition(networks=(ip_network("0.0.0.0/0"),)), Condition(networks=(ip_network("2001:db8::/32"),))),
     (Condition(time=OFFICE), ANY),
