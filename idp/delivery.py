@@ -99,10 +99,12 @@ class Deliverer:
         services = self._services
         at = epoch(services.clock.now())
         with reading(services.engine) as connection:
-            found = outbox.overdue(connection, at, _BATCH)
-        for waiting in found:
+            found = outbox.overdue(connection, services.seals, at, _BATCH)
+        for waiting, whole in found:
             with services.engine.begin() as connection:
-                if not outbox.remove(connection, waiting.notice.jti):
+                removed = outbox.remove(connection, waiting.notice.jti)
+                if not removed or not whole:
+                    # Another process was first; or somebody else wrote it, who chooses no text of a record.
                     continue
                 _log.error("an event was never delivered, and is moot now", extra={"fields": _fields(waiting)})
                 services.audit.record(connection, "event.dropped", **_fields(waiting))

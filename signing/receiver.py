@@ -55,7 +55,8 @@ def receiver_blueprint(sam: SamClient) -> Blueprint:
 
 
 def _as_refused(error: LinkRefused) -> Response:
-    _log.warning("the activation module refused an event", extra={"fields": {"code": error.refusal}})
+    # Anybody can send one: no more than a note.
+    _log.info("the activation module refused an event", extra={"fields": {"code": error.refusal}})
     if error.refusal in _REFUSALS:
         return _refused(*_REFUSALS[error.refusal])
     return _unavailable()

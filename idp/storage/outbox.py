@@ -147,10 +147,10 @@ def remove(connection: Connection, jti: str) -> bool:
     return connection.execute(delete(event_outbox).where(event_outbox.c.jti == jti)).rowcount == 1
 
 
-def overdue(connection: Connection, at: int, limit: int) -> tuple[Waiting, ...]:
-    """Notices that were not delivered in time, altered ones included."""
-    rows = connection.execute(select(event_outbox).where(event_outbox.c.deadline <= at).limit(limit))
-    return tuple(_waiting(row) for row in rows.all())
+def overdue(connection: Connection, seals: Sealer, at: int, limit: int) -> tuple[tuple[Waiting, bool], ...]:
+    """Notices that were not delivered in time, each with whether it is as it was written."""
+    rows = connection.execute(select(event_outbox).where(event_outbox.c.deadline <= at).limit(limit)).all()
+    return tuple((_waiting(row), seals.holds(event_outbox, row)) for row in rows)
 
 
 def backlog(connection: Connection, at: int) -> Backlog:

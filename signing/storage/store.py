@@ -349,7 +349,9 @@ class SqlStore:
         with self._writing() as connection:
             if connection.execute(self._add_revocation, values).first() is None:
                 same = and_(revocations.c.issuer == values["issuer"], revocations.c.jti == values["jti"])
-                (there,) = connection.execute(select(revocations).where(same)).all()
+                there = connection.execute(select(revocations).where(same)).first()
+                if there is None:
+                    raise StoreUnavailable("a revocation that was there is gone")
                 return revocation_from_row(there._mapping)
             self._append(connection, record)
         return None

@@ -21,6 +21,7 @@ from idp.activation.notices import Notice, event_for
 from idp.delivery import Deliverer, Delivery, start
 from idp.errors import KeyUnavailable
 from idp.storage import outbox
+from idp.storage.audit import TABLES
 from idp.storage.outbox import LIFE_SECONDS, event_outbox, wait_seconds
 from idp.web import services as composition
 from idp.web.services import Services
@@ -189,7 +190,8 @@ def test_the_outbox_is_the_same_on_either_database(tmp_path: Path, database_url:
         assert outbox.due(connection, idp.seals, at, 10) == (second,)
         assert outbox.remove(connection, second.notice.jti)
         assert not outbox.remove(connection, second.notice.jti)
-        (late,) = outbox.overdue(connection, at + LIFE_SECONDS, 10)
+        ((late, whole),) = outbox.overdue(connection, idp.seals, at + LIFE_SECONDS, 10)
+        assert whole
         assert (late.notice, late.attempts) == (first.notice, 1)
     idp.engine.dispose()
 
@@ -222,8 +224,19 @@ def test_a_row_that_a_database_writer_changed_is_not_signed(idp: Idp) -> None:
     with idp.engine.begin() as connection:
         connection.execute(update(event_outbox).values(event="account-disabled", subject="account-alice"))
     receiver = Receiver(Answer(202))
-    Deliverer(services_of(idp), receiver.post).deliver()
-    assert receiver.tokens == []
+    deliverer = Deliverer(services_of(idp), receiver.post)
+    deliverer.deliver()
+    # Nor does it stop those that come after it, or choose what the audit chain says.
+    put(idp, "whole")
+    idp.clock.advance(LIFE_SECONDS - 1)
+    deliverer.deliver()
+    assert len(receiver.tokens) == 1
+    idp.clock.advance(1)
+    deliverer.deliver()
+    assert rows(idp) == []
+    with idp.engine.connect() as connection:
+        recorded = connection.execute(select(TABLES.entries.c.event)).scalars().all()
+    assert "event.dropped" not in recorded
 
 
 def test_what_is_rolled_back_is_not_told(idp: Idp) -> None:
