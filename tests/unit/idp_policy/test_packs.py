@@ -8,14 +8,16 @@ import pytest
 
 import policies
 from idp.authn.roles import MATRIX
-from idp.policy.cases import cases_beside
+from idp.policy.cases import cases_beside, run_cases
 from idp.policy.fmt import format_document
 from idp.policy.keys import ACTIONS
-from idp.policy.model import Condition
+from idp.policy.lint import lint
+from idp.policy.model import Condition, Policy
 from idp.policy.prepare import Prepared, prepare
+from tests.unit.idp_policy.weakening import weakenings
 
 FOLDER = Path(policies.__file__).parent
-PACKS = ("default",)
+PACKS = ("default", "eidas-2015-1502")
 CHANGES = sorted({access.action for access in MATRIX.values() if access.changes})
 
 
@@ -63,3 +65,16 @@ def test_a_pack_is_about_every_action(name: str) -> None:
 def test_ADM_an_open_session_changes_nothing_under_any_pack(name: str, action: str) -> None:
     rules = prepared(name).policy.rules_about(action)
     assert any(rule.when == Condition() and any(need.per_transaction for need in rule.evidence) for rule in rules)
+
+
+@pytest.mark.parametrize("name", PACKS)
+def test_a_pack_that_is_weakened_by_one_step_fails_its_cases_or_the_linter(name: str) -> None:
+    made = prepared(name)
+    assert made.report is not None
+    cases, known = made.report.cases, set(made.findings)
+
+    def noticed(policy: Policy) -> bool:
+        return not run_cases(policy, cases).passed or not set(lint(policy)) <= known
+
+    survivors = [what for what, weaker in weakenings(made.policy) if not noticed(weaker)]
+    assert survivors == []
