@@ -27,6 +27,7 @@ reasons     why, in sentences
 evaluate    policy and facts to a decision
 wording     the same things in words for a person
 explain     a decision with its derivation
+lint        what the rule books that it names have against a policy
 cases       situations with the decision that must come out
 records     what is kept of a decision, and back
 replay      another policy asked about recorded decisions

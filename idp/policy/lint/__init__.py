@@ -2,21 +2,28 @@
 
 Pure, and it never raises: whatever can be loaded can be linted.
 
-============ =======================================================
+============ ===============================================================
 file         what it holds
-============ =======================================================
+============ ===============================================================
 model        findings, and the rules that make them
 deployment   what is known beside the file
+documents    where clauses can be read
 frameworks   what each edition demands at which level, with its clause
+assignment   whether everybody can have something of their own
 offers       which evidence could come, and what it could meet
+scope        whether one condition holds whenever another does
 subject      the policy, with what several checks ask of it
 factors      L1, L2, L5, L6
-levels       L3, L4, L11, L13
+levels       L3, L4, L11, L13, L22 to L25
 limits       L7 to L10
 loading      L12, L15, L16, L19, L20: what the loader finds
+upstream     L14, L27, L28
+reachability L17, L31, L32
+protocol     L18, L26
+actions      L21, L29, L30
 catalogue    the table of all rules
 render       findings as text, JSON and SARIF
-============ =======================================================
+============ ===============================================================
 """
 
 from __future__ import annotations

@@ -12,7 +12,6 @@ from idp.policy.lint.frameworks import (
     TRANSFER,
     clauses,
     clauses_of,
-    names,
 )
 from idp.policy.lint.model import Hit, LintRule
 from idp.policy.lint.offers import Candidate, Wanted
@@ -25,7 +24,7 @@ def email_at_aal2(subject: Subject) -> Iterator[Hit]:
     for level, demands in subject.demanding(NO_EMAIL):
         for need in _admitting(subject, level, lambda item: item.offer.factor == "email_otp"):
             how = "asks for" if "email_otp" in need.factors else "admits"
-            message = f"level '{level.name}' claims {names(demands)} and {how} a code sent by e-mail"
+            message = f"{subject.claimed(level, demands)} and {how} a code sent by e-mail"
             yield Hit(need.where, message, clauses(demands))
 
 
@@ -42,12 +41,10 @@ def restricted_only(subject: Subject) -> Iterator[Hit]:
         if not needs:
             continue
         if not any(subject.can_be_met(way, unrestricted) for way in subject.ways(level)):
-            message = (
-                f"level '{level.name}' claims {names(demands)} and admits SMS, and no other way to it does without"
-            )
+            message = f"{subject.claimed(level, demands)} and admits SMS, and no other way to it does without"
             yield Hit(needs[0].where, message, clauses(demands))
         if untold is None and (limits is None or not limits.restricted_notice):
-            message = f"level '{level.name}' claims {names(demands)} and admits SMS, and the file does not say that "
+            message = f"{subject.claimed(level, demands)} and admits SMS, and the file does not say that "
             message += "people are told of the risk"
             advice = "tell people, and write 'restricted_notice: true' under factors, sms_otp"
             where = needs[0].where if limits is None else limits.where
@@ -60,7 +57,7 @@ def copyable_keys(subject: Subject) -> Iterator[Hit]:
     """L5: a key that may be copied can meet a requirement of a level at which none may."""
     for level, demands in subject.demanding(NO_COPIES):
         for need in _admitting(subject, level, lambda item: item.maybe_copyable):
-            message = f"level '{level.name}' claims {names(demands)} and admits a key that may be copied"
+            message = f"{subject.claimed(level, demands)} and admits a key that may be copied"
             yield Hit(need.where, message, clauses(demands))
 
 
@@ -73,7 +70,7 @@ def bare_approval(subject: Subject) -> Iterator[Hit]:
     for level, demands in subject.demanding(TRANSFER):
         for need in _admitting(subject, level, lambda item: item.offer.kind == "mobile_id"):
             how = "with nothing carried over" if transfer == "none" else "and does not say what is carried over"
-            message = f"level '{level.name}' claims {names(demands)} and admits an approval on a phone, {how}"
+            message = f"{subject.claimed(level, demands)} and admits an approval on a phone, {how}"
             where = need.where if limits is None else limits.where
             yield Hit(where, message, clauses(demands))
             if limits is not None:

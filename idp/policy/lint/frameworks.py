@@ -44,11 +44,6 @@ def clauses_of(*tables: tuple[Demand, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(demand.clause for table in tables for demand in table))
 
 
-def names(demands: tuple[Demand, ...]) -> str:
-    """The claims in words."""
-    return " and ".join(str(demand) for demand in demands)
-
-
 NO_EMAIL: Final = (
     Demand(R3, "aal2", "NIST SP 800-63B-3, 5.1.3.1"),
     Demand(R4, "aal2", "NIST SP 800-63B-4, 3.1.3.1"),

@@ -16,7 +16,6 @@ from idp.policy.lint.frameworks import (
     X2020,
     clauses,
     clauses_of,
-    names,
 )
 from idp.policy.lint.model import Hit, LintRule
 from idp.policy.lint.subject import Subject
@@ -30,7 +29,7 @@ def one_category(subject: Subject) -> Iterator[Hit]:
             if subject.one_category_is_enough(alternative, at_best=True):
                 count = len(alternative.needed.all_of)
                 asks = "one factor" if count == 1 else f"{count} factors that may all be of one category"
-                message = f"level '{level.name}' claims {names(demands)}, but here it asks for {asks}"
+                message = f"{subject.claimed(level, demands)}, but here it asks for {asks}"
                 yield Hit(alternative.needed.where, message, clauses(demands))
 
 
@@ -42,7 +41,7 @@ def unverified_key(subject: Subject) -> Iterator[Hit]:
                 alternative, at_best=True
             ):
                 message = (
-                    f"level '{level.name}' claims {names(demands)}, but here it counts on user verification "
+                    f"{subject.claimed(level, demands)}, but here it counts on user verification "
                     "that it does not ask for"
                 )
                 yield Hit(alternative.needed.where, message, clauses(demands))
@@ -54,7 +53,7 @@ def no_resistant_way(subject: Subject) -> Iterator[Hit]:
         if not any(
             subject.can_include(way, lambda item: item.surely_resistant, subject.offered) for way in subject.ways(level)
         ):
-            message = f"level '{level.name}' claims {names(demands)} and offers no phishing-resistant way to it"
+            message = f"{subject.claimed(level, demands)} and offers no phishing-resistant way to it"
             yield Hit(level.where, message, clauses(demands))
 
 
@@ -83,7 +82,7 @@ def nothing_held(subject: Subject) -> Iterator[Hit]:
             if subject.one_category_is_enough(alternative, at_best=True):
                 continue  # L3
             if not subject.needs(alternative, lambda item: item.offer.category == "possession"):
-                message = f"level '{level.name}' claims {names(demands)}, but here nothing has to be held"
+                message = f"{subject.claimed(level, demands)}, but here nothing has to be held"
                 yield Hit(alternative.needed.where, message, clauses(demands))
 
 
@@ -92,7 +91,7 @@ def phishable_at_aal3(subject: Subject) -> Iterator[Hit]:
     for level, demands in subject.demanding(ASK_RESISTANT):
         for alternative in subject.alternatives(level):
             if not subject.needs(alternative, lambda item: item.surely_resistant):
-                message = f"level '{level.name}' claims {names(demands)}, but here nothing has to resist phishing"
+                message = f"{subject.claimed(level, demands)}, but here nothing has to resist phishing"
                 yield Hit(alternative.needed.where, message, clauses(demands))
 
 
@@ -101,7 +100,7 @@ def unattested_hardware(subject: Subject) -> Iterator[Hit]:
     for level, demands in subject.demanding(ASK_HARDWARE):
         for alternative in subject.alternatives(level):
             if not subject.needs(alternative, lambda item: item.surely_attested):
-                message = f"level '{level.name}' claims {names(demands)}, but here no key has to be attested"
+                message = f"{subject.claimed(level, demands)}, but here no key has to be attested"
                 yield Hit(alternative.needed.where, message, clauses(demands))
 
 

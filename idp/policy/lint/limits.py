@@ -15,7 +15,6 @@ from idp.policy.lint.frameworks import (
     SessionLimit,
     clauses,
     clauses_of,
-    names,
 )
 from idp.policy.lint.model import Hit, LintRule, Severity
 from idp.policy.lint.offers import Candidate
@@ -74,9 +73,11 @@ def _judged(level: Level, item: SessionLimit) -> Iterator[Hit]:
     if value is not None and value <= item.seconds:
         return
     most = wording.duration(item.seconds)
-    says = "no more than" if item.shall else "no more than about"
+    limit = f"it {'shall' if item.shall else 'should'} be no more than {most}"
+    if value is None and item.must_exist and not item.shall:
+        limit = f"there shall be one, and {limit}"
     has = f"has no {item.what}" if value is None else f"has {item.what} {wording.duration(value)}"
-    message = f"level '{level.name}' claims {item.demand} and {has}; {says} {most}"
+    message = f"level '{level.name}' claims {item.demand} and {has}; {limit}"
     strict = item.must_exist if value is None else item.shall
     severity: Severity = "error" if strict else "warning"
     yield Hit(level.where, message, item.demand.clause, f"write '{item.what}: {_written(item.seconds)}'", severity)
@@ -107,7 +108,7 @@ def _lone_passwords(subject: Subject, length: int | None) -> Iterator[Hit]:
     for level, demands in subject.demanding(LONE_PASSWORD):
         for alternative in subject.alternatives(level):
             if subject.can_be_met(alternative, _is_password):
-                message = f"level '{level.name}' claims {names(demands)}, and its password stands alone; {has}"
+                message = f"{subject.claimed(level, demands)}, and its password stands alone; {has}"
                 advice = f"write 'min_length: {MIN_LENGTH_ALONE}' under factors, password"
                 yield Hit(alternative.needed.where, message, clauses(demands), advice)
 
@@ -117,7 +118,7 @@ def _passwords(subject: Subject, length: int) -> Iterator[Hit]:
     for level, demands in subject.demanding(SHORT_PASSWORD):
         columns = (column for alternative in subject.alternatives(level) for column in subject.columns(alternative))
         if any(_is_password(item) for column in columns for item in column):
-            message = f"level '{level.name}' claims {names(demands)}; {length} characters are too few for its password"
+            message = f"{subject.claimed(level, demands)}; {length} characters are too few for its password"
             yield Hit(level.where, message, clauses(demands))
             return
 

@@ -101,7 +101,7 @@ def _lacking(subject: Subject, level: Level, promise: Promise) -> str | None:
     if promise.factors and not all(
         subject.needs(way, lambda item: item.offer.factor in promise.factors) for way in subject.ways(level)
     ):
-        return f"can be reached without {wording.FACTOR_WORDS[min(promise.factors)]}"
+        return f"can be reached without the factor {min(promise.factors)}"
     return None
 
 

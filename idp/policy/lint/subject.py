@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from idp.policy import wording
 from idp.policy.index import Quest
+from idp.policy.keys import FRAMEWORKS
 from idp.policy.lint.deployment import Deployment
 from idp.policy.lint.frameworks import Demand
 from idp.policy.lint.offers import Candidate, Columns, Offers, Wanted, can_be_met, can_include, in_one_category
@@ -39,6 +41,15 @@ class Subject:
         """Every alternative that reaches the level: its own, and those of the levels that imply it."""
         for candidate in self.policy.stronger[level.name]:
             yield from self.alternatives(candidate)
+
+    def claimed(self, level: Level, demands: tuple[Demand, ...]) -> str:
+        """The level and the most that it claims of each demand's framework, in words."""
+        claims = self.claims(level)
+        found = []
+        for framework in dict.fromkeys(demand.framework for demand in demands):
+            names = [name for name in FRAMEWORKS[framework] if Claim(framework, name) in claims]
+            found.append(f"{framework}/{names[-1]}")
+        return f"level '{level.name}' claims {wording.listed(found, 'and')}"
 
     def columns(self, alternative: Quest) -> Columns:
         """For each requirement of the alternative, everything that can meet it."""

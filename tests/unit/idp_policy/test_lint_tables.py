@@ -61,6 +61,29 @@ def test_L9_each_limit_of_each_revision(claim: str, what: str, most: int, unit: 
     assert found(claim, *ways, **others) == [("L9", absent)]
 
 
+def test_L9_says_shall_and_should_as_the_revision_does() -> None:
+    def said(claim: str, *ways: str, **settings: str) -> str:
+        (finding,) = findings(claim, *ways, **settings)
+        return finding.message
+
+    assert said("nist-800-63b:r3: aal2", PAIR, session_limit="13h", idle_limit="5m") == (
+        "level 'it' claims nist-800-63b:r3/aal2 and has session_limit 13 h; it shall be no more than 12 h"
+    )
+    assert said("nist-800-63b:r3: aal1", ONE).endswith("and has no session_limit; it should be no more than 30 d")
+    assert said("nist-800-63b:r4: aal1", ONE).endswith(
+        "and has no session_limit; there shall be one, and it should be no more than 30 d"
+    )
+
+
+def test_a_message_names_the_most_that_is_claimed() -> None:
+    text = TEXT.replace("min_length: 15", "min_length: 7").replace(
+        "SETTINGS", "    session_limit: 1h\n    idle_limit: 5m\n"
+    )
+    made = text.replace("CLAIM", "nist-800-63b:r3: aal2, nist-800-63b:r4: aal2")
+    (finding,) = lint(policy(made.replace("ANY_OF", "      - all_of: [{factor: password}, {factor: passkey}]\n")))
+    assert finding.message.startswith("level 'it' claims nist-800-63b:r3/aal2 and nist-800-63b:r4/aal2; 7 characters")
+
+
 def test_L9_has_no_idle_limit_at_aal1() -> None:
     for revision in ("r3", "r4"):
         assert found(f"nist-800-63b:{revision}: aal1", ONE, session_limit="30d") == []
