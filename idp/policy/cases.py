@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from idp.policy.cases_load import Case, Cases, Expectation, parse_cases
 from idp.policy.evaluate import evaluate
+from idp.policy.explain import applying
 from idp.policy.model import Decision, Policy, Rule
 
 __all__ = [
@@ -88,7 +89,7 @@ def run_cases(policy: Policy, cases: Cases) -> CaseReport:
     for case in cases.cases:
         decision = evaluate(policy, case.facts)
         results.append(CaseResult(case, decision, tuple(_mismatches(policy, case.expect, decision))))
-        exercised.update(_exercised(decision))
+        exercised.update(applying(decision))
     unexercised = tuple(rule for rule in policy.rules if (rule.id, rule.where.line) not in exercised)
     return CaseReport(policy, cases, tuple(results), unexercised)
 
@@ -96,14 +97,6 @@ def run_cases(policy: Policy, cases: Cases) -> CaseReport:
 def reason_rules(decision: Decision) -> tuple[str, ...]:
     """The rules that a decision's reasons rest on, in order, each once: what ``reasons`` of a case lists."""
     return tuple(dict.fromkeys(reason.rule for reason in decision.reasons))
-
-
-def _exercised(decision: Decision) -> Iterator[tuple[str, int]]:
-    """Id and line of every rule whose condition held: each has a reason of its own, at the place where it begins."""
-    if decision.refusal != "no_rule":
-        for reason in decision.reasons:
-            if reason.contributor not in {"evidence", "request", "person"}:
-                yield reason.rule, reason.line
 
 
 def _mismatches(policy: Policy, expect: Expectation, decision: Decision) -> Iterator[Mismatch]:

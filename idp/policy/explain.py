@@ -48,6 +48,14 @@ def reason_line(reason: Reason) -> str:
     return f"{reason.file}:{reason.line} [{reason.contributor}] {reason.text}"
 
 
+def applying(decision: Decision) -> frozenset[tuple[str, int]]:
+    """Id and line of every rule whose condition held: each has a reason of its own, at the place where it begins."""
+    if decision.refusal == "no_rule":
+        return frozenset()
+    others = {"evidence", "request", "person", "upstream"}
+    return frozenset((reason.rule, reason.line) for reason in decision.reasons if reason.contributor not in others)
+
+
 def explain_json(policy: Policy, facts: Facts, decision: Decision) -> dict[str, Any]:
     """The decision, the policy that made it, and for each level what of it is met."""
     found = standing(policy, facts)

@@ -14,6 +14,7 @@ from typing import Final, Literal
 
 from idp.policy import wording
 from idp.policy.evaluate import evaluate
+from idp.policy.explain import applying
 from idp.policy.matching import standing
 from idp.policy.model import Decision, Facts, Policy, Reason
 from idp.policy.records import DecisionRecord, Verdict, facts_from_json, named_attributes, verdict_of
@@ -203,12 +204,8 @@ def _kind(before: Verdict, after: Verdict) -> Kind | None:
 def _causes(policy: Policy, facts: Facts, after: Decision) -> tuple[Cause, ...]:
     if after.refusal == "no_rule":
         return (Cause("default", policy.rules_at.file, policy.rules_at.line),)
-    applying = {
-        (reason.rule, reason.line)
-        for reason in after.reasons
-        if reason.contributor not in {"evidence", "request", "person", "upstream"}
-    }
-    rules = [rule for rule in policy.rules if (rule.id, rule.where.line) in applying]
+    held = applying(after)
+    rules = [rule for rule in policy.rules if (rule.id, rule.where.line) in held]
     if after.outcome != "allow":
         found = standing(policy, facts)
         unmet = [

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from idp.cli.policy.common import EXIT_DENY, EXIT_FOUND, EXIT_OK, add, unusable
-from idp.cli.policy.situation import FORM, add_arguments, facts_of
+from idp.cli.policy.situation import FORM, add_arguments, situation
 from idp.policy.errors import PolicyLoadError
 from idp.policy.evaluate import evaluate
 from idp.policy.explain import explain, explain_json
@@ -34,12 +34,17 @@ def add_command(commands: Any) -> None:
 def _explain(options: argparse.Namespace) -> int:
     try:
         policy = load_policy(options.file)
-        facts = facts_of(options, policy)
+        stated = situation(options, policy)
     except PolicyLoadError as error:
         return unusable(error, as_json=options.json)
-    decision = evaluate(policy, facts)
+    decision = evaluate(policy, stated.facts)
     if options.json:
-        print(json.dumps(explain_json(policy, facts, decision), indent=2))
+        value = explain_json(policy, stated.facts, decision)
+        print(json.dumps({**value, "logins": list(stated.logins)}, indent=2))
     else:
-        print(explain(policy, facts, decision))
+        print(explain(policy, stated.facts, decision))
+        if stated.logins:
+            print("\nlogins elsewhere")
+            for words in stated.logins:
+                print(f"  {words}")
     return _OUTCOMES[decision.outcome]

@@ -12,8 +12,9 @@ from typing import Any, Final
 
 from idp.cli.policy.common import Usage, load_cases
 from idp.policy.evidence import CATEGORIES, FACTOR_CATEGORIES, SELF, Category, Evidence
+from idp.policy.explain import reason_line
 from idp.policy.model import PROOFING, CredentialFacts, EnrolledFactor, Facts, Policy, Proofing
-from idp.policy.upstream import UpstreamLogin, evidence_of
+from idp.policy.upstream import UpstreamLogin, counted
 
 FORM: Final = """FACTOR is a factor's name, followed by details after commas:
   age=SECONDS        how long ago (evidence only; 0 unless given)
@@ -72,24 +73,34 @@ class _Person:
     attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def facts_of(options: argparse.Namespace, policy: Policy) -> Facts:
-    """The facts that the options state.
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """The facts, and what became of logins elsewhere on the way to them."""
+
+    facts: Facts
+    logins: tuple[str, ...] = ()
+    """For each, what it counts as and the line of the policy that says so."""
+
+
+def situation(options: argparse.Namespace, policy: Policy) -> Situation:
+    """What the options state.
 
     :raises Usage: they contradict one another, or one is not of its form.
     :raises PolicyLoadError: the cases file cannot be used.
     :raises PrivySealError: the database cannot be used, or does not know the person.
     """
     if options.case is not None:
-        return _of_case(options)
+        return Situation(_of_case(options))
     if options.action is None:
         raise Usage("--action is required unless there is --case")
     now = _time(options.at) if options.at is not None else options.clock.now()
     used = tuple(_evidence(text, position, now) for position, text in enumerate(options.evidence, 1))
-    elsewhere = (item for text in options.upstream for item in evidence_of(policy, _login(text, now), now))
+    logins = [_login(text, now) for text in options.upstream]
+    found = [counted(policy, login, now) for login in logins]
     person = _known(options, now) if options.person is not None or options.config is not None else _described(options)
-    return Facts(
+    facts = Facts(
         action=options.action,
-        evidence=(*used, *elsewhere),
+        evidence=(*used, *(item for login in found for item in login.evidence)),
         now=now,
         client_id=options.client,
         groups=person.groups,
@@ -104,6 +115,12 @@ def facts_of(options: argparse.Namespace, policy: Policy) -> Facts:
         force_reauthentication=options.force,
         enrolled=person.enrolled,
     )
+    unknown = "{} is no identity provider of this policy: its login counts for nothing."
+    words = (
+        unknown.format(login.issuer) if item.reason is None else reason_line(item.reason)
+        for login, item in zip(logins, found, strict=True)
+    )
+    return Situation(facts, tuple(words))
 
 
 def _of_case(options: argparse.Namespace) -> Facts:

@@ -146,7 +146,13 @@ def test_explain_lets_the_policy_say_what_a_login_elsewhere_counts_as(
     assert run("explain", wider, "--action", "document.read", "--upstream", login + ",age=3600", "--json") != 0
     assert "federated" not in json.loads(capsys.readouterr().out)["decision"]["reached"]
     assert run("explain", wider, "--action", "document.read", "--upstream", "https://other.example.org", "--json") != 0
-    assert json.loads(capsys.readouterr().out)["decision"]["reached"] == []
+    value = json.loads(capsys.readouterr().out)
+    assert value["decision"]["reached"] == []
+    text = "https://other.example.org is no identity provider of this policy: its login counts for nothing."
+    assert value["logins"] == [text]
+    run("explain", wider, "--action", "document.read", "--upstream", login)
+    words = capsys.readouterr().out.partition("\nlogins elsewhere\n")[2]
+    assert words.startswith(f"  {wider}:11 [upstream] The login at https://login.example.org of ")
 
 
 def test_explain_takes_the_situation_of_a_case(small: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,8 +33,8 @@ def test_the_shipped_files_are_laid_out(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [path for path in POLICIES if "test" not in path.name], ids=lambda path: path.name)
-def test_a_policy_says_the_same_after_it_was_turned_inside_out(path: Path) -> None:
-    # every list and mapping on one line, which an author may have written
+def test_a_policy_says_the_same_after_it_was_laid_out(path: Path) -> None:
+    # a dash on a line of its own, which an author may have written
     before = parse_policy(path.read_bytes(), path.name)
     after = parse_policy(laid_out(path.read_text().replace("  - id:", "  -\n    id:")).encode(), path.name)
     assert differences(before, after) == ()
