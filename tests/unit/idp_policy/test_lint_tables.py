@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from idp.policy.lint import Finding, lint
+from idp.policy.lint import NOTHING_KNOWN, Finding, lint
+from idp.policy.lint.subject import Subject
 from tests.unit.idp_policy.support import policy
 
 TEXT = """\
@@ -280,3 +281,40 @@ def test_L17_only_something_held_that_verified_its_user_is_two_categories() -> N
 def test_L17_one_factor_of_our_own_meets_one_requirement() -> None:
     assert found("x1254:2020: aal1", "{factor: totp}, {category: possession}") == []
     assert found("x1254:2020: aal1", "{factor: totp}, {factor: totp, max_age: 5m}") == [("L17", "warning")]
+
+
+def test_L6_each_requirement_is_named_unless_the_file_says_it_in_one_place() -> None:
+    ways = ("{factor: mobile_id}", "{factor: mobile_id}, {factor: totp}")
+    said = findings("nist-800-63b:r4: aal1", *ways, session_limit="1h")
+    assert [item.where.line for item in said if item.rule == "L6"] == [10, 11]
+    text = TEXT.replace("password: {min_length: 15}", "mobile_id: {lifetime: 5m}").replace(
+        "SETTINGS", "    session_limit: 1h\n"
+    )
+    any_of = "".join(f"      - all_of: [{needs}]\n" for needs in ways)
+    once = lint(policy(text.replace("CLAIM", "nist-800-63b:r4: aal1").replace("ANY_OF", any_of)))
+    assert [item.where.line for item in once if item.rule == "L6"] == [4]
+
+
+def test_evidence_counts_for_a_rule_only_up_to_every_level_that_it_requires() -> None:
+    """L29: what is capped at one of the two levels shows nothing of the other."""
+    text = """\
+policy: 1
+name: capped
+upstream:
+  - {issuer: https://idp.example.org, cap: one, max_age: 10m}
+levels:
+  - {name: one, any_of: [{all_of: [{factor: totp}]}]}
+  - {name: other, any_of: [{all_of: [{factor: sms_otp}]}]}
+rules:
+  - id: sign
+    action: signature.activate
+    require: REQUIRE
+    evidence:
+      - {category: [knowledge, possession], issuer: [self, https://idp.example.org], per_transaction: true}
+"""
+    columns = []
+    for required in ("one", "[one, other]"):
+        made = policy(text.replace("REQUIRE", required))
+        (column,) = Subject(made, NOTHING_KNOWN).columns(made.rule_quests["sign"])
+        columns.append({item.offer.issuer for item in column})
+    assert columns == [{"self", "https://idp.example.org"}, {"self"}]
