@@ -37,7 +37,7 @@ from idp.policy.evaluate import evaluate
 from idp.policy.load import load_policy
 from idp.policy.model import Facts
 from idp.policy.records import to_json
-from tests.unit.idp_policy.support import NOW, WORD, enrolled, used
+from tests.unit.idp_policy.support import NOW, PHONE, WORD, used
 
 PAGE: Final = Path(__file__).parents[3] / "docs" / "policy-language.md"
 OPERATORS: Final = ("anna", "bernd")
@@ -171,13 +171,16 @@ def recorded() -> Iterator[str]:
         lawyer = number % 4 == 1
         of = Facts(
             action="signature.activate" if number > 11 else "sign_in",
-            evidence=(used("password", (14 - number) * 3600 + 60), used("totp", (14 - number) * 3600, transaction="t")),
+            evidence=(
+                used("password", (14 - number) * 3600 + 60),
+                used("sms_otp", (14 - number) * 3600, "restricted", transaction="t"),
+            ),
             now=now,
             client_id="example-app",
             groups=frozenset({"lawyers"} if lawyer else {"staff"}),
             proofing="substantial",
             transaction="t",
-            enrolled=(WORD, enrolled("totp")),
+            enrolled=(WORD, PHONE),
         )
         if number < 12:
             of = Facts(**{name: getattr(of, name) for name in Facts.__slots__} | {"evidence": of.evidence[:1]})
