@@ -17,7 +17,16 @@ from idp.policy.prepare import Prepared, prepare
 from tests.unit.idp_policy.weakening import weakenings
 
 FOLDER = Path(policies.__file__).parent
-PACKS = ("default", "eidas-2015-1502", "nist-800-63b-r3", "nist-800-63b-r4")
+PACKS = (
+    "default",
+    "eidas-2015-1502",
+    "iso29115-2013",
+    "nist-800-63b-r3",
+    "nist-800-63b-r4",
+    "qualified-signing",
+    "refeds-mfa",
+    "x1254-2020",
+)
 CHANGES = sorted({access.action for access in MATRIX.values() if access.changes})
 
 

@@ -81,7 +81,8 @@ def _requirements(need: Requirement) -> Iterator[tuple[str, Requirement]]:
         yield f"not {flag}", replace(need, flags=need.flags - {flag})
     for flag in sorted(need.without):
         yield f"with {flag}", replace(need, without=need.without - {flag})
-    if need.per_transaction:
+    if need.per_transaction and "transaction_bound" not in need.flags:
+        # What is bound to a transaction counts for no other one, whatever is asked for.
         yield "for any transaction", replace(need, per_transaction=False)
     if need.max_age is not None:
         yield "of any age", replace(need, max_age=None)
