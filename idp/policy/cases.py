@@ -87,7 +87,7 @@ def run_cases(policy: Policy, cases: Cases) -> CaseReport:
     results = []
     exercised: set[tuple[str, int]] = set()
     for case in cases.cases:
-        decision = evaluate(policy, case.facts)
+        decision = evaluate(policy, case.facts_under(policy))
         results.append(CaseResult(case, decision, tuple(_mismatches(policy, case.expect, decision))))
         exercised.update(applying(decision))
     unexercised = tuple(rule for rule in policy.rules if (rule.id, rule.where.line) not in exercised)

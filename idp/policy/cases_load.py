@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from typing import Final, TypeVar
@@ -23,11 +23,13 @@ from idp.policy.model import (
     EnrolledFactor,
     Facts,
     Outcome,
+    Policy,
     Proofing,
     Refusal,
     Where,
 )
 from idp.policy.schema import Fields, Keys, Reader
+from idp.policy.upstream import UpstreamLogin, evidence_of
 
 FORMAT: Final = 1
 """The version of the format, the value of ``policy-test:``."""
@@ -40,17 +42,16 @@ PERSON_KEYS: Final = Keys(optional=("proofing", "groups", "attributes", "enrolle
 CASE_KEYS: Final = Keys(
     required=("name", "action", "expect"),
     optional=(
-        "person", "client", "credential", "network", "transaction", "at", "evidence", "request",
+        "person", "client", "credential", "network", "transaction", "at", "evidence", "logins", "request",
     ),
 )  # fmt: skip
 CREDENTIAL_KEYS: Final = Keys(required=("id", "scal"), optional=("qualifier",))
-ENROLLED_KEYS: Final = Keys(
-    required=("factor",), optional=("flags", "issuer", "category", "channel", "attestation")
-)
+ENROLLED_KEYS: Final = Keys(required=("factor",), optional=("flags", "issuer", "category", "channel", "attestation"))
 EVIDENCE_KEYS: Final = Keys(
     required=("factor",),
     optional=("age", "for", "flags", "issuer", "category", "channel", "attestation", "id"),
 )
+LOGIN_KEYS: Final = Keys(required=("issuer",), optional=("class", "acr", "amr", "attributes", "age", "for"))
 REQUEST_KEYS: Final = Keys(optional=("acr_values", "essential_acr", "max_age", "force"))
 EXPECT_KEYS: Final = Keys(required=("outcome", "reasons"), optional=("refusal", "acr", "loa", "options"))
 
@@ -84,7 +85,14 @@ class Case:
     where: Where
     name: str
     facts: Facts
+    """Without what logins elsewhere count as: that is for a policy to say."""
     expect: Expectation
+    logins: tuple[UpstreamLogin, ...] = ()
+
+    def facts_under(self, policy: Policy) -> Facts:
+        """The facts, with what the policy counts the logins elsewhere as."""
+        counted = (item for login in self.logins for item in evidence_of(policy, login, self.facts.now))
+        return replace(self.facts, evidence=(*self.facts.evidence, *counted))
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,14 +185,10 @@ class _Loader:
     def _described(self, node: Node) -> _Person:
         read = self._read
         fields = read.fields(node, "a person", PERSON_KEYS)
-        attributes = {
-            key.text: tuple(text.value for text in read.texts(value, f"attribute {key.text}"))
-            for key, value in read.entries(fields.get("attributes"), "attributes")
-        }
         return _Person(
             proofing=self._word(fields, "proofing", PROOFING) or "none",
             groups=frozenset(self._texts(fields, "groups")),
-            attributes=attributes,
+            attributes=self._attributes(fields),
             enrolled=tuple(self._enrolled(item) for item in read.items(fields.get("enrolled"), "enrolled")),
         )
 
@@ -209,7 +213,9 @@ class _Loader:
         first = self._names.setdefault(name, fields.where)
         if name and first is not fields.where:
             read.fault(fields.where, f"case '{name}' is given twice, first in line {first.line}")
-        return Case(fields.where, name, self._facts(fields, self._time(fields.get("at"), at)), self._expect(fields))
+        facts = self._facts(fields, self._time(fields.get("at"), at))
+        logins = tuple(self._login(item, facts.now) for item in read.items(fields.get("logins"), "logins"))
+        return Case(fields.where, name, facts, self._expect(fields), logins)
 
     def _facts(self, case: Fields, now: datetime) -> Facts:
         read = self._read
@@ -272,6 +278,23 @@ class _Loader:
             attestation=read.text(fields.get("attestation"), "attestation") or None,
         )
 
+    def _login(self, node: Node, now: datetime) -> UpstreamLogin:
+        read = self._read
+        fields = read.fields(node, "a login", LOGIN_KEYS)
+        issuer = read.text(fields.get("issuer"), "issuer")
+        if issuer == SELF:
+            read.fault(fields.where, "a login elsewhere has another issuer than 'self'")
+        return UpstreamLogin(
+            issuer="?" if issuer in {"", SELF} else issuer,
+            subject="case",
+            auth_time=self._before(now, fields.get("age")),
+            class_ref=read.text(fields.get("class"), "class") or None,
+            acr=read.text(fields.get("acr"), "acr") or None,
+            amr=frozenset(self._texts(fields, "amr")),
+            attributes=self._attributes(fields),
+            transaction=read.text(fields.get("for"), "for") or None,
+        )
+
     def _before(self, now: datetime, age: Node | None) -> datetime:
         seconds = self._read.duration(age, "age") or 0
         if age is not None and seconds > _LONGEST:
@@ -332,6 +355,12 @@ class _Loader:
         )
 
     # Words
+
+    def _attributes(self, fields: Fields) -> Mapping[str, tuple[str, ...]]:
+        return {
+            key.text: tuple(text.value for text in self._read.texts(value, f"attribute {key.text}"))
+            for key, value in self._read.entries(fields.get("attributes"), "attributes")
+        }
 
     def _texts(self, fields: Fields, key: str) -> tuple[str, ...]:
         return tuple(text.value for text in self._read.texts(fields.get(key), key))

@@ -57,9 +57,10 @@ ORDER: Final[Mapping[str, tuple[str, ...]]] = {
     "policy-test": ("policy-test", "at", "people", "cases"),
     "person": ("proofing", "groups", "attributes", "enrolled"),
     "case": (
-        "name", "person", "action", "client", "credential", "network", "transaction", "at", "evidence", "request",
-        "expect",
+        "name", "person", "action", "client", "credential", "network", "transaction", "at", "evidence", "logins",
+        "request", "expect",
     ),
+    "login": ("issuer", "class", "acr", "amr", "attributes", "age", "for"),
     "used": ("factor", "id", "category", "age", "for", "flags", "issuer", "channel", "attestation"),
     "request": ("acr_values", "essential_acr", "max_age", "force"),
     "expect": ("outcome", "refusal", "acr", "loa", "options", "reasons"),
@@ -90,6 +91,7 @@ _CHILDREN: Final[Mapping[tuple[str, str], str]] = {
     ("case", "person"): "person",
     ("case", "credential"): "credential",
     ("case", "evidence"): "used",
+    ("case", "logins"): "login",
     ("case", "request"): "request",
     ("case", "expect"): "expect",
 }

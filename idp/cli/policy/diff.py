@@ -66,13 +66,14 @@ def _decisions(options: argparse.Namespace, old: Policy, new: Policy, told: Told
     path = options.cases or (beside[0] if beside else None)
     if path is None:
         return None, ""
-    return summarise(new, _situations(old, load_cases(path)), decided_by(old)), "tested"
+    return summarise(new, _situations(old, new, load_cases(path))), "tested"
 
 
-def _situations(old: Policy, cases: Cases) -> Iterable[DecisionRecord]:
+def _situations(old: Policy, new: Policy, cases: Cases) -> Iterable[DecisionRecord]:
+    """Each case as the former policy decides it; what a login elsewhere counts as, each policy says for itself."""
     for case in cases.cases:
-        verdict = verdict_of(evaluate(old, case.facts))
-        yield DecisionRecord(f"'{case.name}'", "", "", old.name, old.sha256, case.facts, verdict)
+        verdict = verdict_of(evaluate(old, case.facts_under(old)))
+        yield DecisionRecord(f"'{case.name}'", "", "", old.name, old.sha256, case.facts_under(new), verdict)
 
 
 def _print(changes: tuple[Difference, ...], found: Replayed | None, what: str) -> None:

@@ -90,7 +90,7 @@ def situation(options: argparse.Namespace, policy: Policy) -> Situation:
     :raises PrivySealError: the database cannot be used, or does not know the person.
     """
     if options.case is not None:
-        return Situation(_of_case(options))
+        return Situation(_of_case(options, policy))
     if options.action is None:
         raise Usage("--action is required unless there is --case")
     now = _time(options.at) if options.at is not None else options.clock.now()
@@ -123,7 +123,7 @@ def situation(options: argparse.Namespace, policy: Policy) -> Situation:
     return Situation(facts, tuple(words))
 
 
-def _of_case(options: argparse.Namespace) -> Facts:
+def _of_case(options: argparse.Namespace, policy: Policy) -> Facts:
     if options.action is not None or any(_given(getattr(options, name)) for name in _OPTIONS):
         raise Usage("--case states the whole situation: no other option of it goes with it")
     file, sign, name = options.case.partition("#")
@@ -132,7 +132,7 @@ def _of_case(options: argparse.Namespace) -> Facts:
     found = load_cases(Path(file)).named(" ".join(name.split()))
     if found is None:
         raise Usage(f"{file} has no case '{name}'")
-    return found.facts
+    return found.facts_under(policy)
 
 
 def _given(value: Any) -> bool:

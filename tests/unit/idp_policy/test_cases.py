@@ -231,6 +231,47 @@ cases:
     assert (case.expect.refusal, case.expect.reasons) == ("proofing", ("x",))
 
 
+BROKERED = SMALL.replace("levels:\n", """\
+upstream:
+  - issuer: https://idp.example.org
+    cap: low
+    max_age: 10m
+    mappings:
+      - when: {class: urn:two, acr: urn:acr, amr: [pwd, otp], attribute: {loa: high}}
+        evidence: [{category: possession}]
+levels:
+""").replace("any_of: [{all_of: [{factor: password}]}]", """any_of:
+      - all_of: [{factor: password}]
+      - all_of: [{factor: upstream, category: possession, issuer: https://idp.example.org}]""")
+LOGIN = """\
+  - name: comes from elsewhere
+    action: sign_in
+    logins: [{issuer: https://idp.example.org, class: urn:two, acr: urn:acr, amr: [pwd, otp], attributes: {loa: high}}]
+    expect: {outcome: allow, reasons: [sign-in, "level:low"]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "passed"),
+    [
+        ("", "", True),
+        ("class: urn:two, ", "", False),
+        ("loa: high", "loa: low", False),
+        ("}}]", "}, age: 10m}]", True),
+        ("}}]", "}, age: 11m}]", False),
+        ("idp.example.org", "other.example.org", False),
+    ],
+)
+def test_what_a_login_elsewhere_counts_as_is_the_policys_to_say(old: str, new: str, *, passed: bool) -> None:
+    report = run_cases(policy(BROKERED), cases(HEAD + LOGIN.replace(old, new, 1)))
+    assert (report.failed == ()) is passed
+
+
+def test_a_login_of_ones_own_is_no_login_elsewhere() -> None:
+    assert any("another issuer than 'self'" in fault for fault in faults(HEAD + CASE % "logins: [{issuer: self}]"))
+    assert any("a login has no 'issuer'" in fault for fault in faults(HEAD + CASE % "logins: [{acr: x}]"))
+
+
 def test_a_case_may_leave_almost_everything_out() -> None:
     case = cases(HEAD + "  - {name: n, action: a, expect: {outcome: allow, reasons: [x]}}").named("n")
     assert case is not None
