@@ -19,7 +19,7 @@ from contract import event as security_events
 from contract.event import SecurityEvent
 from foundation.clock import epoch
 from foundation.files import write_secret
-from foundation.jose import generate_signing_key, peek_claims
+from foundation.jose import generate_signing_key
 from idp.cli.administration import main
 from idp.delivery import Deliverer, Delivery
 from idp.storage import outbox
@@ -112,16 +112,13 @@ def test_SAD_11_a_sad_of_a_session_that_was_signed_out_is_refused_and_another_se
 
 
 def test_SAD_11_a_sad_of_a_session_that_the_person_ended_from_another_browser_is_refused(line: Whole) -> None:
-    sad, browser = approve(line, b"one")
+    sad, _ = approve(line, b"one")
     other = line.idp.browser()
     page = line.sign_in(other, other.get("/account/"), "alice")
-    txn = peek_claims(sad)["txn"]
     while re.search('data-form="revoke-session"', page.text):
         page = other.submit(page, "revoke-session")
-    assert txn
     deliver(line)
     assert redeem(line, sad, b"one") == REFUSED
-    assert browser.get("/account/").status_code == 200
 
 
 def test_SAD_11_a_sad_of_a_session_that_a_relying_party_had_signed_out_is_refused(line: Whole) -> None:
