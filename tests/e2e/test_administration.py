@@ -88,6 +88,11 @@ def test_a_candidate_is_tried_before_anybody_approves_it(product: Product, visit
     candidate = tmp_path / "stricter.yaml"
     candidate.write_text(text.replace("    require: low\n", "    require: substantial\n", 1))
     ada.page.get_by_label("or choose it").set_input_files(candidate)
+    ada.page.get_by_role("button", name="Try it").click()
+    expect(ada.page.locator('[data-acceptable="no"]')).to_be_visible()
+    expect(ada.page.locator(".findings")).to_contain_text("outcome: expected allow, got step_up")
+    assert ada.barriers() == []
+    ada.page.get_by_label("Its cases").fill("")
     ada.page.get_by_label("Person (user name)").fill("alice")
     ada.page.get_by_label("Password: Used").check()
     ada.page.get_by_role("button", name="Try it").click()

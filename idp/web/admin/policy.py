@@ -33,6 +33,8 @@ class InForce:
     """None: neither the database nor the file has it."""
     state: State | None
     findings: tuple[Finding, ...]
+    cases: bytes | None
+    """Of the file of its cases; None: it has none."""
     report: CaseReport | None
 
 
@@ -46,14 +48,15 @@ def in_force() -> InForce:
         cases = "" if state is None else state.cases_sha256
         version = policies.by_sha256(connection, policy.sha256, cases or None)
     text = source.text_in_force(policy) if version is None else source.decoded(version.content)
-    return InForce(policy, text, state, lint(policy, deployment()), _report(policy, version))
+    found = None if version is None else version.cases
+    return InForce(policy, text, state, lint(policy, deployment()), found, _report(policy, found))
 
 
-def _report(policy: Policy, version: StoredVersion | None) -> CaseReport | None:
-    if version is None or version.cases is None:
+def _report(policy: Policy, cases: bytes | None) -> CaseReport | None:
+    if cases is None:
         return None
     try:
-        return run_cases(policy, parse_cases(version.cases, f"{policy.name}.test.yaml"))
+        return run_cases(policy, parse_cases(cases, f"{policy.name}.test.yaml"))
     except PolicyLoadError:
         # They were read when they were put in force; a later version of this program may refuse them.
         return None

@@ -83,9 +83,9 @@ class _Typed:
 
 @blueprint.get("/policy/try")
 def trial() -> Response:
-    """The form, with the policy in force to begin from."""
+    """The form, with the policy in force and its cases to begin from."""
     found = in_force()
-    return _page(_Typed(candidate=(found.text or "").encode()))
+    return _page(_Typed((found.text or "").encode(), found.cases or b""))
 
 
 @blueprint.post("/policy/try")

@@ -229,6 +229,36 @@ def test_a_candidate_is_compared_with_the_policy_in_force_and_not_kept(
     assert seen["candidate_sha256"] == parse_policy(STRICTER.encode(), "x").sha256
 
 
+def test_the_form_begins_with_the_policy_in_force_and_its_cases(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text(IN_FORCE)
+    actions = ("sign_in", "signature.activate", "credential.create", "admin.view", "admin.roles.confirm")
+    cases = "policy-test: 1\ncases:\n"
+    for action in actions:
+        client = "    client: strict\n" if action == "sign_in" else ""
+        reasons = {
+            "sign_in": "[sign-in, strict-client, 'level:substantial', default]",
+            "signature.activate": "[sign, 'level:substantial', default]",
+            "credential.create": "[order, 'level:substantial', default]",
+            "admin.view": "[administration, 'level:substantial', default]",
+            "admin.roles.confirm": "[administration-changes, administration, 'level:substantial', default]",
+        }[action]
+        cases += (
+            f"  - name: nothing does not {action}\n    action: {action}\n{client}"
+            f"    expect: {{outcome: deny, refusal: proofing, reasons: {reasons}}}\n"
+        )
+    (tmp_path / "policy.test.yaml").write_text(cases.replace(", default]", "]"))
+    idp = make_idp(tmp_path, policy=None, policy_file=tmp_path / "policy.yaml")
+    browser = administrator(idp, "alice", "policy")
+    form = browser.get("/admin/policy/try").text
+    assert "nothing does not admin.view" in form
+    assert "id: administration-changes" in form
+    page = browser.get("/admin/policy").text
+    assert "5 cases" in page
+    assert "policy.yaml" in page
+    assert str(tmp_path) not in page, "where a file lies is nobody's business"
+    idp.engine.dispose()
+
+
 def test_recorded_decisions_are_asked_again(idp: Idp, browser: FlaskClient) -> None:
     other = idp.client()
     idp.sign_in(other, other.get("/account/").location)
