@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,9 @@ from idp.storage.accounts import NewAccount
 from idp.storage.engine import create_tables, open_engine, reading
 from idp.storage.models import admin_proposals, admin_roles
 from idp.storage.seal import Sealer
+from tests.fakes.idp import POLICY, make_idp
 from tests.fakes.seals import make_sealer
+from tests.unit.idp_web.admin import ADMINISTRATION, administrator
 
 NOW = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
 
@@ -167,3 +170,18 @@ def test_ADM_01_an_altered_proposal_is_none(engine: Engine, seals: Sealer, chang
         assert roles.find(connection, seals, "p1") is None
         assert roles.waiting(connection, seals, NOW) == ()
     assert seals.take() is not None
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("nul", ["%00", "%00alice"])
+def test_pages_on_postgresql_refuse_a_nul_and_find_records(postgres_url: str, tmp_path: Path, nul: str) -> None:
+    idp = make_idp(tmp_path, postgres_url, policy=POLICY + ADMINISTRATION)
+    browser = administrator(idp, "alice", "policy", "operators", "auditors")
+    assert browser.get(f"/admin/policy/explore?username={nul}").status_code == 400
+    assert browser.get(f"/admin/audit?event={nul}&text={nul}").status_code == 200
+    token = idp.csrf(browser, "/admin/roles")
+    fields = {"csrf_token": token, "username": "\0", "role": "policy", "change": "grant"}
+    assert browser.post("/admin/roles/proposals", data=fields).status_code == 400
+    assert "login.succeeded</strong>" in browser.get("/admin/audit?event=login.&text=account-alice").text
+    assert "login.succeeded</strong>" not in browser.get("/admin/audit?event=login.&text=acc_unt-alice").text
+    idp.engine.dispose()

@@ -27,7 +27,10 @@ _MOST_TEXT: Final = 160
 @blueprint.get("/audit")
 def audit() -> Response:
     """Records, the latest first."""
-    event, text = request.args.get("event", "")[:64], request.args.get("text", "").strip()[:_MOST_TEXT]
+    event, text = (
+        request.args.get("event", "").replace("\0", "")[:64],
+        request.args.get("text", "").strip()[:_MOST_TEXT],
+    )
     with reading(services().engine) as connection:
         found = trail.page(connection, event=event, containing=text, before=_number("before"), limit=_PAGE + 1)
     return page(

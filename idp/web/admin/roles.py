@@ -16,6 +16,7 @@ from idp.errors import ProposalRefused, UnknownProposal
 from idp.storage import accounts, roles
 from idp.storage.engine import reading
 from idp.web import browser, faults
+from idp.web.admin.explore import by_username
 from idp.web.admin.guard import ask, blueprint, me, page
 from idp.web.language import gettext as _
 from idp.web.services import services
@@ -50,8 +51,8 @@ def propose() -> Response:
     """Begin a proposal; it exists once whoever makes it has approved what it says."""
     username = request.form.get("username", "").strip()
     role, change = _role(request.form.get("role", "")), _change(request.form.get("change", ""))
+    account = by_username(username)
     with reading(services().engine) as connection:
-        account = accounts.find_by_username(connection, username[:128])
         held = frozenset() if account is None else roles.of_account(connection, services().seals, account.id)
     if account is None or not account.active or role is None or change is None:
         return _page(_("There is nobody of that user name who could hold a role."), 400, username)
