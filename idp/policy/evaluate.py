@@ -17,6 +17,7 @@ from idp.policy.conditions import Circumstances
 from idp.policy.demand import Demand, join
 from idp.policy.evidence import Evidence
 from idp.policy.matching import Body, Reached, Standing, proofed
+from idp.policy.matching import standing as standing_of
 from idp.policy.methods import methods
 from idp.policy.model import (
     LOAS,
@@ -42,12 +43,12 @@ def evaluate(policy: Policy, facts: Facts) -> Decision:
     # 1. rules
     circumstances = Circumstances(facts)
     rules = [rule for rule in policy.rules_about(facts.action) if circumstances.meet(rule.when)]
+    if not rules:
+        nothing, why = Demand((), (), ()), no_rule(policy, facts.action)
+        return _decision(policy, standing_of(policy, facts), nothing, [why], "deny", refusal="no_rule")
     available = steps(facts)
     body = Body(policy, facts, facts.evidence, (item for step in available for item in step.evidence))
     standing = Standing(body, body.there)
-    if not rules:
-        nothing = Demand((), (), ())
-        return _decision(policy, standing, nothing, [no_rule(policy, facts.action)], "deny", refusal="no_rule")
     # 2. floor
     floor = Demand.of(policy, rules)
     reasons = [policy.rule_reasons[rule.id] for rule in rules]

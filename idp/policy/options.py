@@ -51,21 +51,30 @@ def options(body: Body, available: tuple[Step, ...], demand: Demand) -> tuple[St
     """
     serving = demand.useful(body)
     useful = [(step, bits) for step in available if (bits := body.bits(step.evidence)) & serving]
+    names = {name: 1 << index for index, name in enumerate(dict.fromkeys(step.factor for step, _ in useful))}
+    numbered = [(step, bits, names[step.factor]) for step, bits in useful]
     found: list[tuple[Step, ...]] = []
-    for size in range(1, len(useful) + 1):
-        for chosen in combinations(useful, size):
-            names = {step.factor for step, _ in chosen}
-            if any({step.factor for step in smaller} <= names for smaller in found):
-                continue
-            mask = body.there
-            for _, bits in chosen:
+    smaller: list[int] = []
+    for size in range(1, len(numbered) + 1):
+        for chosen in combinations(numbered, size):
+            kinds, mask = 0, body.there
+            for _, bits, kind in chosen:
+                kinds |= kind
                 mask |= bits
+            if _holds_one_of(kinds, smaller):
+                continue
             if demand.met(Standing(body, mask)):
-                found.append(tuple(step for step, _ in chosen))
+                found.append(tuple(step for step, _, _ in chosen))
+                smaller.append(kinds)
     # Sorting is stable: among equals, the order of enrolment.
     found.sort(key=_cost)
     level = "+".join(demand.levels)
     return tuple(StepUpOption(level, tuple(step.factor for step in sorted(chosen, key=_turn))) for chosen in found)
+
+
+def _holds_one_of(kinds: int, smaller: list[int]) -> bool:
+    """Whether all of a smaller set is in it, so that something could be left out."""
+    return any(each & kinds == each for each in smaller)
 
 
 def _cost(chosen: tuple[Step, ...]) -> tuple[int, bool, int]:
