@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from idp.policy.model import DAYS, Condition, CredentialCondition, CredentialFacts, Facts, TimeCondition
+from idp.policy.model import DAYS, Condition, CredentialCondition, CredentialFacts, Facts, Policy, Rule, TimeCondition
 from idp.policy.zones import zone
 
 Address = IPv4Address | IPv6Address
@@ -21,6 +21,17 @@ class Circumstances:
         self._version = 0 if address is None else address.version
         self._number = 0 if address is None else int(address)
         self._clocks: dict[str, tuple[int, int]] = {}
+        self._met: dict[int, bool] = {}
+
+    def rule_applies(self, policy: Policy, rule: Rule) -> bool:
+        """Whether a rule's condition holds; what several rules share is looked at once."""
+        if rule.when.clients and self._facts.client_id not in rule.when.clients:
+            return False
+        rest = policy.circumstances[rule.id]
+        found = self._met.get(id(rest))
+        if found is None:
+            found = self._met[id(rest)] = self.meet(rest)
+        return found
 
     def meet(self, when: Condition) -> bool:
         """Whether every part of the condition holds."""

@@ -42,7 +42,7 @@ def evaluate(policy: Policy, facts: Facts) -> Decision:
     """Decide; the same arguments always give the same decision."""
     # 1. rules
     circumstances = Circumstances(facts)
-    rules = [rule for rule in policy.rules_about(facts.action) if circumstances.meet(rule.when)]
+    rules = [rule for rule in policy.rules_about(facts.action) if circumstances.rule_applies(policy, rule)]
     if not rules:
         nothing, why = Demand((), (), ()), no_rule(policy, facts.action)
         return _decision(policy, standing_of(policy, facts), nothing, [why], "deny", refusal="no_rule")

@@ -12,7 +12,7 @@ from idp.policy.closure import closed
 from idp.policy.facts import Reason
 
 if TYPE_CHECKING:
-    from idp.policy.model import Claim, EvidenceSet, Level, Policy, Requirement, Rule, Where
+    from idp.policy.model import Claim, Condition, EvidenceSet, Level, Policy, Requirement, Rule, Where
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,6 +100,7 @@ def index(policy: Policy) -> dict[str, Any]:
         "stronger": stronger,
         "level_quests": {level.name: quests.of_level(level) for level in levels},
         "rule_quests": quests.of_rules(policy),
+        "circumstances": _circumstances(policy),
         "rule_reasons": {rule.id: _rule_reason(rule, by_name) for rule in policy.rules},
         "exact": exact,
     }
@@ -119,6 +120,17 @@ def _closed_level(policy: Policy, level: Level, declared: Mapping[str, Level], i
     # Reaching it is reaching what it implies, so what that claims is true as well.
     object.__setattr__(copy, "included", closed(claims, policy.frameworks, policy.edges))
     return copy
+
+
+def _circumstances(policy: Policy) -> dict[str, Condition]:
+    """By rule, its condition without the relying parties; rules under the same circumstances have one object."""
+    shared: dict[object, Condition] = {}
+    found: dict[str, Condition] = {}
+    for rule in policy.rules:
+        when = rule.when
+        content = (when.groups, when.credential, tuple(sorted(when.attributes.items())), when.networks, when.time)
+        found[rule.id] = shared.setdefault(content, replace(when, clients=frozenset()))
+    return found
 
 
 def _rule_reason(rule: Rule, by_name: Mapping[str, Level]) -> Reason:

@@ -369,6 +369,11 @@ class Standing:
         for quest in essence.others:
             yield from self.meets(quest) or ()
 
+    def lacks_the_only_one(self, quest: Quest) -> bool:
+        """Whether it has one requirement only, which nothing meets."""
+        bits = self.body.fits(quest).bits
+        return len(bits) == 1 and not bits[0] & self._mask
+
     def meeting(self, quest: Quest) -> tuple[bool, ...]:
         """For each requirement, whether anything meets it, taken by itself."""
         return tuple(bool(bits & self._mask) for bits in self.body.fits(quest).bits)

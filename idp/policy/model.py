@@ -316,6 +316,8 @@ class Policy:
     """A level's alternatives."""
     rule_quests: Mapping[str, Quest] = field(init=False, repr=False, compare=False)
     """A rule's own evidence, by the rule's id."""
+    circumstances: Mapping[str, Condition] = field(init=False, repr=False, compare=False)
+    """A rule's condition without its relying parties, by the rule's id; what is alike is one object."""
     rule_reasons: Mapping[str, Reason] = field(init=False, repr=False, compare=False)
     """What a rule says once it applies, by its id."""
     exact: Mapping[str, tuple[Rule, ...]] = field(init=False, repr=False, compare=False)

@@ -9,7 +9,7 @@ from idp.policy import wording
 from idp.policy.demand import Demand
 from idp.policy.evidence import SELF, Evidence
 from idp.policy.index import Quest
-from idp.policy.matching import Misfit, Obstacle, Reached, Standing, capped, proofed
+from idp.policy.matching import Misfit, Obstacle, Reached, Standing, capped, misfit, proofed
 from idp.policy.model import Level, Policy, Reason, Where
 
 
@@ -40,6 +40,7 @@ class _Reasoning:
         self._words: dict[int, str] = {}
         # By identity: the evidence belongs to the facts, and selections are kept by the body.
         self._there: dict[int, tuple[str, str]] = {}
+        self._near: dict[int, list[Evidence]] = {}
         self._counting = [item for item in self._body.facts.evidence if self._body.obstacle(item) is None]
 
     def all(self) -> Iterator[Reason]:
@@ -122,19 +123,28 @@ class _Reasoning:
 
     def _unmet(self, quest: Quest) -> str:
         """What a set asks for, what of it is missing, and which evidence falls just short."""
-        needs = quest.needed.all_of
+        if self._standing.lacks_the_only_one(quest):
+            return f"{quest.lacking}{self._near_misses(quest, 0)})"
         missing = [index for index, there in enumerate(self._standing.meeting(quest)) if not there]
         if not missing:
             return f"{quest.asks} (each is there, but not from enough different factors or categories)"
-        text = quest.lacking
-        if len(missing) < len(needs):
-            text = f"{quest.asks} (missing: {wording.listed((quest.words[index] for index in missing), 'and')}"
-        for index in missing:
-            for item in self._counting:
-                why = self._body.misfit(quest, needs[index], item)
-                if why is not None and why != "kind":
-                    text += f"; the {self._evidence(item)} {_MISFITS[why]}"
-        return f"{text})"
+        words = wording.listed((quest.words[index] for index in missing), "and")
+        return f"{quest.asks} (missing: {words}{''.join(self._near_misses(quest, index) for index in missing)})"
+
+    def _near_misses(self, quest: Quest, index: int) -> str:
+        """What falls just short of a requirement that nothing meets."""
+        kind = quest.kinds[index]
+        near = self._near.get(id(kind))
+        if near is None:
+            facts = self._body.facts
+            near = [item for item in self._counting if misfit(kind, item, facts, None) != "kind"]
+            self._near[id(kind)] = near
+        text = ""
+        for item in near:
+            why = self._body.misfit(quest, quest.needed.all_of[index], item)
+            if why is not None:
+                text += f"; the {self._evidence(item)} {_MISFITS[why]}"
+        return text
 
 
 def _contributor(items: tuple[Evidence, ...]) -> str:
