@@ -20,7 +20,7 @@ from tests.unit.idp_policy.support import KEY, WORD, enrolled, facts, faults, po
 from tests.unit.idp_policy.test_load import SMALL, changed
 
 SECONDS = 30
-"""Of processor time, on a slow and busy machine, with every line counted; what is measured on an idle one is below 2."""
+"""Of processor time, on a busy machine and with every line counted; what is measured on an idle one is below 2."""
 MEBIBYTES = 64
 
 
