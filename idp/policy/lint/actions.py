@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from idp.policy import wording
@@ -13,7 +14,7 @@ from idp.policy.lint.model import Hit, LintRule
 from idp.policy.lint.offers import of
 from idp.policy.lint.scope import MAX_CASES, always, cases
 from idp.policy.lint.subject import Subject
-from idp.policy.model import Condition, CredentialCondition, Level, Rule
+from idp.policy.model import Condition, CredentialCondition, Rule
 
 SIGN: Final = "signature.activate"
 
@@ -23,24 +24,24 @@ MAX_COMPARISONS: Final = 1_000_000
 MAX_FOUND: Final = 100
 """Findings of a rule that are held against one another; a file with more has other troubles."""
 
-Floor = Callable[[tuple[Rule, ...]], bool]
-"""Whether rules that apply together ask for enough."""
+Asks = Callable[[Rule], frozenset[str]]
+"""What a rule is sure to ask for."""
 
 
 def unbound_signature(subject: Subject) -> Iterator[Hit]:
     """L21: a signature at SCAL2 can be had without a factor made for it."""
 
-    def bound(rules: tuple[Rule, ...]) -> bool:
-        return any(_per_transaction(subject, rule) for rule in rules)
+    def bound(rule: Rule) -> frozenset[str]:
+        return frozenset({SIGN} if _per_transaction(subject, rule) else ())
 
-    for rule in _too_low(_signing(subject), bound):
+    for rule in _too_low(_signing(subject), bound, 1):
         message = f"rule '{rule.id}' lets a key at SCAL2 sign without a factor that was used for this very signature"
         yield Hit(rule.where, message)
 
 
 def one_factor_signature(subject: Subject) -> Iterator[Hit]:
     """L29: a signature at SCAL2 can be had with factors of one category."""
-    for rule in _too_low(_signing(subject), lambda rules: _two_categories(subject, rules)):
+    for rule in _too_low(_signing(subject), partial(_categories, subject), 2):
         message = f"rule '{rule.id}' lets a key at SCAL2 sign with factors of one category"
         yield Hit(rule.where, message)
 
@@ -54,7 +55,7 @@ def one_factor_change(subject: Subject) -> Iterator[Hit]:
     found: dict[str, list[str]] = {}
     for action in ("account.enrol_factor", "account.reset_factor", *sorted(named)):
         rules = tuple(policy.rules_about(action.removesuffix("*")))
-        for rule in _too_low(rules, lambda together: _two_categories(subject, together)):
+        for rule in _too_low(rules, partial(_categories, subject), 2):
             found.setdefault(rule.id, []).append(f"'{action}'")
     for rule in policy.rules:
         if rule.id in found:
@@ -75,14 +76,23 @@ def _scal2(credential: CredentialCondition | None) -> CredentialCondition:
     return replace(credential or CredentialCondition(), scal=frozenset({"2"}))
 
 
-def _too_low(rules: tuple[Rule, ...], enough: Floor) -> Iterator[Rule]:
-    """Each rule that may apply together with no others but those that do not ask for enough; of a rule and a narrower
-    one, only the wider."""
+def _too_low(rules: tuple[Rule, ...], asks: Asks, least: int) -> Iterator[Rule]:
+    """Each rule that may apply with no others but such that all together ask for less than so many different things; of
+    a rule and a narrower one, only the wider."""
+    asked = {rule.id: asks(rule) for rule in rules}
+    asking = tuple(rule for rule in rules if asked[rule.id])
     most = min(MAX_CASES, MAX_COMPARISONS // max(1, len(rules) ** 2))
-    found: list[Rule] = []
-    for rule in rules:
-        if not all(enough(_together(rules, case)) for case in cases(rule.when, most)):
-            found.append(rule)
+
+    def enough(given: Condition) -> bool:
+        found: set[str] = set()
+        for rule in asking:
+            if always(rule.when, given):
+                found |= asked[rule.id]
+                if len(found) >= least:
+                    return True
+        return False
+
+    found = [rule for rule in rules if not all(map(enough, cases(rule.when, most)))]
     if len(found) > MAX_FOUND:
         yield from found
         return
@@ -93,11 +103,6 @@ def _too_low(rules: tuple[Rule, ...], enough: Floor) -> Iterator[Rule]:
             if place != index
         ):
             yield rule
-
-
-def _together(rules: tuple[Rule, ...], given: Condition) -> tuple[Rule, ...]:
-    """The rules that are sure to apply."""
-    return tuple(rule for rule in rules if always(rule.when, given))
 
 
 def _per_transaction(subject: Subject, rule: Rule) -> bool:
@@ -111,25 +116,20 @@ def _made_for_it(way: Quest) -> bool:
     return any(need.per_transaction for need in way.needed.all_of)
 
 
-def _two_categories(subject: Subject, rules: tuple[Rule, ...]) -> bool:
-    """Whether meeting all the rules takes factors of two categories."""
+def _categories(subject: Subject, rule: Rule) -> frozenset[str]:
+    """The categories that meeting the rule is sure to take; all of them where one is not enough."""
     sure: set[str] = set()
-    for rule in rules:
-        for name in rule.require:
-            level = subject.policy.by_name[name]
-            if not any(map(subject.one_category_is_enough, subject.ways(level))):
-                return True
-            sure |= _needed(subject, level)
-        quest = subject.policy.rule_quests.get(rule.id)
-        if quest is not None:
-            if not subject.one_category_is_enough(quest):
-                return True
-            sure |= _always_there(subject, (quest,))
-    return len(sure) > 1
-
-
-def _needed(subject: Subject, level: Level) -> set[str]:
-    return _always_there(subject, subject.ways(level))
+    for name in rule.require:
+        ways = tuple(subject.ways(subject.policy.by_name[name]))
+        if not any(map(subject.one_category_is_enough, ways)):
+            return frozenset(CATEGORIES)
+        sure |= _always_there(subject, ways)
+    quest = subject.policy.rule_quests.get(rule.id)
+    if quest is not None:
+        if not subject.one_category_is_enough(quest):
+            return frozenset(CATEGORIES)
+        sure |= _always_there(subject, (quest,))
+    return frozenset(sure)
 
 
 def _always_there(subject: Subject, ways: Iterable[Quest]) -> set[str]:
