@@ -40,7 +40,7 @@ class Fault:
     column: int
     message: str
     rule: str = field(default="L20", kw_only=True)
-    """The lint rule that it breaks (``docs/policy-language.md``); L20 is the grammar itself."""
+    """The lint rule that it breaks (``docs/policy-lint.md``); L20 is the grammar itself."""
 
     def __str__(self) -> str:
         text = f"{self.file}:{self.line}:{self.column}: {self.message}"

@@ -15,8 +15,8 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
 from foundation.clock import epoch
+from idp.authn.otp import CHANNELS, flags_of
 from idp.authn.otp import FACTORS as CODES
-from idp.authn.otp import flags_of
 from idp.authn.roles import MATRIX, VISITS
 from idp.errors import InputRefused
 from idp.policy.evaluate import evaluate
@@ -177,7 +177,8 @@ def _enrolled(account: Account, *, bound: bool) -> tuple[EnrolledFactor, ...]:
 
 
 def _assumed(asked: Question, factor: str, *, bound: bool) -> EnrolledFactor:
-    return EnrolledFactor(factor, FACTOR_CATEGORIES[factor], _flags(asked, factor, bound=bound))
+    flags = _flags(asked, factor, bound=bound)
+    return EnrolledFactor(factor, FACTOR_CATEGORIES[factor], flags, channel=CHANNELS.get(factor))
 
 
 def _flags(asked: Question, factor: str, *, bound: bool) -> frozenset[str]:
@@ -194,6 +195,7 @@ def _evidence(asked: Question, at: datetime) -> Iterator[Evidence]:
                 category=category,
                 at=at - timedelta(minutes=_number(asked.ages.get(factor, ""), _MOST_MINUTES) or 0),
                 flags=_flags(asked, factor, bound=bound),
+                channel=CHANNELS.get(factor),
                 transaction=TRANSACTION if bound else None,
             )
 
@@ -261,16 +263,21 @@ def command(policy: Policy, facts: Facts) -> str:
     """The command that says the same (``privyseal policy explain``), as one types it into a shell."""
     words = ["privyseal", "policy", "explain", policy.file, "--action", facts.action]
     for item in facts.evidence:
-        words += ["--evidence", _spelled(item.factor, item.flags, epoch(facts.now) - epoch(item.at), item.transaction)]
+        age = epoch(facts.now) - epoch(item.at)
+        words += ["--evidence", _spelled(item.factor, item.flags, item.channel, age, item.transaction)]
     for factor in facts.enrolled:
-        words += ["--enrolled", _spelled(factor.factor, factor.flags, 0, None)]
+        words += ["--enrolled", _spelled(factor.factor, factor.flags, factor.channel)]
     words += [part for group in sorted(facts.groups) for part in ("--group", group)]
+    pairs = [f"{name}={value}" for name, values in sorted(facts.attributes.items()) for value in values]
+    words += [part for pair in pairs for part in ("--attribute", pair)]
     words += ["--proofing", facts.proofing]
     if facts.client_id is not None:
         words += ["--client", facts.client_id]
     if facts.credential is not None:
         words += ["--credential", facts.credential.id, "--scal", facts.credential.scal]
         words += ["--qualifier", facts.credential.qualifier] if facts.credential.qualifier else []
+    words += [] if facts.network is None else ["--network", facts.network]
+    words += ["--at", f"{facts.now:%Y-%m-%dT%H:%M:%SZ}"]
     words += [part for uri in facts.acr_values for part in ("--acr", uri)]
     words += [part for uri in facts.essential_acr for part in ("--essential-acr", uri)]
     words += [] if facts.max_age is None else ["--max-age", str(facts.max_age)]
@@ -278,10 +285,13 @@ def command(policy: Policy, facts: Facts) -> str:
     return shlex.join([*words, "--transaction", TRANSACTION])
 
 
-def _spelled(factor: str, flags: frozenset[str], age: int, transaction: str | None) -> str:
+def _spelled(
+    factor: str, flags: frozenset[str], channel: str | None, age: int = 0, transaction: str | None = None
+) -> str:
     parts = [factor]
     parts += [f"age={age}"] if age else []
     parts += [f"flags={'+'.join(sorted(flags))}"] if flags else []
+    parts += [f"channel={channel}"] if channel else []
     parts += [f"for={transaction}"] if transaction else []
     return ",".join(parts)
 

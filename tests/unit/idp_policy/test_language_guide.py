@@ -5,12 +5,16 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from itertools import pairwise
 from typing import Any, Final
 
 import pytest
 
+from idp.cli import administration
 from idp.policy import keys
 from idp.policy.cases import parse_cases, run_cases
 from idp.policy.cases_render import as_text
@@ -22,6 +26,7 @@ from idp.policy.lint.render import as_text as findings
 from idp.policy.load import parse_policy
 from idp.policy.model import OUTCOMES, REFUSALS
 from idp.policy.schema import Keys
+from idp.settings import ApprovalSettings, IdpSettings, PolicySettings
 from tests.unit.idp_policy import guide
 from tests.unit.idp_policy.test_json_schema import mistakes
 
@@ -198,6 +203,19 @@ def test_no_example_is_left_out() -> None:
     assert len(CASES) + len(PARTS) == len(BLOCKS)
     assert not re.findall(r"(?<! -->\n)```(?:yaml|diff)", tutorial)
     assert set(re.findall(r"^```(\w+)$", PAGE, re.MULTILINE)) == {"yaml", "diff", "console", "toml", "sh"}
+
+
+def test_settings_and_commands_of_the_server_that_the_page_names_are_there() -> None:
+    kinds = {"": IdpSettings, "policy": PolicySettings, "approval": ApprovalSettings}
+    for block in re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL):
+        settings = tomllib.loads(block)
+        policy = settings.get("policy", {})
+        for name, table in (("", settings), ("policy", policy), ("approval", policy.get("approval", {}))):
+            assert table.keys() <= {field.name for field in fields(kinds[name])}
+    commands = re.findall(r"privyseal idp ([^`\n]*--config idp\.toml[^`\n]*)", PAGE.replace("\n--config", " --config"))
+    assert len(commands) == 3
+    for command in commands:
+        assert administration.parser().parse_args(shlex.split(command)).run
 
 
 # The player

@@ -5,8 +5,11 @@ from __future__ import annotations
 import io
 import os
 import re
+import shlex
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +17,13 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from idp.cli.policy import root as cli
+from idp.cli.policy.situation import situation
+from idp.policy.evaluate import evaluate
 from idp.policy.load import parse_policy
 from idp.settings import PolicySettings
 from idp.web.admin import difference, source
+from idp.web.admin import explore as explorer
 from idp.web.admin.source import Note
 from tests.fakes.idp import EMAIL, PHONE, POLICY, Idp, make_idp
 from tests.unit.idp_web.admin import ADMINISTRATION, administrator, chain, make_admin_idp
@@ -172,6 +179,46 @@ def test_the_explorer_takes_each_kind_of_fact(browser: FlaskClient) -> None:
     assert "password,age=300" in command[1]
     assert "passkey,flags=user_verified" in command[1]
     assert "made_up" not in page.text
+
+
+def test_the_explorer_s_command_asks_about_the_very_same_facts() -> None:
+    asked = explorer.Question(
+        action="sign_in",
+        client="strict",
+        credential="c1",
+        network="192.0.2.7",
+        groups="staff, legal",
+        attributes="department=legal department=tax site=bonn",
+        acr_values="urn:a urn:b",
+        max_age="300",
+        used=frozenset({"password", "sms_otp"}),
+        bound=frozenset({"sms_otp"}),
+        has=frozenset({"email_otp", "totp"}),
+        ages={"password": "5"},
+    )
+    facts = explorer.facts_of(asked, None, datetime(2026, 3, 2, 10, 0, 0, tzinfo=UTC))
+    policy = parse_policy(IN_FORCE.encode(), "policy.yaml")
+
+    words = shlex.split(explorer.command(policy, facts))
+    stated = situation(cli.parser().parse_args(words[2:]), policy).facts
+
+    ids = {f"argument-{number}": item.authenticator_id for number, item in enumerate(facts.evidence, 1)}
+    evidence = tuple(replace(item, authenticator_id=ids[item.authenticator_id]) for item in stated.evidence)
+    assert words[:4] == ["privyseal", "policy", "explain", "policy.yaml"]
+    assert replace(stated, evidence=evidence) == facts
+
+
+def test_the_explorer_s_codes_travel_as_real_ones_do() -> None:
+    by_sms = STRICTER.replace(
+        "          - factor: sms_otp\n", "          - factor: sms_otp\n            channel: sms\n"
+    )
+    assert by_sms.count("channel: sms") == 1
+    policy = parse_policy(by_sms.encode(), "policy.yaml")
+    asked = explorer.Question(action="sign_in", proofing="high", used=frozenset({"password", "sms_otp"}))
+    now = datetime(2026, 3, 2, 10, 0, 0, tzinfo=UTC)
+    assert evaluate(policy, explorer.facts_of(asked, None, now)).outcome == "allow"
+    asked = replace(asked, used=frozenset({"password"}), has=frozenset({"sms_otp"}))
+    assert evaluate(policy, explorer.facts_of(asked, None, now)).outcome == "step_up"
 
 
 @pytest.mark.parametrize(
