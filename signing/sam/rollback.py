@@ -18,6 +18,7 @@ write to the token never: a checkpoint, every so often, brings the anchor up to 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -39,8 +40,13 @@ OK: Final = "ok"
 NO_ANCHOR: Final = "the token has no anchor of this realm"
 UNSETTLED: Final = "a change is under way, or was"
 OTHER_EPOCH: Final = "another epoch than the anchor's"
+TOKEN_BEHIND: Final = "the token's anchor is from before the database's last change"
 SHORTER_CHAIN: Final = "the audit chain lacks the anchor's record"
 OTHER_VERSIONS: Final = "the credentials' versions are not the anchor's"
+
+_ATTEMPTS: Final = 10
+_PAUSE_SECONDS: Final = 0.05
+"""Half a second in all: what the lock on the audit head can wait."""
 
 _log = log.get(__name__)
 
@@ -56,8 +62,14 @@ class RollbackAnchor:
         *,
         clock: Clock,
         restored: Callable[[], None] = lambda: None,
+        pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        """:param restored: called once operators have restored the database: what was remembered of it may go."""
+        """What it keeps in step.
+
+        :param restored: called once operators have restored the database: what was remembered of it may go.
+        :param pause: waits so many seconds.
+        """
+        self._pause = pause
         self._device = device
         self._store = store
         self._realm = realm
@@ -99,7 +111,7 @@ class RollbackAnchor:
             held = self._held()
         if not held:
             raise LedgerBehind(NO_ANCHOR)
-        return max(held, key=_number).anchor
+        return max(held, key=_order).anchor
 
     def report(self) -> dict[str, object]:
         """For operators: what the last look found."""
@@ -158,8 +170,7 @@ class RollbackAnchor:
         """
         self.require()
         with self._store.standing(locked=True) as standing, device_errors():
-            held = self._held()
-            current = _fitting(held, standing)
+            held, current = self._current(standing)
             if current is not None and current.anchor.head != standing.head:
                 following = replace(current.anchor, number=_following(held), head=standing.head)
                 self._device.add_data(self._label, sealed(following, self._device))
@@ -192,11 +203,13 @@ class RollbackAnchor:
         held: list[Held] = []
         added: list[Held] = []
 
-        def anchoring(standing: Standing) -> None:
-            held.extend(self._held())
-            current = max(held, key=_number, default=None) if restoring else _fitting(held, standing)
+        def anchoring(standing: Standing) -> int:
+            found, current = self._current(standing)
+            held.extend(found)
+            if restoring:
+                current = max(held, key=_order, default=None)
             if current is None:
-                raise LedgerBehind(SHORTER_CHAIN if held else NO_ANCHOR)
+                raise LedgerBehind(_why(held, standing))
             if current.anchor.epoch != standing.epoch and not restoring:
                 raise LedgerBehind(OTHER_EPOCH)
             versions = self._sum(standing) if restoring else current.anchor.versions
@@ -204,6 +217,7 @@ class RollbackAnchor:
             following = replace(following, number=_following(held), epoch=standing.epoch, head=standing.head)
             added.append(Held(sealed(following, self._device), following))
             self._device.add_data(self._label, added[0].value)
+            return following.number
 
         try:
             yield anchoring
@@ -225,10 +239,9 @@ class RollbackAnchor:
 
         :param settle: nobody else is at work: remove the others.
         """
-        held = self._held()
-        current = _fitting(held, standing)
+        held, current = self._current(standing, attempts=_ATTEMPTS if settle else 1)
         if current is None:
-            return SHORTER_CHAIN if held else NO_ANCHOR
+            return _why(held, standing)
         if current.anchor.epoch != standing.epoch:
             return OTHER_EPOCH
         if current.anchor.versions != self._sum(standing):
@@ -266,6 +279,22 @@ class RollbackAnchor:
             self._store.note(Record(events.LEDGER_BEHIND, fields, self._clock.now()))
         except (StoreUnavailable, CommitUnknown):
             _log.error("an alarm could not be recorded", extra={"fields": fields})
+
+    def _current(self, standing: Standing, *, attempts: int = _ATTEMPTS) -> tuple[list[Held], Held | None]:
+        """The anchors on the token, and the one that counts.
+
+        Tokens have been seen to show one process late what another has added.  The database knows the number of the
+        last change's anchor: where the token shows none that is so late, it is looked at again.
+        """
+        held: list[Held] = []
+        for attempt in range(attempts):
+            if attempt:
+                self._pause(_PAUSE_SECONDS)
+            held = self._held()
+            current = _fitting(held, standing)
+            if current is not None:
+                return held, current
+        return held, None
 
     def _held(self) -> list[Held]:
         """The anchors on the token that are ours."""
@@ -306,7 +335,24 @@ def _following(held: Sequence[Held]) -> int:
     return max(_number(each) for each in held) + 1
 
 
-def _fitting(held: Sequence[Held], standing: Standing) -> Held | None:
+def _order(held: Held) -> tuple[int, int]:
+    """A checkpoint that another process could not see may have the number of the next change."""
+    return held.anchor.number, held.anchor.head.sequence
+
+
+def _in_chain(held: Sequence[Held], standing: Standing) -> Held | None:
     """The latest whose record the chain has: a record is there if, and only if, its transaction was committed."""
     fitting = [each for each in held if standing.hash_at(each.anchor.head.sequence) == each.anchor.head.hash]
-    return max(fitting, key=_number, default=None)
+    return max(fitting, key=_order, default=None)
+
+
+def _fitting(held: Sequence[Held], standing: Standing) -> Held | None:
+    latest = _in_chain(held, standing)
+    return latest if latest is not None and latest.anchor.number >= standing.anchored else None
+
+
+def _why(held: Sequence[Held], standing: Standing) -> str:
+    """Why there is no anchor that fits."""
+    if not held:
+        return NO_ANCHOR
+    return SHORTER_CHAIN if _in_chain(held, standing) is None else TOKEN_BEHIND

@@ -61,11 +61,14 @@ class Standing:
     """Hash of the chain's record of that sequence, or None."""
     versions: Callable[[], Iterator[tuple[str, int]]]
     """Id and version of every credential, deleted ones included: a look at all rows."""
+    anchored: int
+    """Number of the anchor that the last anchored change before this one wrote; 0 where there was none."""
 
 
-Anchoring = Callable[[Standing], None]
-"""Called once all of a transaction is written, its audit record included, and before the commit; the audit head is
-locked, so nobody else is there at the same time.  What it raises ends the transaction without a trace."""
+Anchoring = Callable[[Standing], int]
+"""Gives the new anchor's number.  Called once all of a transaction is written, its audit record included, and before
+the commit; the audit head is locked, so nobody else is there at the same time.  What it raises ends the transaction
+without a trace."""
 
 
 class Store(Protocol):

@@ -55,6 +55,7 @@ from signing.storage.engine import READ_ONLY
 from signing.storage.rows import from_row, revocation_from_row, revocation_to_row, to_row
 from signing.storage.tables import (
     SCHEMA_VERSION,
+    anchored,
     approvals,
     audit,
     credentials,
@@ -114,6 +115,7 @@ class SqlStore:
             if connection.execute(select(state.c.id)).first() is None:
                 first = {"id": 1, "schema_version": SCHEMA_VERSION, "realm": realm, "epoch": 1}
                 connection.execute(insert(state), {**first, "epoch_not_before": epoch(now)})
+                connection.execute(insert(anchored), {"id": 1, "number": 0})
         self.check(realm)
 
     def check(self, realm: str) -> None:
@@ -433,12 +435,14 @@ class SqlStore:
             for page in connection.execute(wanted, execution_options={"yield_per": _PAGE}).partitions():
                 yield from ((found[0], found[1]) for found in page)
 
-        return Standing(Epoch(row.epoch, row.epoch_not_before), head, hash_at, versions)
+        number = connection.execute(select(anchored.c.number)).scalar_one()
+        return Standing(Epoch(row.epoch, row.epoch_not_before), head, hash_at, versions, number)
 
     def _append(self, connection: Connection, record: Record, anchoring: Anchoring | None = None) -> None:
         entry = self._appended(connection, record)
         if anchoring is not None:
-            anchoring(self._standing(connection, Head(entry.sequence, entry.hash)))
+            number = anchoring(self._standing(connection, Head(entry.sequence, entry.hash)))
+            connection.execute(update(anchored).values(number=number))
 
     def _appended(self, connection: Connection, record: Record) -> Entry:
         try:

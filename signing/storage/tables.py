@@ -37,6 +37,15 @@ state: Final = Table(
 )
 """One row: what database this is."""
 
+anchored: Final = Table(
+    "sam_anchored",
+    metadata,
+    Column("id", Integer, CheckConstraint("id = 1"), primary_key=True, autoincrement=False),
+    Column("number", BigInteger, nullable=False),
+)
+"""One row: number of the anchor on the token that the last anchored change wrote.  Apart from the state, whose row
+signatures hold: this one is only touched with the audit head locked."""
+
 credentials: Final = Table(
     "credentials",
     metadata,

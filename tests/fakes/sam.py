@@ -146,7 +146,12 @@ class World:
 
     def __post_init__(self) -> None:
         self.anchor = RollbackAnchor(
-            self.device, self.store, REALM, clock=self.clock, restored=self.seen.forget_versions
+            self.device,
+            self.store,
+            REALM,
+            clock=self.clock,
+            restored=self.seen.forget_versions,
+            pause=lambda _seconds: None,
         )
 
     def raise_epoch(self, store: Store | None = None) -> Epoch:

@@ -7,8 +7,10 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,6 +69,17 @@ def refusal(client: SamClient, request: SignRequest) -> str:
     return refused.value.refusal
 
 
+def wait_for_device(client: SamClient) -> None:
+    """Two modules that open one token at the same time may get in each other's way; they try again."""
+    until = time.monotonic() + 30
+    while True:
+        try:
+            return client.ping()
+        except LinkRefused:
+            assert time.monotonic() < until, "the device does not come"
+            time.sleep(0.2)
+
+
 def status(site: Site) -> dict[str, object]:
     found = site.run("sam", "status", "--config", str(site.config()), "--json", check=False).stdout
     value = json.loads(found)
@@ -107,6 +120,47 @@ def test_SAD_12_a_database_set_back_across_a_restart_stops_signing_until_two_ope
     with site.serving(), SamClient(site.socket()) as client:
         assert refusal(client, spent) == codes.INVALID_SAD
         assert len(client.sign(site.request(site.sad(view)))) == 1
+
+
+@pytest.mark.postgres
+def test_two_modules_change_credentials_at_once_over_one_token_and_one_database(
+    tmp_path: Path, postgres_server: Any
+) -> None:
+    with postgres_server.fresh_database() as url:
+        site = make_site(tmp_path, url)
+        for node in ("a", "b"):
+            site.write_config(node)
+        site.init()
+        made = change_at_once(site)
+        with site.serving(), SamClient(site.socket()) as client:
+            wait_for_device(client)
+            assert {client.credential(each).status for each in made} == {"active"}
+
+
+def change_at_once(site: Site) -> set[str]:
+    """Credentials that lived through changes on two nodes, several at a time."""
+    with ExitStack() as stack:
+        for node in ("a", "b"):
+            stack.enter_context(site.serving(node=node))
+        clients = [stack.enter_context(SamClient(site.socket(node), timeout_seconds=60)) for node in ("a", "b")]
+        admins = [stack.enter_context(SamClient(site.admin(node), timeout_seconds=60)) for node in ("a", "b")]
+
+        for client in clients:
+            wait_for_device(client)
+
+        def life(number: int) -> str:
+            view = site.credential(clients[number % 2])
+            suspend = site.operation("credential.suspend", 1, credential_id=view.credential_id)
+            admins[number % 2].call("execute_operation", {"operation": suspend.read_text().strip()})
+            resume = site.operation("credential.resume", credential_id=view.credential_id)
+            admins[1 - number % 2].call("execute_operation", {"operation": resume.read_text().strip()})
+            return view.credential_id
+
+        with ThreadPoolExecutor(4) as pool:
+            made = set(pool.map(life, range(8)))
+        assert len(made) == 8
+        assert {admin.call("status", {})["anchor"] for admin in admins} == {"ok"}
+    return made
 
 
 def test_SAD_03_killed_while_a_change_is_anchored_the_module_starts_again(tmp_path: Path) -> None:

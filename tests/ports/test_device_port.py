@@ -268,6 +268,23 @@ def test_a_data_object_of_one_worker_is_seen_by_all(device: SignatureDevice) -> 
             device.remove_data("privyseal-shared", value)
 
 
+def test_data_objects_that_others_remove_meanwhile_cost_nobody_the_device(device: SignatureDevice) -> None:
+    # A token's search and the look at what it found are two steps, and another process may come between.
+    read: list[int] = []
+
+    def churn(number: int) -> None:
+        for turn in range(60):
+            value = bytes([number, turn])
+            device.add_data("privyseal-churn", value)
+            read.append(len(device.read_data("privyseal-churn")))
+            device.remove_data("privyseal-churn", value)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(churn, range(4)))
+    # What another worker has just added may be shown late; so whoever relies on it has to know what to expect.
+    assert len(read) == 240
+
+
 @pytest.mark.parametrize("octets", [0, 16 * 1024 + 1])
 def test_a_data_object_that_is_empty_or_too_long_is_refused(device: SignatureDevice, octets: int) -> None:
     with pytest.raises(OperationNotPermitted):

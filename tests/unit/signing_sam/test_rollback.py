@@ -23,7 +23,7 @@ from signing.sam.credential import Credential, SealedCredential
 from signing.sam.custody import Seen
 from signing.sam.ports import DeviceLost, DeviceUnavailable
 from signing.sam.revocation import RevocationMemory
-from signing.sam.rollback import NO_ANCHOR, OTHER_EPOCH, OTHER_VERSIONS, SHORTER_CHAIN
+from signing.sam.rollback import NO_ANCHOR, OTHER_EPOCH, OTHER_VERSIONS, SHORTER_CHAIN, TOKEN_BEHIND
 from signing.sam.store import Anchoring, Record, SpentOrder, Standing
 from signing.storage.engine import open_engine
 from signing.storage.store import SqlStore
@@ -284,7 +284,7 @@ def test_a_token_without_its_anchor_stops_signing_and_nobody_can_restore(world: 
 def test_an_anchor_that_the_module_did_not_write_counts_for_nothing(world: World) -> None:
     credential = world.credential()
     (value,) = world.fake.read_data(LABEL)
-    other = FakeDevice()
+    other, number = FakeDevice(), world.anchor.latest().number
     for planted in (
         b"x",
         value[:-1] + bytes([value[-1] ^ 1]),
@@ -297,6 +297,7 @@ def test_an_anchor_that_the_module_did_not_write_counts_for_nothing(world: World
     node = restarted(world)
     node.anchor.check()
     assert node.anchor.report()["anchor"] == "ok"
+    assert node.anchor.latest().number == number
     assert node.activator().sign(node.request(node.sad(credential)))
 
 
@@ -330,6 +331,49 @@ def test_the_first_anchor_is_written_once_and_for_one_database(world: World, tmp
     fresh.initialise(REALM, world.clock.now())
     with pytest.raises(errors.StateRefused, match="another database"):
         replace(world, store=fresh).anchor.establish(())
+
+
+def test_a_change_that_the_token_shows_late_is_waited_for_and_not_lost(world: World, credential: Credential) -> None:
+    class LateToken(FakeDevice):
+        """Shows what was there before, for as many reads as said."""
+
+        late = 0
+        before: tuple[bytes, ...] = ()
+
+        def read_data(self, label: str) -> tuple[bytes, ...]:
+            if self.late:
+                self.late -= 1
+                return self.before
+            return super().read_data(label)
+
+    token = world.fake
+    token.__class__ = LateToken
+    assert isinstance(token, LateToken)
+    for name in ("credential.suspend", "credential.resume"):
+        token.before = token.read_data(LABEL)
+        token.fail_next("remove_data", DeviceUnavailable("away"))  # so that what it shows late still fits the chain
+        world.lifecycle().execute(world.order_token(name, credential_id=credential.id))
+        token.late = 3
+        other = restarted(world).credential("bob")
+        assert other.status == "active"
+        token.late = 3
+        restarted(world).anchor.check()
+        world.anchor.check()
+    assert world.anchor.report()["anchor"] == "ok"
+    assert events.LEDGER_BEHIND not in recorded(world)
+
+
+def test_KEY_04_an_anchor_put_back_from_before_the_last_change_stops_signing(
+    world: World, credential: Credential
+) -> None:
+    (old,) = world.fake.read_data(LABEL)
+    suspend(world, credential)
+    (new,) = world.fake.read_data(LABEL)
+    world.fake.remove_data(LABEL, new)
+    world.fake.add_data(LABEL, old)
+    assert stopped(restarted(world), credential) == TOKEN_BEHIND
+    with pytest.raises(errors.LedgerBehind):
+        world.anchor.checkpoint()
 
 
 # Whoever dies in between
@@ -368,11 +412,12 @@ def test_a_commit_without_an_answer_leaves_both_and_the_database_says_which(
             order: SpentOrder | None = None,
             anchoring: Anchoring | None = None,
         ) -> bool:
-            def last(standing: Any) -> None:
+            def last(standing: Any) -> int:
                 assert anchoring is not None
-                anchoring(standing)
+                number = anchoring(standing)
                 if not self.committed:
                     raise errors.CommitUnknown("unknown")
+                return number
 
             super().replace_credential(row, record, order, last)
             raise errors.CommitUnknown("unknown")
