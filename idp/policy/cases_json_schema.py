@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from idp.policy import cases_load as tables
-from idp.policy.evidence import FACTOR_CATEGORIES
+from idp.policy.evidence import FACTOR_CATEGORIES, SELF
 from idp.policy.json_schema import (
     CATEGORY,
     DIALECT,
@@ -46,6 +46,7 @@ def cases_schema() -> Schema:
             "case": table(tables.CASE_KEYS, _CASE),
             "enrolled": _used(tables.ENROLLED_KEYS),
             "evidence": _used(tables.EVIDENCE_KEYS),
+            "login": table(tables.LOGIN_KEYS, _LOGIN),
         },
     }
 
@@ -77,6 +78,15 @@ _PERSON: Final[Mapping[str, Schema]] = {
     "attributes": {"type": "object", "additionalProperties": words(text())},
     "enrolled": said("what the person could use", listed(ref("enrolled"))),
 }
+_LOGIN: Final[Mapping[str, Schema]] = {
+    "issuer": said("the identity provider, as it names itself", {**text(), "not": {"const": SELF}}),
+    "class": said("SAML class reference", text()),
+    "acr": text(),
+    "amr": said("all that it says", words(text())),
+    "attributes": {"type": "object", "additionalProperties": words(text())},
+    "age": _DETAILS["age"],
+    "for": _DETAILS["for"],
+}
 _CREDENTIAL: Final[Mapping[str, Schema]] = {"id": text(), "scal": word(SCALS), "qualifier": text()}
 _REQUEST: Final[Mapping[str, Schema]] = {
     "acr_values": words(text()),
@@ -102,6 +112,7 @@ _CASE: Final[Mapping[str, Schema]] = {
     "transaction": said("the transaction that is decided", text()),
     "at": _AT,
     "evidence": said("what was used", listed(ref("evidence"))),
+    "logins": said("at other identity providers; the policy says what they count as", listed(ref("login"))),
     "request": table(tables.REQUEST_KEYS, _REQUEST),
     "expect": table(
         tables.EXPECT_KEYS,

@@ -93,6 +93,7 @@ cases:
     person: anna
     action: sign_in
     evidence: [password, {factor: totp, age: 5m}]
+    logins: [{issuer: "https://idp.example.org", class: c, acr: a, amr: [pwd], attributes: {loa: high}, age: 1m, for: t}]
     expect: {outcome: deny, refusal: no_rule, reasons: default}
 """
 
@@ -108,6 +109,9 @@ cases:
         ("outcome: deny, refusal: no_rule", "outcome: deny"),
         ("outcome: deny", "outcome: allow"),
         ("    action: sign_in\n", ""),
+        ("https://idp.example.org", "self"),
+        ("amr: [pwd]", "amr: []"),
+        ("{issuer: \"https://idp.example.org\", ", "{"),
         ("    person: anna", "    person: anna\n    when: now"),
     ],
 )
