@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 import policies
 from idp.authn.roles import MATRIX
-from idp.policy.cases import cases_beside, run_cases
+from idp.policy import wording
+from idp.policy.cases import CaseResult, cases_beside, run_cases
 from idp.policy.fmt import format_document
-from idp.policy.keys import ACTIONS
-from idp.policy.lint import lint
+from idp.policy.keys import ACTIONS, LIMIT_KEYS
+from idp.policy.lint import Deployment, lint
 from idp.policy.model import Condition, Policy
 from idp.policy.prepare import Prepared, prepare
 from tests.unit.idp_policy.weakening import weakenings
@@ -27,14 +29,28 @@ PACKS = (
     "refeds-mfa",
     "x1254-2020",
 )
+HARMLESS = {
+    # A passkey, a certificate or a password is in each way to the one, and enough for the other.
+    ("refeds-mfa", "level phishing-resistant: implies sfa"),
+}
+"""Steps that make nothing weaker."""
+
 CHANGES = sorted({access.action for access in MATRIX.values() if access.changes})
 
 
+@cache
 def prepared(name: str) -> Prepared:
     """A pack, with all that is asked of it before it may decide."""
     file = FOLDER / f"{name}.yaml"
     cases = cases_beside(file)
     return prepare(file.read_bytes(), file.name, cases.read_bytes(), cases.name, cases_required=True)
+
+
+def results(name: str) -> tuple[CaseResult, ...]:
+    """What became of its cases."""
+    report = prepared(name).report
+    assert report is not None
+    return report.results
 
 
 def test_these_are_all() -> None:
@@ -44,11 +60,56 @@ def test_these_are_all() -> None:
     }
 
 
+def test_the_page_about_them_names_each_with_its_levels() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "policy-packs.md").read_text(encoding="utf-8")
+    rows = {name: row for row in page.splitlines() for name in PACKS if row.startswith(f"| [`{name}.yaml`]")}
+    assert set(rows) == set(PACKS)
+    for name, row in rows.items():
+        levels = [level.name for level in prepared(name).policy.levels]
+        assert f"`{levels[0]}`" in row
+        assert f"`{levels[-1]}`" in row or "`signer`" in row
+
+
+@pytest.mark.parametrize("name", ["nist-800-63b-r3", "nist-800-63b-r4"])
+def test_text_messages_alone_do_not_make_aal2(name: str) -> None:
+    """As ``docs/policy-packs.md`` says of a deployment that offers nothing else."""
+    found = lint(prepared(name).policy, Deployment(enabled=frozenset({"password", "sms_otp", "email_otp"})))
+    expected = {"L2", "L11"} if name == "nist-800-63b-r4" else {"L2"}
+    assert {finding.rule for finding in found if finding.severity == "error"} == expected
+
+
 @pytest.mark.parametrize("name", PACKS)
 def test_a_pack_passes_all_its_cases_and_each_rule_takes_part_in_one(name: str) -> None:
-    report = prepared(name).report
-    assert report is not None
-    assert len(report.results) >= 10
+    assert len(results(name)) >= 10
+
+
+@pytest.mark.parametrize("name", PACKS)
+def test_the_linter_has_nothing_against_a_pack(name: str) -> None:
+    assert prepared(name).findings == ()
+
+
+@pytest.mark.parametrize("name", PACKS)
+def test_the_cases_show_each_level_reached_and_just_missed(name: str) -> None:
+    levels = {level.name for level in prepared(name).policy.levels}
+    assert levels == {level for result in results(name) for level in result.decision.reached}
+    assert levels == {
+        level
+        for result in results(name)
+        for level in result.decision.required
+        if result.decision.outcome == "step_up" and level not in result.decision.reached
+    }
+
+
+@pytest.mark.parametrize("name", PACKS)
+def test_the_cases_show_what_a_request_can_do_and_what_it_cannot(name: str) -> None:
+    decided = [(result.case.facts, result.case.expect, result.decision) for result in results(name)]
+    assert any(expect.options is not None and len(expect.options) > 1 for _, expect, _ in decided), "a choice"
+    assert any(decision.refusal == "proofing" for *_, decision in decided)
+    assert any(decision.refusal == "unmet_request" for *_, decision in decided)
+    assert any(
+        facts.acr_values and "request" in expect.reasons and facts.action != "sign_in" and decision.outcome == "step_up"
+        for facts, expect, decision in decided
+    ), "a request for less"
 
 
 @pytest.mark.parametrize("name", PACKS)
@@ -85,5 +146,47 @@ def test_a_pack_that_is_weakened_by_one_step_fails_its_cases_or_the_linter(name:
     def noticed(policy: Policy) -> bool:
         return not run_cases(policy, cases).passed or not set(lint(policy)) <= known
 
-    survivors = [what for what, weaker in weakenings(made.policy) if not noticed(weaker)]
-    assert survivors == []
+    survivors = {(name, what) for what, weaker in weakenings(made.policy) if not noticed(weaker)}
+    assert survivors == {item for item in HARMLESS if item[0] == name}
+
+
+LIMITS = {
+    "default": {"low": "12h 1h", "substantial": "12h 30m"},
+    "eidas-2015-1502": {"low": "12h 1h", "substantial": "12h 30m", "high": "12h 15m"},
+    "iso29115-2013": {"loa1": "7d 1d", "loa2": "1d 1h", "loa3": "12h 30m", "loa4": "12h 15m"},
+    "nist-800-63b-r3": {"aal1": "7d 1d", "aal2": "12h 30m", "signer": "12h 30m", "aal3": "12h 15m"},
+    "nist-800-63b-r4": {"aal1": "7d 1d", "aal2": "1d 1h", "signer": "1d 1h", "aal3": "12h 15m"},
+    "qualified-signing": {"substantial": "12h 30m", "high": "12h 15m"},
+    "refeds-mfa": {"sfa": "12h 1h", "mfa": "12h 1h", "signer": "12h 30m", "phishing-resistant": "12h 30m"},
+    "x1254-2020": {"aal1": "7d 1d", "aal2": "12h 30m", "signer": "12h 30m", "aal3": "12h 15m"},
+}
+"""For each level how long a session that rests on it may last, and how long it may be idle."""
+
+
+@pytest.mark.parametrize("name", PACKS)
+def test_sessions_last_as_long_as_the_rule_book_says(name: str) -> None:
+    """No case shows the limits, so they stand here a second time."""
+    levels = prepared(name).policy.levels
+    assert {level.name: f"{_written(level.session_limit)} {_written(level.idle_limit)}" for level in levels} == LIMITS[
+        name
+    ]
+
+
+def _written(seconds: int | None) -> str:
+    return wording.duration(seconds or 0).replace(" min", "m").replace(" ", "")
+
+
+@pytest.mark.parametrize("name", sorted(set(PACKS) - {"default"}))
+def test_factors_have_limits_and_people_are_told_of_text_messages(name: str) -> None:
+    policy = prepared(name).policy
+    needs = (need for level in policy.levels for way in level.any_of for need in way.all_of)
+    used = {factor for need in needs for factor in need.factors}
+    assert (used & set(LIMIT_KEYS)) == set(policy.factors)
+    assert policy.factors["password"].min_length == {"nist-800-63b-r3": 8, "nist-800-63b-r4": 15}.get(name, 12)
+    for factor, limits in policy.factors.items():
+        assert not limits.reset_on_resend
+        assert limits.max_failures == 100
+        assert limits.lifetime is None or limits.lifetime <= 600
+        assert limits.step in (None, 30)
+        assert limits.restricted_notice == (factor == "sms_otp")
+        assert limits.transfer == ("number" if factor == "mobile_id" else None)

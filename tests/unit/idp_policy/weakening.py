@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 
 from idp.policy.evidence import FACTOR_CATEGORIES
 from idp.policy.model import PROOFING, Claim, Condition, EvidenceSet, Level, Policy, Requirement, Rule
@@ -24,6 +25,10 @@ def weakenings(policy: Policy) -> Iterator[Weaker]:
         for what, weaker in _levels(level, policy):
             levels = (*policy.levels[:index], weaker, *policy.levels[index + 1 :])
             yield f"level {level.name}: {what}", replace(policy, levels=levels)
+    for lower, upper in pairwise(policy.levels):
+        swapped = {lower.name: replace(lower, acr=upper.acr), upper.name: replace(upper, acr=lower.acr)}
+        levels = tuple(swapped.get(level.name, level) for level in policy.levels)
+        yield f"levels {lower.name} and {upper.name}: acr swapped", replace(policy, levels=levels)
     for index, rule in enumerate(policy.rules):
         before, after = policy.rules[:index], policy.rules[index + 1 :]
         for what, changed in _rules(rule, policy):
@@ -45,6 +50,10 @@ def _levels(level: Level, policy: Policy) -> Iterator[tuple[str, Level]]:
             higher = Claim(claim.framework, names[names.index(claim.level) + 1])
             claims = tuple(higher if item == claim else item for item in level.claims)
             yield f"claims {higher.framework}/{higher.level}", replace(level, claims=claims)
+    for other in policy.levels:
+        # The other way round would be a cycle, which the loader refuses.
+        if not policy.implies(other.name, level.name) and not policy.implies(level.name, other.name):
+            yield f"implies {other.name}", replace(level, implies=(*level.implies, other.name))
     for index, way in enumerate(level.any_of):
         for what, weaker in _sets(way):
             ways = (*level.any_of[:index], weaker, *level.any_of[index + 1 :])
