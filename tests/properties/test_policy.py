@@ -10,7 +10,7 @@ from datetime import timedelta
 from itertools import permutations
 from typing import Final
 
-from hypothesis import event, given, settings
+from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from idp.policy import keys
@@ -41,10 +41,12 @@ from tests.properties.policies import (
 
 EXAMPLES: Final = 60
 """Of each law: making a policy at random takes longer than asking it."""
+BUSY: Final = (HealthCheck.too_slow,)
+"""On a busy machine the making is slow; that says nothing about a law."""
 
 
 @given(policies(), situations(), bodies)
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=BUSY)
 def test_more_evidence_never_turns_allow_into_less(policy: Policy, facts: Facts, more: tuple[Evidence, ...]) -> None:
     before = evaluate(policy, facts)
     after = evaluate(policy, replace(facts, evidence=(*facts.evidence, *more)))
@@ -74,7 +76,7 @@ recent = st.builds(
 
 
 @given(loose_sets, st.lists(recent, min_size=2, max_size=5))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400, deadline=None, suppress_health_check=BUSY)
 def test_a_selection_is_found_exactly_if_there_is_one(needed: EvidenceSet, items: list[Evidence]) -> None:
     """Against trying all selections; requirements overlap, so the first that fits is often the wrong one."""
     policy = Policy("none", "none.yaml", "0" * 64, HERE, (), ())
@@ -93,7 +95,7 @@ def test_a_selection_is_found_exactly_if_there_is_one(needed: EvidenceSet, items
 
 
 @given(policies(), well_equipped, bodies, st.randoms(use_true_random=False))
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=BUSY)
 def test_more_evidence_never_turns_allow_into_less_when_there_is_just_enough(
     policy: Policy, facts: Facts, more: tuple[Evidence, ...], rng: random.Random
 ) -> None:
@@ -113,7 +115,7 @@ def _follow(policy: Policy, facts: Facts, rng: random.Random) -> Facts | None:
 
 
 @given(policies(), st.one_of(situations(), well_equipped), st.randoms(use_true_random=False))
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=BUSY)
 def test_each_option_leads_to_allow_and_none_is_empty(policy: Policy, facts: Facts, rng: random.Random) -> None:
     decision = evaluate(policy, facts)
     if decision.outcome != "step_up":
@@ -131,7 +133,7 @@ def test_each_option_leads_to_allow_and_none_is_empty(policy: Policy, facts: Fac
 
 
 @given(policies(), well_equipped, st.data())
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=BUSY)
 def test_a_fresh_factor_is_never_asked_for_again(policy: Policy, facts: Facts, data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(sorted({item.factor for item in facts.enrolled})))
     fresh = replace(facts, evidence=(*facts.evidence, *use(facts, (name,))))
@@ -140,7 +142,7 @@ def test_a_fresh_factor_is_never_asked_for_again(policy: Policy, facts: Facts, d
 
 
 @given(policies(), situations())
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=BUSY)
 def test_a_request_only_raises(policy: Policy, facts: Facts) -> None:
     plain = replace(facts, acr_values=(), essential_acr=(), max_age=None, force_reauthentication=False)
     asked, unasked = evaluate(policy, facts), evaluate(policy, plain)
@@ -153,7 +155,7 @@ def test_a_request_only_raises(policy: Policy, facts: Facts) -> None:
 
 
 @given(policies(), situations())
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=BUSY)
 def test_an_allowed_action_has_reached_what_it_requires_and_names_only_what_it_reached(
     policy: Policy, facts: Facts
 ) -> None:
@@ -186,7 +188,7 @@ def test_the_join_does_not_depend_on_order_grouping_or_repetition(
 
 
 @given(policies(), situations(), st.randoms(use_true_random=False))
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=BUSY)
 def test_the_order_of_evidence_and_of_rules_decides_nothing(policy: Policy, facts: Facts, rng: random.Random) -> None:
     body, rules = list(facts.evidence), list(policy.rules)
     rng.shuffle(body)
@@ -215,13 +217,13 @@ rules:
 
 
 @given(st.one_of(st.binary(max_size=200), st.text(max_size=200).map(lambda text: text.encode("utf-8", "replace"))))
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=BUSY)
 def test_the_loader_answers_any_octets_with_a_policy_or_with_faults(data: bytes) -> None:
     _load(data)
 
 
 @given(st.integers(0, len(SOUND)), st.integers(0, 20), st.text(alphabet="-:[]{}&*!%#'\" \n\tabc01", max_size=8))
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=BUSY)
 def test_the_loader_survives_a_damaged_policy(start: int, length: int, insert: str) -> None:
     _load(SOUND[:start] + insert.encode() + SOUND[start + length :])
 
@@ -240,7 +242,7 @@ def _load(data: bytes) -> None:
 
 
 @given(policies(), situations())
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=BUSY)
 def test_what_is_required_is_the_join_of_every_floor_and_of_what_was_asked_for(policy: Policy, facts: Facts) -> None:
     floors = [name for rule in policy.rules if applies(rule.when, facts) for name in rule.require]
     floor, required = join(policy, floors), evaluate(policy, facts).required
@@ -255,7 +257,7 @@ def test_what_is_required_is_the_join_of_every_floor_and_of_what_was_asked_for(p
 
 
 @given(policies(), situations())
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=BUSY)
 def test_the_same_arguments_give_the_same_decision_and_stay_as_they_were(policy: Policy, facts: Facts) -> None:
     first = evaluate(policy, facts)
     copies = deepcopy((facts.evidence, facts.attributes, facts.enrolled))
@@ -266,7 +268,7 @@ def test_the_same_arguments_give_the_same_decision_and_stay_as_they_were(policy:
 
 
 @given(policies(), well_equipped)
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=BUSY)
 def test_no_option_asks_for_a_factor_that_could_be_left_out(policy: Policy, facts: Facts) -> None:
     options = evaluate(policy, facts).options
     event(f"options: {min(len(options), 3)}")
@@ -277,7 +279,7 @@ def test_no_option_asks_for_a_factor_that_could_be_left_out(policy: Policy, fact
 
 
 @given(policies(), well_equipped)
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=BUSY)
 def test_among_options_of_one_size_phishing_resistant_ones_come_first(policy: Policy, facts: Facts) -> None:
     resistant = {item.factor for item in facts.enrolled if "phishing_resistant" in item.flags}
 
@@ -289,7 +291,7 @@ def test_among_options_of_one_size_phishing_resistant_ones_come_first(policy: Po
 
 
 @given(policies(), situations())
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=BUSY)
 def test_every_rule_every_level_and_every_piece_of_evidence_that_does_not_count_has_its_reason(
     policy: Policy, facts: Facts
 ) -> None:
@@ -312,7 +314,7 @@ def test_every_rule_every_level_and_every_piece_of_evidence_that_does_not_count_
 
 
 @given(policies(), situations())
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=BUSY)
 def test_all_that_is_judged_at_once_is_judged_as_one_by_one(policy: Policy, facts: Facts) -> None:
     body = Body(policy, facts, facts.evidence)
     usable = [item for item in facts.evidence if body.obstacle(item) is None]
@@ -323,7 +325,7 @@ def test_all_that_is_judged_at_once_is_judged_as_one_by_one(policy: Policy, fact
 
 
 @given(policies(), situations(), st.lists(evidence(), max_size=5))
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=BUSY)
 def test_a_cap_holds_whatever_others_vouch_for(policy: Policy, facts: Facts, items: list[Evidence]) -> None:
     """With evidence of one issuer only, nothing beyond its cap is reached."""
     for provider in policy.upstream:
@@ -345,7 +347,7 @@ def test_a_cap_holds_whatever_others_vouch_for(policy: Policy, facts: Facts, ite
         amr=st.sampled_from((frozenset(), frozenset({"mfa"}), frozenset({"pwd"}))),
     ),
 )
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=BUSY)
 def test_SML_25_what_is_not_mapped_is_the_least_and_what_is_too_old_nothing(
     policy: Policy, login: UpstreamLogin
 ) -> None:
@@ -418,7 +420,7 @@ trees = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(keys.FILE_KEYS.usable), trees, max_size=6), st.booleans())
-@settings(max_examples=2 * EXAMPLES, deadline=None)
+@settings(max_examples=2 * EXAMPLES, deadline=None, suppress_health_check=BUSY)
 def test_the_loader_answers_any_tree_of_the_languages_own_words(top: dict[str, str], complete: bool) -> None:
     if complete:
         top = {**COMPLETE, **top}
@@ -426,6 +428,6 @@ def test_the_loader_answers_any_tree_of_the_languages_own_words(top: dict[str, s
 
 
 @given(st.sampled_from(PLACES), trees)
-@settings(max_examples=2 * EXAMPLES, deadline=None)
+@settings(max_examples=2 * EXAMPLES, deadline=None, suppress_health_check=BUSY)
 def test_the_loader_answers_a_sound_file_with_any_tree_in_one_place(place: str, tree: str) -> None:
     _load(FULL.replace(place, tree).encode())

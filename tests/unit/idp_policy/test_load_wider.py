@@ -269,7 +269,7 @@ def test_a_file_of_endless_lists_is_refused_in_bounded_time() -> None:
     started = thread_time()
     found = faults(SMALL.replace("rules:\n", f"{many}rules:\n").replace("name: low", "name: n0"))
     assert f"4:3: levels has more than {MAX_LEVELS} items" in found
-    assert thread_time() - started < 5
+    assert thread_time() - started < 30
 
 
 def test_a_framework_of_endless_levels_is_refused() -> None:
