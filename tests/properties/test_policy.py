@@ -174,6 +174,7 @@ def test_an_allowed_action_has_reached_what_it_requires_and_names_only_what_it_r
 
 
 @given(policies(), st.lists(st.sampled_from(NAMES), max_size=6), st.randoms(use_true_random=False))
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=BUSY)
 def test_the_join_does_not_depend_on_order_grouping_or_repetition(
     policy: Policy, names: list[str], rng: random.Random
 ) -> None:
@@ -202,6 +203,7 @@ def test_the_order_of_evidence_and_of_rules_decides_nothing(policy: Policy, fact
 
 
 @given(evidence())
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=BUSY)
 def test_evidence_survives_json(item: Evidence) -> None:
     assert Evidence.from_json(item.to_json()) == item
 
