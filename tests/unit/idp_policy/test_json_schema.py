@@ -93,7 +93,8 @@ cases:
     person: anna
     action: sign_in
     evidence: [password, {factor: totp, age: 5m}]
-    logins: [{issuer: "https://idp.example.org", class: c, acr: a, amr: [pwd], attributes: {loa: high}, age: 1m, for: t}]
+    logins:
+      - {issuer: "https://idp.example.org", class: c, acr: a, amr: [pwd], attributes: {loa: high}, age: 1m, for: t}
     expect: {outcome: deny, refusal: no_rule, reasons: default}
 """
 
