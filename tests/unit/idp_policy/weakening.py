@@ -12,7 +12,7 @@ from idp.policy.model import PROOFING, Claim, Condition, EvidenceSet, Level, Pol
 Weaker = tuple[str, Policy]
 """What was done to it, and what it is then."""
 
-WEAK_FACTORS = ("email_otp", "sms_otp")
+WEAK_FACTORS = ("email_otp", "sms_otp", "password", "recovery_code")
 """What a list of factors may come to have besides."""
 
 
