@@ -139,12 +139,9 @@ class _Reasoning:
             facts = self._body.facts
             near = [item for item in self._counting if misfit(kind, item, facts, None) != "kind"]
             self._near[id(kind)] = near
-        text = ""
-        for item in near:
-            why = self._body.misfit(quest, quest.needed.all_of[index], item)
-            if why is not None:
-                text += f"; the {self._evidence(item)} {_MISFITS[why]}"
-        return text
+        need = quest.needed.all_of[index]
+        judged = ((item, self._body.misfit(quest, need, item)) for item in near)
+        return "".join(f"; the {self._evidence(item)} {_MISFITS[why]}" for item, why in judged if why is not None)
 
 
 def _contributor(items: tuple[Evidence, ...]) -> str:

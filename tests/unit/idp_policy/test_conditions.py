@@ -166,3 +166,8 @@ def test_each_part_of_a_condition_is_named_as_having_brought_the_rule_in() -> No
 
 def test_a_network_that_is_not_known_brings_no_rule_in_and_so_allows_nothing() -> None:
     assert evaluate(when("{network: 10.0.0.0/8}"), facts("sign_in", used("password"))).outcome == "deny"
+
+
+@pytest.mark.parametrize(("client", "expected"), [("a", True), ("b", False), (None, False)])
+def test_a_condition_can_be_asked_about_by_itself(client: str | None, expected: bool) -> None:
+    assert applies(Condition(clients=frozenset({"a"})), Facts("sign_in", (), NOW, client_id=client)) == expected
