@@ -9,6 +9,7 @@ from xml.sax.saxutils import escape, quoteattr
 from idp.policy.cases import CaseReport, CaseResult, Mismatch
 from idp.policy.explain import reason_json, reason_line
 from idp.policy.model import Rule
+from idp.policy.wording import count
 
 _UNEXERCISED = "its condition holds in no case, so nobody knows what it does"
 
@@ -20,7 +21,8 @@ def as_text(report: CaseReport) -> str:
 
 def _lines(report: CaseReport) -> Iterator[str]:
     state = "passed" if report.passed else "FAILED"
-    counts = f"{len(report.results)} cases, {len(report.failed)} failed, {len(report.unexercised)} rules not exercised"
+    cases, rules = count(len(report.results), "case"), count(len(report.unexercised), "rule not exercised")
+    counts = f"{cases}, {len(report.failed)} failed, {rules}"
     yield f"{report.policy.file}: {state} ({report.cases.file}: {counts})"
     for result in report.failed:
         yield f"  {result.case.where.file}:{result.case.where.line}: {result.case.name}"

@@ -49,6 +49,12 @@ def duration(seconds: int) -> str:
     return f"{seconds} s"
 
 
+def count(number: int, noun: str) -> str:
+    """``1 rule``, ``2 rules``: the noun, or the words that begin with it, in its number."""
+    first, blank, rest = noun.partition(" ")
+    return f"{number} {first}{'' if number == 1 else 's'}{blank}{rest}"
+
+
 def listed(words: Iterable[str], last: str) -> str:
     """``a, b and c``, with ``last`` before the last."""
     items = list(words)

@@ -11,6 +11,7 @@ from typing import Any
 from idp.cli.policy.common import EXIT_OK, EXIT_UNUSABLE, add, faults_json
 from idp.policy.errors import PolicyLoadError
 from idp.policy.load import load_policy
+from idp.policy.wording import count
 
 
 def add_command(commands: Any) -> None:
@@ -39,7 +40,7 @@ def _check(options: argparse.Namespace) -> int:
         else:
             results.append({"file": str(path), "sound": True, "name": policy.name, "sha256": policy.sha256})
             if not options.json:
-                counts = f"{len(policy.levels)} levels, {len(policy.rules)} rules"
+                counts = f"{count(len(policy.levels), 'level')}, {count(len(policy.rules), 'rule')}"
                 print(f"{path}: sound ({policy.name}, {counts}, sha256 {policy.sha256})")
     if options.json:
         print(json.dumps(results, indent=2))

@@ -12,6 +12,7 @@ from idp.policy.evidence import FACTORS
 from idp.policy.lint import NOTHING_KNOWN, Deployment, Finding, findings_of, has_errors, lint, strictly
 from idp.policy.lint.render import as_json, as_sarif, as_text
 from idp.policy.load import load_policy
+from idp.policy.wording import count
 
 
 def add_command(commands: Any) -> None:
@@ -68,7 +69,8 @@ def _print(options: argparse.Namespace, findings: tuple[Finding, ...]) -> None:
         if findings:
             print(as_text(findings))
         errors = sum(finding.severity == "error" for finding in findings)
-        print(f"{len(options.files)} files, {errors} errors, {len(findings) - errors} warnings")
+        warnings = count(len(findings) - errors, "warning")
+        print(f"{count(len(options.files), 'file')}, {count(errors, 'error')}, {warnings}")
 
 
 def _deployment(options: argparse.Namespace) -> Deployment:

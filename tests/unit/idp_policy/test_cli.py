@@ -238,7 +238,7 @@ def test_test_runs_the_cases_beside_the_file_and_wants_every_rule_exercised(
     (tmp_path / "sound.test.yaml").write_text(CASES)
     assert run("test", sound) == 3
     out = capsys.readouterr().out
-    assert out.startswith(f"{sound}: FAILED ({tmp_path}/sound.test.yaml: 1 cases, 0 failed, 9 rules not exercised)")
+    assert out.startswith(f"{sound}: FAILED ({tmp_path}/sound.test.yaml: 1 case, 0 failed, 9 rules not exercised)")
 
 
 @pytest.fixture(name="small")

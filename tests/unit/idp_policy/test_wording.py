@@ -20,6 +20,12 @@ def test_durations_lose_nothing(seconds: int, words: str) -> None:
     assert wording.duration(seconds) == words
 
 
+def test_one_thing_is_not_things() -> None:
+    assert [wording.count(number, "rule not exercised") for number in (0, 1, 2)] == [
+        "0 rules not exercised", "1 rule not exercised", "2 rules not exercised",
+    ]  # fmt: skip
+
+
 def test_lists_read_like_sentences() -> None:
     assert [wording.listed(items, "or") for items in ((), ("a",), ("a", "b"), ("a", "b", "c"))] == [
         "", "a", "a or b", "a, b or c",

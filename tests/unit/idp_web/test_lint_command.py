@@ -40,7 +40,7 @@ def _card(tmp_path: Path) -> str:
 
 def test_a_policy_without_findings_is_well(sound: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(("lint", sound)) == 0
-    assert capsys.readouterr().out == "1 files, 0 errors, 0 warnings\n"
+    assert capsys.readouterr().out == "1 file, 0 errors, 0 warnings\n"
 
 
 def test_an_error_is_printed_with_clause_and_advice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
