@@ -152,6 +152,16 @@ def test_what_the_linter_cites_of_this_page_is_a_heading_of_it() -> None:
     assert cited <= headings
 
 
+def test_what_the_page_links_to_is_there() -> None:
+    for target in re.findall(r"\]\(([^)]*)\)", PAGE):
+        name, _, anchor = target.partition("#")
+        page = guide.PAGE.parent / name if name else guide.PAGE
+        assert page.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}, target
+
+
 # Examples.  In the reference, a block of YAML is a part of a policy, or cases about the part before them.
 
 
