@@ -31,6 +31,8 @@ SECRET_OCTETS: Final = 32
 """Client secrets are generated here and never chosen.  With 256 random bits there is nothing to guess, so what is
 stored need not be slow to compute: one salted SHA-256, where a person's password takes argon2id."""
 
+MAX_ACR_VALUES: Final = 10
+ACR_VALUE: Final = re.compile(r"[!-~]{1,255}\Z", re.ASCII)
 CLIENT_ID: Final = re.compile(r"[A-Za-z0-9._~-]{1,128}\Z")
 _SECRET_HASH: Final = re.compile(r"sha256\$([0-9a-f]{32})\$([0-9a-f]{64})\Z")
 
@@ -61,6 +63,9 @@ class Registration:
     pushed cannot be changed by whoever holds the browser, and is shown to nobody on the way."""
     without_digests: bool = False
     """It may ask for a number of signatures without saying of what (credentials at SCAL1 only)."""
+    default_acr_values: tuple[str, ...] = ()
+    """What its requests ask for when they name no ``acr``, in its order of preference: voluntary, as ``acr_values``
+    (OpenID Connect Dynamic Client Registration 1.0, 2).  The linter takes them for the values that it understands."""
 
     @property
     def plain_uris(self) -> tuple[str, ...]:
@@ -80,6 +85,8 @@ class Registration:
         yield from self._scope_faults()
         yield from self._uri_faults()
         yield from self._key_faults()
+        if len(self.default_acr_values) > MAX_ACR_VALUES or not all(map(ACR_VALUE.match, self.default_acr_values)):
+            yield f"default_acr_values: at most {MAX_ACR_VALUES}, each 1 to 255 visible ASCII characters"
 
     def _scope_faults(self) -> Iterable[str]:
         if unknown := set(self.scopes) - set(SCOPES):

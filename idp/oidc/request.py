@@ -15,7 +15,7 @@ from foundation.errors import TokenMalformed
 from foundation.jose import MAX_TOKEN_OCTETS, parse_json_object
 from idp.activation.intent import SignatureIntent
 from idp.oidc import pkce, rar
-from idp.oidc.client import SCOPES, Client
+from idp.oidc.client import SCOPES, Client, Registration
 from idp.oidc.config import OidcConfig
 from idp.oidc.errors import (
     AuthorizationDetailsInvalid,
@@ -200,7 +200,7 @@ def _parse(
         check(parameters, client, context)
     intent = _intent(parameters, client, context)
     scopes = _scopes(parameters, client, intent)
-    acr_values, essential = _acr(parameters)
+    acr_values, essential = _acr(parameters, client.registration)
     hint = parameters.get("id_token_hint")
     details = parameters.get("authorization_details")
     return AuthorizationRequest(
@@ -373,7 +373,11 @@ def _ui_locales(parameters: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(item for item in wished[:_MAX_LIST] if _LOCALE.match(item))
 
 
-def _acr(parameters: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _acr(
+    parameters: Mapping[str, str], registration: Registration
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Voluntary and essential values; what the client registered stands in where the request names none at all
+    (OpenID Connect Dynamic Client Registration 1.0, 2)."""
     wished = parameters.get("acr_values", "").split()
     claim = _acr_claim(parameters.get("claims"))
     values = [claim["value"]] if "value" in claim else claim.get("values", [])
@@ -387,7 +391,7 @@ def _acr(parameters: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...
         raise RequestInvalid("too many acr values")
     if essential and values:
         return tuple(wished), tuple(values)
-    return (*wished, *values), ()
+    return (*wished, *values) or registration.default_acr_values, ()
 
 
 def _acr_claim(text: str | None) -> Mapping[str, Any]:

@@ -84,6 +84,13 @@ def everyone(connection: Connection) -> tuple[Client, ...]:
     return tuple(_client(row) for row in rows)
 
 
+def default_acr_values(connection: Connection) -> Mapping[str, frozenset[str]]:
+    """Of each active client that registered some, the ``acr`` values that it understands."""
+    active = (client for client in everyone(connection) if client.active)
+    named = ((client.client_id, client.registration.default_acr_values) for client in active)
+    return {client_id: frozenset(values) for client_id, values in named if values}
+
+
 def renew_secret(connection: Connection, client_id: str, random: Callable[[int], bytes]) -> str | None:
     """A new secret; the old one is refused from now on.  None if the client has no secret to renew."""
     secret = make_secret(random(SECRET_OCTETS))

@@ -78,6 +78,9 @@ def _deployment(options: argparse.Namespace) -> Deployment:
         return NOTHING_KNOWN if options.enabled is None else Deployment(frozenset(options.enabled))
     from idp.cli.policy.database import enabled_factors, opened
     from idp.storage.authenticators import kinds_of_everybody
+    from idp.storage.clients import default_acr_values
 
     with opened(options.config) as (settings, connection):
-        return Deployment(enabled_factors(settings), kinds_of_everybody(connection))
+        return Deployment(
+            enabled_factors(settings), kinds_of_everybody(connection), default_acr_values(connection)
+        )

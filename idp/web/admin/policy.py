@@ -15,7 +15,7 @@ from idp.policy.errors import PolicyLoadError
 from idp.policy.lint import Deployment, Finding, lint
 from idp.policy.load import parse_policy
 from idp.policy.model import Policy
-from idp.storage import policies
+from idp.storage import clients, policies
 from idp.storage.engine import reading
 from idp.storage.policies import HistoryEntry, State, StoredVersion
 from idp.web.admin import difference, source, words
@@ -63,10 +63,13 @@ def _report(policy: Policy, cases: bytes | None) -> CaseReport | None:
 
 
 def deployment() -> Deployment:
-    """What this deployment offers, for the linter."""
+    """What this deployment offers and its relying parties understand, for the linter."""
     messaging = services().messaging
     gateways = {"sms_otp": messaging.sms, "email_otp": messaging.mail}
-    return Deployment(enabled=frozenset({"password", *(kind for kind in CODES if gateways.get(kind) is not None)}))
+    with reading(services().engine) as connection:
+        accepted = clients.default_acr_values(connection)
+    enabled = frozenset({"password", *(kind for kind in CODES if gateways.get(kind) is not None)})
+    return Deployment(enabled=enabled, clients=accepted)
 
 
 def notes_of(findings: Iterable[Finding]) -> Mapping[int, list[Note]]:

@@ -58,6 +58,10 @@ def test_the_samples_have_no_faults() -> None:
         ({"auth_method": "none", "grant_types": ("client_credentials",)}, "client_credentials"),
         ({"auth_method": "none", "grant_types": ("authorization_code",)}, "credential"),
         ({"auth_method": "none", "require_par": True}, "require_par"),
+        ({"default_acr_values": ("urn:example:low urn:example:high",)}, "default_acr_values"),
+        ({"default_acr_values": ("",)}, "default_acr_values"),
+        ({"default_acr_values": ("urn:example:" + "x" * 244,)}, "default_acr_values"),
+        ({"default_acr_values": tuple(f"urn:example:{number}" for number in range(11))}, "default_acr_values"),
         ({"auth_method": "none", "introspects": ("https://sign.example.org/csc/v2",)}, "introspects"),
     ],
 )

@@ -161,6 +161,17 @@ def test_OAU_12_a_parameter_that_is_abused_is_refused(changes: dict[str, str], c
     assert error.target.state == "some-state"
 
 
+def test_what_a_client_registered_is_asked_for_only_where_its_request_names_no_acr() -> None:
+    of = client(default_acr_values=("high", "substantial"))
+    assert parse(parameters(acr_values=None), of).acr_values == ("high", "substantial")
+    assert parse(parameters(acr_values="low"), of).acr_values == ("low",)
+    voluntary = json.dumps({"id_token": {"acr": {"values": ["low"]}}})
+    assert parse(parameters(acr_values=None, claims=voluntary), of).acr_values == ("low",)
+    essential = json.dumps({"id_token": {"acr": {"essential": True, "values": ["low"]}}})
+    request = parse(parameters(acr_values=None, claims=essential), of)
+    assert (request.acr_values, request.essential_acr) == ((), ("low",))
+
+
 def test_OAU_12_an_essential_acr_is_no_mere_wish() -> None:
     claims = json.dumps({"id_token": {"acr": {"essential": True, "values": ["high"]}, "auth_time": None}})
     request = parse(parameters(claims=claims, acr_values="substantial"))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import secrets
 from pathlib import Path
 
 import pytest
 
 from idp.cli.policy import main
+from idp.oidc.client import Registration
+from idp.storage import clients
 from tests.fakes.idp import POLICY, make_idp
 from tests.unit.idp_web.test_simulate import CONFIG
 
@@ -84,6 +87,32 @@ def test_the_deployment_is_read_from_the_settings_and_the_database(
     (tmp_path / "tests.yaml").write_bytes(POLICY)
     assert main(("lint", card, "--config", str(tmp_path / "idp.toml"))) == 0
     assert "L17" in capsys.readouterr().out
+
+
+def test_a_relying_party_that_cannot_be_told_what_its_people_reached_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = make_idp(tmp_path)
+    (tmp_path / "idp.toml").write_text(CONFIG.format(directory=tmp_path))
+    (tmp_path / "tests.yaml").write_bytes(POLICY)
+    path = tmp_path / "told.yaml"
+    path.write_text(SOUND.replace("name: any\n", "name: any\n    acr: urn:example:any\n"))
+    lint = ("lint", str(path), "--config", str(tmp_path / "idp.toml"))
+    assert main(lint) == 0
+    for client_id, value in (("told", "urn:example:any"), ("deaf", "urn:example:other"), ("stopped", "urn:example:x")):
+        registration = Registration(
+            client_id, client_id, "none", ("https://rp.example.org/",), scopes=("openid",), default_acr_values=(value,)
+        )
+        with made.engine.begin() as connection:
+            clients.create(connection, registration, made.clock.now(), secrets.token_bytes)
+            clients.set_active(connection, client_id, active=client_id != "stopped")
+    capsys.readouterr()
+    assert main(lint) == 3
+    out = capsys.readouterr().out
+    assert "error L18" in out
+    assert "'deaf'" in out
+    assert "'told'" not in out
+    assert "'stopped'" not in out
 
 
 @pytest.mark.parametrize(
