@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TypeVar
 
+from idp.policy import wording
 from idp.policy.cases_load import Case, Cases, Expectation, parse_cases
 from idp.policy.evaluate import evaluate
 from idp.policy.explain import applying
@@ -108,6 +109,10 @@ def _mismatches(policy: Policy, expect: Expectation, decision: Decision) -> Iter
         yield Mismatch("acr", expect.acr, decision.acr)
     if expect.loa is not None and (decision.loa or "none") != expect.loa:
         yield Mismatch("loa", expect.loa, decision.loa or "none")
+    if expect.session_limit is not None and decision.session_limit != expect.session_limit:
+        yield Mismatch("session_limit", _limit(expect.session_limit), _limit(decision.session_limit))
+    if expect.idle_limit is not None and decision.idle_limit != expect.idle_limit:
+        yield Mismatch("idle_limit", _limit(expect.idle_limit), _limit(decision.idle_limit))
     options = tuple(option.missing for option in decision.options)
     if expect.options is not None and options != expect.options:
         yield Mismatch("options", _options(expect.options), _options(options))
@@ -123,6 +128,10 @@ def _known(policy: Policy, name: str) -> bool:
     if name.startswith("level:"):
         return name.removeprefix("level:") in policy.by_name
     return name in {"default", "request", "evidence"} or any(rule.id == name for rule in policy.rules)
+
+
+def _limit(seconds: int | None) -> str:
+    return "none" if seconds is None else wording.duration(seconds)
 
 
 def _options(options: tuple[tuple[str, ...], ...]) -> str:

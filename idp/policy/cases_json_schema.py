@@ -100,6 +100,8 @@ _EXPECT: Final[Mapping[str, Schema]] = {
     "refusal": said("why, for deny", word(REFUSALS)),
     "acr": text(),
     "loa": word((*LOAS, "none")),
+    "session_limit": said("for allow: how long the session may last", SPAN),
+    "idle_limit": said("for allow: how long it may be idle", SPAN),
     "options": said("for step_up: each way on, best first", listed(words(FACTOR))),
 }
 _CASE: Final[Mapping[str, Schema]] = {

@@ -53,7 +53,9 @@ EVIDENCE_KEYS: Final = Keys(
 )
 LOGIN_KEYS: Final = Keys(required=("issuer",), optional=("class", "acr", "amr", "attributes", "age", "for"))
 REQUEST_KEYS: Final = Keys(optional=("acr_values", "essential_acr", "max_age", "force"))
-EXPECT_KEYS: Final = Keys(required=("outcome", "reasons"), optional=("refusal", "acr", "loa", "options"))
+EXPECT_KEYS: Final = Keys(
+    required=("outcome", "reasons"), optional=("refusal", "acr", "loa", "session_limit", "idle_limit", "options")
+)
 
 TIME: Final = re.compile(r"2[0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z", re.ASCII)
 _LONGEST: Final = 10 * 366 * 86400
@@ -75,6 +77,9 @@ class Expectation:
     acr: str | None = None
     loa: str | None = None
     """``none`` expects that there is none."""
+    session_limit: int | None = None
+    """Seconds; like ``idle_limit`` only for ``allow``."""
+    idle_limit: int | None = None
     options: tuple[tuple[str, ...], ...] | None = None
 
 
@@ -336,6 +341,9 @@ class _Loader:
             read.fault(fields.values["refusal"].where, "refusal goes with the outcome deny, and only with it")
         if outcome in {"allow", "deny"} and "options" in fields.values:
             read.fault(fields.values["options"].where, "options go with the outcome step_up, and only with it")
+        for key in ("session_limit", "idle_limit"):
+            if outcome in {"step_up", "deny"} and key in fields.values:
+                read.fault(fields.values[key].where, f"{key} goes with the outcome allow, and only with it")
         return Expectation(
             where=fields.where,
             outcome=outcome or "deny",
@@ -343,6 +351,8 @@ class _Loader:
             refusal=refusal,
             acr=read.text(fields.get("acr"), "acr") or None,
             loa=read.choice(fields.get("loa"), "loa", (*LOAS, "none")),
+            session_limit=read.duration(fields.get("session_limit"), "session_limit"),
+            idle_limit=read.duration(fields.get("idle_limit"), "idle_limit"),
             options=self._options(fields.get("options")),
         )
 

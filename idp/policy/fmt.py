@@ -63,7 +63,7 @@ ORDER: Final[Mapping[str, tuple[str, ...]]] = {
     "login": ("issuer", "class", "acr", "amr", "attributes", "age", "for"),
     "used": ("factor", "id", "category", "age", "for", "flags", "issuer", "channel", "attestation"),
     "request": ("acr_values", "essential_acr", "max_age", "force"),
-    "expect": ("outcome", "refusal", "acr", "loa", "options", "reasons"),
+    "expect": ("outcome", "refusal", "acr", "loa", "session_limit", "idle_limit", "options", "reasons"),
 }  # fmt: skip
 """For each kind of mapping its keys in order; others stay in the order they have, after these."""
 

@@ -78,6 +78,8 @@ def test_cases_that_come_out_as_expected_pass() -> None:
         ("outcome: allow", "outcome: deny, refusal: proofing", "refusal", "proofing", "none"),
         ("acr: urn:example:low", "acr: urn:example:strong", "acr", "urn:example:strong", "urn:example:low"),
         ("loa: low", "loa: none", "loa", "none", "low"),
+        ("loa: low", "session_limit: 13h", "session_limit", "13 h", "none"),
+        ("loa: low", "idle_limit: 30m", "idle_limit", "30 min", "none"),
         ('[sign-in, "level:low"]', '["level:low", sign-in]', "reasons", "level:low, sign-in", "sign-in, level:low"),
         ('[sign-in, "level:low"]', "[sign-in]", "reasons", "sign-in", "sign-in, level:low"),
         ("[[sms_otp]]", "[[sms_otp], [totp]]", "options", "sms_otp; or totp", "sms_otp"),
@@ -231,7 +233,9 @@ cases:
     assert (case.expect.refusal, case.expect.reasons) == ("proofing", ("x",))
 
 
-BROKERED = SMALL.replace("levels:\n", """\
+BROKERED = SMALL.replace(
+    "levels:\n",
+    """\
 upstream:
   - issuer: https://idp.example.org
     cap: low
@@ -240,9 +244,13 @@ upstream:
       - when: {class: urn:two, acr: urn:acr, amr: [pwd, otp], attribute: {loa: high}}
         evidence: [{category: possession}]
 levels:
-""").replace("any_of: [{all_of: [{factor: password}]}]", """any_of:
+""",
+).replace(
+    "any_of: [{all_of: [{factor: password}]}]",
+    """any_of:
       - all_of: [{factor: password}]
-      - all_of: [{factor: upstream, category: possession, issuer: https://idp.example.org}]""")
+      - all_of: [{factor: upstream, category: possession, issuer: https://idp.example.org}]""",
+)
 LOGIN = """\
   - name: comes from elsewhere
     action: sign_in
@@ -329,6 +337,9 @@ def test_what_is_wrong_is_told_with_its_place(line: str, message: str) -> None:
         ("{outcome: deny, refusal: mood, reasons: [x]}", "unknown refusal 'mood'"),
         ("{outcome: allow, refusal: proofing, reasons: [x]}", "refusal goes with the outcome deny"),
         ("{outcome: allow, options: [[totp]], reasons: [x]}", "options go with the outcome step_up"),
+        ("{outcome: step_up, session_limit: 12h, reasons: [x]}", "session_limit goes with the outcome allow"),
+        ("{outcome: deny, refusal: no_rule, idle_limit: 1h, reasons: [x]}", "idle_limit goes with the outcome allow"),
+        ("{outcome: allow, idle_limit: 1, reasons: [x]}", "idle_limit is a number and a unit"),
         ("{outcome: step_up, options: [[charm]], reasons: [x]}", "unknown factor 'charm'"),
         ("{outcome: step_up, options: totp, reasons: [x]}", "options is a list"),
         ("{outcome: allow, loa: huge, reasons: [x]}", "unknown loa 'huge'; known are low, substantial, high, none"),

@@ -9,7 +9,6 @@ import pytest
 
 import policies
 from idp.authn.roles import MATRIX
-from idp.policy import wording
 from idp.policy.cases import CaseResult, cases_beside, run_cases
 from idp.policy.fmt import format_document
 from idp.policy.keys import ACTIONS, LIMIT_KEYS
@@ -148,32 +147,6 @@ def test_a_pack_that_is_weakened_by_one_step_fails_its_cases_or_the_linter(name:
 
     survivors = {(name, what) for what, weaker in weakenings(made.policy) if not noticed(weaker)}
     assert survivors == {item for item in HARMLESS if item[0] == name}
-
-
-LIMITS = {
-    "default": {"low": "12h 1h", "substantial": "12h 30m"},
-    "eidas-2015-1502": {"low": "12h 1h", "substantial": "12h 30m", "high": "12h 15m"},
-    "iso29115-2013": {"loa1": "7d 1d", "loa2": "1d 1h", "loa3": "12h 30m", "loa4": "12h 15m"},
-    "nist-800-63b-r3": {"aal1": "7d 1d", "aal2": "12h 30m", "signer": "12h 30m", "aal3": "12h 15m"},
-    "nist-800-63b-r4": {"aal1": "7d 1d", "aal2": "1d 1h", "signer": "1d 1h", "aal3": "12h 15m"},
-    "qualified-signing": {"substantial": "12h 30m", "high": "12h 15m"},
-    "refeds-mfa": {"sfa": "12h 1h", "mfa": "12h 1h", "signer": "12h 30m", "phishing-resistant": "12h 30m"},
-    "x1254-2020": {"aal1": "7d 1d", "aal2": "12h 30m", "signer": "12h 30m", "aal3": "12h 15m"},
-}
-"""For each level how long a session that rests on it may last, and how long it may be idle."""
-
-
-@pytest.mark.parametrize("name", PACKS)
-def test_sessions_last_as_long_as_the_rule_book_says(name: str) -> None:
-    """No case shows the limits, so they stand here a second time."""
-    levels = prepared(name).policy.levels
-    assert {level.name: f"{_written(level.session_limit)} {_written(level.idle_limit)}" for level in levels} == LIMITS[
-        name
-    ]
-
-
-def _written(seconds: int | None) -> str:
-    return wording.duration(seconds or 0).replace(" min", "m").replace(" ", "")
 
 
 @pytest.mark.parametrize("name", sorted(set(PACKS) - {"default"}))

@@ -19,7 +19,7 @@ WEAK_FACTORS = ("email_otp", "sms_otp", "password", "recovery_code")
 def weakenings(policy: Policy) -> Iterator[Weaker]:
     """Every one of them, by one step each.
 
-    Limits of sessions and of factors are left out: no decision shows them, so they are held to a table instead.
+    Limits of factors are left out: no decision shows them.
     """
     for index, level in enumerate(policy.levels):
         for what, weaker in _levels(level, policy):
@@ -44,6 +44,12 @@ def _levels(level: Level, policy: Policy) -> Iterator[tuple[str, Level]]:
     if level.proofing != "none":
         lower = PROOFING[PROOFING.index(level.proofing) - 1]
         yield f"proofing {lower}", replace(level, proofing=lower)
+    if level.session_limit is not None:
+        yield "no session_limit", replace(level, session_limit=None)
+        yield "a second more of session", replace(level, session_limit=level.session_limit + 1)
+    if level.idle_limit is not None:
+        yield "no idle_limit", replace(level, idle_limit=None)
+        yield "a second more idle", replace(level, idle_limit=level.idle_limit + 1)
     for claim in level.claims:
         names = policy.frameworks[claim.framework]
         if claim.level != names[-1]:
