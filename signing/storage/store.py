@@ -18,6 +18,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     delete,
+    false,
     func,
     insert,
     or_,
@@ -70,6 +71,8 @@ from signing.storage.tables import (
 
 _RESERVE_ATTEMPTS: Final = 3
 _PAGE: Final = 1000
+_SUBJECTS_OF_A_SAD: Final = 3
+"""What can be revoked under one (:func:`signing.sam.revocation.keys_of`): that read is made for each signature."""
 
 _log = log.get(__name__)
 
@@ -99,6 +102,7 @@ class SqlStore:
         self._add_redemption = _add_redemption()
         self._add_revocation = on_conflict(revocations).on_conflict_do_nothing().returning(revocations.c.jti)
         self._refusing = _refusing()
+        self._revoked = _revoked(_SUBJECTS_OF_A_SAD)
         self._add_position = insert(positions)
         self._add_outcome = insert(outcomes)
 
@@ -239,15 +243,14 @@ class SqlStore:
         )
 
     def revocations(self, keys: Collection[Key] | None, received_after: int) -> tuple[SealedRevocation, ...]:
-        table = revocations.c
-        wanted = select(revocations).where(table.received_at > received_after)
-        if keys is not None:
-            about = [
-                and_(table.issuer == issuer, table.scope == scope, table.subject == subject)
-                for issuer, scope, subject in keys
-            ]
-            wanted = wanted.where(or_(*about))
-        return tuple(revocation_from_row(row._mapping) for row in self._rows(wanted))
+        parameters: dict[str, object] = {"received_after": received_after}
+        if keys is None:
+            wanted = select(revocations).where(revocations.c.received_at > bindparam("received_after"))
+        else:
+            wanted = self._revoked if len(keys) == _SUBJECTS_OF_A_SAD else _revoked(len(keys))
+            for number, key in enumerate(keys):
+                parameters |= zip(_key_names(number), key, strict=True)
+        return tuple(revocation_from_row(row._mapping) for row in self._rows(wanted, parameters))
 
     def head(self) -> Head:
         """Where the audit chain ends."""
@@ -540,6 +543,20 @@ def _add_redemption() -> Insert:
     )
     names = [column.name for column in redemptions.c]
     return insert(redemptions).from_select(names, unchanged).returning(redemptions.c.id)
+
+
+def _key_names(number: int) -> tuple[str, str, str]:
+    return f"issuer_{number}", f"scope_{number}", f"subject_{number}"
+
+
+def _revoked(subjects: int) -> Select[*tuple[Any, ...]]:
+    """Revocations about any of so many subjects."""
+    table = revocations.c
+    about = (
+        and_(table.issuer == bindparam(issuer), table.scope == bindparam(scope), table.subject == bindparam(subject))
+        for issuer, scope, subject in map(_key_names, range(subjects))
+    )
+    return select(revocations).where(table.received_at > bindparam("received_after"), or_(false(), *about))
 
 
 def _refusing() -> Select[tuple[str]]:
