@@ -74,14 +74,8 @@ def _begin_sign_in() -> Response:
 
 def _signed_in(outcome: Finished) -> Response:
     if outcome.approval is None:
-        return _refused(outcome)
+        return faults.not_approved(outcome.cause)
     return redirect(url_for(_DESTINATIONS.get(outcome.payload["destination"], "account.overview")), 303)
-
-
-def _refused(outcome: Finished) -> Response:
-    texts = {"denied": _("You did not approve the request.")}
-    text = texts.get(outcome.error_description or "", _("The rules of this service do not allow it."))
-    return faults.page(_("Nothing was done"), text, 403)
 
 
 @blueprint.get("/")
@@ -182,7 +176,7 @@ def operate() -> Response:
 
 def _ordered(outcome: Finished) -> Response:
     if outcome.approval is None:
-        return _refused(outcome)
+        return faults.not_approved(outcome.cause)
     try:
         check_approved(outcome.approval, client_id=ACCOUNT_CLIENT_ID, intent=None, detail=outcome.payload)
     except NotWhatWasApproved:

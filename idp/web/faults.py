@@ -38,6 +38,16 @@ def page(title: str, text: str, status: int, detail: str = "") -> Response:
     return make_response(render_template("error.html", title=title, text=text, detail=detail), status)
 
 
+def not_approved(cause: str | None) -> Response:
+    """The end of an interaction of our own pages that was not approved.
+
+    :param cause: as :class:`idp.web.interaction.Finished` has it.
+    """
+    if cause == "denied":
+        return page(_("Nothing was done"), _("You did not approve the request."), 403)
+    return page(_("Nothing was done"), _("The rules of this service do not allow it."), 403)
+
+
 def _csrf(_error: CsrfRefused) -> Response:
     return page(
         _("This page is out of date"),

@@ -127,6 +127,9 @@ class Finished:
     approval: Approval | None = None
     error: str | None = None
     error_description: str | None = None
+    """For the relying party's developers."""
+    cause: str | None = None
+    """Why there is no approval: ``denied`` by the person, or what the policy or the request lacks."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -258,7 +258,12 @@ def refuse(interaction: Interaction, error: str, cause: str, found: Assessment |
         shadow.compare(fields["decision_id"], interaction.txn, found.facts, found.decision)
     return finish(
         interaction.request.kind,
-        Finished(interaction.request.payload, error=error, error_description=_DESCRIPTIONS.get(cause, cause)),
+        Finished(
+            interaction.request.payload,
+            error=error,
+            error_description=_DESCRIPTIONS.get(cause, cause),
+            cause=cause,
+        ),
     )
 
 

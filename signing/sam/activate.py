@@ -104,8 +104,8 @@ class Activator:
         self._revocations = revocations
         self._clock = clock
         self._random = random
-        self._memory = memory or SpentMemory()
-        self._refusals = refusals or RefusalBudget()
+        self._memory = SpentMemory() if memory is None else memory
+        self._refusals = RefusalBudget() if refusals is None else refusals
 
     def sign(self, request: SignatureRequest) -> tuple[bytes, ...]:
         """One value a digest, in the request's order.

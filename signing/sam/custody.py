@@ -102,7 +102,7 @@ class Custody:
         self._store = store
         self._realm = realm
         self._clock = clock
-        self._seen = seen or Seen()
+        self._seen = Seen() if seen is None else seen
         # Its own budget: whoever can have SADs refused must not be able to use up what alarms are recorded with.
         self._alarms = RefusalBudget(_ALARM_BURST, _ALARMS_PER_SECOND)
 

@@ -118,7 +118,7 @@ class Operators:
         self._anchor = custody.anchor
         self._lifecycle = lifecycle
         self._clock = clock
-        self._refusals = refusals or RefusalBudget()
+        self._refusals = RefusalBudget() if refusals is None else refusals
         self._carriers: dict[str, Callable[[_Signed], Done]] = {
             **dict.fromkeys(CHANGES, self._change),
             "credential.set_floor": self._set_floor,

@@ -159,14 +159,8 @@ def _destination() -> str:
 def visited(outcome: Finished) -> Response:
     """The end of a visit's interaction: on to the page, where everything is asked once more."""
     if outcome.approval is None:
-        return _not_done(outcome)
+        return faults.not_approved(outcome.cause)
     return redirect(outcome.payload["destination"], 303)
-
-
-def _not_done(outcome: Finished) -> Response:
-    if outcome.error_description == "the person did not approve":
-        return faults.page(_("Nothing was done"), _("You did not approve the request."), _FORBIDDEN)
-    return faults.page(_("Nothing was done"), _("The rules of this service do not allow it."), _FORBIDDEN)
 
 
 def _refused(account: Account, session_id: str, action: str, cause: str, decision: Decision | None = None) -> Response:
@@ -206,7 +200,7 @@ def approved(outcome: Finished) -> Approval | Response:
     """
     approval = outcome.approval
     if approval is None:
-        return _not_done(outcome)
+        return faults.not_approved(outcome.cause)
     try:
         check_approved(approval, client_id=ADMIN_CLIENT_ID, intent=None, detail=outcome.payload)
     except NotWhatWasApproved:

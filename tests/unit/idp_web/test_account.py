@@ -136,6 +136,7 @@ def test_an_order_that_is_not_approved_is_none(idp: Idp, browser: FlaskClient) -
     idp.pass_otp(browser, path)
     response = idp.post(browser, path, "/consent", decision="deny")
     assert response.status_code == 403
+    assert "You did not approve the request." in response.text
     assert "eyJ" not in response.text
 
 

@@ -228,7 +228,9 @@ def test_ADM_01_a_change_asks_for_a_factor_of_its_own(idp: Idp, olivia: FlaskCli
 def test_what_is_not_approved_is_not_done(idp: Idp, olivia: FlaskClient) -> None:
     begun = post(idp, olivia, "/admin/roles", "/admin/roles/proposals", username="carol", role="policy", change="grant")
     idp.pass_otp(olivia, begun.location)
-    assert idp.post(olivia, begun.location, "/consent", decision="deny").status_code == 403
+    answer = idp.post(olivia, begun.location, "/consent", decision="deny")
+    assert answer.status_code == 403
+    assert "You did not approve the request." in answer.text
     with reading(idp.engine) as connection:
         assert roles.waiting(connection, idp.seals, NOW) == ()
 

@@ -22,7 +22,7 @@ from signing.sam import errors, events
 from signing.sam.activate import CONCLUDE_ATTEMPTS
 from signing.sam.algorithms import SHA256, SHA384, SignatureAlgorithm, pss_parameters
 from signing.sam.credential import Credential
-from signing.sam.ledger import Reservation, State
+from signing.sam.ledger import Reservation, SpentMemory, State
 from signing.sam.ports import (
     DeviceError,
     DeviceLost,
@@ -342,6 +342,19 @@ def test_SAD_12_a_ledger_that_was_set_back_is_noticed_by_the_node_that_signed(
     assert world.fake.signatures == before + 1
     assert len(chain(world, events.LEDGER_SET_BACK)) == 1
     assert states(world) == ["indeterminate"]
+
+
+def test_SAD_12_a_memory_that_nodes_share_is_shared_from_the_first_signature_on(
+    world: World, credential: Credential
+) -> None:
+    memory, request = SpentMemory(), world.request(world.sad(credential))
+    first, second = world.activator(memory=memory), world.activator(memory=memory)
+    first.sign(request)
+    with world.engine.begin() as connection:
+        for table in (outcomes, positions, redemptions):
+            connection.execute(delete(table))
+    with pytest.raises(errors.SadSpent):
+        second.sign(request)
 
 
 # The database
