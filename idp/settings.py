@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
@@ -199,6 +200,8 @@ class IdpSettings:
     languages: tuple[str, ...] = LANGUAGES
     egress_allow: tuple[str, ...] = ()
     """``host:port`` pairs on private or loopback addresses that may be reached."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks of the reverse proxies in front whose ``X-Forwarded-For`` is believed."""
     session: SessionSettings = field(default_factory=SessionSettings)
     password: PasswordSettings = field(default_factory=PasswordSettings)
     otp: OtpSettings = field(default_factory=OtpSettings)
@@ -216,9 +219,17 @@ class IdpSettings:
         """Whether cookies carry ``Secure`` and the ``__Host-`` prefix: always over https."""
         return self.issuer.startswith("https://")
 
+    @property
+    def trusted_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """``trusted_proxies``, read."""
+        return tuple(ip_network(text) for text in self.trusted_proxies)
+
     def faults(self) -> Iterable[str]:
         """What types cannot say, production's refusals among them."""
         yield from self._issuer_faults()
+        for text in self.trusted_proxies:
+            if not _one_of_many(text):
+                yield f"trusted_proxies: {text!r} is no address or network, has host bits set, or is every network"
         if (self.database_url is None) == (self.database_url_file is None):
             yield "exactly one of database_url and database_url_file is given"
         for language in self.languages:
@@ -254,6 +265,14 @@ class IdpSettings:
         for name, connector in (("sms", self.messaging.sms), ("mail", self.messaging.mail)):
             if connector is not None and _looks_local(connector.settings):
                 yield f"mode is production: messaging.{name} points at this machine or at plain http"
+
+
+def _one_of_many(network: str) -> bool:
+    """Whether it can be read and leaves somebody out; whoever trusts everybody lets everybody write where they are."""
+    try:
+        return ip_network(network).prefixlen > 0
+    except ValueError:
+        return False
 
 
 def _looks_local(settings: Mapping[str, Any]) -> bool:

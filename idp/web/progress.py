@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
-from flask import request
 from werkzeug.wrappers import Response
 
 from idp.authn.approval import Approval
@@ -20,6 +19,7 @@ from idp.storage.accounts import Account
 from idp.storage.authenticators import Authenticator
 from idp.storage.engine import reading
 from idp.web import browser, shadow
+from idp.web.address import client_address
 from idp.web.interaction import Finished, Interaction, finish, page
 from idp.web.services import CredentialView, Services, services
 
@@ -94,7 +94,7 @@ def _facts(
         attributes=account.attributes,
         proofing=account.proofing,
         credential=None if credential is None else _credential_facts(credential),
-        network=request.remote_addr,
+        network=client_address(),
         transaction=interaction.txn,
         acr_values=asked.acr_values,
         essential_acr=asked.essential_acr,
@@ -135,7 +135,7 @@ def reasons_for_anybody(interaction: Interaction) -> tuple[Reason, ...]:
         now=services().clock.now(),
         client_id=asked.client_id,
         proofing="high",
-        network=request.remote_addr,
+        network=client_address(),
         transaction=interaction.txn,
         acr_values=asked.acr_values,
         essential_acr=asked.essential_acr,

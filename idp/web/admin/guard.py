@@ -27,6 +27,7 @@ from idp.storage.accounts import Account
 from idp.storage.engine import reading
 from idp.storage.seal import Altered
 from idp.web import browser, faults
+from idp.web.address import client_address
 from idp.web.interaction import BeginInteraction, Finished, begin
 from idp.web.language import gettext as _
 from idp.web.progress import enrolled
@@ -109,7 +110,7 @@ def _decide(action: AdminAction, account: Account, session: browser.BrowserSessi
         groups=account.groups,
         attributes=account.attributes,
         proofing=account.proofing,
-        network=request.remote_addr,
+        network=client_address(),
         enrolled=enrolled(owned, bound=False),
     )
     policy = services().policy
