@@ -43,8 +43,14 @@ class Access:
 
     action: AdminAction
     roles: frozenset[Role]
-    changes: bool = False
-    """Something is different afterwards: the person approves it in an interaction of its own."""
+    page: str = ""
+    """The endpoint whose page has the form, where something is different afterwards: the person approves it in an
+    interaction of its own, and has to get as far as that page before anything is said."""
+
+    @property
+    def changes(self) -> bool:
+        """Whether something is different afterwards."""
+        return bool(self.page)
 
 
 _EVERYBODY: Final[frozenset[Role]] = frozenset(ROLES)
@@ -68,14 +74,14 @@ MATRIX: Final[Mapping[str, Access]] = MappingProxyType(
         "admin.try_candidate": Access("admin.policy.try", _TRIES),
         "admin.clients": Access("admin.clients.view", _READS_CLIENTS),
         "admin.client": Access("admin.clients.view", _READS_CLIENTS),
-        "admin.change_client": Access("admin.clients.change", _CHANGES_CLIENTS, changes=True),
+        "admin.change_client": Access("admin.clients.change", _CHANGES_CLIENTS, "admin.clients"),
         "admin.audit": Access("admin.audit.view", _AUDITS),
         "admin.decision": Access("admin.audit.view", _AUDITS),
         "admin.export": Access("admin.audit.export", _AUDITS),
         "admin.roles": Access("admin.roles.view", _READS_ROLES),
-        "admin.propose": Access("admin.roles.propose", _CHANGES_ROLES, changes=True),
-        "admin.confirm": Access("admin.roles.confirm", _CHANGES_ROLES, changes=True),
-        "admin.reject": Access("admin.roles.reject", _CHANGES_ROLES, changes=True),
+        "admin.propose": Access("admin.roles.propose", _CHANGES_ROLES, "admin.roles"),
+        "admin.confirm": Access("admin.roles.confirm", _CHANGES_ROLES, "admin.roles"),
+        "admin.reject": Access("admin.roles.reject", _CHANGES_ROLES, "admin.roles"),
     }
 )
 """Each endpoint of the administration's pages.  One that is not here is open to nobody."""

@@ -71,7 +71,11 @@ def me() -> Administrator:
 
 @blueprint.before_request
 def admit() -> Response | None:
-    """Before every page: 1. somebody is signed in.  2. They hold a role for it.  3. The policy allows it."""
+    """Before every page: 1. somebody is signed in.  2. They hold a role for it.  3. The policy allows it.
+
+    What the policy asks for a change is asked in the change's interaction; here it is asked for the page that has the
+    form, since even a refusal says something.
+    """
     access = MATRIX.get(request.endpoint or "")
     session = browser.current()
     account = browser.account_of(session)
@@ -81,7 +85,7 @@ def admit() -> Response | None:
     if access is None or not admits(request.endpoint, held):
         return _refused(account, session.id, "admin.view" if access is None else access.action, "role")
     g.administrator = Administrator(account, session.id, held)
-    return None if access.changes else _judged(access, account, session)
+    return _judged(MATRIX[access.page] if access.changes else access, account, session)
 
 
 def _roles_of(account_id: str) -> frozenset[Role]:
@@ -151,7 +155,8 @@ def _destination() -> str:
     """The page that was asked for, built anew from the route that matched: never a place elsewhere (SES-08)."""
     endpoint = request.endpoint
     if request.method != "GET" or endpoint is None or endpoint not in MATRIX:
-        return url_for("admin.overview")
+        access = MATRIX.get(endpoint or "")
+        return url_for(access.page if access is not None and access.changes else "admin.overview")
     query = request.query_string.decode("ascii", "replace")
     path = url_for(endpoint, **(request.view_args or {}))
     return f"{path}?{query}" if 0 < len(query) <= _MOST_QUERY else path

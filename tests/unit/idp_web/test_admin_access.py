@@ -106,6 +106,30 @@ def test_a_session_with_a_password_alone_is_stepped_up_before_a_page_is_shown(id
     assert browser.get("/admin/policy").status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("path", "lands"),
+    [
+        ("/admin/roles/proposals", "/admin/roles"),
+        ("/admin/roles/proposals/none/confirm", "/admin/roles"),
+        ("/admin/roles/proposals/none/reject", "/admin/roles"),
+        ("/admin/clients/none/change", "/admin/clients"),
+    ],
+)
+def test_ADM_02_a_form_sent_with_a_password_alone_shows_nothing_of_the_page_behind_it(
+    idp: Idp, path: str, lands: str
+) -> None:
+    idp.give_roles(idp.alice, "operators", "relying_parties")
+    browser = idp.client()
+    idp.sign_in(browser, browser.get("/account/").location)
+    token = idp.csrf(browser, "/account/")
+    # What is wrong with it is said with the page, which a stolen password does not open.
+    begun = browser.post(path, data={"csrf_token": token, "username": "nobody", "change": "grant"})
+    assert begun.status_code == 303
+    assert "operators" not in begun.text
+    assert "One more step" in browser.get(begun.location).text
+    assert idp.pass_otp(browser, begun.location).location == lands
+
+
 def test_evidence_that_is_older_than_the_policy_allows_is_asked_for_again(idp: Idp) -> None:
     browser = administrator(idp, "alice", "policy")
     for _ in range(3):
