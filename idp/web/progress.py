@@ -9,7 +9,7 @@ from werkzeug.wrappers import Response
 
 from idp.authn.approval import Approval
 from idp.authn.otp import offered
-from idp.authn.session import AuthnContext, context_of
+from idp.authn.session import AuthnContext, context_of, decide
 from idp.authn.stepup import Allowed, AskPassword, Refused, Step, next_step
 from idp.errors import CredentialUnavailable, CredentialUnusable, InteractionLost
 from idp.policy.evaluate import evaluate
@@ -54,12 +54,12 @@ def assess(interaction: Interaction) -> Assessment | None:
         owned = authenticators.of_account(connection, with_services.seals, account.id)
     credential = _credential(with_services, interaction, account)
     context = _context(interaction, session, account, None)
-    facts = _facts(interaction, account, context, owned, credential)
-    decision = evaluate(with_services.policy, facts)
-    if decision.outcome == "allow" and decision.session_limit is not None:
-        context = _context(interaction, session, account, decision.session_limit)
-        facts = replace(facts, evidence=context.evidence)
-        decision = evaluate(with_services.policy, facts)
+    facts, decision = decide(
+        with_services.policy,
+        _facts(interaction, account, context, owned, credential),
+        lambda limit: _context(interaction, session, account, limit).evidence,
+    )
+    context = replace(context, evidence=facts.evidence)
     return Assessment(account, context, facts, decision, next_step(decision), owned, credential)
 
 

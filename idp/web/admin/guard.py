@@ -8,7 +8,7 @@ each transaction is asked for each change.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from flask import Blueprint, g, make_response, redirect, render_template, request, url_for
@@ -17,9 +17,9 @@ from werkzeug.wrappers import Response
 from idp.activation.binding import check_approved
 from idp.authn.approval import Approval
 from idp.authn.roles import MATRIX, Access, AdminAction, Role, admits, may
-from idp.authn.session import context_of
+from idp.authn.session import context_of, decide
 from idp.errors import NotWhatWasApproved
-from idp.policy.evaluate import evaluate
+from idp.policy.evidence import Evidence
 from idp.policy.model import Decision, Facts
 from idp.settings import ADMIN_CLIENT_ID
 from idp.storage import authenticators, roles
@@ -117,14 +117,10 @@ def _decide(action: AdminAction, account: Account, session: browser.BrowserSessi
         network=client_address(),
         enrolled=enrolled(owned, bound=False),
     )
-    policy = services().policy
-    decision = evaluate(policy, facts)
-    if decision.outcome == "allow" and decision.session_limit is not None:
-        decision = evaluate(policy, replace(facts, evidence=_evidence(account, session, decision.session_limit)))
-    return decision
+    return decide(services().policy, facts, lambda limit: _evidence(account, session, limit))[1]
 
 
-def _evidence(account: Account, session: browser.BrowserSession, session_limit: int | None) -> Any:
+def _evidence(account: Account, session: browser.BrowserSession, session_limit: int | None) -> tuple[Evidence, ...]:
     return context_of(
         account_id=account.id,
         session_id=session.id,

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from idp.authn.otp import evidence_of
-from idp.authn.session import context_of
+from idp.authn.session import context_of, decide
 from idp.authn.stepup import Allowed, AskFactor, AskPassword, Refused, Step, next_step
 from idp.policy.evidence import Evidence
-from idp.policy.model import Decision, StepUpOption
+from idp.policy.load import parse_policy
+from idp.policy.model import Decision, Facts, StepUpOption
 
 NOW = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
 
@@ -82,3 +83,32 @@ def test_past_the_session_limit_only_what_was_proved_for_this_transaction_counts
     assert context(old, limit=60) == ()
     assert context(old, limit=61) == (old,)
     assert context(old, again, limit=60) == (again,)
+
+
+LIMITED = b"""\
+policy: 1
+name: limited
+levels:
+  - name: low
+    session_limit: 1h
+    any_of: [{all_of: [{factor: password}]}]
+  - name: other
+    implies: low
+    session_limit: 10m
+    any_of: [{all_of: [{factor: sms_otp}]}]
+rules:
+  - {id: sign-in, action: sign_in, require: low}
+"""
+
+
+@pytest.mark.parametrize(("minutes", "outcome"), [(10, "allow"), (11, "deny"), (30, "deny")])
+def test_SAD_08_the_session_limit_of_the_way_that_is_left_holds_as_well(minutes: int, outcome: str) -> None:
+    """The level's own limit leaves the password out; what is left reaches it by a level that remembers less."""
+    password = Evidence("password", "p", "knowledge", NOW - timedelta(hours=2))
+    code = Evidence("sms_otp", "s", "possession", NOW - timedelta(minutes=minutes))
+    policy, facts = parse_policy(LIMITED, "limited.yaml"), Facts("sign_in", (password, code), NOW)
+
+    facts, found = decide(policy, facts, lambda limit: context(password, code, limit=limit))
+
+    assert found.outcome == outcome
+    assert facts.evidence == ((code,) if outcome == "allow" else ())
