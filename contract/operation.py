@@ -77,10 +77,13 @@ class _Part(NamedTuple):
 def operator_key(data: bytes | Mapping[str, Any]) -> VerificationKey:
     """An operator's public key from PEM or a JWK; its ``kid`` is the thumbprint, whatever the JWK says.
 
+    However a JWK is written, one key has one thumbprint, and nothing of it but the key is kept: else an operator whose
+    coordinates have a leading zero would be two (ADM-01).
+
     :raises OperationInvalid: not a P-256 or Ed25519 public key.
     """
     try:
-        key = import_verification_key(data)
+        key = import_verification_key(import_verification_key(data).key.as_pem(private=False))
     except JoseError as error:
         raise OperationInvalid(str(error)) from error
     if key.algorithm not in _ALGORITHMS:

@@ -32,6 +32,18 @@ _KID: Final = re.compile(r"[A-Za-z0-9._~-]{1,128}\Z")
 _NO_TEXT: Final = re.compile(r"[\x00\ud800-\udfff]")
 _HEADER_MEMBERS: Final = frozenset({"alg", "typ", "kid"})
 
+_ED25519_PRIME: Final = 2**255 - 19
+_SMALL_ORDER: Final = frozenset(
+    {
+        0,
+        1,
+        _ED25519_PRIME - 1,
+        0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826,
+        0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7,
+    }
+)
+"""y of the eight points of Ed25519 whose order divides the cofactor: under such a key anybody's signature verifies."""
+
 Key = ECKey | RSAKey | OKPKey
 JsonObject = dict[str, Any]
 
@@ -121,8 +133,15 @@ def _check_strength(key: Key) -> None:
         raise TokenUntrusted("EC keys must be on P-256")
     if isinstance(key, OKPKey) and key.curve_name != "Ed25519":
         raise TokenUntrusted("OKP keys must be on Ed25519")
+    if isinstance(key, OKPKey) and _ed25519_y(key) in _SMALL_ORDER:
+        raise TokenUntrusted("the key is none that somebody could have made")
     if isinstance(key, RSAKey) and key.public_key.key_size < 2048:
         raise TokenUntrusted("RSA keys must have 2048 bits or more")
+
+
+def _ed25519_y(key: OKPKey) -> int:
+    octets = decode_base64url(str(key.as_dict(private=False)["x"]).encode())
+    return (int.from_bytes(octets, "little") & (2**255 - 1)) % _ED25519_PRIME
 
 
 def sign_compact(claims: Mapping[str, Any], key: SigningKey, typ: str) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -31,6 +31,8 @@ VERSIONS_DOMAIN: Final = b"privyseal-versions-1\n"
 MAX_OPERATORS: Final = 16
 MAX_USED: Final = 64
 """Operations that are remembered at a time, until they expire."""
+MAX_USED_BY_ONE: Final = 48
+"""From so many on there is room for what two have signed only: one alone must not keep two from a restore (ADM-01)."""
 _MODULUS: Final = 2**256
 _TAG: Final = 32
 
@@ -91,7 +93,7 @@ def moved(anchor: Anchor, key: bytes, credential_id: str, version: int) -> Ancho
     return replace(anchor, versions=(anchor.versions + term(key, credential_id, version) - before) % _MODULUS)
 
 
-def with_used(anchor: Anchor, jti: str, expires: int, signers: Iterable[str], now: int) -> Anchor:
+def with_used(anchor: Anchor, jti: str, expires: int, signers: Collection[str], now: int) -> Anchor:
     """The anchor after an operation by these operators; what has expired is forgotten.
 
     :raises OperationRefused: one of them is no operator any more, or too many operations are remembered.
@@ -103,8 +105,9 @@ def with_used(anchor: Anchor, jti: str, expires: int, signers: Iterable[str], no
     left = tuple((each, exp) for each, exp in anchor.used if exp > now)
     if name in {each for each, _ in left}:
         raise OperationUsed("the operation has been carried out")
-    if len(left) >= MAX_USED:
-        raise OperationRefused(f"more than {MAX_USED} operations at a time")
+    most = MAX_USED if len(signers) > 1 else MAX_USED_BY_ONE
+    if len(left) >= most:
+        raise OperationRefused(f"more than {most} operations at a time")
     return replace(anchor, used=(*left, (name, expires)))
 
 

@@ -13,13 +13,25 @@ from contract import operation as operations
 from contract.errors import OperationExpired, OperationInvalid, OperationUnderSigned
 from contract.operation import LEEWAY_SECONDS, MAX_SIGNATURES, operator_key
 from foundation.clock import from_epoch
-from foundation.jose import VerificationKey, generate_signing_key
+from foundation.jose import (
+    VerificationKey,
+    decode_base64url,
+    encode_base64url,
+    generate_signing_key,
+    import_verification_key,
+    sign_payload,
+)
 from tests.vectors.operation import make
 from tests.vectors.operation.make import IAT, ONE, OPERATION, STRANGER, TWO
 
 FOLDER = Path(make.__file__).parent
 VALID = sorted((FOLDER / "valid").glob("*.json"))
 INVALID = sorted((FOLDER / "invalid").glob("*.json"))
+SMALL_ORDER = (
+    0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826,
+    0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7,
+)
+"""y of the points of order 8; those of lower order have 0, 1 and -1."""
 BOTH = tuple(operator_key(jwk) for jwk in json.loads((FOLDER / "operators.json").read_text())["keys"])
 
 
@@ -64,6 +76,30 @@ def test_ADM_01_a_key_enrolled_under_two_names_is_one_operator() -> None:
     other_name = replace(ONE.verification_key(), kid=TWO.kid)
     with pytest.raises(OperationInvalid):
         operations.verify(operations.add_signature(operations.sign(OPERATION, ONE), TWO), [BOTH[0], other_name], 2)
+
+
+@pytest.mark.parametrize("coordinate", ["x", "y"])
+def test_ADM_01_a_key_written_in_another_way_is_the_same_operator(coordinate: str) -> None:
+    jwk = ONE.verification_key().as_jwk()
+    padded = encode_base64url(b"\0" + decode_base64url(jwk[coordinate].encode()))
+    again = operator_key({**jwk, coordinate: padded, "kid": "another", "note": "for the anchor to hold"})
+    assert again.kid == ONE.kid
+    assert again.key.as_dict(private=False) == operator_key(jwk).key.as_dict(private=False)
+    bundle = json.loads(operations.sign(OPERATION, ONE))
+    payload = decode_base64url(bundle["payload"].encode())
+    as_another = replace(ONE, kid=import_verification_key({**jwk, coordinate: padded, "kid": ""}).kid)
+    protected, _payload, signature = sign_payload(payload, as_another, operations.OPERATION_TYPE).split(".")
+    bundle["signatures"].append({"protected": protected, "signature": signature})
+    with pytest.raises(OperationInvalid):
+        operations.verify(json.dumps(bundle), [operator_key(jwk), again], 2)
+
+
+@pytest.mark.parametrize("sign", [0, 2**255])
+@pytest.mark.parametrize("y", [0, 1, 2**255 - 20, 2**255 - 19, 2**255 - 18, *SMALL_ORDER])
+def test_ADM_01_a_key_under_which_anybody_signs_is_no_operators(y: int, sign: int) -> None:
+    x = encode_base64url((y + sign).to_bytes(32, "little"))
+    with pytest.raises(OperationInvalid):
+        operator_key({"kty": "OKP", "crv": "Ed25519", "x": x})
 
 
 def test_nobody_is_not_enough() -> None:

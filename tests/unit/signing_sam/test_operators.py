@@ -12,9 +12,9 @@ from sqlalchemy import delete
 from auditlog.sql import read_entries
 from contract.errors import OperationExpired, OperationInvalid, OperationUnderSigned
 from contract.operation import operator_key
-from foundation.jose import generate_signing_key
+from foundation.jose import decode_base64url, encode_base64url, generate_signing_key
 from signing.sam import errors, events
-from signing.sam.anchor import MAX_OPERATORS, MAX_USED
+from signing.sam.anchor import MAX_OPERATORS, MAX_USED, MAX_USED_BY_ONE
 from signing.sam.credential import Credential
 from signing.sam.ports import DeviceUnavailable
 from signing.sam.refusals import RefusalBudget
@@ -176,6 +176,29 @@ def test_what_an_operation_was_remembered_for_is_forgotten_when_it_has_expired(
     world.clock.advance(60)
     world.operators().execute(one_more)
     assert len(world.anchor.latest().used) == 1
+
+
+def test_ADM_01_one_operator_alone_cannot_use_up_what_two_need_for_a_restore(
+    world: World, credential: Credential
+) -> None:
+    def busy() -> str:
+        return world.operation("credential.set_floor", 1, credential_id=credential.id, loa="substantial")
+
+    for _ in range(MAX_USED_BY_ONE):
+        world.operators().execute(busy())
+    with pytest.raises(errors.OperationRefused, match="at a time"):
+        world.operators().execute(busy())
+    assert world.operators().execute(world.operation("ledger.restore")).epoch == 2
+
+
+def test_ADM_01_operators_do_not_enrol_one_of_them_a_second_time_under_another_way_of_writing_his_key(
+    world: World,
+) -> None:
+    jwk = world.operator_keys[0].verification_key().as_jwk()
+    padded = encode_base64url(b"\0" + decode_base64url(jwk["x"].encode()))
+    with pytest.raises(errors.OperationRefused, match="already"):
+        world.operators().execute(world.operation("operator.enrol", jwk={**jwk, "x": padded}))
+    assert len(world.anchor.latest().operators) == 2
 
 
 RAISES = [
