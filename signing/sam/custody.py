@@ -9,7 +9,7 @@ falls behind either was set back.  What no process remembers, because all were r
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
@@ -54,13 +54,20 @@ def opened(row: SealedCredential, realm: str, device: SignatureDevice) -> Creden
 class Seen:
     """What this process has seen and the database must not fall behind of.  Thread-safe.
 
-    Grows by one number for each credential whose MAC verified, which nobody but the module can make more of.
+    Grows by one number for each credential, which nobody but the module can make more of: its MAC verified, or the
+    anchor knows it.
     """
 
     def __init__(self) -> None:
         self._versions: dict[str, int] = {}
         self._epoch = Epoch(0, 0)
         self._lock = threading.Lock()
+
+    def versions(self, found: Mapping[str, int]) -> None:
+        """Remember versions that were found to be the anchor's: nobody but the module can make that sum."""
+        with self._lock:
+            for credential_id, version in found.items():
+                self._versions[credential_id] = max(version, self._versions.get(credential_id, 0))
 
     def version(self, credential_id: str, version: int) -> bool:
         """Remember a version that was written or opened; False where a higher one is known."""

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Final
@@ -27,6 +27,7 @@ from typing import Final
 from auditlog.chain import Fields
 from foundation import log
 from foundation.clock import Clock
+from foundation.clock import epoch as numeric_date
 from foundation.jose import VerificationKey
 from signing.sam import events
 from signing.sam.anchor import Anchor, Held, label_of, moved, opened, sealed, sum_of, versions_key
@@ -47,6 +48,8 @@ OTHER_VERSIONS: Final = "the credentials' versions are not the anchor's"
 _ATTEMPTS: Final = 10
 _PAUSE_SECONDS: Final = 0.05
 """Half a second in all: what the lock on the audit head can wait."""
+LONGEST_SECONDS: Final = 180
+"""How old the last look that found all in order may be, unless settings say otherwise."""
 
 _log = log.get(__name__)
 
@@ -62,14 +65,24 @@ class RollbackAnchor:
         *,
         clock: Clock,
         restored: Callable[[], None] = lambda: None,
+        seen: Callable[[Mapping[str, int]], None] = lambda _versions: None,
+        longest_seconds: float = LONGEST_SECONDS,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         """What it keeps in step.
 
         :param restored: called once operators have restored the database: what was remembered of it may go.
+        :param seen: given the credentials' versions whenever they were found to be the anchor's: from then on the
+            process knows all of them, those that it has not opened yet too.
+        :param longest_seconds: with a last look that is older nobody relies on the database: whoever can make looks
+            fail must not thereby keep signing going (SAD-12).
         :param pause: waits so many seconds.
         """
         self._pause = pause
+        self._seen = seen
+        self._longest = longest_seconds
+        self._looked_at = 0
+        self._accepting = threading.Lock()
         self._device = device
         self._store = store
         self._realm = realm
@@ -89,6 +102,7 @@ class RollbackAnchor:
 
         :param epoch: the database's, where it was read: another one than at the last look is reason for a new look.
         :raises LedgerBehind: it is behind the anchor.
+        :raises StoreUnavailable: a look is needed, and the database cannot be read.
         :raises ScdevUnavailable: a look is needed, and the token cannot be read.
         """
         found = self._found
@@ -98,6 +112,10 @@ class RollbackAnchor:
             look = found is None or (epoch is not None and epoch != found.epoch)
         if look:
             self.check()
+        elif self._behind is None and self._stale():
+            with self._checking:
+                if self._stale():  # not meanwhile by another thread
+                    self._look()
         if self._behind is not None:
             raise LedgerBehind(self._behind)
 
@@ -151,15 +169,18 @@ class RollbackAnchor:
         :raises ScdevUnavailable: the token cannot be read.
         """
         with self._checking:
-            # Somebody may have changed both between the look at the one and at the other, or be at it, or have died
-            # over it: then look again, locked.
-            fault: str | None = None
-            for locked in (False, True):
-                with self._store.standing(locked=locked) as standing, device_errors():
-                    fault = self._fault(standing, settle=locked)
-                if fault is None:
-                    return
-            self._stop(fault or NO_ANCHOR)
+            self._look()
+
+    def _look(self) -> None:
+        # Somebody may have changed both between the look at the one and at the other, or be at it, or have died over
+        # it: then look again, locked.
+        fault: str | None = None
+        for locked in (False, True):
+            with self._store.standing(locked=locked) as standing, device_errors():
+                fault = self._fault(standing, settle=locked)
+            if fault is None:
+                return
+        self._stop(fault or NO_ANCHOR)
 
     def checkpoint(self) -> None:
         """Bring the anchor up to where the audit chain has gone.
@@ -244,25 +265,38 @@ class RollbackAnchor:
             return _why(held, standing)
         if current.anchor.epoch != standing.epoch:
             return OTHER_EPOCH
-        if current.anchor.versions != self._sum(standing):
+        versions = dict(standing.versions())
+        if current.anchor.versions != sum_of(self._versions_key(), versions.items()):
             return OTHER_VERSIONS
         if settle:
             self._remove([each for each in held if each is not current])
         elif len(held) > 1:
             return UNSETTLED
-        self._accept(current.anchor)
+        self._accept(current.anchor, versions)
         return None
 
-    def _accept(self, anchor: Anchor) -> None:
-        """The database fits; a stop ends only with a later epoch, which takes a restore."""
-        before = self._found
-        if before is not None and anchor.number < before.number:
-            return  # another thread has seen a later one
-        self._found = anchor
-        if self._behind is not None and anchor.epoch.number > self._stopped_epoch:
-            self._behind = None
-        if before is not None and anchor.epoch.number > before.epoch.number:
-            self._restored()
+    def _accept(self, anchor: Anchor, versions: Mapping[str, int] | None = None) -> None:
+        """The database fits; a stop ends only with a later epoch, which takes a restore.
+
+        :param versions: of all credentials, where this was a look.
+        """
+        with self._accepting:
+            before = self._found
+            if versions is not None:
+                self._looked_at = numeric_date(self._clock.now())
+            if before is not None and anchor.number < before.number:
+                return  # another thread has seen a later one
+            self._found = anchor
+            if self._behind is not None and anchor.epoch.number > self._stopped_epoch:
+                self._behind = None
+            if before is not None and anchor.epoch.number > before.epoch.number:
+                self._restored()
+            if versions is not None:
+                self._seen(versions)
+
+    def _stale(self) -> bool:
+        """Whether the last look is too long ago, or was at a time that is still to come."""
+        return not 0 <= numeric_date(self._clock.now()) - self._looked_at <= self._longest
 
     def _stop(self, fault: str) -> None:
         known = self._behind is not None

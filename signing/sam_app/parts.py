@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from cryptography import x509
 
@@ -31,6 +31,8 @@ from signing.storage.engine import open_engine
 from signing.storage.store import SqlStore
 
 _T = TypeVar("_T")
+_LATE_SECONDS: Final = 30
+"""How late a look at the anchor may at least be: a device that comes back takes a while."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,15 @@ def build(
     policy, anchors = _pinned(settings)
     policy = replace(policy, sads_not_before=sads_not_before(settings.mode, clock.now()))
     seen = Seen()
-    anchor = RollbackAnchor(device, store, settings.realm, clock=clock, restored=seen.forget_versions)
+    anchor = RollbackAnchor(
+        device,
+        store,
+        settings.realm,
+        clock=clock,
+        restored=seen.forget_versions,
+        seen=seen.versions,
+        longest_seconds=settings.anchor_every_seconds + max(_LATE_SECONDS, 2 * settings.anchor_every_seconds),
+    )
     custody = Custody(device, store, settings.realm, clock=clock, anchor=anchor, seen=seen)
     lifecycle = Lifecycle(device, store, policy, custody=custody, anchors=anchors, clock=clock, random=random)
     revocations = Revocations(device, store, policy, clock=clock)

@@ -151,6 +151,7 @@ class World:
             REALM,
             clock=self.clock,
             restored=self.seen.forget_versions,
+            seen=self.seen.versions,
             pause=lambda _seconds: None,
         )
 

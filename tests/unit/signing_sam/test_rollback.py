@@ -23,7 +23,7 @@ from signing.sam.credential import Credential, SealedCredential
 from signing.sam.custody import Seen
 from signing.sam.ports import DeviceLost, DeviceUnavailable
 from signing.sam.revocation import RevocationMemory
-from signing.sam.rollback import NO_ANCHOR, OTHER_EPOCH, OTHER_VERSIONS, SHORTER_CHAIN, TOKEN_BEHIND
+from signing.sam.rollback import LONGEST_SECONDS, NO_ANCHOR, OTHER_EPOCH, OTHER_VERSIONS, SHORTER_CHAIN, TOKEN_BEHIND
 from signing.sam.store import Anchoring, Record, SpentOrder, Standing
 from signing.storage.engine import open_engine
 from signing.storage.store import SqlStore
@@ -108,6 +108,68 @@ def test_KEY_04_an_older_row_put_back_is_noticed_with_nobody_remembering(either_
     suspend(world, credential)
     put_back(world.engine, copy, {"credentials"})
     assert stopped(restarted(world), credential) == OTHER_VERSIONS
+
+
+def test_KEY_04_an_older_row_put_back_between_two_looks_is_refused_by_a_process_that_never_opened_it(
+    either_world: World,
+) -> None:
+    world = either_world
+    credential = world.credential()
+    copy = copy_tables(world.engine)
+    suspend(world, credential)
+    node = restarted(world)
+    node.anchor.check()
+    put_back(world.engine, copy, {"credentials"})
+    before = world.fake.signatures
+    with pytest.raises(errors.RowAltered, match="older version"):
+        node.activator().sign(node.request(node.sad(credential)))
+    assert world.fake.signatures == before
+    assert recorded(node).count(events.CREDENTIAL_ALTERED) == 1
+    node.anchor.check()
+    assert stopped(node, credential) == OTHER_VERSIONS
+
+
+def test_KEY_04_after_a_restore_a_process_takes_the_versions_that_operators_took(world: World) -> None:
+    credential = world.credential()
+    copy = copy_tables(world.engine)
+    suspend(world, credential)
+    node = restarted(world)
+    node.anchor.check()
+    put_back(world.engine, copy)
+    world.operators().execute(world.operation("ledger.restore"))
+    node.clock.advance(6)
+    node.anchor.check()
+    assert node.activator().sign(node.request(node.sad(credential)))
+
+
+def test_SAD_12_whoever_makes_every_look_at_the_anchor_fail_does_not_keep_signing_going(world: World) -> None:
+    credential = world.credential()
+    node = restarted(world)
+    node.anchor.check()
+    with world.engine.begin() as connection:
+        connection.execute(text("DELETE FROM sam_anchored"))
+    with pytest.raises(errors.StoreUnavailable):
+        node.anchor.check()
+    node.clock.advance(LONGEST_SECONDS + 1)
+    before = world.fake.signatures
+    with pytest.raises(errors.StoreUnavailable):
+        node.activator().sign(node.request(node.sad(credential)))
+    with pytest.raises(errors.StoreUnavailable):
+        node.anchor.require()
+    assert world.fake.signatures == before
+
+
+@pytest.mark.parametrize("seconds", [LONGEST_SECONDS + 1, -1])
+def test_SAD_12_what_was_found_too_long_ago_or_by_another_time_is_looked_at_again(world: World, seconds: int) -> None:
+    node = restarted(world)
+    node.anchor.check()
+    before = world.fake.calls["read_data"]
+    node.anchor.require()
+    assert world.fake.calls["read_data"] == before
+    node.clock.advance(seconds)
+    for _ in range(2):
+        node.anchor.require()
+    assert world.fake.calls["read_data"] == before + 1
 
 
 @pytest.mark.parametrize(
