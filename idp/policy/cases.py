@@ -15,7 +15,7 @@ from typing import TypeVar
 from idp.policy import wording
 from idp.policy.cases_load import Case, Cases, Expectation, parse_cases
 from idp.policy.evaluate import evaluate
-from idp.policy.explain import applying
+from idp.policy.explain import applying, reason_rules
 from idp.policy.model import Decision, Policy, Rule
 
 __all__ = [
@@ -95,11 +95,6 @@ def run_cases(policy: Policy, cases: Cases) -> CaseReport:
     return CaseReport(policy, cases, tuple(results), unexercised)
 
 
-def reason_rules(decision: Decision) -> tuple[str, ...]:
-    """The rules that a decision's reasons rest on, in order, each once: what ``reasons`` of a case lists."""
-    return tuple(dict.fromkeys(reason.rule for reason in decision.reasons))
-
-
 def _mismatches(policy: Policy, expect: Expectation, decision: Decision) -> Iterator[Mismatch]:
     if decision.outcome != expect.outcome:
         yield Mismatch("outcome", expect.outcome, decision.outcome)
@@ -127,7 +122,7 @@ def _known(policy: Policy, name: str) -> bool:
     """Whether reasons of the policy can have this name."""
     if name.startswith("level:"):
         return name.removeprefix("level:") in policy.by_name
-    return name in {"default", "request", "evidence"} or any(rule.id == name for rule in policy.rules)
+    return name in {"default", "request", "evidence", "upstream"} or name in policy.rule_reasons
 
 
 def _limit(seconds: int | None) -> str:

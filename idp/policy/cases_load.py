@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
-from typing import Final, TypeVar
+from typing import Final
 
 from idp.policy.document import MAX_FAULTS, Node, Scalar, Unreadable, read_document
 from idp.policy.errors import Fault, PolicyLoadError
 from idp.policy.evidence import CATEGORIES, FACTOR_CATEGORIES, FACTORS, FLAGS, SELF, Category, Evidence
+from idp.policy.loading import one_line
 from idp.policy.model import (
     LOAS,
     OUTCOMES,
@@ -60,8 +61,6 @@ EXPECT_KEYS: Final = Keys(
 TIME: Final = re.compile(r"2[0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z", re.ASCII)
 _LONGEST: Final = 10 * 366 * 86400
 """Seconds: ten years, for ages."""
-
-_Word = TypeVar("_Word", bound=str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +190,7 @@ class _Loader:
         read = self._read
         fields = read.fields(node, "a person", PERSON_KEYS)
         return _Person(
-            proofing=self._word(fields, "proofing", PROOFING) or "none",
+            proofing=read.choice(fields.get("proofing"), "proofing", PROOFING) or "none",
             groups=frozenset(self._texts(fields, "groups")),
             attributes=self._attributes(fields),
             enrolled=tuple(self._enrolled(item) for item in read.items(fields.get("enrolled"), "enrolled")),
@@ -214,7 +213,7 @@ class _Loader:
     def _case(self, node: Node, at: datetime) -> Case:
         read = self._read
         fields = read.fields(node, "a case", CASE_KEYS)
-        name = " ".join(read.text(fields.get("name"), "name").split())
+        name = one_line(read.text(fields.get("name"), "name"))
         first = self._names.setdefault(name, fields.where)
         if name and first is not fields.where:
             read.fault(fields.where, f"case '{name}' is given twice, first in line {first.line}")
@@ -253,7 +252,7 @@ class _Loader:
         fields = self._read.fields(node, "credential", CREDENTIAL_KEYS)
         return CredentialFacts(
             id=self._read.text(fields.get("id"), "id"),
-            scal=self._word(fields, "scal", SCALS) or "1",
+            scal=self._read.choice(fields.get("scal"), "scal", SCALS) or "1",
             qualifier=self._read.text(fields.get("qualifier"), "qualifier") or None,
         )
 
@@ -314,8 +313,8 @@ class _Loader:
 
     def _factor(self, fields: Fields) -> tuple[str, Category]:
         """A factor and the category in which it counts here: its own unless the file says otherwise."""
-        named = self._word(fields, "category", CATEGORIES)
-        factor = self._word(fields, "factor", tuple(sorted(FACTORS)))
+        named = self._read.choice(fields.get("category"), "category", CATEGORIES)
+        factor = self._read.choice(fields.get("factor"), "factor", tuple(sorted(FACTORS)))
         if factor is None:
             return "password", "knowledge"
         own = FACTOR_CATEGORIES.get(factor)
@@ -333,8 +332,8 @@ class _Loader:
         if "expect" not in case.values:
             return Expectation(case.where, "deny", ())
         fields = read.fields(case.values["expect"], "expect", EXPECT_KEYS)
-        outcome: Outcome | None = self._word(fields, "outcome", OUTCOMES)
-        refusal: Refusal | None = self._word(fields, "refusal", REFUSALS)
+        outcome: Outcome | None = read.choice(fields.get("outcome"), "outcome", OUTCOMES)
+        refusal: Refusal | None = read.choice(fields.get("refusal"), "refusal", REFUSALS)
         if outcome == "deny" and "refusal" not in fields.values:
             read.fault(fields.where, f"a case that expects deny says why: refusal is {', '.join(REFUSALS)}")
         if outcome in {"allow", "step_up"} and "refusal" in fields.values:
@@ -374,8 +373,3 @@ class _Loader:
 
     def _texts(self, fields: Fields, key: str) -> tuple[str, ...]:
         return tuple(text.value for text in self._read.texts(fields.get(key), key))
-
-    def _word(self, fields: Fields, key: str, known: tuple[_Word, ...]) -> _Word | None:
-        """One of the known words, as such."""
-        chosen = self._read.choice(fields.get(key), key, known)
-        return next((word for word in known if word == chosen), None)

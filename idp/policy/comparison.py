@@ -18,7 +18,7 @@ here can lower them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import Final, Literal, get_args
@@ -107,11 +107,10 @@ def match(
     :param override: the comparison that the operator sets for this relying party, instead of the request's.
     """
     comparison = override or requested.comparison
-    by_ref = {uri: level for level in policy.levels for uri in level.saml}
     asked = tuple(dict.fromkeys(requested.class_refs))
-    known = tuple(uri for uri in asked if uri in by_ref)
-    unknown = tuple(uri for uri in asked if uri not in by_ref)
-    candidates = tuple(dict.fromkeys(_candidates(policy, comparison, known, by_ref)))
+    known = tuple(uri for uri in asked if uri in policy.by_saml)
+    unknown = tuple(uri for uri in asked if uri not in policy.by_saml)
+    candidates = tuple(dict.fromkeys(_candidates(policy, comparison, known)))
     chosen = next((item for item in candidates if reachable is None or reachable(item.level)), None)
     if chosen is not None:
         return Matched(chosen, candidates, comparison, unknown)
@@ -119,15 +118,13 @@ def match(
     return NoAuthnContext(cause, candidates, comparison, unknown)
 
 
-def _candidates(
-    policy: Policy, comparison: Comparison, known: tuple[str, ...], by_ref: Mapping[str, Level]
-) -> Iterator[Candidate]:
+def _candidates(policy: Policy, comparison: Comparison, known: tuple[str, ...]) -> Iterator[Candidate]:
     if comparison == "exact":
         # The very reference: another one of the same level is another statement.
-        yield from (Candidate(by_ref[uri].name, uri) for uri in known)
+        yield from (Candidate(policy.by_saml[uri].name, uri) for uri in known)
         return
     order = Strength(policy)
-    asked = [by_ref[uri].name for uri in known]
+    asked = [policy.by_saml[uri].name for uri in known]
     if comparison == "maximum":
         within = [level for level in policy.levels if any(order.at_least(name, level.name) for name in asked)]
         yield from _named(order.strongest_first(within), known)

@@ -76,17 +76,13 @@ def _names(old: Policy, new: Policy) -> Iterator[Difference]:
 
 
 def _edges(old: Policy, new: Policy) -> Iterator[Difference]:
-    before = {_edge(item.stronger, item.weaker): item.where for item in old.edges}
-    after = {_edge(item.stronger, item.weaker): item.where for item in new.edges}
+    before = {f"{item.stronger} implies {item.weaker}": item.where for item in old.edges}
+    after = {f"{item.stronger} implies {item.weaker}": item.where for item in new.edges}
     for words in sorted({*before, *after}):
         if words not in before:
             yield Difference("the policy", f"now says that {words}", None, after[words])
         elif words not in after:
             yield Difference("the policy", f"no longer says that {words}", before[words], None)
-
-
-def _edge(stronger: Any, weaker: Any) -> str:
-    return f"{stronger.framework}/{stronger.level} implies {weaker.framework}/{weaker.level}"
 
 
 def _order(old: Policy, new: Policy) -> Iterator[Difference]:
@@ -130,7 +126,7 @@ def _level(old: Level, new: Level) -> Iterator[str]:
         if before != after:
             yield f": {key} {_list(before)} → {_list(after)}"
     yield from _members("implies", old.implies, new.implies)
-    claims = [[f"{item.framework}/{item.level}" for item in level.claims] for level in (old, new)]
+    claims = [[str(item) for item in level.claims] for level in (old, new)]
     yield from _members("claims", claims[0], claims[1])
     yield from _value("notified", old.notified, new.notified)
     yield from _value("statement", old.statement, new.statement)

@@ -7,6 +7,7 @@ keys given twice are refused, as are files and trees larger than any policy need
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, cast
@@ -26,6 +27,8 @@ from yaml.events import (
 from idp.policy.errors import Fault
 from idp.policy.model import Where
 
+LINE_BREAK: Final = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
+"""As YAML counts lines (YAML 1.1, 5.4, which PyYAML follows)."""
 MAX_OCTETS: Final = 256 * 1024
 """About 5,000 lines; the shipped policies have fewer than 200."""
 MAX_DEPTH: Final = 16

@@ -35,6 +35,9 @@ FACTORS: Final = frozenset({*FACTOR_CATEGORIES, "upstream"})
 """Every factor kind that a policy may name.  ``upstream`` is a login at another identity provider; its category is
 that of the evidence derived from it."""
 
+KEY_FACTORS: Final = frozenset({"certificate", "passkey", "mobile_id"})
+"""Factors that prove possession of a private key."""
+
 FLAGS: Final = frozenset(
     {"user_verified", "backup_eligible", "attested", "restricted", "phishing_resistant", "transaction_bound"}
 )

@@ -48,12 +48,21 @@ def reason_line(reason: Reason) -> str:
     return f"{reason.file}:{reason.line} [{reason.contributor}] {reason.text}"
 
 
+def reason_rules(decision: Decision) -> tuple[str, ...]:
+    """The rules that a decision's reasons rest on, in order, each once: what ``reasons`` of a case lists."""
+    return tuple(dict.fromkeys(reason.rule for reason in decision.reasons))
+
+
 def applying(decision: Decision) -> frozenset[tuple[str, int]]:
     """Id and line of every rule whose condition held: each has a reason of its own, at the place where it begins."""
     if decision.refusal == "no_rule":
         return frozenset()
     others = {"evidence", "request", "person", "upstream"}
-    return frozenset((reason.rule, reason.line) for reason in decision.reasons if reason.contributor not in others)
+    return frozenset(
+        (reason.rule, reason.line)
+        for reason in decision.reasons
+        if others.isdisjoint(reason.contributor.split("+"))
+    )
 
 
 def explain_json(policy: Policy, facts: Facts, decision: Decision) -> dict[str, Any]:

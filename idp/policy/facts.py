@@ -126,7 +126,7 @@ class Reason:
     """One sentence of the derivation and the line of the policy that it rests on."""
 
     rule: str
-    """A rule's id, or ``level:<name>``, or ``request``, or ``default``."""
+    """A rule's id, or ``level:<name>``, or ``request``, ``evidence``, ``upstream`` or ``default``."""
     file: str
     line: int
     text: str

@@ -17,11 +17,10 @@ import yaml
 from yaml.events import Event, MappingEndEvent, MappingStartEvent, ScalarEvent, SequenceEndEvent, SequenceStartEvent
 from yaml.tokens import ScalarToken
 
+from idp.policy.document import LINE_BREAK
+
 _COMMENT: Final = re.compile(r"#[^\r\n\x85\u2028\u2029]*")
 _HEADER: Final = re.compile(r"[|>][+-]?[1-9]?[+-]?[ \t]*(#[^\r\n\x85\u2028\u2029]*)?")
-_BREAK: Final = re.compile(r"\r\n|[\r\n\x85\u2028\u2029]")
-
-
 _SPACE: Final = " \t\ufeff\r\n\x85\u2028\u2029"
 
 
@@ -137,7 +136,7 @@ class _Lines:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._starts = [0, *(match.end() for match in _BREAK.finditer(text))]
+        self._starts = [0, *(match.end() for match in LINE_BREAK.finditer(text))]
 
     def line(self, index: int) -> int:
         """The line, from 0, that a place is in."""

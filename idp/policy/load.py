@@ -21,7 +21,7 @@ from idp.policy.load_upstream import UpstreamLoader
 from idp.policy.loading import Loading
 from idp.policy.model import Policy
 
-__all__ = ["ACTIONS", "FRAMEWORKS", "LANGUAGE", "load_policy", "parse_policy"]
+__all__ = ["ACTIONS", "FRAMEWORKS", "LANGUAGE", "load_policy", "parse_policy", "read_file"]
 
 
 def load_policy(path: Path) -> Policy:
@@ -29,12 +29,19 @@ def load_policy(path: Path) -> Policy:
 
     :raises PolicyLoadError: it cannot be read, or has faults.
     """
+    return parse_policy(read_file(path), str(path))
+
+
+def read_file(path: Path) -> bytes:
+    """The octets of a policy or cases file, not more than such a file may have and one.
+
+    :raises PolicyLoadError: it cannot be read.
+    """
     try:
         with path.open("rb") as stream:
-            data = stream.read(MAX_OCTETS + 1)
+            return stream.read(MAX_OCTETS + 1)
     except OSError as error:
         raise PolicyLoadError((Fault(str(path), 1, 1, f"cannot be read: {error.strerror}"),)) from error
-    return parse_policy(data, str(path))
 
 
 def parse_policy(data: bytes, file: str) -> Policy:

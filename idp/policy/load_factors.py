@@ -38,7 +38,6 @@ def factors(loading: Loading, node: Node | None) -> Mapping[str, FactorLimits]:
 
 def _limits(loading: Loading, factor: str, fields: Fields) -> FactorLimits:
     read = loading.read
-    transfer = read.choice(fields.get("transfer"), "transfer", _TRANSFERS)
     return FactorLimits(
         where=fields.where,
         factor=factor,
@@ -48,5 +47,5 @@ def _limits(loading: Loading, factor: str, fields: Fields) -> FactorLimits:
         max_failures=read.optional_integer(fields.get("max_failures"), "max_failures", *MAX_FAILURES),
         reset_on_resend=read.boolean(fields.get("reset_on_resend"), "reset_on_resend"),
         restricted_notice=read.boolean(fields.get("restricted_notice"), "restricted_notice"),
-        transfer=next((known for known in _TRANSFERS if known == transfer), None),
+        transfer=read.choice(fields.get("transfer"), "transfer", _TRANSFERS),
     )

@@ -75,8 +75,7 @@ def edges(loading: Loading, node: Node | None) -> tuple[Edge, ...]:
         ):
             loading.read.fault(
                 edge.where,
-                f"'{name_of(edge.stronger)}' may not include '{name_of(edge.weaker)}', which includes "
-                f"'{name_of(edge.stronger)}' already",
+                f"'{edge.stronger}' may not include '{edge.weaker}', which includes '{edge.stronger}' already",
                 rule="L16",
             )
     return found
@@ -91,7 +90,7 @@ def _edge(loading: Loading, node: Node) -> Edge:
             fields.where, f"an edge joins two frameworks; the order within '{stronger.framework}' is fixed", rule="L16"
         )
     elif stronger.level and weaker.level:
-        loading.once("edge", f"{name_of(stronger)} to {name_of(weaker)}", fields.where)
+        loading.once("edge", f"{stronger} to {weaker}", fields.where)
     return Edge(fields.where, stronger, weaker)
 
 
@@ -107,8 +106,3 @@ def _claim(loading: Loading, node: Node | None, what: str) -> Claim:
     if levels and level not in levels:
         loading.read.fault(node.where, f"unknown level of {framework} '{level}'; known are {', '.join(levels)}")
     return Claim(framework, level)
-
-
-def name_of(claim: Claim) -> str:
-    """As a file writes it."""
-    return f"{claim.framework}/{claim.level}"

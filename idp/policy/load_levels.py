@@ -53,7 +53,6 @@ class LevelLoader:
         self._loading.once("level", name, fields.where)
         implied = read.texts(fields.get("implies"), "implies")
         self._implied[name] = implied
-        proofing = read.choice(fields.get("proofing"), "proofing", PROOFING)
         notified = self._is_notified(name, fields)
         return Level(
             where=fields.where,
@@ -63,7 +62,7 @@ class LevelLoader:
             claims=self._claims(fields),
             acr=self._class_references(name, fields, "acr", notified=notified),
             implies=self._loading.uses_levels(implied),
-            proofing=next((known for known in PROOFING if known == proofing), "none"),
+            proofing=read.choice(fields.get("proofing"), "proofing", PROOFING) or "none",
             freshness=read.duration(fields.get("freshness"), "freshness"),
             session_limit=read.duration(fields.get("session_limit"), "session_limit"),
             idle_limit=read.duration(fields.get("idle_limit"), "idle_limit"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from idp.policy.document import Node
-from idp.policy.evidence import CATEGORIES, FACTORS, SELF, Category
+from idp.policy.evidence import CATEGORIES, FACTORS, SELF
 from idp.policy.keys import (
     MAPPING_CONDITION_KEYS,
     MAPPING_KEYS,
@@ -67,11 +67,9 @@ class UpstreamLoader:
     def _evidence(self, node: Node) -> UpstreamEvidence:
         read = self._read
         fields = read.fields(node, "evidence", UPSTREAM_EVIDENCE_KEYS)
-        category = read.choice(fields.get("category"), "category", CATEGORIES)
-        known: Category = next((name for name in CATEGORIES if name == category), "knowledge")
         return UpstreamEvidence(
             where=fields.where,
-            category=known,
+            category=read.choice(fields.get("category"), "category", CATEGORIES) or "knowledge",
             factor=read.choice(fields.get("factor"), "factor", tuple(sorted(FACTORS))) or "upstream",
             flags=values(read.texts(fields.get("flags"), "flags", UPSTREAM_FLAGS)),
         )

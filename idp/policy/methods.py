@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from idp.policy.evidence import Evidence
+from idp.policy.evidence import KEY_FACTORS, Evidence
 from idp.policy.matching import categories
 
 _VALUES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -25,9 +25,6 @@ _VALUES: Final[Mapping[str, tuple[str, ...]]] = {
     "upstream": (),
 }
 
-_KEYS: Final = frozenset({"certificate", "passkey", "mobile_id"})
-"""Factors that prove possession of a private key."""
-
 
 def methods(relied_on: Iterable[Evidence]) -> tuple[str, ...]:
     """The values for the evidence relied on, each once, in the order of use; ``mfa`` last if two categories are there.
@@ -38,7 +35,7 @@ def methods(relied_on: Iterable[Evidence]) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for item in items:
         found.update(dict.fromkeys(_VALUES[item.factor]))
-        if item.factor in _KEYS:
+        if item.factor in KEY_FACTORS:
             hardware = item.has("attested") and not item.has("backup_eligible")
             found["hwk" if hardware else "swk"] = None
     if categories(items) > 1:

@@ -89,6 +89,10 @@ class Claim:
     framework: str
     level: str
 
+    def __str__(self) -> str:
+        """As a file writes it in an edge."""
+        return f"{self.framework}/{self.level}"
+
 
 @dataclass(frozen=True, slots=True)
 class Edge:

@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 from foundation.clock import epoch, from_epoch
 from idp.policy.errors import EvidenceInvalid, FactsInvalid, RecordInvalid
 from idp.policy.evidence import CATEGORIES, Evidence
-from idp.policy.explain import decision_json
+from idp.policy.explain import decision_json, reason_rules
 from idp.policy.model import (
     LOAS,
     OUTCOMES,
@@ -118,7 +118,7 @@ def verdict_of(decision: Decision) -> Verdict:
         options=tuple(option.missing for option in decision.options),
         session_limit=decision.session_limit,
         idle_limit=decision.idle_limit,
-        rules=tuple(dict.fromkeys(reason.rule for reason in decision.reasons)),
+        rules=reason_rules(decision),
     )
 
 

@@ -17,7 +17,7 @@ from idp.policy.evaluate import evaluate
 from idp.policy.explain import applying
 from idp.policy.matching import standing
 from idp.policy.model import Decision, Facts, Policy, Reason
-from idp.policy.records import DecisionRecord, Verdict, facts_from_json, named_attributes, verdict_of
+from idp.policy.records import DecisionRecord, Verdict, named_attributes, verdict_of
 
 EXAMPLES: Final = 3
 """So many decisions of each group are shown."""
@@ -111,14 +111,6 @@ class Replayed:
             self.groups.values(),
             key=lambda group: (kinds.index(group.kind), group.action, -group.count, group.client_id or ""),
         )
-
-
-def facts_from_record(record: Mapping[str, object]) -> Facts:
-    """The facts of a record as it was kept (:func:`idp.policy.records.to_json`).
-
-    :raises RecordInvalid: it does not have the form of one.
-    """
-    return facts_from_json(record.get("facts"))
 
 
 def replay(policy: Policy, records: Iterable[DecisionRecord]) -> Iterator[Change]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 from idp.policy.document import Mapping as MappingNode
 from idp.policy.document import Node, Scalar, Sequence
@@ -17,6 +17,7 @@ _INTEGER: Final = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
 DURATION: Final = re.compile(r"([1-9][0-9]{0,5})([smhd])", re.ASCII)
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _NOWHERE: Final = Where("", 1, 1)
+_Word = TypeVar("_Word", bound=str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,14 +143,13 @@ class Reader:
                 found[text] = Text(text, item.where)
         return tuple(found.values())
 
-    def choice(self, node: Node | None, what: str, known: tuple[str, ...]) -> str | None:
+    def choice(self, node: Node | None, what: str, known: tuple[_Word, ...]) -> _Word | None:
         """One of the known words; absent or unknown is None."""
         text = self.text(node, what)
-        if node is None or text in known:
-            return text or None
-        if text.strip():
+        found = next((word for word in known if word == text), None)
+        if node is not None and found is None and text.strip():
             self.fault(node.where, f"unknown {what} '{text}'; known are {', '.join(known)}")
-        return None
+        return found
 
     def integer(self, node: Node | None, what: str, low: int, high: int, default: int) -> int:
         """A whole number in decimal digits, without quotes."""

@@ -25,10 +25,11 @@ from foundation.clock import epoch, from_epoch
 from foundation.errors import JoseError, SecretFileError
 from foundation.files import read_secret
 from foundation.jose import SigningKey, import_signing_key
-from idp.cli.policy.common import EXIT_DENY, EXIT_FOUND, EXIT_OK, EXIT_UNUSABLE, Usage, add, faults_json, read_file
+from idp.cli.policy.common import EXIT_DENY, EXIT_FOUND, EXIT_OK, EXIT_UNUSABLE, Usage, add, faults_json
 from idp.policy.approval import MAX_DAYS, approval_beside, operation, same_approval
 from idp.policy.cases import cases_beside
 from idp.policy.errors import PolicyLoadError, PolicyRejected
+from idp.policy.load import read_file
 from idp.policy.prepare import Prepared, prepare
 
 _DAY: Final = 24 * 60 * 60

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from foundation.errors import PrivySealError
 from idp.policy.cases import Cases, parse_cases
-from idp.policy.document import MAX_OCTETS
-from idp.policy.errors import Fault, PolicyLoadError, PolicyRejected
+from idp.policy.errors import PolicyLoadError, PolicyRejected
+from idp.policy.load import read_file
 from idp.policy.model import Policy
 
 EXIT_OK: Final = 0
@@ -56,18 +56,6 @@ def add(commands: Any, name: str, text: str, *, description: str, epilog: str = 
     )
     command.add_argument("--json", action="store_true", help="write JSON")
     return command
-
-
-def read_file(path: Path) -> bytes:
-    """The octets of a policy or cases file, not more than such a file may have and one.
-
-    :raises PolicyLoadError: it cannot be read.
-    """
-    try:
-        with path.open("rb") as stream:
-            return stream.read(MAX_OCTETS + 1)
-    except OSError as error:
-        raise PolicyLoadError((Fault(str(path), 1, 1, f"cannot be read: {error.strerror}"),)) from error
 
 
 def load_cases(path: Path) -> Cases:

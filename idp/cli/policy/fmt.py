@@ -10,10 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from idp.cli.policy.common import EXIT_FOUND, EXIT_OK, EXIT_UNUSABLE, NotWritten, Usage, add, faults_json, read_file
+from idp.cli.policy.common import EXIT_FOUND, EXIT_OK, EXIT_UNUSABLE, NotWritten, Usage, add, faults_json
 from idp.cli.policy.source import show_json
 from idp.policy.errors import LayoutRefused, PolicyLoadError
 from idp.policy.fmt import format_document
+from idp.policy.load import read_file
 
 
 def add_command(commands: Any) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from idp.cli.policy.common import Usage, load_cases
 from idp.policy.evidence import CATEGORIES, FACTOR_CATEGORIES, SELF, Category, Evidence
 from idp.policy.explain import reason_line
+from idp.policy.loading import one_line
 from idp.policy.model import PROOFING, CredentialFacts, EnrolledFactor, Facts, Policy, Proofing
 from idp.policy.upstream import UpstreamLogin, counted
 
@@ -129,7 +130,7 @@ def _of_case(options: argparse.Namespace, policy: Policy) -> Facts:
     file, sign, name = options.case.partition("#")
     if not sign or not name:
         raise Usage("--case is a cases file and the name of a case: FILE#NAME")
-    found = load_cases(Path(file)).named(" ".join(name.split()))
+    found = load_cases(Path(file)).named(one_line(name))
     if found is None:
         raise Usage(f"{file} has no case '{name}'")
     return found.facts_under(policy)

@@ -31,7 +31,7 @@ class Demand:
         return Claim(self.framework, self.level)
 
     def __str__(self) -> str:
-        return f"{self.framework}/{self.level}"
+        return str(self.claim)
 
 
 def clauses(demands: tuple[Demand, ...]) -> str:

@@ -10,16 +10,14 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from idp.policy.evidence import CATEGORIES, FACTOR_CATEGORIES, SELF, Category
+from idp.policy.evidence import CATEGORIES, FACTOR_CATEGORIES, KEY_FACTORS, SELF, Category
 from idp.policy.index import Quest
 from idp.policy.lint.assignment import assignable
+from idp.policy.matching import is_capped
 from idp.policy.model import Policy, Requirement, UpstreamMapping
 
 _KEY_FLAGS: Final = frozenset({"user_verified", "backup_eligible", "attested", "phishing_resistant"})
 """What a key can be, wherever it is kept."""
-
-KEY_FACTORS: Final = frozenset({"certificate", "passkey", "mobile_id"})
-"""Factors that prove possession of a private key."""
 
 _ALWAYS: Final = {
     "sms_otp": frozenset({"restricted"}),
@@ -131,15 +129,11 @@ class Offers:
     def _candidates(self, need: Requirement, towards: tuple[str, ...]) -> tuple[Candidate, ...]:
         found: list[Candidate] = []
         for issuer in sorted(need.issuers):
-            if self._capped(issuer, towards):
+            if is_capped(self._policy, issuer, towards):
                 continue
             offers = OWN if issuer == SELF else self._elsewhere.get(issuer, (lowest(issuer),))
             found.extend(_candidate(need, offer) for offer in offers if _meets(need, offer))
         return tuple(found)
-
-    def _capped(self, issuer: str, towards: tuple[str, ...]) -> bool:
-        provider = self._policy.by_issuer.get(issuer)
-        return provider is not None and not all(self._policy.implies(provider.cap, name) for name in towards)
 
 
 def _meets(need: Requirement, offer: Offer) -> bool:

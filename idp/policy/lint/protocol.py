@@ -95,7 +95,7 @@ def broken_promises(subject: Subject) -> Iterator[Hit]:
 
 def _lacking(subject: Subject, level: Level, promise: Promise) -> str | None:
     if promise.claim is not None and promise.claim not in subject.claims(level):
-        return f"does not claim {promise.claim.framework}/{promise.claim.level}"
+        return f"does not claim {promise.claim}"
     if promise.two_factors and any(map(subject.one_category_is_enough, subject.ways(level))):
         return "can be reached with factors of one category"
     if promise.factors and not all(

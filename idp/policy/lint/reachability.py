@@ -11,6 +11,7 @@ from idp.policy import wording
 from idp.policy.lint.assignment import assignable
 from idp.policy.lint.model import Hit, LintRule
 from idp.policy.lint.offers import Candidate, anything
+from idp.policy.lint.scope import within
 from idp.policy.lint.subject import Subject
 from idp.policy.model import Condition, EvidenceSet, Level, Requirement, Rule
 
@@ -106,21 +107,16 @@ def _asks_as_much(strong: EvidenceSet, weak: EvidenceSet) -> bool:
 
 def _narrower(strong: Requirement, weak: Requirement) -> bool:
     return (
-        _within(strong.factors, weak.factors)
-        and _within(strong.categories, weak.categories)
-        and _within(strong.channels, weak.channels)
-        and _within(strong.attestations, weak.attestations)
+        within(strong.factors, weak.factors)
+        and within(strong.categories, weak.categories)
+        and within(strong.channels, weak.channels)
+        and within(strong.attestations, weak.attestations)
         and strong.issuers <= weak.issuers
         and weak.flags <= strong.flags
         and weak.without <= strong.without
         and (strong.per_transaction or not weak.per_transaction)
         and (weak.max_age is None or (strong.max_age is not None and strong.max_age <= weak.max_age))
     )
-
-
-def _within(strong: frozenset[str], weak: frozenset[str]) -> bool:
-    """Whether what one of the first asks for is what the second asks for; an empty set asks for nothing."""
-    return not weak or (bool(strong) and strong <= weak)
 
 
 RULES: Final = (

@@ -18,8 +18,8 @@ MAX_CASES: Final = 256
 def always(when: Condition, given: Condition) -> bool:
     """Whether ``when`` is sure to hold where ``given`` does; no means that it is not sure."""
     return (
-        _within(given.clients, when.clients)
-        and _within(given.groups, when.groups)
+        within(given.clients, when.clients)
+        and within(given.groups, when.groups)
         and (when.credential is None or _same_credentials(when.credential, given.credential))
         and _same_attributes(when.attributes, given.attributes)
         and _same_networks(when.networks, given.networks)
@@ -46,22 +46,22 @@ def _each(names: frozenset[str]) -> list[frozenset[str]]:
     return [frozenset({name}) for name in sorted(names)] or [names]
 
 
-def _within(given: frozenset[str], asked: frozenset[str]) -> bool:
-    """Whether one of ``given`` is sure to be one of ``asked``; an empty set of those asks for nothing."""
+def within(given: frozenset[str], asked: frozenset[str]) -> bool:
+    """Whether one of ``given`` is sure to be one of ``asked``; an empty ``asked`` asks for nothing."""
     return not asked or (bool(given) and given <= asked)
 
 
 def _same_credentials(when: CredentialCondition, given: CredentialCondition | None) -> bool:
     return (
         given is not None
-        and _within(given.ids, when.ids)
-        and _within(given.scal, when.scal)
-        and _within(given.qualifiers, when.qualifiers)
+        and within(given.ids, when.ids)
+        and within(given.scal, when.scal)
+        and within(given.qualifiers, when.qualifiers)
     )
 
 
 def _same_attributes(when: Mapping[str, frozenset[str]], given: Mapping[str, frozenset[str]]) -> bool:
-    return all(_within(given.get(name, frozenset()), asked) for name, asked in when.items())
+    return all(within(given.get(name, frozenset()), asked) for name, asked in when.items())
 
 
 def _same_networks(when: tuple[Network, ...], given: tuple[Network, ...]) -> bool:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final, Literal
 
-from idp.policy.document import MAX_OCTETS
+from idp.policy.document import LINE_BREAK, MAX_OCTETS
 from idp.policy.model import Policy
 from idp.web.services import services
-
-_BREAK: Final = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
-"""As YAML counts lines (YAML 1.1, 5.4, which PyYAML follows)."""
 
 _NEARBY: Final = 3
 _LEAST_FOLDED: Final = 6
@@ -52,7 +48,7 @@ class Line:
 
 def lines(text: str, notes: Mapping[int, Iterable[Note]]) -> tuple[Line, ...]:
     """The lines of a text; notes about lines that it has not are about its last one."""
-    parts = _BREAK.split(text)
+    parts = LINE_BREAK.split(text)
     if parts[-1] == "" and len(parts) > 1:
         parts.pop()
     placed: dict[int, list[Note]] = {}

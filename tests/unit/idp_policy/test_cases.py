@@ -95,9 +95,10 @@ def test_anything_that_comes_out_otherwise_fails(old: str, new: str, what: str, 
 
 
 def test_a_reason_that_no_rule_of_the_policy_can_give_is_named() -> None:
-    report = run(ENTERS.replace('"level:low"', '"level:high", renamed, request'))
+    report = run(ENTERS.replace('"level:low"', '"level:high", renamed, request, upstream'))
     (mismatch,) = report.results[0].mismatches
-    assert mismatch.expected == "sign-in, level:high, renamed, request (level:high, renamed: not in this policy)"
+    names = "sign-in, level:high, renamed, request, upstream"
+    assert mismatch.expected == f"{names} (level:high, renamed: not in this policy)"
 
 
 def test_a_rule_that_no_case_exercises_fails_the_run() -> None:

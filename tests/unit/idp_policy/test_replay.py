@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from idp.policy.errors import RecordInvalid
 from idp.policy.evaluate import evaluate
 from idp.policy.model import Facts, Policy
-from idp.policy.records import DecisionRecord, record_from_json, to_json, verdict_of
-from idp.policy.replay import EXAMPLES, change, decided_by, facts_from_record, headline, replay, summarise
+from idp.policy.records import DecisionRecord, facts_from_json, record_from_json, to_json, verdict_of
+from idp.policy.replay import EXAMPLES, change, decided_by, headline, replay, summarise
 from idp.policy.replay_render import as_json, as_lines
 from tests.unit.idp_policy.support import POLICY, enrolled, facts, policy, used
 from tests.unit.idp_policy.test_records import FACTS
@@ -211,9 +211,9 @@ def test_json_has_groups_with_before_and_after() -> None:
 def test_facts_come_out_of_a_record() -> None:
     of = sign_in(WORD)
     kept = to_json(decision_id="d", txn="t", account_id="a", policy=OLD, facts=of, decision=evaluate(OLD, of))
-    assert facts_from_record(kept) == of
+    assert facts_from_json(kept["facts"]) == of
     with pytest.raises(RecordInvalid):
-        facts_from_record({})
+        facts_from_json({})
 
 
 def test_a_verdict_is_what_was_decided() -> None:
