@@ -35,7 +35,7 @@ from idp.web import services as composition
 from idp.web.admin import setup as admin
 from idp.web.credential_info import CscCredentialReader
 from idp.web.policies import FixedPolicy, Policies, Surroundings
-from idp.web.services import CredentialReader, Messaging, PolicySource, Services, services
+from idp.web.services import CredentialReader, Messaging, Services, services
 
 __all__ = ["Services", "create_app", "open_database", "services"]
 
@@ -80,24 +80,18 @@ def create_app(
     app.secret_key = keys.secret("flask")
     seals, audit = Sealer(keys.secret), DatabaseAudit(clock)
     messaging = messaging or _messaging(settings)
-    policies: PolicySource
-    if policy is not None:
-        policies = FixedPolicy(_tightened(settings, policy), policy)
-    else:
-        policies = Policies(
-            Surroundings(
-                settings=settings,
-                clock=clock,
-                engine=engine,
-                seals=seals,
-                audit=audit,
-                tighten=_tightened,
-                deployment=Deployment(enabled=_enabled(messaging)),
-                operators=_operators(settings.policy.approval),
-            )
-        )
+    around = Surroundings(
+        settings=settings,
+        clock=clock,
+        engine=engine,
+        seals=seals,
+        audit=audit,
+        tighten=_tightened,
+        deployment=Deployment(enabled=messaging.factors),
+        operators=_operators(settings.policy.approval),
+    )
     made = Services(
-        policies=policies,
+        policies=Policies(around) if policy is None else FixedPolicy(_tightened(settings, policy), policy),
         clock=clock,
         engine=engine,
         keys=keys,
@@ -153,12 +147,6 @@ def _tightened(settings: IdpSettings, policy: Policy) -> IdpSettings:
         session=dataclasses.replace(settings.session, idle_seconds=idle),
         password=password_limits(settings.password, policy),
     )
-
-
-def _enabled(messaging: Messaging) -> frozenset[str]:
-    """Kinds of factor that anybody can have here."""
-    gateways = {"sms_otp": messaging.sms, "email_otp": messaging.mail}
-    return frozenset({"password", *(kind for kind, gateway in gateways.items() if gateway is not None)})
 
 
 def _operators(approval: ApprovalSettings | None) -> tuple[VerificationKey, ...]:

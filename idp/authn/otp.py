@@ -173,12 +173,18 @@ def mask(factor: str, address: str) -> str:
     return f"{local[:1]}{'•' * max(2, len(local) - 1)}@{domain}"
 
 
-def offered(enabled: Collection[str], *, bound: bool) -> tuple[EnrolledFactor, ...]:
+def enabled(*, sms: object | None, mail: object | None) -> frozenset[str]:
+    """Kinds of factor that anybody can have where there are these gateways; None: there is no such gateway."""
+    gateways: dict[OtpFactor, object | None] = {"sms_otp": sms, "email_otp": mail}
+    return frozenset({"password", *(kind for kind, gateway in gateways.items() if gateway is not None)})
+
+
+def offered(kinds: Collection[str], *, bound: bool) -> tuple[EnrolledFactor, ...]:
     """What people can be asked for where these kinds of factor are enabled, in the order in which they are asked."""
-    password = (EnrolledFactor("password", FACTOR_CATEGORIES["password"]),) if "password" in enabled else ()
+    password = (EnrolledFactor("password", FACTOR_CATEGORIES["password"]),) if "password" in kinds else ()
     codes = (
         EnrolledFactor(kind, FACTOR_CATEGORIES[kind], flags_of(kind, bound=bound), channel=CHANNELS[kind])
         for kind in FACTORS
-        if kind in enabled
+        if kind in kinds
     )
     return (*password, *codes)

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from foundation.clock import epoch
 from idp.authn.password import Passwords
-from idp.cli.common import add, new_id, secret_text
-from idp.errors import InputRefused, UnknownAccount
+from idp.cli.common import account_of, add, new_id, secret_text, transaction
+from idp.errors import InputRefused
 from idp.policy.model import PROOFING
 from idp.settings import IdpSettings
 
@@ -106,12 +106,8 @@ def _attributes(given: list[str]) -> dict[str, tuple[str, ...]]:
 
 
 def _create_account(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
-    from idp.app import open_database
     from idp.storage import accounts, authenticators
     from idp.storage.audit import DatabaseAudit
-    from idp.storage.engine import check_schema
-    from idp.storage.keys import KeyStore
-    from idp.storage.seal import Sealer
 
     encoded = _hashed(settings, options)
     new = accounts.NewAccount(
@@ -126,11 +122,8 @@ def _create_account(settings: IdpSettings, options: argparse.Namespace) -> dict[
         groups=tuple(options.group),
         attributes=_attributes(options.attribute),
     )
-    engine = open_database(settings)
-    check_schema(engine)
-    seals = Sealer(KeyStore(engine, settings.key_dir).secret)
     now = options.clock.now()
-    with engine.begin() as connection:
+    with transaction(settings) as (connection, seals):
         account = accounts.create(connection, new_id(), new, now)
         added = []
         for kind, address, secret in (
@@ -153,7 +146,6 @@ def _create_account(settings: IdpSettings, options: argparse.Namespace) -> dict[
         DatabaseAudit(options.clock).record(
             connection, "account.created", account_id=account.id, proofing=account.proofing, authenticators=added
         )
-    engine.dispose()
     return {"account_id": account.id, "username": account.username, "authenticators": added}
 
 
@@ -185,24 +177,15 @@ def _replace(
     secret_hash: str | None = None,
     wait_hours: int = 0,
 ) -> dict[str, Any]:
-    from idp.app import open_database
-    from idp.storage import accounts, authenticators, sessions
+    from idp.storage import authenticators, sessions
     from idp.storage.audit import DatabaseAudit
-    from idp.storage.engine import check_schema
-    from idp.storage.keys import KeyStore
     from idp.storage.outbox import Outbox
-    from idp.storage.seal import Sealer
 
-    engine = open_database(settings)
-    check_schema(engine)
-    seals = Sealer(KeyStore(engine, settings.key_dir).secret)
     now = options.clock.now()
     not_before = now + timedelta(hours=wait_hours)
     authenticator_id = new_id()
-    with engine.begin() as connection:
-        account = accounts.find_by_username(connection, options.username)
-        if account is None:
-            raise UnknownAccount("there is no account of that user name")
+    with transaction(settings) as (connection, seals):
+        account = account_of(connection, options.username)
         authenticators.replace(
             connection,
             seals,
@@ -225,7 +208,6 @@ def _replace(
             not_before=epoch(not_before),
             sessions_ended=ended,
         )
-    engine.dispose()
     return {"account_id": account.id, "factor": kind, "not_before": not_before.isoformat(), "sessions_ended": ended}
 
 
@@ -239,17 +221,11 @@ def _set_attributes(settings: IdpSettings, options: argparse.Namespace) -> dict[
 
 def _describe(settings: IdpSettings, options: argparse.Namespace, **changes: Any) -> dict[str, Any]:
     """Replace what a policy's conditions look at; decisions from now on see it, sessions go on."""
-    from idp.app import open_database
     from idp.storage import accounts
     from idp.storage.audit import DatabaseAudit
-    from idp.storage.engine import check_schema
 
-    engine = open_database(settings)
-    check_schema(engine)
-    with engine.begin() as connection:
-        account = accounts.find_by_username(connection, options.username)
-        if account is None:
-            raise UnknownAccount("there is no account of that user name")
+    with transaction(settings) as (connection, _seals):
+        account = account_of(connection, options.username)
         changed = accounts.describe(connection, account, **changes)
         # Names only: the values are about the person, and nothing is ever removed from the chain.
         DatabaseAudit(options.clock).record(
@@ -259,34 +235,23 @@ def _describe(settings: IdpSettings, options: argparse.Namespace, **changes: Any
             groups=sorted(changed.groups),
             attributes=sorted(changed.attributes),
         )
-    engine.dispose()
     shown = {name: list(values) for name, values in changed.attributes.items()}
     return {"account_id": account.id, "groups": sorted(changed.groups), "attributes": shown}
 
 
 def _set_status(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
-    from idp.app import open_database
     from idp.storage import accounts, sessions
     from idp.storage.audit import DatabaseAudit
-    from idp.storage.engine import check_schema
-    from idp.storage.keys import KeyStore
     from idp.storage.outbox import Outbox
-    from idp.storage.seal import Sealer
 
-    engine = open_database(settings)
-    check_schema(engine)
-    outbox = Outbox(Sealer(KeyStore(engine, settings.key_dir).secret), options.clock, secrets.token_bytes)
-    with engine.begin() as connection:
-        account = accounts.find_by_username(connection, options.username)
-        if account is None:
-            raise UnknownAccount("there is no account of that user name")
+    with transaction(settings) as (connection, seals):
+        account = account_of(connection, options.username)
         disabled = options.status == "disabled"
         ended = sessions.revoke_all(connection, account.id, options.clock.now()) if disabled else 0
         if disabled:
-            outbox.account_disabled(connection, account.id)
+            Outbox(seals, options.clock, secrets.token_bytes).account_disabled(connection, account.id)
         accounts.set_status(connection, account.id, options.status)
         DatabaseAudit(options.clock).record(
             connection, "account.status_changed", account_id=account.id, status=options.status, sessions_ended=ended
         )
-    engine.dispose()
     return {"account_id": account.id, "status": options.status}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from foundation.errors import TokenMalformed
 from foundation.files import write_secret
 from foundation.jose import parse_json_object
-from idp.cli.common import add
+from idp.cli.common import add, database, transaction
 from idp.errors import InputRefused, UnknownClient
 from idp.settings import ACCOUNT_CLIENT_ID, ADMIN_CLIENT_ID, IdpSettings
 
@@ -64,11 +64,9 @@ def _client_options(command: argparse.ArgumentParser) -> None:
 
 
 def _create_client(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
-    from idp.app import open_database
     from idp.oidc.client import Registration
     from idp.storage import clients
     from idp.storage.audit import DatabaseAudit
-    from idp.storage.engine import check_schema
 
     registration = Registration(
         client_id=options.client_id,
@@ -93,9 +91,7 @@ def _create_client(settings: IdpSettings, options: argparse.Namespace) -> dict[s
     needs_secret = options.auth_method in {"client_secret_basic", "client_secret_post"}
     if needs_secret != (options.secret_file is not None):
         raise InputRefused("--secret-file goes with client_secret_basic and client_secret_post, and only with them")
-    engine = open_database(settings)
-    check_schema(engine)
-    with engine.begin() as connection:
+    with transaction(settings) as (connection, _seals):
         client, secret = clients.create(connection, registration, options.clock.now(), secrets.token_bytes)
         if secret is not None:
             # Within the transaction: without the file, there is no client either.
@@ -110,20 +106,15 @@ def _create_client(settings: IdpSettings, options: argparse.Namespace) -> dict[s
             redirect_uris=list(registration.redirect_uris),
             introspects=list(registration.introspects),
         )
-    engine.dispose()
     return {"client_id": client.client_id, "secret_file": str(options.secret_file or "")}
 
 
 def _list_clients(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
-    from idp.app import open_database
     from idp.storage import clients
-    from idp.storage.engine import check_schema, reading
+    from idp.storage.engine import reading
 
-    engine = open_database(settings)
-    check_schema(engine)
-    with reading(engine) as connection:
+    with database(settings) as engine, reading(engine) as connection:
         known = clients.everyone(connection)
-    engine.dispose()
     return {
         "clients": [
             {
@@ -172,27 +163,19 @@ def _change_client(
     *,
     revoke: bool,
 ) -> dict[str, Any]:
-    from idp.app import open_database
     from idp.storage import grants
     from idp.storage.audit import DatabaseAudit
-    from idp.storage.engine import check_schema
-    from idp.storage.keys import KeyStore
     from idp.storage.outbox import Outbox
-    from idp.storage.seal import Sealer
 
-    engine = open_database(settings)
-    check_schema(engine)
-    outbox = Outbox(Sealer(KeyStore(engine, settings.key_dir).secret), options.clock, secrets.token_bytes)
-    with engine.begin() as connection:
+    with transaction(settings) as (connection, seals):
         change(connection)
         revoked = 0
         if revoke:
-            outbox.client_disabled(connection, options.client_id)
+            Outbox(seals, options.clock, secrets.token_bytes).client_disabled(connection, options.client_id)
             revoked = grants.revoke_client(connection, options.client_id, options.clock.now())
         DatabaseAudit(options.clock).record(
             connection, "client.changed", client_id=options.client_id, change=name, grants_revoked=revoked
         )
-    engine.dispose()
     return {"client_id": options.client_id, "change": name, "grants_revoked": revoked}
 
 

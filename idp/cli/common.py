@@ -1,15 +1,23 @@
-"""What the commands of ``privyseal idp`` have in common: exit codes, options, output, secrets from files."""
+"""What the commands of ``privyseal idp`` have in common: exit codes, options, output, the database, secret files."""
 
 from __future__ import annotations
 
 import argparse
 import secrets
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from foundation.files import read_secret
-from idp.errors import InputRefused
+from idp.errors import InputRefused, UnknownAccount
+from idp.settings import IdpSettings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+    from idp.storage.accounts import Account
+    from idp.storage.seal import Sealer
 
 EXIT_DONE: Final = 0
 EXIT_FAILED: Final = 1
@@ -53,6 +61,48 @@ def lines(result: Mapping[str, Any]) -> Iterator[str]:
 
 def _word(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+@contextmanager
+def database(settings: IdpSettings) -> Iterator[Engine]:
+    """The identity provider's database, closed at the end.
+
+    :raises PrivySealError: it cannot be used, or has other tables than this version.
+    """
+    from idp.app import open_database
+    from idp.storage.engine import check_schema
+
+    engine = open_database(settings)
+    try:
+        check_schema(engine)
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def transaction(settings: IdpSettings) -> Iterator[tuple[Connection, Sealer]]:
+    """One transaction, committed at the end, and what seals its rows."""
+    from idp.storage.keys import KeyStore
+    from idp.storage.seal import Sealer
+
+    with database(settings) as engine:
+        seals = Sealer(KeyStore(engine, settings.key_dir).secret)
+        with engine.begin() as connection:
+            yield connection, seals
+
+
+def account_of(connection: Connection, username: str) -> Account:
+    """The person of a user name.
+
+    :raises UnknownAccount: there is nobody of that name.
+    """
+    from idp.storage import accounts
+
+    found = accounts.find_by_username(connection, username)
+    if found is None:
+        raise UnknownAccount("there is no account of that user name")
+    return found
 
 
 def secret_text(path: Path) -> str:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from idp.cli.common import add
+from idp.cli.common import add, database
 from idp.cli.times import count, since
 from idp.errors import InputRefused
 from idp.settings import IdpSettings
@@ -32,25 +32,21 @@ def add_commands(commands: Any) -> None:
 
 
 def _export(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
-    from idp.app import open_database
     from idp.storage.decisions import audited
-    from idp.storage.engine import check_schema, reading
+    from idp.storage.engine import reading
 
     disagreements: list[str] = []
 
     def disagrees(item: Disagreement) -> None:
         disagreements.append(f"{item.decision_id}: {item.text}" if item.decision_id else item.text)
 
-    engine = open_database(settings)
-    check_schema(engine)
     written = 0
-    with _new_file(options.out) as stream, reading(engine) as connection:
+    with database(settings) as engine, _new_file(options.out) as stream, reading(engine) as connection:
         for record in audited(connection, since=options.since, limit=options.limit, disagrees=disagrees):
             stream.write(json.dumps(record, sort_keys=True, separators=(",", ":")) + "\n")
             written += 1
             if written % _STEP == 0:
                 print(f"{written} decisions so far", file=sys.stderr, flush=True)
-    engine.dispose()
     return {"exported": written, "out": str(options.out), "disagreements": disagreements or ["none"]}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from foundation.jose import VerificationKey
-from idp.cli.common import add
+from idp.cli.common import add, database
 from idp.settings import IdpSettings
 
 
@@ -57,17 +57,13 @@ def _init(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _rotate(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
-    from idp.app import open_database
     from idp.storage.audit import DatabaseAudit
-    from idp.storage.engine import check_schema
     from idp.storage.keys import rotate_token_keys
 
-    engine = open_database(settings)
-    check_schema(engine)
-    kid = rotate_token_keys(engine, settings.key_dir, now=options.clock.now())
-    with engine.begin() as connection:
-        DatabaseAudit(options.clock).record(connection, "keys.rotated", kid=kid)
-    engine.dispose()
+    with database(settings) as engine:
+        kid = rotate_token_keys(engine, settings.key_dir, now=options.clock.now())
+        with engine.begin() as connection:
+            DatabaseAudit(options.clock).record(connection, "keys.rotated", kid=kid)
     return {"kid": kid}
 
 

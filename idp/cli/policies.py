@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from idp.cli.common import add
+from idp.cli.common import add, database
 from idp.cli.times import count
 from idp.errors import InputRefused, UnknownPolicy
 from idp.settings import IdpSettings
@@ -32,15 +32,11 @@ def add_commands(commands: Any) -> None:
 
 
 def _history(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
-    from idp.app import open_database
     from idp.storage import policies
-    from idp.storage.engine import check_schema, reading
+    from idp.storage.engine import reading
 
-    engine = open_database(settings)
-    check_schema(engine)
-    with reading(engine) as connection:
+    with database(settings) as engine, reading(engine) as connection:
         found = policies.history(connection, options.limit)
-    engine.dispose()
     return {"history": [_entry(item) for item in found]}
 
 
@@ -58,15 +54,11 @@ def _entry(item: HistoryEntry) -> dict[str, Any]:
 
 
 def _show(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
-    from idp.app import open_database
     from idp.storage import policies
-    from idp.storage.engine import check_schema, reading
+    from idp.storage.engine import reading
 
-    engine = open_database(settings)
-    check_schema(engine)
-    with reading(engine) as connection:
+    with database(settings) as engine, reading(engine) as connection:
         found = policies.by_sha256(connection, options.sha256.lower())
-    engine.dispose()
     if found is None:
         raise UnknownPolicy("no policy of that hash was ever used here")
     _write(options.out, found.content)
@@ -81,21 +73,16 @@ def _show(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _shadow(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
-    from idp.app import open_database
     from idp.storage import policies, shadow
-    from idp.storage.engine import check_schema, reading
+    from idp.storage.engine import reading
     from idp.storage.keys import KeyStore
     from idp.storage.seal import Sealer
 
-    engine = open_database(settings)
-    check_schema(engine)
-    seals = Sealer(KeyStore(engine, settings.key_dir).secret)
-    with reading(engine) as connection:
-        state = policies.state(connection, seals, "shadow")
+    with database(settings) as engine, reading(engine) as connection:
+        state = policies.state(connection, Sealer(KeyStore(engine, settings.key_dir).secret), "shadow")
         if state is None:
             raise UnknownPolicy("no candidate is asked")
         found = shadow.summary(connection, state.sha256, state.since)
-    engine.dispose()
     return {
         "candidate_sha256": state.sha256,
         "since": state.since.isoformat(),

@@ -7,20 +7,15 @@ is asked for here.  In the pages, one operator proposes and another one confirms
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from idp.authn.roles import ROLES
-from idp.cli.common import add, new_id
-from idp.errors import InputRefused, UnknownAccount
+from idp.cli.common import account_of, add, new_id, transaction
+from idp.errors import InputRefused
 from idp.settings import IdpSettings
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
     from idp.storage.accounts import Account
-    from idp.storage.seal import Sealer
 
 
 def add_commands(commands: Any) -> None:
@@ -41,8 +36,8 @@ def _grant(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]
     from idp.storage.audit import DatabaseAudit
 
     now = options.clock.now()
-    with _opened(settings) as (connection, seals):
-        account = _account(connection, options.username)
+    with transaction(settings) as (connection, seals):
+        account = account_of(connection, options.username)
         if not account.active:
             raise InputRefused("the account is disabled")
         given = roles.grant(
@@ -66,8 +61,8 @@ def _revoke(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any
     from idp.storage import roles
     from idp.storage.audit import DatabaseAudit
 
-    with _opened(settings) as (connection, _seals):
-        account = _account(connection, options.username)
+    with transaction(settings) as (connection, _seals):
+        account = account_of(connection, options.username)
         if not roles.revoke(connection, account.id, options.role, options.clock.now()):
             raise InputRefused(f"{account.username} does not hold the role {options.role}")
         DatabaseAudit(options.clock).record(
@@ -79,7 +74,7 @@ def _revoke(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any
 def _list(settings: IdpSettings, _options: argparse.Namespace) -> dict[str, Any]:
     from idp.storage import accounts, roles
 
-    with _opened(settings) as (connection, seals):
+    with transaction(settings) as (connection, seals):
         found = roles.everyone(connection, seals)
         names = {item.account_id: accounts.find(connection, item.account_id) for item in found}
     return {
@@ -97,28 +92,3 @@ def _list(settings: IdpSettings, _options: argparse.Namespace) -> dict[str, Any]
 
 def _name(account: Account | None, account_id: str) -> str:
     return account_id if account is None else account.username
-
-
-def _account(connection: Connection, username: str) -> Account:
-    from idp.storage import accounts
-
-    found = accounts.find_by_username(connection, username)
-    if found is None:
-        raise UnknownAccount("there is no account of that user name")
-    return found
-
-
-@contextmanager
-def _opened(settings: IdpSettings) -> Iterator[tuple[Connection, Sealer]]:
-    from idp.app import open_database
-    from idp.storage.engine import check_schema
-    from idp.storage.keys import KeyStore
-    from idp.storage.seal import Sealer
-
-    engine = open_database(settings)
-    try:
-        check_schema(engine)
-        with engine.begin() as connection:
-            yield connection, Sealer(KeyStore(engine, settings.key_dir).secret)
-    finally:
-        engine.dispose()

@@ -29,6 +29,7 @@ from sqlalchemy.exc import IntegrityError
 
 from foundation.clock import epoch, from_epoch
 from idp.policy.approval import PolicyApproval
+from idp.policy.document import MAX_FAULTS
 from idp.policy.errors import Fault, PolicyRejected
 from idp.policy.prepare import sha256
 from idp.storage.models import metadata
@@ -90,7 +91,6 @@ _NOTHING: Final[Mapping[str, Any]] = {
     "approved_iat": 0,
     "refused": "",
 }
-_MAX_FAULTS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +241,7 @@ def refuse(connection: Connection, seals: Sealer, role: Role, rejected: Rejected
         sha256=rejected.sha256,
         cases_sha256=rejected.cases_sha256,
         cause=rejected.cause,
-        faults=[asdict(fault) for fault in rejected.faults[:_MAX_FAULTS]],
+        faults=[asdict(fault) for fault in rejected.faults[:MAX_FAULTS]],
     )
     return True
 

@@ -112,15 +112,7 @@ def enrolled(owned: tuple[Authenticator, ...], *, bound: bool) -> tuple[Enrolled
     """What the person can be asked for now: usable, and with a gateway where a message is needed."""
     now = services().clock.now()
     kinds = {item.kind for item in owned if not item.disabled and item.not_before <= now}
-    return tuple(factor for factor in _offered(bound=bound) if factor.factor in kinds)
-
-
-def _offered(*, bound: bool) -> tuple[EnrolledFactor, ...]:
-    """What anybody can be asked for: a password, and codes by the gateways that the operator enabled."""
-    messaging = services().messaging
-    gateways = {"sms_otp": messaging.sms, "email_otp": messaging.mail}
-    codes = {kind for kind, gateway in gateways.items() if gateway is not None}
-    return offered({"password", *codes}, bound=bound)
+    return offered(services().messaging.factors & kinds, bound=bound)
 
 
 def reasons_for_anybody(interaction: Interaction) -> tuple[Reason, ...]:
@@ -141,7 +133,7 @@ def reasons_for_anybody(interaction: Interaction) -> tuple[Reason, ...]:
         essential_acr=asked.essential_acr,
         max_age=asked.max_age,
         force_reauthentication=asked.fresh,
-        enrolled=_offered(bound=interaction.binds_evidence),
+        enrolled=offered(services().messaging.factors, bound=interaction.binds_evidence),
     )
     return evaluate(services().policy, facts).reasons
 

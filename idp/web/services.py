@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine
 
 from connectors.ports.messaging import Mailer, SmsGateway
 from foundation.clock import Clock
+from idp.authn.otp import enabled
 from idp.policy.model import Policy
 from idp.policy.prepare import Prepared
 from idp.settings import IdpSettings
@@ -101,6 +102,11 @@ class Messaging:
 
     sms: SmsGateway | None
     mail: Mailer | None
+
+    @property
+    def factors(self) -> frozenset[str]:
+        """Kinds of factor that anybody can have with them."""
+        return enabled(sms=self.sms, mail=self.mail)
 
 
 @dataclass(frozen=True, slots=True)

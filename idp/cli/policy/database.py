@@ -51,5 +51,6 @@ def opened(config: Path) -> Iterator[tuple[IdpSettings, Connection]]:
 
 def enabled_factors(settings: IdpSettings) -> frozenset[str]:
     """Kinds of factor that anybody can have here."""
-    gateways = {"sms_otp": settings.messaging.sms, "email_otp": settings.messaging.mail}
-    return frozenset({"password", *(kind for kind, gateway in gateways.items() if gateway is not None)})
+    from idp.authn.otp import enabled
+
+    return enabled(sms=settings.messaging.sms, mail=settings.messaging.mail)

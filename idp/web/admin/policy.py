@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from flask import abort, request
 from werkzeug.wrappers import Response
 
-from idp.authn.otp import FACTORS as CODES
 from idp.policy.cases import CaseReport, parse_cases, run_cases
 from idp.policy.diff import Difference, differences
 from idp.policy.errors import PolicyLoadError
@@ -40,7 +39,7 @@ class InForce:
 
 def in_force() -> InForce:
     """The policy in force, linted, and tried on its cases."""
-    policy = services().policy
+    policy, prepared = services().view.policy, services().view.prepared
     with reading(services().engine) as connection:
         state = policies.state(connection, services().seals, "in_force")
         if state is not None and state.sha256 != policy.sha256:
@@ -49,7 +48,9 @@ def in_force() -> InForce:
         version = policies.by_sha256(connection, policy.sha256, cases or None)
     text = source.text_in_force(policy) if version is None else source.decoded(version.content)
     found = None if version is None else version.cases
-    return InForce(policy, text, state, lint(policy, deployment()), found, _report(policy, found))
+    # It was tried on them when it was put in force; the linter also knows the relying parties that came since.
+    report = _report(policy, found) if prepared is None else prepared.report
+    return InForce(policy, text, state, lint(policy, deployment()), found, report)
 
 
 def _report(policy: Policy, cases: bytes | None) -> CaseReport | None:
@@ -64,12 +65,9 @@ def _report(policy: Policy, cases: bytes | None) -> CaseReport | None:
 
 def deployment() -> Deployment:
     """What this deployment offers and its relying parties understand, for the linter."""
-    messaging = services().messaging
-    gateways = {"sms_otp": messaging.sms, "email_otp": messaging.mail}
     with reading(services().engine) as connection:
         accepted = clients.default_acr_values(connection)
-    enabled = frozenset({"password", *(kind for kind in CODES if gateways.get(kind) is not None)})
-    return Deployment(enabled=enabled, clients=accepted)
+    return Deployment(enabled=services().messaging.factors, clients=accepted)
 
 
 def notes_of(findings: Iterable[Finding]) -> Mapping[int, list[Note]]:

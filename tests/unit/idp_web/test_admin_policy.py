@@ -6,11 +6,11 @@ import io
 import os
 import re
 import shlex
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from time import thread_time
 from typing import Any
 
 import pytest
@@ -30,6 +30,9 @@ from tests.unit.idp_web.admin import ADMINISTRATION, administrator, chain, make_
 
 IN_FORCE = (POLICY + ADMINISTRATION).decode()
 STRICTER = IN_FORCE.replace("    require: low\n", "    require: substantial\n", 1)
+
+SECONDS = 60
+"""Of processor time, on a busy machine and with every line counted; what is measured on an idle one is below 5."""
 
 
 @pytest.fixture
@@ -368,14 +371,14 @@ def test_a_yaml_bomb_and_a_file_of_10_megabytes_are_refused_at_once(idp: Idp, br
     bomb = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
         f"{chr(98 + at)}: &{chr(98 + at)} [{','.join(['*' + chr(97 + at)] * 9)}]\n" for at in range(9)
     )
-    begun = time.monotonic()
+    begun = thread_time()
     assert 'data-acceptable="no"' in trial(idp, browser, bomb).text
     large = {"CONTENT_LENGTH": "10000000", "CONTENT_TYPE": "multipart/form-data; boundary=x"}
     assert browser.post("/admin/policy/try", environ_overrides=large).status_code == 413
     # As the whole request may have so many octets, what is a little less than that is parsed.
     deep = "[" * 100_000
     assert 'data-acceptable="no"' in trial(idp, browser, deep).text
-    assert time.monotonic() - begun < 20
+    assert thread_time() - begun < SECONDS
 
 
 def test_nothing_is_no_candidate(idp: Idp, browser: FlaskClient) -> None:
@@ -422,6 +425,6 @@ def test_a_difference_shows_what_changed_and_a_little_around_it() -> None:
 
 def test_a_difference_of_very_long_files_is_made_quickly() -> None:
     before = "\n".join(f"a {number}" for number in range(5000))
-    begun = time.monotonic()
+    begun = thread_time()
     assert len(difference.lines(before, before.replace("a", "b"))) == 10_000
-    assert time.monotonic() - begun < 5
+    assert thread_time() - begun < SECONDS
