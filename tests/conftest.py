@@ -12,12 +12,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from signing.scdev.settings import DeviceSettings
 from tests.fakes.softhsm import make_token
 from tests.postgres import PostgresServer
 
 UNIT = Path(__file__).parent / "unit"
+
+settings.register_profile("full", max_examples=2000)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from idp.policy.comparison import COMPARISONS, Matched, NoAuthnContext, RequestedContext, Strength, match
 from idp.policy.evaluate import join
 from idp.policy.model import PROOFING, Claim, Edge, EvidenceSet, Level, Policy, Requirement, Where
+from tests.properties.examples import examples
 
 HERE: Final = Where("random.yaml", 1, 1)
 NAMES: Final = ("a", "b", "c", "d")
@@ -87,7 +88,7 @@ policies: Final = st.integers(0, 2**32).map(random_policy)
 requests = st.lists(st.sampled_from([ref(name) for name in NAMES]), min_size=1, max_size=4).map(tuple)
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(60))
 @given(policies)
 def test_strength_is_an_order_that_keeps_what_the_levels_imply(policy: Policy) -> None:
     order = Strength(policy)
@@ -102,7 +103,7 @@ def test_strength_is_an_order_that_keeps_what_the_levels_imply(policy: Policy) -
                 assert not (order.at_least(x, y) and order.at_least(y, z)) or order.at_least(x, z)
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(60))
 @given(policies)
 def test_without_claims_there_is_no_order_but_the_levels_own(policy: Policy) -> None:
     bare = policy_of(tuple(level(item.name, item.implies) for item in policy.levels), policy.edges)
@@ -111,7 +112,7 @@ def test_without_claims_there_is_no_order_but_the_levels_own(policy: Policy) -> 
         assert order.at_least(x, y) == bare.implies(x, y)
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(60))
 @given(policies, st.sampled_from(NAMES), st.sampled_from(NAMES))
 def test_an_edge_alone_orders_only_where_every_claim_and_the_proofing_are_met(policy: Policy, x: str, y: str) -> None:
     levels = {item.name: item for item in policy.levels}
@@ -126,7 +127,7 @@ def level_alone(item: Level) -> Level:
     return level(item.name, claims=item.claims, proofing=item.proofing)
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(60))
 @given(policies, requests)
 def test_exact_is_within_minimum_and_maximum_and_better_is_minimum_without_equals(
     policy: Policy, refs: tuple[str, ...]
@@ -144,7 +145,7 @@ def test_exact_is_within_minimum_and_maximum_and_better_is_minimum_without_equal
         assert set(candidates(policy, "minimum", (one,))) & set(candidates(policy, "maximum", (one,))) == equals
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(60))
 @given(policies, requests, st.sampled_from(COMPARISONS))
 def test_a_request_is_the_union_of_its_references_and_unknown_ones_add_nothing(
     policy: Policy, refs: tuple[str, ...], comparison: str
@@ -156,7 +157,7 @@ def test_a_request_is_the_union_of_its_references_and_unknown_ones_add_nothing(
         assert candidates(policy, comparison, padded) == candidates(policy, comparison, refs)
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(60))
 @given(policies, st.sampled_from(NAMES), st.sampled_from(NAMES))
 def test_asking_for_more_never_admits_more_from_below(policy: Policy, x: str, y: str) -> None:
     if not Strength(policy).at_least(x, y):
@@ -166,7 +167,7 @@ def test_asking_for_more_never_admits_more_from_below(policy: Policy, x: str, y:
     assert set(candidates(policy, "maximum", (ref(y),))) <= set(candidates(policy, "maximum", (ref(x),)))
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(60))
 @given(policies, requests, st.sampled_from(COMPARISONS), st.frozensets(st.sampled_from(NAMES)))
 def test_the_choice_is_a_reachable_candidate_and_none_is_passed_over(
     policy: Policy, refs: tuple[str, ...], comparison: str, reachable: frozenset[str]
@@ -190,7 +191,7 @@ def test_the_choice_is_a_reachable_candidate_and_none_is_passed_over(
         assert not any(order.stronger(chosen, other) for other in rivals), "no more than is asked for"
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(60))
 @given(policies, requests, st.sampled_from(COMPARISONS), st.frozensets(st.sampled_from(NAMES), min_size=1))
 def test_OAU_12_whatever_is_asked_for_the_floor_stays(
     policy: Policy, refs: tuple[str, ...], comparison: str, floor: frozenset[str]

@@ -13,6 +13,7 @@ from idp.policy.document import Mapping, Node, Scalar, Unreadable, read_document
 from idp.policy.errors import Fault, LayoutRefused
 from idp.policy.fmt import ORDER, format_document
 from idp.policy.fmt_source import comments_of
+from tests.properties.examples import examples
 from tests.unit.idp_policy.support import POLICY
 from tests.unit.idp_policy.test_fmt import COMMENTED
 
@@ -75,7 +76,7 @@ def check(text: str) -> None:
     assert not made.endswith("\n\n")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(
     st.sampled_from(SAMPLES),
     st.lists(
@@ -94,7 +95,7 @@ def test_comments_and_blank_lines_anywhere(sample: str, changes: list[tuple[int,
     check("\n".join(lines))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(TREES, st.sampled_from([None, True, False]), st.sampled_from([None, "'", '"', "|", ">"]), st.integers(20, 200))
 def test_any_tree_however_it_was_written(value: Any, flow: bool | None, style: str | None, width: int) -> None:
     text = yaml.dump(

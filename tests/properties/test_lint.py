@@ -42,6 +42,7 @@ from idp.policy.model import (
     UpstreamMapping,
     Where,
 )
+from tests.properties.examples import examples
 
 NOW: Final = datetime(2026, 3, 2, 10, 0, 0, tzinfo=UTC)
 HERE: Final = Where("random.yaml", 1, 1)
@@ -190,7 +191,7 @@ deployments = st.builds(
 
 
 @given(policies(), deployments)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 def test_linting_never_raises_and_each_finding_can_be_shown(policy: Policy, deployment: Deployment) -> None:
     findings = lint(policy, deployment)
     for finding in findings:
@@ -211,7 +212,7 @@ FILES: Final = tuple(
 
 
 @given(st.sampled_from(FILES), st.integers(0, 800), st.integers(0, 12), st.text("-:[]{}&*' \nabc019m", max_size=6))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_linting_survives_a_damaged_file(text: str, start: int, length: int, insert: str) -> None:
     damaged = text[:start] + insert + text[start + length :]
     try:
@@ -266,7 +267,7 @@ def _evidence(offer: Offer, flags: frozenset[str], index: int) -> Evidence:
 
 
 @given(simple(), st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_no_evidence_of_one_category_meets_what_the_linter_takes_for_two(
     made: tuple[Policy, Quest], data: st.DataObject
 ) -> None:
@@ -284,7 +285,7 @@ def test_no_evidence_of_one_category_meets_what_the_linter_takes_for_two(
 
 
 @given(simple())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_what_the_linter_takes_for_possible_is(made: tuple[Policy, Quest]) -> None:
     """With everything at hand, the evaluation finds a selection if and only if the linter says that there is one."""
     policy, alternative = made
@@ -303,7 +304,7 @@ def test_what_the_linter_takes_for_possible_is(made: tuple[Policy, Quest]) -> No
 
 
 @given(simple())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_what_the_linter_takes_for_one_category_can_be_met_so(made: tuple[Policy, Quest]) -> None:
     policy, alternative = made
     subject = Subject(policy, Deployment())

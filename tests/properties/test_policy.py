@@ -24,6 +24,7 @@ from idp.policy.matching import Body, categories, misfit, obstacle, standing
 from idp.policy.model import EvidenceSet, Facts, Policy, Requirement, StepUpOption
 from idp.policy.schema import Keys
 from idp.policy.upstream import UpstreamLogin, evidence_of
+from tests.properties.examples import examples
 from tests.properties.policies import (
     HERE,
     ISSUERS,
@@ -39,7 +40,7 @@ from tests.properties.policies import (
     well_equipped,
 )
 
-EXAMPLES: Final = 60
+EXAMPLES: Final = examples(30)
 """Of each law: making a policy at random takes longer than asking it."""
 BUSY: Final = (HealthCheck.too_slow,)
 """On a busy machine the making is slow; that says nothing about a law."""
@@ -76,7 +77,7 @@ recent = st.builds(
 
 
 @given(loose_sets, st.lists(recent, min_size=2, max_size=5))
-@settings(max_examples=400, deadline=None, suppress_health_check=BUSY)
+@settings(max_examples=examples(200), deadline=None, suppress_health_check=BUSY)
 def test_a_selection_is_found_exactly_if_there_is_one(needed: EvidenceSet, items: list[Evidence]) -> None:
     """Against trying all selections; requirements overlap, so the first that fits is often the wrong one."""
     policy = Policy("none", "none.yaml", "0" * 64, HERE, (), ())
