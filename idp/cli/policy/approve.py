@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import secrets
 import sys
-import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +22,7 @@ from foundation.clock import epoch, from_epoch
 from foundation.errors import JoseError, SecretFileError
 from foundation.files import read_secret
 from foundation.jose import SigningKey, import_signing_key
-from idp.cli.policy.common import EXIT_DENY, EXIT_FOUND, EXIT_OK, EXIT_UNUSABLE, Usage, add, faults_json
+from idp.cli.policy.common import EXIT_DENY, EXIT_FOUND, EXIT_OK, EXIT_UNUSABLE, Usage, add, faults_json, replace_file
 from idp.policy.approval import MAX_DAYS, approval_beside, operation, same_approval
 from idp.policy.cases import cases_beside
 from idp.policy.errors import PolicyLoadError, PolicyRejected
@@ -99,7 +96,7 @@ def _approve(options: argparse.Namespace) -> int:
         made = sign(wanted, key) if former is None else add_signature(former, key)
     except OperationInvalid as error:
         raise Usage(f"{out}: {error}") from error
-    _write(out, made)
+    replace_file(out, f"{made}\n".encode("ascii"), _READABLE)
     _print(peek(made), out, as_json=options.json)
     return EXIT_OK
 
@@ -160,23 +157,6 @@ def _confirmed() -> bool:
         raise Usage("nobody can be asked here: say --yes")
     print("Approve this? [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
-
-
-def _write(out: Path, bundle: str) -> None:
-    """Whole or not at all: a server may read it at any time."""
-    try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{out.name}.", dir=out.parent)
-    except OSError as error:
-        raise Usage(f"{out}: cannot be written: {error.strerror}") from error
-    try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-            stream.write(bundle + "\n")
-        os.chmod(name, _READABLE)
-        os.replace(name, out)
-    except OSError as error:
-        with suppress(OSError):
-            os.unlink(name)
-        raise Usage(f"{out}: cannot be written: {error.strerror}") from error
 
 
 def _print(found: Operation, out: Path, *, as_json: bool) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,6 +59,28 @@ def add(commands: Any, name: str, text: str, *, description: str, epilog: str = 
     )
     command.add_argument("--json", action="store_true", help="write JSON")
     return command
+
+
+def replace_file(path: Path, data: bytes, mode: int | None = None) -> None:
+    """Write the whole file or none of it, since somebody may read it at any time; a link stays one.
+
+    :param mode: None: the one it has.
+    :raises NotWritten: it cannot be written; what was there before still is.
+    """
+    target = path.resolve()
+    name = ""
+    try:
+        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        with os.fdopen(descriptor, "wb") as stream:
+            os.fchmod(stream.fileno(), target.stat().st_mode & 0o777 if mode is None else mode)
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(name, target)
+    except OSError as error:
+        with suppress(OSError):
+            os.unlink(name)
+        raise NotWritten(path, error) from error
 
 
 def load_cases(path: Path) -> Cases:

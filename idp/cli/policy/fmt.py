@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from idp.cli.policy.common import EXIT_FOUND, EXIT_OK, EXIT_UNUSABLE, NotWritten, Usage, add, faults_json
+from idp.cli.policy.common import EXIT_FOUND, EXIT_OK, EXIT_UNUSABLE, Usage, add, faults_json, replace_file
 from idp.cli.policy.source import show_json
 from idp.policy.errors import LayoutRefused, PolicyLoadError
 from idp.policy.fmt import format_document
@@ -55,7 +52,7 @@ def _fmt(options: argparse.Namespace) -> int:
         if changed and options.check and code == EXIT_OK:
             code = EXIT_FOUND
         if changed and options.write:
-            _replace(path, text.encode())
+            replace_file(path, text.encode())
         if not options.json:
             _tell(path, text, changed=changed, options=options)
     if options.json:
@@ -69,21 +66,3 @@ def _tell(path: Path, text: str, *, changed: bool, options: argparse.Namespace) 
             print(f"{path}: {'laid out' if options.write else 'not laid out'}")
     else:
         sys.stdout.write(text)
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """The whole file or none of it, with the mode it had; a link stays one."""
-    target = path.resolve()
-    name = ""
-    try:
-        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        with os.fdopen(descriptor, "wb") as stream:
-            os.fchmod(stream.fileno(), target.stat().st_mode & 0o777)
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(name, target)
-    except OSError as error:
-        with suppress(OSError):
-            os.unlink(name)
-        raise NotWritten(path, error) from error
