@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from idp.policy.body import Body, Standing
 from idp.policy.index import Quest
-from idp.policy.matching import Body, Standing
 from idp.policy.model import Policy, Rule
 
 

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from idp.policy.body import Body, Reached, Standing
+from idp.policy.body import standing as standing_of
 from idp.policy.conditions import Circumstances
 from idp.policy.demand import Demand, join
 from idp.policy.evidence import Evidence
-from idp.policy.matching import Body, Reached, Standing, proofed
-from idp.policy.matching import standing as standing_of
+from idp.policy.matching import proofed
 from idp.policy.methods import methods
 from idp.policy.model import (
     LOAS,

@@ -7,8 +7,9 @@ from typing import Any
 
 from foundation.clock import epoch
 from idp.policy import wording
+from idp.policy.body import Standing, standing
 from idp.policy.index import Quest
-from idp.policy.matching import Standing, proofed, standing
+from idp.policy.matching import proofed
 from idp.policy.model import Decision, Facts, Level, Policy, Reason, Where
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import combinations
 
+from idp.policy.body import Body, Standing
 from idp.policy.demand import Demand
 from idp.policy.evidence import SELF, Evidence
-from idp.policy.matching import Body, Standing
 from idp.policy.model import EnrolledFactor, Facts, StepUpOption
 
 

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from idp.policy import wording
+from idp.policy.body import Reached, Standing
 from idp.policy.demand import Demand
 from idp.policy.evidence import SELF, Evidence
 from idp.policy.index import Quest
-from idp.policy.matching import Misfit, Obstacle, Reached, Standing, capped, misfit, proofed
+from idp.policy.matching import Misfit, Obstacle, capped, misfit, proofed
 from idp.policy.model import Level, Policy, Reason, Where
 
 

@@ -13,9 +13,9 @@ from datetime import datetime
 from typing import Final, Literal
 
 from idp.policy import wording
+from idp.policy.body import standing
 from idp.policy.evaluate import evaluate
 from idp.policy.explain import applying
-from idp.policy.matching import standing
 from idp.policy.model import Decision, Facts, Policy, Reason
 from idp.policy.records import DecisionRecord, Verdict, named_attributes, verdict_of
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from idp.policy import wording
+from idp.policy.body import Standing
 from idp.policy.demand import Demand
-from idp.policy.matching import Standing
 from idp.policy.model import Policy, Reason
 from idp.policy.reasons import reason
 

@@ -11,6 +11,7 @@ from typing import Final
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+from idp.policy.body import standing
 from idp.policy.errors import PolicyLoadError
 from idp.policy.evidence import CATEGORIES, FACTORS, FLAGS, SELF, Evidence
 from idp.policy.index import Quest
@@ -21,7 +22,7 @@ from idp.policy.lint.offers import OWN, Offer, anything, can_be_met, mapped, of
 from idp.policy.lint.render import as_json, as_sarif, as_text
 from idp.policy.lint.subject import Subject
 from idp.policy.load import parse_policy
-from idp.policy.matching import categories, standing
+from idp.policy.matching import categories
 from idp.policy.model import (
     DAYS,
     PROOFING,

@@ -14,13 +14,14 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from idp.policy import keys
+from idp.policy.body import Body, standing
 from idp.policy.conditions import applies
 from idp.policy.errors import Fault, PolicyLoadError
 from idp.policy.evaluate import evaluate, join
 from idp.policy.evidence import FACTOR_CATEGORIES, Evidence
 from idp.policy.index import quest
 from idp.policy.load import parse_policy
-from idp.policy.matching import Body, categories, misfit, obstacle, standing
+from idp.policy.matching import categories, misfit, obstacle
 from idp.policy.model import EvidenceSet, Facts, Policy, Requirement, StepUpOption
 from idp.policy.schema import Keys
 from idp.policy.upstream import UpstreamLogin, evidence_of

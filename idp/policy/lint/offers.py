@@ -46,7 +46,7 @@ class Offer:
 
     @property
     def authenticator(self) -> tuple[str, ...]:
-        """What two requirements of a set are never both met by (:mod:`idp.policy.matching`)."""
+        """What two requirements of a set are never both met by (:func:`idp.policy.matching.authenticator`)."""
         return (self.factor, self.issuer) if self.issuer == SELF else (self.factor, self.issuer, self.category)
 
     @property

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from idp.policy.body import standing
 from idp.policy.evaluate import evaluate
 from idp.policy.evidence import Evidence
 from idp.policy.index import quest
-from idp.policy.matching import misfit, standing
+from idp.policy.matching import misfit
 from idp.policy.model import Decision
 from tests.unit.idp_policy.support import enrolled, facts, faults, policy, used
 from tests.unit.idp_policy.test_load import SMALL, changed
