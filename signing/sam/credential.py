@@ -20,6 +20,10 @@ DOMAIN: Final = b"privyseal-credential-2\n"
 """Keeps the row MAC from serving for anything else that the same key may come to protect."""
 
 
+LONGEST_SAD_SECONDS: Final = 3600
+"""What a floor may allow at most as ``max_sad_seconds``; revocations are kept in mind for as long as that."""
+
+
 @dataclass(frozen=True, slots=True)
 class Floor:
     """The least that the module asks of a SAD for a credential, whatever the identity provider's policy says."""

@@ -36,7 +36,7 @@ from foundation.clock import Clock, epoch
 from foundation.errors import JoseError
 from signing.sam import events
 from signing.sam.anchor import MAX_OPERATORS, Anchor, with_used
-from signing.sam.credential import Credential, Floor
+from signing.sam.credential import LONGEST_SAD_SECONDS, Credential, Floor
 from signing.sam.custody import Custody
 from signing.sam.errors import (
     CommitUnknown,
@@ -321,7 +321,7 @@ def _floor(parameters: Mapping[str, Any], credential: Credential) -> Floor:
         return Floor(
             loa=cast("LoA", loa),
             min_categories=read.integer(wanted, "min_categories", low=least, high=3),
-            max_sad_seconds=read.integer(wanted, "max_sad_seconds", low=1, high=3600),
+            max_sad_seconds=read.integer(wanted, "max_sad_seconds", low=1, high=LONGEST_SAD_SECONDS),
             max_evidence_age_seconds=read.integer(wanted, "max_evidence_age_seconds", low=1, high=_MAX_SECONDS),
         )
     except JoseError as error:

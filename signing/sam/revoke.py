@@ -23,6 +23,7 @@ from contract.sad import Sad
 from foundation import log
 from foundation.clock import Clock, epoch
 from signing.sam import events
+from signing.sam.credential import LONGEST_SAD_SECONDS
 from signing.sam.errors import (
     CommitUnknown,
     EventRefused,
@@ -46,8 +47,6 @@ from signing.sam.store import Record, Store
 from signing.sam.tokens import decode_event
 from signing.sam.verify import LEEWAY_SECONDS, SamPolicy
 
-LONGEST_SAD_SECONDS: Final = 3600
-"""The longest life of a SAD that a credential's floor can allow (``max_sad_seconds``)."""
 RELEVANT_SECONDS: Final = LONGEST_SAD_SECONDS + 2 * LEEWAY_SECONDS
 """How long after it came a revocation can matter: by then every SAD that it refuses has expired.
 

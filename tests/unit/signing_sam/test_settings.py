@@ -15,8 +15,8 @@ from foundation.errors import SettingsError
 from foundation.files import write_secret
 from foundation.jose import generate_signing_key
 from foundation.settings import from_table
+from signing.sam.credential import LONGEST_SAD_SECONDS
 from signing.sam.errors import StateRefused
-from signing.sam.revoke import LONGEST_SAD_SECONDS
 from signing.sam_app.parts import build, open_store
 from signing.sam_app.process import ADMIN_MODE, PUBLIC_MODE, SamProcess
 from signing.sam_settings import ProfileSettings, SamSettings
