@@ -24,7 +24,6 @@ from idp.policy.matching import (
     age,
     authenticator,
     capped,
-    categories,
     for_this,
     is_capped,
     misfit,
@@ -32,6 +31,7 @@ from idp.policy.matching import (
     proofed,
 )
 from idp.policy.model import Facts, Level, Policy, Requirement
+from idp.policy.selecting import FREE_TRIES, MAX_TRIES, Search
 
 _Key = TypeVar("_Key")
 
@@ -68,6 +68,7 @@ class Body:
         self._fits: dict[int, Fits] = {}
         self._selections: dict[tuple[int, int], tuple[Evidence, ...] | None] = {}
         self._essence: dict[int, Essence] = {}
+        self._tries = MAX_TRIES
 
     def obstacle(self, item: Evidence) -> Obstacle | None:
         """Why the evidence counts for nothing here."""
@@ -101,7 +102,9 @@ class Body:
         key = (id(quest), mask & fits.any)
         if key not in self._selections:
             candidates = [self._newest(bits & mask) for bits in fits.bits]
-            self._selections[key] = _select(candidates, quest.needed.different_categories, ())
+            search = Search(candidates, quest.needed.different_categories, FREE_TRIES + self._tries)
+            self._selections[key] = search.find()
+            self._tries -= max(0, search.tried - FREE_TRIES)
         return self._selections[key]
 
     def _newest(self, mask: int) -> tuple[Evidence, ...]:
@@ -305,18 +308,3 @@ def standing(policy: Policy, facts: Facts) -> Standing:
     """What the evidence of the facts amounts to."""
     body = Body(policy, facts, facts.evidence)
     return Standing(body, body.there)
-
-
-def _select(
-    candidates: list[tuple[Evidence, ...]], different: int, chosen: tuple[Evidence, ...]
-) -> tuple[Evidence, ...] | None:
-    """One candidate for each requirement, all of them different; tries in order, depth at most the set's length."""
-    if len(chosen) == len(candidates):
-        return chosen if categories(chosen) >= different else None
-    used = {authenticator(item) for item in chosen}
-    for item in candidates[len(chosen)]:
-        if authenticator(item) not in used:
-            found = _select(candidates, different, (*chosen, item))
-            if found is not None:
-                return found
-    return None

@@ -152,7 +152,9 @@ _REQUIREMENT: Final[Mapping[str, Schema]] = {
     "attestation": said("makes or models of authenticators, any of these", words(text())),
 }
 _SET: Final[Mapping[str, Schema]] = {
-    "all_of": said("requirements, each met by another authenticator", listed(ref("requirement"))),
+    "all_of": said(
+        "requirements, each met by another authenticator", listed(ref("requirement"), keys.MAX_REQUIREMENTS)
+    ),
     "different_categories": said("how many categories they cover together", whole(1, len(CATEGORIES))),
 }
 _CLAIMS: Final[Schema] = {
@@ -204,7 +206,7 @@ _RULE: Final[Mapping[str, Schema]] = {
     "action": said("actions, or a prefix with .*", words(text(re.compile(rf"{keys.ACTION.pattern}(?:\.\*)?")))),
     "require": said("levels, all of which are needed", words(text())),
     "when": said("when it applies; without it, always", ref("condition")),
-    "evidence": said("requirements beyond the levels", listed(ref("requirement"))),
+    "evidence": said("requirements beyond the levels", listed(ref("requirement"), keys.MAX_REQUIREMENTS)),
     "because": said("your own words, shown with the reason", text()),
 }
 _MAPPING: Final[Mapping[str, Schema]] = {

@@ -9,7 +9,16 @@ from typing import Final
 from idp.policy.closure import closed
 from idp.policy.document import Node, Scalar
 from idp.policy.evidence import CATEGORIES, FACTORS, FLAGS, SELF
-from idp.policy.keys import CLASS_REF, LEVEL_KEYS, MAX_LEVELS, NAME, NAME_FORM, REQUIREMENT_KEYS, SET_KEYS
+from idp.policy.keys import (
+    CLASS_REF,
+    LEVEL_KEYS,
+    MAX_LEVELS,
+    MAX_REQUIREMENTS,
+    NAME,
+    NAME_FORM,
+    REQUIREMENT_KEYS,
+    SET_KEYS,
+)
 from idp.policy.load_frameworks import known_levels
 from idp.policy.loading import Loading, one_line, values
 from idp.policy.model import (
@@ -129,7 +138,8 @@ class LevelLoader:
     def _set(self, node: Node) -> EvidenceSet:
         read = self._read
         fields = read.fields(node, "an alternative", SET_KEYS)
-        requirements = tuple(self.requirement(item) for item in read.items(fields.get("all_of"), "all_of"))
+        needed = read.items(fields.get("all_of"), "all_of", most=MAX_REQUIREMENTS)
+        requirements = tuple(self.requirement(item) for item in needed)
         categories = read.integer(
             fields.get("different_categories"), "different_categories", 1, len(CATEGORIES), default=1
         )

@@ -10,6 +10,7 @@ from idp.policy.keys import (
     CLOCK_TIME,
     CONDITION_KEYS,
     CREDENTIAL_KEYS,
+    MAX_REQUIREMENTS,
     MAX_RULES,
     NAME,
     NAME_FORM,
@@ -44,7 +45,7 @@ class RuleLoader:
         for action in actions:
             self._check_action(action)
         when = fields.get("when")
-        needed = read.items(fields.get("evidence"), "evidence")
+        needed = read.items(fields.get("evidence"), "evidence", most=MAX_REQUIREMENTS)
         return Rule(
             where=fields.where,
             id=name,

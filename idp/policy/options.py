@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Final
 
 from idp.policy.body import Body, Standing
 from idp.policy.demand import Demand
 from idp.policy.evidence import SELF, Evidence
 from idp.policy.model import EnrolledFactor, Facts, StepUpOption
+
+MAX_COMBINED: Final = 10
+"""Of so many useful steps all sets are looked at; each one more would double their number (DOS-06)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +49,15 @@ def _as_if_used(item: EnrolledFactor, facts: Facts) -> Evidence:
 
 
 def options(body: Body, available: tuple[Step, ...], demand: Demand) -> tuple[StepUpOption, ...]:
-    """Every set of steps that would lead to allow and of which none could be left out, best first.
+    """Every set of steps that would lead to allow and of which none could be left out, best first; of more steps than
+    anybody has, one such set.
 
     A factor whose evidence still counts adds nothing, so no smallest set has it: it is not asked for again.
     """
     serving = demand.useful(body)
     useful = [(step, bits) for step in available if (bits := body.bits(step.evidence)) & serving]
+    if len(useful) > MAX_COMBINED:
+        return (_option(demand, _by_leaving_out(body, useful, demand)),)
     names = {name: 1 << index for index, name in enumerate(dict.fromkeys(step.factor for step, _ in useful))}
     numbered = [(step, bits, names[step.factor]) for step, bits in useful]
     found: list[tuple[Step, ...]] = []
@@ -68,8 +75,24 @@ def options(body: Body, available: tuple[Step, ...], demand: Demand) -> tuple[St
                 smaller.append(kinds)
     # Sorting is stable: among equals, the order of enrolment.
     found.sort(key=_cost)
-    level = "+".join(demand.levels)
-    return tuple(StepUpOption(level, tuple(step.factor for step in sorted(chosen, key=_turn))) for chosen in found)
+    return tuple(_option(demand, chosen) for chosen in found)
+
+
+def _by_leaving_out(body: Body, useful: list[tuple[Step, int]], demand: Demand) -> tuple[Step, ...]:
+    """A set of which none could be left out: of all, each is left out that can be, the last one first."""
+    kept = list(useful)
+    for pair in reversed(useful):
+        rest = [each for each in kept if each is not pair]
+        mask = body.there
+        for _, bits in rest:
+            mask |= bits
+        if demand.met(Standing(body, mask)):
+            kept = rest
+    return tuple(step for step, _ in kept)
+
+
+def _option(demand: Demand, chosen: tuple[Step, ...]) -> StepUpOption:
+    return StepUpOption("+".join(demand.levels), tuple(step.factor for step in sorted(chosen, key=_turn)))
 
 
 def _holds_one_of(kinds: int, smaller: list[int]) -> bool:

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
-from idp.policy.body import standing
+from idp.policy.body import Standing, standing
+from idp.policy.errors import PolicyLoadError
 from idp.policy.evaluate import evaluate
 from idp.policy.evidence import Evidence
 from idp.policy.index import quest
-from idp.policy.matching import misfit
+from idp.policy.matching import authenticator, categories, misfit
 from idp.policy.model import Decision
+from idp.policy.selecting import MAX_TRIES
 from tests.unit.idp_policy.support import enrolled, facts, faults, policy, used
 from tests.unit.idp_policy.test_load import SMALL, changed
 
@@ -96,3 +98,75 @@ def test_a_rule_may_ask_for_several_pieces_of_evidence_each_of_another_authentic
     assert (found.outcome, found.relied_on) == ("allow", (word, code, phone))
     asked = evaluate(two, facts("sign_in", word, code, enrolled=(enrolled("sms_otp"), enrolled("hotp"))))
     assert [option.missing for option in asked.options] == [("sms_otp",), ("hotp",)]
+
+
+# Files made to be slow
+
+OWN = ("passkey", "totp", "hotp", "certificate", "mobile_id", "sms_otp", "email_otp", "recovery_code", "password")
+ISSUERS = tuple(f"https://idp{number}.example.org" for number in range(14))
+
+
+def slow(*needs: str, categories: int = 1) -> Any:
+    listed = "".join(f"\n          - {need}" for need in needs)
+    return policy(
+        f"""\
+policy: 1
+name: slow
+levels:
+  - name: low
+    any_of:
+      - all_of:{listed}
+        different_categories: {categories}
+rules:
+  - {{id: sign-in, action: sign_in, require: low}}
+"""
+    )
+
+
+class Counted:
+    """Calls of a function."""
+
+    def __init__(self, function: Any) -> None:
+        self._function = function
+        self.calls = 0
+
+    def __call__(self, *arguments: Any) -> Any:
+        self.calls += 1
+        return self._function(*arguments)
+
+
+def test_DOS_06_what_is_alike_is_not_tried_in_every_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nine factors in nine places can be put in 362,880 orders, of which none is of three categories."""
+    counted = Counted(categories)
+    monkeypatch.setattr("idp.policy.selecting.categories", counted)
+    asked = slow(*["{category: [knowledge, possession]}"] * len(OWN), categories=3)
+    assert evaluate(asked, facts("sign_in", *(used(name) for name in OWN), enrolled=())).outcome == "deny"
+    assert 0 < counted.calls < 1000
+
+
+def test_DOS_06_a_set_that_takes_too_long_to_select_for_counts_as_not_met(monkeypatch: pytest.MonkeyPatch) -> None:
+    logins = [used("upstream", category="knowledge", issuer=issuer) for issuer in ISSUERS]
+    anyone = f"{{category: knowledge, issuer: [{', '.join(ISSUERS)}]}}"
+    asked = facts("sign_in", *logins, enrolled=())
+    assert evaluate(slow(*[anyone] * 7), asked).outcome == "allow"
+    assert evaluate(slow(*[anyone] * 7, categories=2), asked).outcome == "deny"
+    counted = Counted(authenticator)
+    monkeypatch.setattr("idp.policy.selecting.authenticator", counted)
+    assert evaluate(slow(*[anyone] * 13, categories=2), asked).outcome == "deny"
+    assert counted.calls < 100 * MAX_TRIES
+
+
+def test_DOS_06_of_very_many_factors_one_way_is_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All sets of fourteen logins are 16,383."""
+    counted = Counted(Standing)
+    monkeypatch.setattr("idp.policy.options.Standing", counted)
+    asked = slow(*(f"{{factor: upstream, issuer: {issuer}}}" for issuer in ISSUERS[:12]))
+    people = tuple(enrolled("upstream", category="knowledge", issuer=issuer) for issuer in ISSUERS)
+    found = evaluate(asked, facts("sign_in", enrolled=people))
+    assert (found.outcome, [option.missing for option in found.options]) == ("step_up", [("upstream",) * 12])
+    assert counted.calls < 100
+
+
+def test_DOS_06_a_set_has_no_more_requirements_than_anybody_means() -> None:
+    with pytest.raises(PolicyLoadError, match="all_of has more than 32 items"):
+        slow(*["{factor: password}"] * 33)
