@@ -196,7 +196,7 @@ def test_the_order_of_evidence_and_of_rules_decides_nothing(policy: Policy, fact
     body, rules = list(facts.evidence), list(policy.rules)
     rng.shuffle(body)
     rng.shuffle(rules)
-    other = Policy(policy.name, policy.file, policy.sha256, policy.rules_at, policy.levels, tuple(rules))
+    other = replace(policy, rules=tuple(rules))
 
     one, two = evaluate(policy, facts), evaluate(other, replace(facts, evidence=tuple(body)))
 
