@@ -187,19 +187,24 @@ class RollbackAnchor:
 
         :raises LedgerBehind: the database is behind the anchor.
         :raises StoreUnavailable: the database cannot be read.
+        :raises CommitUnknown: the anchor is there, and the one before it stays until the next look.
         :raises ScdevUnavailable: the token cannot be written.
         """
         self.require()
+        following: Anchor | None = None
         with self._store.standing(locked=True) as standing, device_errors():
             held, current = self._current(standing)
             if current is not None and current.anchor.head != standing.head:
                 following = replace(current.anchor, number=_following(held), head=standing.head)
                 self._device.add_data(self._label, sealed(following, self._device))
-                self._remove(held)
-                self._accept(following)
+                # So that no change takes an anchor for the last one which is from before this one.
+                standing.keep(following.number)
         if current is None:
             self._stop(SHORTER_CHAIN)
             raise LedgerBehind(SHORTER_CHAIN)
+        if following is not None:
+            self._tidy(held)
+            self._accept(following)
 
     # With a change
 
@@ -318,7 +323,7 @@ class RollbackAnchor:
         """The anchors on the token, and the one that counts.
 
         Tokens have been seen to show one process late what another has added.  The database knows the number of the
-        last change's anchor: where the token shows none that is so late, it is looked at again.
+        last anchor: where the token shows none that is so late, it is looked at again.
         """
         held: list[Held] = []
         for attempt in range(attempts):
@@ -370,7 +375,7 @@ def _following(held: Sequence[Held]) -> int:
 
 
 def _order(held: Held) -> tuple[int, int]:
-    """A checkpoint that another process could not see may have the number of the next change."""
+    """One that was added and whose number was not committed may have the number of the next."""
     return held.anchor.number, held.anchor.head.sequence
 
 

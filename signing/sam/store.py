@@ -62,7 +62,9 @@ class Standing:
     versions: Callable[[], Iterator[tuple[str, int]]]
     """Id and version of every credential, deleted ones included: a look at all rows."""
     anchored: int
-    """Number of the anchor that the last anchored change before this one wrote; 0 where there was none."""
+    """Number of the anchor that the last change or checkpoint before this one wrote; 0 where there was none."""
+    keep: Callable[[int], None]
+    """Make that the number of another anchor, where the audit head is locked."""
 
 
 Anchoring = Callable[[Standing], int]

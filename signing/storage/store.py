@@ -438,14 +438,17 @@ class SqlStore:
             for page in connection.execute(wanted, execution_options={"yield_per": _PAGE}).partitions():
                 yield from ((found[0], found[1]) for found in page)
 
+        def keep(number: int) -> None:
+            connection.execute(update(anchored).values(number=number))
+
         number = connection.execute(select(anchored.c.number)).scalar_one()
-        return Standing(Epoch(row.epoch, row.epoch_not_before), head, hash_at, versions, number)
+        return Standing(Epoch(row.epoch, row.epoch_not_before), head, hash_at, versions, number, keep)
 
     def _append(self, connection: Connection, record: Record, anchoring: Anchoring | None = None) -> None:
         entry = self._appended(connection, record)
         if anchoring is not None:
-            number = anchoring(self._standing(connection, Head(entry.sequence, entry.hash)))
-            connection.execute(update(anchored).values(number=number))
+            standing = self._standing(connection, Head(entry.sequence, entry.hash))
+            standing.keep(anchoring(standing))
 
     def _appended(self, connection: Connection, record: Record) -> Entry:
         try:

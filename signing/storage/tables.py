@@ -43,7 +43,7 @@ anchored: Final = Table(
     Column("id", Integer, CheckConstraint("id = 1"), primary_key=True, autoincrement=False),
     Column("number", BigInteger, nullable=False),
 )
-"""One row: number of the anchor on the token that the last anchored change wrote.  Apart from the state, whose row
+"""One row: number of the anchor on the token that the last change or checkpoint wrote.  Apart from the state, whose row
 signatures hold: this one is only touched with the audit head locked."""
 
 credentials: Final = Table(

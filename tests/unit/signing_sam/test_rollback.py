@@ -395,19 +395,42 @@ def test_the_first_anchor_is_written_once_and_for_one_database(world: World, tmp
         replace(world, store=fresh).anchor.establish(())
 
 
+class LateToken(FakeDevice):
+    """Shows what was there before, for as many reads as said."""
+
+    late = 0
+    before: tuple[bytes, ...] = ()
+
+    def read_data(self, label: str) -> tuple[bytes, ...]:
+        if self.late:
+            self.late -= 1
+            return self.before
+        return super().read_data(label)
+
+
+def test_KEY_04_a_change_is_not_lost_to_a_checkpoint_of_the_same_number_that_it_did_not_see(
+    world: World, credential: Credential
+) -> None:
+    other = world.credential("bob")
+    token, node = world.fake, restarted(world)
+    token.__class__ = LateToken
+    assert isinstance(token, LateToken)
+    node.anchor.check()
+    world.activator().sign(world.request(world.sad(credential)))
+    token.before = token.read_data(LABEL)
+    world.anchor.checkpoint()
+    (checkpoint,) = token.read_data(LABEL)
+    token.late = 1
+    suspend(node, credential)
+    token.before, token.late = (checkpoint,), 1
+    world.lifecycle().execute(world.order_token("credential.suspend", credential_id=other.id, sub="bob"))
+    restarted(world).anchor.check()
+    world.anchor.check()
+    assert world.anchor.report()["anchor"] == "ok"
+    assert events.LEDGER_BEHIND not in recorded(world)
+
+
 def test_a_change_that_the_token_shows_late_is_waited_for_and_not_lost(world: World, credential: Credential) -> None:
-    class LateToken(FakeDevice):
-        """Shows what was there before, for as many reads as said."""
-
-        late = 0
-        before: tuple[bytes, ...] = ()
-
-        def read_data(self, label: str) -> tuple[bytes, ...]:
-            if self.late:
-                self.late -= 1
-                return self.before
-            return super().read_data(label)
-
     token = world.fake
     token.__class__ = LateToken
     assert isinstance(token, LateToken)
