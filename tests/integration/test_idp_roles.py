@@ -179,6 +179,7 @@ def test_pages_on_postgresql_refuse_a_nul_and_find_records(postgres_url: str, tm
     browser = administrator(idp, "alice", "policy", "operators", "auditors")
     assert browser.get(f"/admin/policy/explore?username={nul}").status_code == 400
     assert browser.get(f"/admin/audit?event={nul}&text={nul}").status_code == 200
+    assert browser.get(f"/admin/policy/history/{'0' * 64}?from={nul}").status_code == 404
     token = idp.csrf(browser, "/admin/roles")
     fields = {"csrf_token": token, "username": "\0", "role": "policy", "change": "grant"}
     assert browser.post("/admin/roles/proposals", data=fields).status_code == 400

@@ -46,6 +46,8 @@ CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Properties that evidence of a kind may or may not have; what codes have, they have always."""
 _MOST_TEXT: Final = 512
+_YEARS: Final = range(2000, 3000)
+"""As in a file of cases: far from where reckoning with times ends."""
 _MOST_MINUTES: Final = 525_600
 _MOST_SECONDS: Final = 31_536_000
 
@@ -204,7 +206,10 @@ def _time(text: str, now: datetime) -> datetime:
     if not text:
         return now
     try:
-        return datetime.strptime(text[:16], "%Y-%m-%dT%H:%M").replace(tzinfo=UTC)
+        found = datetime.strptime(text[:16], "%Y-%m-%dT%H:%M").replace(tzinfo=UTC)
+        if found.year not in _YEARS:
+            raise ValueError("out of range")
+        return found
     except ValueError as error:
         raise InputRefused(_("The time is written as 2026-03-02T10:00.")) from error
 

@@ -105,7 +105,7 @@ def policy_history() -> Response:
 @blueprint.get("/policy/history/<digest>")
 def policy_version(digest: str) -> Response:
     """A policy that was in force at some time, and what differs from another one."""
-    other = request.args.get("from", "")
+    other = request.args.get("from", "").replace("\0", "")[:64]
     with reading(services().engine) as connection:
         version = policies.by_sha256(connection, digest)
         entries = policies.history(connection)

@@ -229,6 +229,7 @@ def test_the_explorer_s_codes_travel_as_real_ones_do() -> None:
     [
         ({"username": "nobody"}, "nobody of that user name"),
         ({"at": "yesterday"}, "The time is written as"),
+        ({"at": "0001-01-01T00:00", "used": "password", "age_password": "525600"}, "The time is written as"),
         ({"network": "example.org"}, "A network address"),
         ({"max_age": "-1"}, "whole numbers"),
         ({"max_age": "99999999"}, "whole numbers"),
