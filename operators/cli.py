@@ -164,11 +164,23 @@ def describe(operation: Operation) -> tuple[str, ...]:
         f"for:        {_text(operation.aud)}",
         "parameters: " + ("none" if not shown else ""),
         *shown,
+        *_thumbprint(operation),
         f"issued:     {from_epoch(operation.iat).isoformat()}",
         f"expires:    {from_epoch(operation.exp).isoformat()}",
         f"identifier: {_text(operation.jti)}",
         *(f"signer:     {_text(kid)} (by its own word)" for kid in operation.signers),
     )
+
+
+def _thumbprint(operation: Operation) -> tuple[str, ...]:
+    """Of a key among the parameters: what its holder was told, and can be asked for (ADM-01)."""
+    jwk = operation.parameters.get("jwk")
+    if not isinstance(jwk, dict):
+        return ()
+    try:
+        return (f"thumbprint: {operator_key(jwk).kid}",)
+    except OperationInvalid:
+        return ("thumbprint: none, this is no operator's key",)
 
 
 def _text(value: Any) -> str:

@@ -153,7 +153,7 @@ class RollbackAnchor:
                 if (fault := self._fault(standing)) is not None:
                     raise StateRefused(f"the token has an anchor of this realm for another database: {fault}")
                 return False
-            if standing.head.sequence > 0:
+            if standing.head.sequence > 0 or any(True for _each in standing.versions()):
                 raise StateRefused("the database has been used, and the token has no anchor of this realm")
             versions = self._sum(standing)
             first = Anchor(self._realm, 1, standing.epoch, standing.head, versions, tuple(operators))

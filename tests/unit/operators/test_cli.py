@@ -54,6 +54,21 @@ def test_two_operators_sign_one_operation(tmp_path: Path, keys: list[dict[str, A
     assert found.signers == tuple(item["thumbprint"] for item in keys)
 
 
+def test_ADM_01_who_signs_that_somebody_becomes_an_operator_is_shown_the_thumbprint_of_the_key(
+    tmp_path: Path, keys: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    parameters = tmp_path / "parameters"
+    for jwk, shown in ((keys[1]["jwk"], keys[1]["thumbprint"]), ({"kty": "EC"}, "none, this is no operator's key")):
+        parameters.write_text(json.dumps({"jwk": jwk}))
+        (tmp_path / "enrol").unlink(missing_ok=True)
+        done = run(
+            "sign", "--key", tmp_path / "one", "--audience", "urn:sam", "--operation", "operator.enrol",
+            "--parameters", parameters, "--out", tmp_path / "enrol", "--yes",
+        )  # fmt: skip
+        assert done == EXIT_OK
+        assert f"thumbprint: {shown}" in capsys.readouterr().err
+
+
 def test_the_private_key_is_its_owners_alone_and_is_not_shown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import pytest
 from sqlalchemy import text
 
+from auditlog.chain import EMPTY
 from auditlog.sql import read_entries
 from contract.order import Operation
 from foundation.jose import VerificationKey
@@ -393,6 +394,18 @@ def test_the_first_anchor_is_written_once_and_for_one_database(world: World, tmp
     fresh.initialise(REALM, world.clock.now())
     with pytest.raises(errors.StateRefused, match="another database"):
         replace(world, store=fresh).anchor.establish(())
+
+
+def test_KEY_04_a_token_that_lost_its_anchor_gets_none_for_a_database_whose_chain_was_emptied(world: World) -> None:
+    world.credential()
+    (anchor,) = world.fake.read_data(LABEL)
+    world.fake.remove_data(LABEL, anchor)
+    with world.engine.begin() as connection:
+        connection.execute(text("DELETE FROM audit_entries"))
+        connection.execute(text("UPDATE audit_head SET sequence = 0, hash = :hash"), {"hash": EMPTY.hash})
+    with pytest.raises(errors.StateRefused, match="has been used"):
+        world.anchor.establish(())
+    assert not world.fake.read_data(LABEL)
 
 
 class LateToken(FakeDevice):
