@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -13,7 +14,9 @@ _Block = tuple[str, int, int, int, int]
 _NEARBY: Final = 3
 """Lines shown before and after what changed."""
 _MOST_LINES: Final = 2000
-"""Beyond, files are compared as wholes: the time grows with the square of their length."""
+_MOST_PAIRS: Final = 50_000
+"""Pairs of equal lines.  Beyond either, files are compared as wholes: with lines that are all alike the time grows with
+the cube of their number (DOS-06)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +32,18 @@ class DiffLine:
 def lines(before: str, after: str) -> tuple[DiffLine, ...]:
     """The lines that differ, with some around them."""
     old, new = before.splitlines(), after.splitlines()
-    if max(len(old), len(new)) > _MOST_LINES:
+    if max(len(old), len(new)) > _MOST_LINES or _pairs(old, new) > _MOST_PAIRS:
         blocks: list[_Block] = [("replace", 0, len(old), 0, len(new))] if old != new else []
     else:
         matched = SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
         blocks = [(tag, start, end, first, last) for tag, start, end, first, last in matched]
     return tuple(_shown(blocks, old, new))
+
+
+def _pairs(old: list[str], new: list[str]) -> int:
+    """How many pairs of a former and a later line are equal."""
+    later = Counter(new)
+    return sum(count * later[line] for line, count in Counter(old).items())
 
 
 def _shown(blocks: list[_Block], old: list[str], new: list[str]) -> Iterator[DiffLine]:
