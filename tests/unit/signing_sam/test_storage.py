@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from signing.sam import errors, events
 from signing.sam.activate import outcome_record
+from signing.sam.anchor import label_of, sealed, sum_of, versions_key
 from signing.sam.ledger import Redemption, Reservation, State, allowance_of, assign
 from signing.sam.reconcile import reconcile
 from signing.sam.store import Record
@@ -75,9 +76,11 @@ def credential_row(request: pytest.FixtureRequest) -> None:
     if "either_world" in request.fixturenames:
         world = request.getfixturevalue("either_world")
         add_credential_row(world.engine)
-        (written,) = world.fake.read_data("privyseal-anchor/test")
-        world.fake.remove_data("privyseal-anchor/test", written)
-        assert world.anchor.establish(())
+        anchor = world.anchor.latest()
+        (written,) = world.fake.read_data(label_of(REALM))
+        world.fake.remove_data(label_of(REALM), written)
+        versions = sum_of(versions_key(world.device, REALM), [("credential", 1)])
+        world.fake.add_data(label_of(REALM), sealed(replace(anchor, versions=versions), world.device))
 
 
 def add_credential_row(engine: Engine) -> None:
