@@ -27,14 +27,16 @@ def address_behind(
     """The nearest address that is no trusted proxy's, read from the connection backwards.
 
     Each proxy appends the address of whoever connected to it; whatever stands before the first one that is not
-    trusted was written by a stranger, and is not looked at.  What a trusted proxy wrote and cannot be read is unknown
-    rather than the proxy's own address, which a condition might take for the office's.
+    trusted was written by a stranger, and is not looked at.  Where a trusted proxy wrote nothing, or what cannot be
+    read, the address is unknown rather than the proxy's own, which a condition might take for the office's.
 
     :param peer: the other end of the connection.
     :param forwarded: values of ``X-Forwarded-For``, in the order of the header lines.
     """
     hops = [hop.strip() for value in forwarded for hop in value.split(",")]
     address = _read(peer)
+    if not hops and address is not None and any(address in network for network in trusted):
+        return None
     while address is not None and hops and any(address in network for network in trusted):
         address = _read(hops.pop())
     return None if address is None else str(address)

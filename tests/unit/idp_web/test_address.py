@@ -24,7 +24,6 @@ PROXIES = (ip_network("10.0.0.0/8"), ip_network("2001:db8:1::/48"))
         ("2001:db8:1::1", ["2001:db8:2::7"], "2001:db8:2::7"),
         ("10.0.0.1", ["198.51.100.9, 192.0.2.7, 10.0.0.2"], "192.0.2.7"),
         ("10.0.0.1", ["198.51.100.9", "192.0.2.7, 10.0.0.2"], "192.0.2.7"),
-        ("10.0.0.1", [], "10.0.0.1"),
         ("10.0.0.1", ["10.0.0.2"], "10.0.0.2"),
     ],
 )
@@ -49,6 +48,12 @@ def test_SES_10_a_stranger_cannot_write_where_it_comes_from(peer: str, forwarded
 def test_what_a_proxy_wrote_and_cannot_be_read_is_not_the_proxys_own_address(hop: str) -> None:
     found = address_behind("10.0.0.1", [f"10.0.0.5, {hop}"], PROXIES)
     assert found == ("192.0.2.7" if hop.strip() == "192.0.2.7" else None)
+
+
+def test_where_a_proxy_wrote_nothing_its_own_address_is_not_taken_for_the_clients() -> None:
+    assert address_behind("10.0.0.1", [], PROXIES) is None
+    assert address_behind("::ffff:10.0.0.1", [], PROXIES) is None
+    assert address_behind("10.0.0.1", [], ()) == "10.0.0.1"
 
 
 def test_an_unknown_peer_stays_unknown() -> None:
