@@ -43,7 +43,9 @@ def command(product: Product) -> Command:
         )
         python = (process / "cmdline").read_bytes().split(b"\0")[0].decode()
         argv = [python, "-m", "launcher", "idp", *arguments, "--config", str(product.state / "idp" / "idp.toml")]
-        subprocess.run(argv, cwd=(process / "cwd").readlink(), timeout=60, check=True, **identity)
+        # Another start of the demo puts a fresh copy of the code in the place of the one that this server began in.
+        place = str((process / "cwd").readlink()).removesuffix(" (deleted)")
+        subprocess.run(argv, cwd=place, timeout=60, check=True, **identity)
 
     return run
 

@@ -76,9 +76,11 @@ def test_octets_are_counted_and_not_shown() -> None:
 
 @pytest.fixture
 def root(monkeypatch: pytest.MonkeyPatch) -> Iterator[logging.Logger]:
-    """The root logger and the threads' hook, put back afterwards as they were."""
+    """The root logger without a handler of ours, and the threads' hook; put back afterwards as they were."""
     root = logging.getLogger()
     before, level = list(root.handlers), root.level
+    # Whichever test made an application of ours before, in this process, has configured it.
+    root.handlers[:] = [handler for handler in before if not isinstance(handler.formatter, log.JsonFormatter)]
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)
     yield root
     root.handlers[:] = before
