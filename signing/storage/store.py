@@ -82,6 +82,11 @@ class SqlStore:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        options: dict[str, Any] = {READ_ONLY: True}
+        if engine.dialect.name == "postgresql":
+            # One statement sees one moment by itself; without a transaction around it two ways to the server are saved.
+            options["isolation_level"] = "AUTOCOMMIT"
+        self._single_reads = engine.execution_options(**options)
         self._audit = AuditLog(audit, events.CATALOGUE)
         on_conflict = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
         # Statements of the hot path, built once: SQLAlchemy then finds their compiled form by identity.
@@ -465,13 +470,20 @@ class SqlStore:
     ) -> Sequence[Row[*tuple[Any, ...]]]:
         """Read; once more on a new connection where the pool's had died with the server that it was to."""
         try:
-            with self._reading() as connection:
-                return connection.execute(statement, parameters or {}).all()
+            return self._read_once(statement, parameters)
         except StoreUnavailable as error:
             if not _connection_died(error):
                 raise
-        with self._reading() as connection:
-            return connection.execute(statement, parameters or {}).all()
+        return self._read_once(statement, parameters)
+
+    def _read_once(
+        self, statement: Select[*tuple[Any, ...]], parameters: Mapping[str, object] | None
+    ) -> Sequence[Row[*tuple[Any, ...]]]:
+        try:
+            with self._single_reads.connect() as connection:
+                return connection.execute(statement, parameters or {}).all()
+        except SQLAlchemyError as error:
+            raise StoreUnavailable("the database cannot be read") from error
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
