@@ -24,13 +24,14 @@ def idp() -> WSGIApplication:
     """The identity provider and authorisation server."""
     from foundation import log
     from foundation.settings import load
-    from idp import delivery
+    from idp import delivery, notifier
     from idp.app import create_app
     from idp.settings import IdpSettings
 
     log.configure("idp")
     app = create_app(load(IdpSettings, _config("IDP"), prefix="IDP"))
     delivery.start(app)
+    notifier.start(app)
     return app
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import requests
 from flask import Flask, Response, g
@@ -110,15 +110,23 @@ class Deliverer:
                 services.audit.record(connection, "event.dropped", **_fields(waiting))
 
 
+class Rounds(Protocol):
+    """What delivers in rounds."""
+
+    def deliver(self) -> bool:
+        """One round over what is due; False where there was no getting through."""
+        ...
+
+
 class Delivery:
     """A thread that delivers: when woken, and once a second."""
 
-    def __init__(self, deliverer: Deliverer, poll_seconds: float = _POLL_SECONDS) -> None:
+    def __init__(self, deliverer: Rounds, poll_seconds: float = _POLL_SECONDS, *, name: str = "delivery") -> None:
         self._deliverer = deliverer
         self._poll_seconds = poll_seconds
         self._due = threading.Event()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
         """Begin."""
@@ -141,9 +149,10 @@ class Delivery:
             try:
                 self._deliverer.deliver()
             except PrivySealError as error:
-                _log.error("events cannot be delivered", extra={"fields": {"error": error.code}})
+                fields = {"what": self._thread.name, "error": error.code}
+                _log.error("nothing can be delivered", extra={"fields": fields})
             except Exception:  # noqa: BLE001 - the next round may do better; without this thread there is none
-                _log.exception("events cannot be delivered")
+                _log.exception("nothing can be delivered", extra={"fields": {"what": self._thread.name}})
 
 
 def start(app: Flask) -> Delivery:

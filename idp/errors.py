@@ -107,6 +107,12 @@ class OtpNotSent(OtpRefused):
     code = "otp_not_sent"
 
 
+class NoGateway(IdpError):
+    """The operator enabled no gateway for the channel over which a message is to go."""
+
+    code = "no_gateway"
+
+
 class NoSuchFactor(OtpRefused):
     """The account has no usable authenticator of that kind, or the policy does not ask for it now."""
 

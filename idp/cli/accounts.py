@@ -177,6 +177,7 @@ def _replace(
     secret_hash: str | None = None,
     wait_hours: int = 0,
 ) -> dict[str, Any]:
+    from idp.notices import notify_change
     from idp.storage import authenticators, sessions
     from idp.storage.audit import DatabaseAudit
     from idp.storage.outbox import Outbox
@@ -186,6 +187,15 @@ def _replace(
     authenticator_id = new_id()
     with transaction(settings) as (connection, seals):
         account = account_of(connection, options.username)
+        told = notify_change(
+            connection,
+            seals,
+            account_id=account.id,
+            factor=kind,
+            change="replaced",
+            now=now,
+            random=secrets.token_bytes,
+        )
         authenticators.replace(
             connection,
             seals,
@@ -208,7 +218,13 @@ def _replace(
             not_before=epoch(not_before),
             sessions_ended=ended,
         )
-    return {"account_id": account.id, "factor": kind, "not_before": not_before.isoformat(), "sessions_ended": ended}
+    return {
+        "account_id": account.id,
+        "factor": kind,
+        "not_before": not_before.isoformat(),
+        "sessions_ended": ended,
+        "notices": told,
+    }
 
 
 def _set_groups(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:

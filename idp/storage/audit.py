@@ -14,6 +14,7 @@ from idp.storage.models import metadata
 
 _POLICY: Final = frozenset({"policy", "policy_sha256", "cases_sha256"})
 _TRANSACTION: Final = frozenset({"txn", "client_id", "action"})
+_NOTICE: Final = frozenset({"account_id", "notice_id", "change", "factor", "channel", "attempts"})
 _DECISION: Final = frozenset({"decision_id", "decision_sha256", "policy", "policy_sha256"})
 
 EVENTS: Final = (
@@ -38,6 +39,12 @@ EVENTS: Final = (
         "An administrator bound another password, phone or mail address; the former one is disabled.",
         frozenset({"account_id", "factor", "authenticator_id", "not_before", "sessions_ended"}),
     ),
+    Event(
+        "notice.sent",
+        "A person was told, over a channel that they had, that something they sign in with was changed.",
+        _NOTICE,
+    ),
+    Event("notice.dropped", "A person could not be told, and will not be.", _NOTICE | {"cause"}),
     Event(
         "record.altered",
         "A row of the database is not as this program wrote it; it was treated as if it were not there.",

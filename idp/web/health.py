@@ -12,6 +12,7 @@ from werkzeug.wrappers import Response
 from foundation import log
 from foundation.clock import epoch
 from foundation.errors import PrivySealError
+from idp.storage import notices
 from idp.storage.engine import check_schema, reading
 from idp.storage.outbox import backlog
 from idp.web.services import services
@@ -31,7 +32,8 @@ def ready() -> tuple[Response, int]:
     """Database and keys can be used; what is wrong is for the log, not for whoever asks.
 
     ``degraded``: a policy file was refused, and the one before it is still in force.  ``events``: what the signing side
-    has not been told of yet, and for how long the oldest of it has waited.
+    has not been told of yet, and for how long the oldest of it has waited.  ``notices``: messages about changed
+    factors that no gateway has taken yet.
     """
     try:
         check_schema(services().engine)
@@ -39,10 +41,13 @@ def ready() -> tuple[Response, int]:
         services().keys.activation_key()
         with reading(services().engine) as connection:
             events = backlog(connection, epoch(services().clock.now()))
+            untold = notices.waiting(connection)
     except (PrivySealError, SQLAlchemyError) as error:
         _logger.warning("not ready", extra={"fields": {"cause": getattr(error, "code", type(error).__name__)}})
         return jsonify(status="unavailable"), 503
     more: dict[str, Any] = {"events": asdict(events)} if events.waiting else {}
+    if untold:
+        more["notices"] = untold
     troubles = services().policies.troubles
     if troubles:
         # It serves, by the policy in force: this is for whoever has to repair the file, not for a load balancer.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import flask_babel  # type: ignore[import-untyped] # met here only; the functions below are its typed face
@@ -31,11 +33,24 @@ def prefer(tags: tuple[str, ...]) -> None:
 def select() -> str:
     """The language of this request's answer."""
     known = services().settings.languages
-    for tag in g.get("ui_locales", ()):
+    asked = _first(g.get("ui_locales", ()))
+    return asked or request.accept_languages.best_match(known) or known[0]
+
+
+def _first(tags: Iterable[str]) -> str | None:
+    """The first language that there are pages in, of language tags (RFC 5646) such as ``de-AT``."""
+    for tag in tags:
         for language in (tag.lower(), tag.lower().partition("-")[0]):
-            if language in known:
-                return str(language)
-    return request.accept_languages.best_match(known) or known[0]
+            if language in services().settings.languages:
+                return language
+    return None
+
+
+@contextmanager
+def in_language(tag: str | None) -> Iterator[None]:
+    """Texts in somebody's language, whoever asks; the first of the settings where there are none in it."""
+    with flask_babel.force_locale(_first((tag or "").replace("_", "-").split()) or services().settings.languages[0]):
+        yield
 
 
 def install(app: Flask) -> None:

@@ -1,0 +1,59 @@
+"""Telling people that what they sign in with was changed, over every other channel that they have (ENR-03, OTP-08).
+
+:func:`notify_change` writes the notices in the transaction of the change: there is no change without them, and none of
+a change that did not happen.  :mod:`idp.notifier` sends them, in the serving process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final, Literal
+
+from sqlalchemy import Connection
+
+from idp.authn.otp import FACTORS
+from idp.errors import UnknownAccount
+from idp.storage import accounts, authenticators, notices
+from idp.storage.notices import Pending
+from idp.storage.seal import Sealer
+
+Change = Literal["added", "removed", "replaced", "reset"]
+"""``reset``: by the help desk, for somebody who lost it."""
+
+_ID_OCTETS: Final = 16
+
+
+def notify_change(
+    connection: Connection,
+    seals: Sealer,
+    *,
+    account_id: str,
+    factor: str,
+    change: Change,
+    now: datetime,
+    random: Callable[[int], bytes],
+) -> int:
+    """Tell a person over every channel that they have; returns over how many.
+
+    Call it in the transaction of the change and BEFORE the change is made: then the channels are those from before,
+    among them the address that is replaced or removed, and not the one that is added.
+
+    :param factor: kind of the authenticator that is about to change, such as ``passkey``.
+    :param random: octets from the operating system's generator.
+    :raises UnknownAccount: there is no such account.
+    """
+    account = accounts.find(connection, account_id)
+    if account is None:
+        raise UnknownAccount("there is no such account")
+    channels = {
+        (item.kind, item.address)
+        for item in authenticators.of_account(connection, seals, account_id)
+        if item.kind in FACTORS and item.address and not item.disabled
+    }
+    for channel, address in sorted(channels):
+        pending = Pending(
+            random(_ID_OCTETS).hex(), account_id, change, factor, channel, address, account.locale, now, attempts=0
+        )
+        notices.put(connection, seals, pending)
+    return len(channels)
