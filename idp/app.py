@@ -34,7 +34,9 @@ from idp.web import account, altered, browser, faults, headers, health, language
 from idp.web import services as composition
 from idp.web.admin import setup as admin
 from idp.web.credential_info import CscCredentialReader
+from idp.web.enrol import flow as enrol
 from idp.web.policies import FixedPolicy, Policies, Surroundings
+from idp.web.prove import setup as prove
 from idp.web.services import CredentialReader, Messaging, Services, services
 
 __all__ = ["Services", "create_app", "open_database", "services"]
@@ -124,6 +126,8 @@ def _assemble(app: Flask) -> None:
     for blueprint in (pages.blueprint, account.blueprint, health.blueprint, oidc.blueprint):
         app.register_blueprint(blueprint)
     account.setup(app)
+    prove.setup(app)
+    enrol.setup(app)
     admin.setup(app)
     oidc.setup(app)
     app.add_url_rule("/", "home", _home)

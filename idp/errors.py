@@ -155,6 +155,24 @@ class SealBroken(IdpError):
     code = "seal_broken"
 
 
+class BoxBroken(IdpError):
+    """A secret in the database is not as this program wrote it."""
+
+    code = "box_broken"
+
+
+class EnrolmentLost(IdpError):
+    """No open enrolment of that id belongs to this browser's session."""
+
+    code = "enrolment_lost"
+
+
+class EnrolmentRefused(IdpError):
+    """What was given to bind an authenticator does not prove that the person has it; it may be tried again."""
+
+    code = "enrolment_refused"
+
+
 class NotWhatWasApproved(IdpError):
     """What is to be given out is not what the person was shown and approved."""
 

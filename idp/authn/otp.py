@@ -12,14 +12,11 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from idp.errors import OtpCoolDown, OtpLocked
-from idp.policy.evidence import FACTOR_CATEGORIES, Evidence
-from idp.policy.facts import EnrolledFactor
 from idp.settings import OtpSettings
 
 DIGITS: Final = 6
@@ -27,7 +24,6 @@ DIGITS: Final = 6
 
 OtpFactor = Literal["sms_otp", "email_otp"]
 FACTORS: Final[tuple[OtpFactor, ...]] = ("sms_otp", "email_otp")
-CHANNELS: Final[dict[str, str]] = {"sms_otp": "sms", "email_otp": "email"}
 
 DAY: Final = timedelta(hours=24)
 HOUR: Final = timedelta(hours=1)
@@ -140,51 +136,9 @@ def _seconds(span: timedelta) -> int:
     return max(1, -int(-span.total_seconds() // 1)) if span > timedelta() else 0
 
 
-def flags_of(factor: str, *, bound: bool) -> frozenset[str]:
-    """The flags of an OTP's evidence.
-
-    SMS travels over the public telephone network: restricted (NIST SP 800-63B 5.1.3.3).  Neither is phishing-resistant.
-    """
-    flags = {"restricted"} if factor == "sms_otp" else set()
-    return frozenset(flags | ({"transaction_bound"} if bound else set()))
-
-
-def evidence_of(factor: str, authenticator_id: str, at: datetime, txn: str, *, bound: bool) -> Evidence:
-    """The evidence that a right code yields.
-
-    :param bound: it was asked for one transaction with its content in the code, and counts for no other (SES-06).
-    """
-    return Evidence(
-        factor=factor,
-        authenticator_id=authenticator_id,
-        category=FACTOR_CATEGORIES[factor],
-        at=at,
-        flags=flags_of(factor, bound=bound),
-        channel=CHANNELS[factor],
-        transaction=txn,
-    )
-
-
 def mask(factor: str, address: str) -> str:
     """Enough of an address to recognise one's own, too little to learn it."""
     if factor == "sms_otp":
         return f"{address[:3]}{'•' * max(0, len(address) - 5)}{address[-2:]}"
     local, _, domain = address.partition("@")
     return f"{local[:1]}{'•' * max(2, len(local) - 1)}@{domain}"
-
-
-def enabled(*, sms: object | None, mail: object | None) -> frozenset[str]:
-    """Kinds of factor that anybody can have where there are these gateways; None: there is no such gateway."""
-    gateways: dict[OtpFactor, object | None] = {"sms_otp": sms, "email_otp": mail}
-    return frozenset({"password", *(kind for kind, gateway in gateways.items() if gateway is not None)})
-
-
-def offered(kinds: Collection[str], *, bound: bool) -> tuple[EnrolledFactor, ...]:
-    """What people can be asked for where these kinds of factor are enabled, in the order in which they are asked."""
-    password = (EnrolledFactor("password", FACTOR_CATEGORIES["password"]),) if "password" in kinds else ()
-    codes = (
-        EnrolledFactor(kind, FACTOR_CATEGORIES[kind], flags_of(kind, bound=bound), channel=CHANNELS[kind])
-        for kind in FACTORS
-        if kind in kinds
-    )
-    return (*password, *codes)

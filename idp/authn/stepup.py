@@ -23,7 +23,7 @@ class AskPassword:
 
 @dataclass(frozen=True, slots=True)
 class AskFactor:
-    """One of these factors is to be proved next, the policy's preference first."""
+    """One of these factors is to be proved next, the policy's preference first; the password may be among them."""
 
     factors: tuple[str, ...]
 
@@ -51,6 +51,4 @@ def next_step(decision: Decision) -> Step:
     if decision.outcome == "deny" or not first:
         refusal = decision.refusal or "unreachable"
         return Refused(refusal, _REFUSALS.get(refusal, "access_denied"))
-    if first[0] == "password":
-        return AskPassword()
-    return AskFactor(tuple(factor for factor in first if factor != "password"))
+    return AskPassword() if first == ("password",) else AskFactor(first)

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, select
 from auditlog.catalogue import Catalogue, Event
 from auditlog.sql import AuditLog, audit_tables
 from foundation.clock import Clock
+from idp.authn.events import EVENTS as AUTHENTICATOR_EVENTS
 from idp.oidc.events import EVENTS as OIDC_EVENTS
 from idp.storage.models import metadata
 
@@ -196,7 +197,7 @@ EVENTS: Final = (
 )
 """What happens to persons, their factors and their transactions; the protocols add theirs."""
 
-CATALOGUE: Final = Catalogue((*EVENTS, *OIDC_EVENTS))
+CATALOGUE: Final = Catalogue((*EVENTS, *AUTHENTICATOR_EVENTS, *OIDC_EVENTS))
 
 TABLES: Final = audit_tables(metadata)
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from foundation.clock import epoch, from_epoch
 from idp.authn.password import back_off_seconds
-from idp.errors import InputRefused, NoSuchFactor
+from idp.errors import AlreadyExists, InputRefused, NoSuchFactor
 from idp.storage.models import accounts, authenticators
 from idp.storage.seal import NO_SEAL, Sealer, change
 
@@ -23,6 +25,9 @@ _MAIL: Final = re.compile(
 MAX_PASSWORD_FAILURES: Final = 100
 """Consecutive ones, after which an administrator has to set another password (NIST SP 800-63B r4 3.2.2).  Strangers do
 not come so far: see :data:`idp.authn.device.MAX_STRANGERS_FAILURES`."""
+_LABEL_MAX: Final = 64
+_ENDED: Final[Mapping[str, Any]] = {"seal": NO_SEAL, "lookup": None, "secret_box": None}
+"""What an authenticator that is disabled no longer has."""
 _SALT_AND_HASH: Final = 67
 """Characters of an encoded argon2id hash after its costs: ``$``, 16 octets, ``$``, 32 octets in base64."""
 
@@ -34,7 +39,7 @@ class Authenticator:
     id: str
     account_id: str
     kind: str
-    """``password``, ``sms_otp`` or ``email_otp``."""
+    """One of :data:`idp.policy.evidence.FACTOR_CATEGORIES`."""
     address: str | None = field(repr=False)
     secret_hash: str | None = field(repr=False)
     failures: int
@@ -44,6 +49,48 @@ class Authenticator:
     disabled: bool
     not_before: datetime
     created_at: datetime
+    label: str = ""
+    """What the person calls it."""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """What is public about it, by its kind."""
+    secret_box: str | None = field(default=None, repr=False)
+    """A seed, encrypted: see :mod:`idp.storage.boxes`."""
+    lookup: str | None = None
+    """By what it is found before anybody has said who they are."""
+    counter: int = 0
+    """The last step of a clock, the next event of a counter, a passkey's signature counter."""
+
+    def usable(self, now: datetime) -> bool:
+        """Whether it counts: enabled, and not so new that it does not yet (OTP-08)."""
+        return not self.disabled and self.not_before <= now
+
+
+@dataclass(frozen=True, slots=True)
+class NewAuthenticator:
+    """What is to be bound to an account."""
+
+    id: str
+    account_id: str
+    kind: str
+    address: str | None = None
+    secret_hash: str | None = field(default=None, repr=False)
+    not_before: datetime | None = None
+    label: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    secret_box: str | None = field(default=None, repr=False)
+    lookup: str | None = None
+    counter: int = 0
+
+
+def check_label(text: str) -> str:
+    """A name that a person gives to an authenticator.
+
+    :raises InputRefused: longer than 64 characters, or not printable.
+    """
+    label = " ".join(text.split())
+    if len(label) > _LABEL_MAX or not label.isprintable():
+        raise InputRefused(f"a name has at most {_LABEL_MAX} printable characters")
+    return label
 
 
 def check_address(kind: str, address: str) -> str:
@@ -78,16 +125,76 @@ def add(
 
     :raises InputRefused: the address is of no form that messages may be sent to.
     """
+    bind(
+        connection,
+        seals,
+        NewAuthenticator(authenticator_id, account_id, kind, address, secret_hash, not_before),
+        now,
+    )
+
+
+def bind(connection: Connection, seals: Sealer, new: NewAuthenticator, now: datetime) -> None:
+    """Add an authenticator of any kind.
+
+    :raises InputRefused: the address or the label is of no form that is accepted.
+    :raises AlreadyExists: an enabled one with this ``lookup`` is there, whosever it is.
+    """
     values: dict[str, Any] = {
-        "id": authenticator_id,
-        "account_id": account_id,
-        "kind": kind,
-        "address": None if address is None else check_address(kind, address),
-        "secret_hash": secret_hash,
-        "not_before": epoch(not_before or now),
+        "id": new.id,
+        "account_id": new.account_id,
+        "kind": new.kind,
+        "address": None if new.address is None else check_address(new.kind, new.address),
+        "secret_hash": new.secret_hash,
+        "label": check_label(new.label),
+        "data": dict(new.data),
+        "secret_box": new.secret_box,
+        "lookup": new.lookup,
+        "not_before": epoch(new.not_before or now),
         "created_at": epoch(now),
     }
-    connection.execute(insert(authenticators).values(**values, seal=seals.seal(authenticators, values)))
+    row = insert(authenticators).values(**values, counter=new.counter, seal=seals.seal(authenticators, values))
+    try:
+        with connection.begin_nested():
+            connection.execute(row)
+    except IntegrityError as error:
+        raise AlreadyExists("this authenticator is bound to an account already") from error
+
+
+def find_by_lookup(connection: Connection, seals: Sealer, lookup: str) -> Authenticator | None:
+    """The enabled authenticator that is found by this, whosever it is."""
+    query = select(authenticators).where(authenticators.c.lookup == lookup, authenticators.c.disabled_at.is_(None))
+    row = connection.execute(query).one_or_none()
+    return None if row is None or not seals.holds(authenticators, row) else _authenticator(row)
+
+
+def move_counter(connection: Connection, authenticator_id: str, *, above: int, to: int) -> bool:
+    """Move the counter on, if nobody has moved it further than ``above``: of two at once, one succeeds (OTP-04)."""
+    moved = connection.execute(
+        update(authenticators)
+        .where(authenticators.c.id == authenticator_id, authenticators.c.counter <= above)
+        .values(counter=to)
+    )
+    return moved.rowcount == 1
+
+
+def rename(connection: Connection, seals: Sealer, authenticator_id: str, label: str) -> None:
+    """Call it something else; nothing happens if it was disabled meanwhile.
+
+    :raises InputRefused: longer than 64 characters, or not printable.
+    """
+    enabled = (authenticators.c.id == authenticator_id) & authenticators.c.disabled_at.is_(None)
+    text = check_label(label)
+    change(connection, seals, authenticators, enabled, lambda _: {"label": text})
+
+
+def remove(connection: Connection, authenticator_id: str, now: datetime) -> bool:
+    """Disable an authenticator for good and forget its seed; whether it was enabled."""
+    removed = connection.execute(
+        update(authenticators)
+        .where(authenticators.c.id == authenticator_id, authenticators.c.disabled_at.is_(None))
+        .values(disabled_at=epoch(now), **_ENDED)
+    )
+    return removed.rowcount == 1
 
 
 def of_account(connection: Connection, seals: Sealer, account_id: str) -> tuple[Authenticator, ...]:
@@ -146,7 +253,7 @@ def failed(connection: Connection, authenticator_id: str, now: datetime, *, most
     if back_off:
         values["blocked_until"] = epoch(now) + back_off_seconds(failures)
     if failures >= most:
-        values |= {"disabled_at": epoch(now), "seal": NO_SEAL}
+        values |= {"disabled_at": epoch(now), **_ENDED}
     connection.execute(update(authenticators).where(authenticators.c.id == authenticator_id).values(**values))
     return failures
 
@@ -181,7 +288,7 @@ def replace(
             authenticators.c.kind == kind,
             authenticators.c.disabled_at.is_(None),
         )
-        .values(disabled_at=epoch(now), seal=NO_SEAL)
+        .values(disabled_at=epoch(now), **_ENDED)
     )
     add(
         connection,
@@ -225,6 +332,11 @@ def _authenticator(row: Row[Any]) -> Authenticator:
         disabled=row.disabled_at is not None,
         not_before=from_epoch(row.not_before),
         created_at=from_epoch(row.created_at),
+        label=row.label,
+        data=row.data,
+        secret_box=row.secret_box,
+        lookup=row.lookup,
+        counter=row.counter,
     )
 
 

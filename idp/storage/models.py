@@ -13,7 +13,7 @@ from typing import Final
 
 from sqlalchemy import JSON, BigInteger, Column, ForeignKey, Index, Integer, MetaData, String, Table, Text
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 
 metadata: Final = MetaData(
     naming_convention={
@@ -59,6 +59,15 @@ authenticators: Final = Table(
     Column("kind", String(16), nullable=False),
     Column("address", String(255)),
     Column("secret_hash", String(255)),
+    # What the person calls it, and what is public about it by its kind (a passkey's public key, a token's digits).
+    Column("label", String(64), nullable=False, default=""),
+    Column("data", JSON, nullable=False, default=dict),
+    # A seed, encrypted (idp.storage.boxes).
+    Column("secret_box", Text),
+    # By what it is found when nobody has said who they are; unique while it is enabled, null afterwards.
+    Column("lookup", String(64), unique=True),
+    # The last step of a clock, the next event of a counter, a passkey's signature counter: it only ever grows.
+    Column("counter", BigInteger, nullable=False, default=0),
     Column("failures", Integer, nullable=False, default=0),
     Column("blocked_until", BigInteger, nullable=False, default=0),
     Column("last_success_at", BigInteger, nullable=False, default=0),
@@ -67,7 +76,21 @@ authenticators: Final = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("seal", String(64), nullable=False, default=""),
     # Not what is counted, which every wrong password changes: its older states could come back all the same.
-    info={"sealed": ("id", "account_id", "kind", "address", "secret_hash", "not_before", "created_at")},
+    info={
+        "sealed": (
+            "id",
+            "account_id",
+            "kind",
+            "address",
+            "secret_hash",
+            "label",
+            "data",
+            "secret_box",
+            "lookup",
+            "not_before",
+            "created_at",
+        )
+    },
 )
 
 otp_challenges: Final = Table(

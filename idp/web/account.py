@@ -16,14 +16,17 @@ from contract.order import encode as encode_order
 from idp.activation.binding import check_approved
 from idp.activation.orders import order_for
 from idp.authn.approval import Approval
-from idp.authn.otp import FACTORS, mask
+from idp.authn.methods import MESSAGES, NATIVE
+from idp.authn.otp import mask
 from idp.errors import NotWhatWasApproved
 from idp.settings import ACCOUNT_CLIENT_ID
 from idp.storage import authenticators, sessions
 from idp.storage.accounts import Account
+from idp.storage.authenticators import Authenticator
 from idp.storage.engine import reading
 from idp.storage.seal import Altered
 from idp.web import browser, faults, wording
+from idp.web.enrol.registry import kinds as enrolled_kinds
 from idp.web.interaction import Action, BeginInteraction, Finished, begin, register_finisher
 from idp.web.language import gettext as _
 from idp.web.services import services
@@ -38,7 +41,6 @@ _OPERATIONS: Final[dict[str, Action]] = {
     "delete": "credential.delete",
 }
 _CREDENTIAL_ID: Final = re.compile(r"[A-Za-z0-9._~-]{1,128}\Z")
-_ORDER_OF_KINDS: Final = ("password", *FACTORS)
 _DESTINATIONS: Final = {"/account/": "account.overview", "/account/credentials": "account.credentials"}
 """Where somebody may be sent after signing in: never where an address line says (SES-08)."""
 
@@ -84,20 +86,30 @@ def overview() -> Response:
     """Factors and sessions."""
     account = _me()
     now = services().clock.now()
+    enrolled_here = enrolled_kinds()
     with reading(services().engine) as connection:
         owned = authenticators.of_account(connection, services().seals, account.id)
         live = sessions.of_account(connection, services().seals, account.id, now, services().settings.session)
-    newest = {item.kind: item for item in owned}
     factors = [
         {
+            "id": item.id,
             "kind": item.kind,
-            "address": mask(item.kind, item.address or "") if item.kind in FACTORS else "",
-            "usable": not item.disabled and item.not_before <= now,
+            "address": mask(item.kind, item.address or "") if item.kind in MESSAGES else item.label,
+            "usable": item.usable(now),
             "since": item.created_at,
+            "removable": item.kind in enrolled_here and not item.disabled,
         }
-        for item in sorted(newest.values(), key=lambda item: _ORDER_OF_KINDS.index(item.kind))
+        for item in sorted(_shown(owned), key=lambda item: NATIVE.index(item.kind))
     ]
-    return _page("account.html", account=account, factors=factors, sessions=live, wording=wording)
+    addable = [kind for kind in enrolled_here if kind in services().messaging.factors]
+    return _page("account.html", account=account, factors=factors, sessions=live, wording=wording, addable=addable)
+
+
+def _shown(owned: tuple[Authenticator, ...]) -> list[Authenticator]:
+    """The enabled ones, and of a kind that has none, the last one."""
+    last = {item.kind: item for item in owned}
+    enabled = [item for item in owned if not item.disabled]
+    return enabled + [item for kind, item in last.items() if kind not in {found.kind for found in enabled}]
 
 
 @blueprint.post("/sessions/<session_id>/revoke")

@@ -32,6 +32,8 @@ Action = (
         "credential.suspend",
         "credential.resume",
         "credential.delete",
+        "account.enrol_factor",
+        "account.reset_factor",
     ]
     | AdminAction
 )
@@ -247,6 +249,9 @@ def load(interaction_id: str) -> Interaction:
     return Interaction(stored, request)
 
 
-def page(interaction: Interaction) -> Response:
-    """Send the browser to the interaction's page."""
-    return redirect(url_for("interaction.show", interaction_id=interaction.id), 303)
+def page(interaction: Interaction, factor: str | None = None) -> Response:
+    """Send the browser to the interaction's page.
+
+    :param factor: the way that the person chose.
+    """
+    return redirect(url_for("interaction.show", interaction_id=interaction.id, factor=factor), 303)

@@ -10,15 +10,16 @@ from flask import Flask, current_app
 from sqlalchemy import Connection
 
 from idp.authn.device import BrowserStanding, is_known, may_try
+from idp.authn.methods import evidence_of
 from idp.authn.password import Passwords
 from idp.errors import LoginBusy, LoginRefused
-from idp.policy.evidence import Evidence
 from idp.policy.limits import failure_limit
 from idp.storage import accounts, authenticators, devices, interactions
 from idp.storage.accounts import Account
 from idp.storage.authenticators import MAX_PASSWORD_FAILURES, Authenticator
 from idp.storage.engine import reading
 from idp.web import browser, device
+from idp.web.establish import establish
 from idp.web.interaction import Interaction
 from idp.web.services import services
 
@@ -126,7 +127,8 @@ def _settle(
     if not matched:
         _count_failure(connection, interaction, now.owned, now.known)
         return None
-    _establish(connection, interaction, now.account, now.owned)
+    item = evidence_of(now.owned, services().clock.now(), interaction.txn, bound=False)
+    establish(connection, interaction, now.account, now.owned, item)
     return now.owned
 
 
@@ -161,28 +163,6 @@ def _count_nothing(connection: Connection, interaction: Interaction) -> None:
     services().audit.touch(connection)
     interactions.touch(connection, interaction.id)
     interactions.touch(connection, interaction.id)
-
-
-def _establish(connection: Connection, interaction: Interaction, account: Account, owned: Authenticator) -> None:
-    now = services().clock.now()
-    item = Evidence("password", owned.id, "knowledge", now, transaction=interaction.txn)
-    # Before the browser gets a session: another request may have made the interaction somebody else's.
-    if not interactions.claim(connection, services().seals, interaction.id, interaction.stored.session_id, account.id):
-        raise LoginRefused("the interaction is another person's")
-    authenticators.succeeded(connection, owned.id, now)
-    session = browser.sign_in(connection, account.id, item)
-    interactions.claim(connection, services().seals, interaction.id, session.id, account.id)
-    services().audit.record(
-        connection,
-        "login.succeeded",
-        account_id=account.id,
-        session_id=session.id,
-        factor="password",
-        authenticator_id=owned.id,
-        txn=interaction.txn,
-        client_id=interaction.request.client_id,
-        action=interaction.request.action,
-    )
 
 
 def _renew(verifier: _Verifier, owned: Authenticator, password: str) -> None:

@@ -6,20 +6,20 @@ import base64
 import hashlib
 import re
 import unicodedata
-from typing import Any, Final
+from typing import Final
 
 from connectors.ports.messaging import GatewayUnavailable, MailMessage, MessagingError, SmsMessage
 from foundation import log
-from idp.authn.otp import derive_code, evidence_of
-from idp.authn.stepup import AskFactor
+from idp.authn.methods import evidence_of
+from idp.authn.otp import derive_code
 from idp.errors import NoSuchFactor, OtpDead, OtpLocked, OtpNotSent, OtpRefused, OtpWrong
 from idp.policy.limits import otp_limits
 from idp.settings import OtpSettings
-from idp.storage import challenges, interactions, sessions
+from idp.storage import challenges
 from idp.storage.authenticators import Authenticator
 from idp.storage.challenges import Challenge, Purpose, Verdict
 from idp.storage.engine import reading
-from idp.web import browser
+from idp.web import browser, proof
 from idp.web.interaction import Interaction
 from idp.web.language import gettext as _
 from idp.web.language import ngettext
@@ -47,7 +47,7 @@ def send(interaction: Interaction, found: Assessment, factor: str) -> None:
     :raises OtpCoolDown: :raises OtpLocked: no message may go out.
     :raises OtpNotSent: the gateway did not take it.
     """
-    item = _authenticator(found, factor)
+    item = proof.wanted(found, factor)[-1]
     now = services().clock.now()
     with services().engine.begin() as connection:
         challenge = challenges.open_or_resend(
@@ -57,7 +57,7 @@ def send(interaction: Interaction, found: Assessment, factor: str) -> None:
             now=now,
             limits=_limits(item),
         )
-    fields = {**_fields(interaction, found, item), "challenge_id": challenge.id}
+    fields = {**proof.fields(interaction, found, item), "challenge_id": challenge.id}
     try:
         _deliver(interaction, item, challenge)
     except MessagingError as error:
@@ -86,7 +86,7 @@ def verify(interaction: Interaction, found: Assessment, typed: str) -> None:
     item = next((own for own in found.authenticators if own.id == latest.purpose.authenticator_id), None)
     if item is None:
         raise NoSuchFactor("the authenticator is not this person's")
-    fields = _fields(interaction, found, item)
+    fields = proof.fields(interaction, found, item)
     with services().engine.begin() as connection:
         verdict, challenge_id = challenges.attempt(
             connection,
@@ -97,7 +97,8 @@ def verify(interaction: Interaction, found: Assessment, typed: str) -> None:
             limits=_limits(item),
         )
         if verdict is Verdict.ACCEPTED:
-            _accept(connection, interaction, found, item)
+            evidence = evidence_of(item, now, interaction.txn, bound=interaction.binds_evidence)
+            proof.accept(connection, interaction, found, evidence)
             services().audit.record(connection, "otp.accepted", **fields, challenge_id=challenge_id)
         else:
             extra = {} if challenge_id is None else {"challenge_id": challenge_id}
@@ -118,42 +119,8 @@ _REFUSALS: Final[dict[Verdict, type[OtpRefused]]] = {
 }
 
 
-def _accept(connection: Any, interaction: Interaction, found: Assessment, item: Authenticator) -> None:
-    bound = interaction.binds_evidence
-    evidence = evidence_of(item.kind, item.id, services().clock.now(), interaction.txn, bound=bound)
-    session = browser.current()
-    if session is None or session.id != found.context.session_id:
-        raise OtpDead("the session has changed")
-    if bound:
-        interactions.add_evidence(connection, services().seals, interaction.id, evidence)
-    else:
-        sessions.add_evidence(connection, services().seals, session.id, evidence)
-    browser.step_up(connection, session)
-
-
-def _authenticator(found: Assessment, factor: str) -> Authenticator:
-    if not isinstance(found.step, AskFactor) or factor not in found.step.factors:
-        raise NoSuchFactor("the policy does not ask for this factor now")
-    usable = [item for item in found.authenticators if item.kind == factor and not item.disabled]
-    if not usable:
-        raise NoSuchFactor("the person has no such authenticator")
-    return usable[-1]
-
-
 def _purpose(interaction: Interaction, found: Assessment, item: Authenticator) -> Purpose:
     return Purpose(item.id, found.context.session_id, interaction.txn, interaction.binding)
-
-
-def _fields(interaction: Interaction, found: Assessment, item: Authenticator) -> dict[str, Any]:
-    return {
-        "account_id": found.account.id,
-        "session_id": found.context.session_id,
-        "factor": item.kind,
-        "authenticator_id": item.id,
-        "txn": interaction.txn,
-        "client_id": interaction.request.client_id,
-        "action": interaction.request.action,
-    }
 
 
 def _deliver(interaction: Interaction, item: Authenticator, challenge: Challenge) -> None:

@@ -6,12 +6,14 @@ A GET shows where the interaction is and changes nothing; it never sends a messa
 from __future__ import annotations
 
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from flask import Blueprint, make_response, render_template, request
 from werkzeug.wrappers import Response
 
+from idp.authn.methods import MESSAGES
 from idp.authn.otp import mask, seconds_until_resend
 from idp.authn.stepup import Allowed, AskFactor, AskPassword, Refused
 from idp.errors import (
@@ -30,12 +32,15 @@ from idp.errors import (
     OtpWrong,
 )
 from idp.storage import challenges, interactions
+from idp.storage.authenticators import Authenticator
+from idp.storage.challenges import Challenge
 from idp.storage.engine import reading
-from idp.web import browser, login, otp, progress, wording
+from idp.web import browser, login, otp, progress, proof, wording
 from idp.web.headers import allow_form_target
 from idp.web.interaction import Interaction, load, page
 from idp.web.language import gettext as _
 from idp.web.progress import Assessment
+from idp.web.prove.registry import page_for
 from idp.web.services import services
 
 blueprint = Blueprint("interaction", __name__, url_prefix="/interaction/<interaction_id>")
@@ -56,7 +61,7 @@ class Notice:
 @blueprint.get("")
 def show(interaction_id: str) -> Response:
     """The page that the interaction is at."""
-    return render(load(interaction_id), choose="choose" in request.args)
+    return render(load(interaction_id), choose="choose" in request.args, factor=request.args.get("factor"))
 
 
 @blueprint.post("/password")
@@ -87,13 +92,17 @@ def go_on(interaction_id: str) -> Response:
 
 @blueprint.post("/factor")
 def factor(interaction_id: str) -> Response:
-    """Send a code, or send it again."""
+    """The person chose a way: a code is sent, or sent again; what needs no message has a page of its own."""
     interaction = load(interaction_id)
+    chosen = request.form.get("factor", "")
     try:
-        found = _assessed(interaction)
-        otp.send(interaction, found, request.form.get("factor", ""))
+        found = assessed(interaction)
+        if chosen not in MESSAGES:
+            proof.wanted(found, chosen)
+            return page(interaction, factor=chosen)
+        otp.send(interaction, found, chosen)
     except OtpRefused as error:
-        return render(interaction, _notice(error))
+        return render(interaction, notice_of(error))
     return page(interaction)
 
 
@@ -102,9 +111,9 @@ def code(interaction_id: str) -> Response:
     """Somebody typed a code."""
     interaction = load(interaction_id)
     try:
-        otp.verify(interaction, _assessed(interaction), request.form.get("code", ""))
+        otp.verify(interaction, assessed(interaction), request.form.get("code", ""))
     except OtpRefused as error:
-        return render(interaction, _notice(error))
+        return render(interaction, notice_of(error))
     return progress.advance(load(interaction_id))
 
 
@@ -128,7 +137,7 @@ def consent(interaction_id: str) -> Response:
     shown = request.form.get("binding", "").encode("utf-8", "surrogatepass")
     if decision != "approve" or not hmac.compare_digest(shown, interaction.binding.encode()):
         raise ConsentMismatch("what was approved is not what this transaction is about")
-    found = _assessed(interaction)
+    found = assessed(interaction)
     if not isinstance(found.step, Allowed):
         return render(interaction)
     return progress.approve(interaction, found)
@@ -147,19 +156,25 @@ def leave(interaction_id: str) -> Response:
     return progress.refuse(interaction, "access_denied", "denied", found)
 
 
-def _assessed(interaction: Interaction) -> Assessment:
+def assessed(interaction: Interaction) -> Assessment:
+    """Where the person who is signed in stands.
+
+    :raises InteractionLost: nobody is signed in.
+    :raises CredentialUnavailable: :raises CredentialUnusable: see :func:`idp.web.progress.assess`.
+    """
     found = progress.assess(interaction)
     if found is None:
         raise InteractionLost("nobody is signed in")
     return found
 
 
-def _notice(error: OtpRefused) -> Notice:
+def notice_of(error: OtpRefused) -> Notice:
+    """What a person is told about a factor that was refused."""
     if isinstance(error, OtpCoolDown):
         text = _("A code was sent a moment ago. You can ask again in %(seconds)d seconds.", seconds=error.seconds)
         return Notice(text, _TOO_MANY, error.seconds)
     texts: dict[type[OtpRefused], str] = {
-        OtpWrong: _("That is not the code we sent. Please check it and try again."),
+        OtpWrong: _("That is not the right code. Please check it and try again."),
         OtpDead: _("This code can no longer be used. Please ask for a new one."),
         OtpLocked: _("This way of proving who you are is locked for now. Please use another one or try tomorrow."),
         OtpNotSent: _(
@@ -174,8 +189,14 @@ def _notice(error: OtpRefused) -> Notice:
 # Pages
 
 
-def render(interaction: Interaction, notice: Notice | None = None, *, choose: bool = False) -> Response:
-    """The page that the interaction is at now."""
+def render(
+    interaction: Interaction, notice: Notice | None = None, *, choose: bool = False, factor: str | None = None
+) -> Response:
+    """The page that the interaction is at now.
+
+    :param choose: let the person choose among the ways that there are.
+    :param factor: the way that they chose.
+    """
     if interaction.request.return_to:
         allow_form_target(interaction.request.return_to)
     try:
@@ -185,9 +206,9 @@ def render(interaction: Interaction, notice: Notice | None = None, *, choose: bo
     if found is None:
         return _identify(interaction, notice)
     if isinstance(found.step, AskPassword):
-        return _page("sign_in.html", interaction, notice, found, username=found.account.username, again=True)
+        return _again(interaction, found, notice)
     if isinstance(found.step, AskFactor):
-        return _ask(interaction, found, found.step, notice, choose=choose)
+        return _ask(interaction, found, found.step, notice, None if choose else factor, choose=choose)
     if isinstance(found.step, Refused):
         return _page("refused.html", interaction, Notice("", _FORBIDDEN), found, refusal=found.step.refusal)
     if interaction.request.needs_consent:
@@ -205,26 +226,71 @@ def _identify(interaction: Interaction, notice: Notice | None) -> Response:
     return _page("sign_in.html", interaction, notice, username=username, again=False, reasons=reasons)
 
 
+def _again(interaction: Interaction, found: Assessment, notice: Notice | None) -> Response:
+    return _page("sign_in.html", interaction, notice, found, username=found.account.username, again=True)
+
+
 def _ask(
-    interaction: Interaction, found: Assessment, step: AskFactor, notice: Notice | None, *, choose: bool
+    interaction: Interaction,
+    found: Assessment,
+    step: AskFactor,
+    notice: Notice | None,
+    chosen: str | None,
+    *,
+    choose: bool,
 ) -> Response:
-    now = services().clock.now()
-    owned = {item.kind: item for item in found.authenticators if not item.disabled}
-    offers = [(kind, mask(kind, owned[kind].address or "")) for kind in step.factors if kind in owned]
-    with reading(services().engine) as connection:
-        challenge = challenges.latest(connection, found.context.session_id, interaction.txn, now)
-    kinds = {item.id: item.kind for item in found.authenticators}
-    sent = None if challenge is None else kinds.get(challenge.purpose.authenticator_id)
-    if challenge is None or choose or sent not in dict(offers):
+    """The page of the way that was chosen, that a code was sent by, or that is the only one; else the choice."""
+    owned = {item.kind: item for item in found.authenticators if item.usable(found.context.now)}
+    offers = [(kind, _recognised(owned[kind])) for kind in step.factors if kind in owned]
+    kinds = [kind for kind, _address in offers]
+    if chosen not in kinds and not choose:
+        chosen = _sent_by(interaction, found)
+        if chosen is None and len(kinds) == 1 and kinds[0] not in MESSAGES:
+            chosen = kinds[0]
+    if choose or chosen not in kinds:
         return _page("choose.html", interaction, notice, found, offers=offers)
+    if chosen == "password":
+        return _again(interaction, found, notice)
+    own = page_for(chosen)
+    if own is None:
+        return _code(interaction, found, notice, dict(offers), chosen)
+    mine = tuple(item for item in found.authenticators if item.kind == chosen and item.usable(found.context.now))
+    values = own.values(interaction, found, mine)
+    return _page(own.template, interaction, notice, found, others=len(offers) > 1, **values)
+
+
+def _recognised(item: Authenticator) -> str:
+    """By what the person knows which one is meant."""
+    return mask(item.kind, item.address or "") if item.kind in MESSAGES else item.label
+
+
+def _live(interaction: Interaction, found: Assessment) -> Challenge | None:
+    with reading(services().engine) as connection:
+        return challenges.latest(connection, found.context.session_id, interaction.txn, services().clock.now())
+
+
+def _sent_by(interaction: Interaction, found: Assessment) -> str | None:
+    """The kind of the authenticator that a live code was sent to."""
+    challenge = _live(interaction, found)
+    kinds = {item.id: item.kind for item in found.authenticators}
+    return None if challenge is None else kinds.get(challenge.purpose.authenticator_id)
+
+
+def _code(
+    interaction: Interaction, found: Assessment, notice: Notice | None, offers: Mapping[str, str], factor: str
+) -> Response:
+    """Where a code that was sent is typed; without a live one, the choice."""
+    challenge = _live(interaction, found) if _sent_by(interaction, found) == factor else None
+    if challenge is None:
+        return _page("choose.html", interaction, notice, found, offers=list(offers.items()))
     return _page(
         "otp.html",
         interaction,
         notice,
         found,
-        factor=sent,
-        address=dict(offers)[sent or ""],
-        wait=seconds_until_resend(challenge.sent, now, services().settings.otp),
+        factor=factor,
+        address=offers[factor],
+        wait=seconds_until_resend(challenge.sent, services().clock.now(), services().settings.otp),
         final=challenge.sent.sends >= services().settings.otp.max_sends,
         others=len(offers) > 1,
     )

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from werkzeug.wrappers import Response
 
+from idp.authn import methods
 from idp.authn.approval import Approval
-from idp.authn.otp import offered
 from idp.authn.session import AuthnContext, context_of, decide
 from idp.authn.stepup import Allowed, AskPassword, Refused, Step, next_step
 from idp.errors import CredentialUnavailable, CredentialUnusable, InteractionLost
@@ -111,8 +111,8 @@ def _credential_facts(credential: CredentialView) -> CredentialFacts:
 def enrolled(owned: tuple[Authenticator, ...], *, bound: bool) -> tuple[EnrolledFactor, ...]:
     """What the person can be asked for now: usable, and with a gateway where a message is needed."""
     now = services().clock.now()
-    kinds = {item.kind for item in owned if not item.disabled and item.not_before <= now}
-    return offered(services().messaging.factors & kinds, bound=bound)
+    usable = [item for item in owned if item.usable(now)]
+    return methods.enrolled(usable, services().messaging.factors, bound=bound)
 
 
 def reasons_for_anybody(interaction: Interaction) -> tuple[Reason, ...]:
@@ -133,7 +133,7 @@ def reasons_for_anybody(interaction: Interaction) -> tuple[Reason, ...]:
         essential_acr=asked.essential_acr,
         max_age=asked.max_age,
         force_reauthentication=asked.fresh,
-        enrolled=offered(services().messaging.factors, bound=interaction.binds_evidence),
+        enrolled=methods.anybodys(services().messaging.factors, bound=interaction.binds_evidence),
     )
     return evaluate(services().policy, facts).reasons
 

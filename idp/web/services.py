@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine
 
 from connectors.ports.messaging import Mailer, SmsGateway
 from foundation.clock import Clock
-from idp.authn.otp import enabled
+from idp.authn.methods import available
 from idp.policy.model import Policy
 from idp.policy.prepare import Prepared
 from idp.settings import IdpSettings
@@ -102,11 +102,13 @@ class Messaging:
 
     sms: SmsGateway | None
     mail: Mailer | None
+    certificates: bool = False
+    """Somebody in front of these pages asks browsers for certificates."""
 
     @property
     def factors(self) -> frozenset[str]:
         """Kinds of factor that anybody can have with them."""
-        return enabled(sms=self.sms, mail=self.mail)
+        return available(sms=self.sms, mail=self.mail, certificates=self.certificates)
 
 
 @dataclass(frozen=True, slots=True)

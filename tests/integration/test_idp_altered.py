@@ -18,9 +18,10 @@ from foundation.jose import encode_base64url
 from idp.activation.binding import digest_of
 from idp.activation.intent import SignatureIntent
 from idp.authn.approval import Approval
-from idp.authn.otp import evidence_of
+from idp.authn.methods import evidence_of
 from idp.policy.evidence import Evidence
 from idp.storage import grants
+from idp.storage.authenticators import NewAuthenticator
 from idp.storage.models import interactions, sessions
 from idp.web import services as composition
 from tests.integration import oidc_world
@@ -109,7 +110,8 @@ def test_OAU_10_nothing_is_minted_but_what_was_approved_whatever_the_grant_says(
 def invent(world: World, rp: RelyingParty, code: str) -> None:
     """A session, a grant and a code for a person who was never there."""
     now = epoch(NOW)
-    evidence = (Evidence("password", "p", "knowledge", NOW), evidence_of("sms_otp", "s", NOW, "T", bound=True))
+    message = evidence_of(NewAuthenticator("s", "a", "sms_otp"), NOW, "T", bound=True)
+    evidence = (Evidence("password", "p", "knowledge", NOW), message)
     intent = {
         "credential_id": "a-credential",
         "hash_alg": SHA256,

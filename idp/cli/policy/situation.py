@@ -161,7 +161,7 @@ def _known(options: argparse.Namespace, now: datetime) -> _Person:
         raise Usage("--config and --person go together")
     if options.group or options.attribute or options.enrolled or options.proofing:
         raise Usage("--person states groups, attributes, proofing and enrolled factors: they are not given beside it")
-    from idp.authn.otp import offered
+    from idp.authn import methods
     from idp.authn.roles import VISITS
     from idp.cli.policy.database import enabled_factors, opened
     from idp.errors import UnknownAccount
@@ -175,9 +175,9 @@ def _known(options: argparse.Namespace, now: datetime) -> _Person:
             raise UnknownAccount("there is no account of that user name")
         seals = Sealer(KeyStore(connection.engine, settings.key_dir).secret)
         owned = authenticators.of_account(connection, seals, account.id)
-        usable = {item.kind for item in owned if not item.disabled and item.not_before <= now}
+        usable = [item for item in owned if item.usable(now)]
         bound = options.action != "sign_in" and options.action not in VISITS
-        enrolled = offered(enabled_factors(settings) & usable, bound=bound)
+        enrolled = methods.enrolled(usable, enabled_factors(settings), bound=bound)
         return _Person(account.groups, account.proofing, enrolled, account.attributes)
 
 

@@ -15,7 +15,7 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
 from foundation.clock import epoch
-from idp.authn.otp import CHANNELS, flags_of
+from idp.authn.methods import MESSAGES, flags_of
 from idp.authn.otp import FACTORS as CODES
 from idp.authn.roles import MATRIX, VISITS
 from idp.errors import InputRefused
@@ -180,11 +180,11 @@ def _enrolled(account: Account, *, bound: bool) -> tuple[EnrolledFactor, ...]:
 
 def _assumed(asked: Question, factor: str, *, bound: bool) -> EnrolledFactor:
     flags = _flags(asked, factor, bound=bound)
-    return EnrolledFactor(factor, FACTOR_CATEGORIES[factor], flags, channel=CHANNELS.get(factor))
+    return EnrolledFactor(factor, FACTOR_CATEGORIES[factor], flags, channel=MESSAGES.get(factor))
 
 
 def _flags(asked: Question, factor: str, *, bound: bool) -> frozenset[str]:
-    return flags_of(factor, bound=bound) if factor in CODES else asked.flags.get(factor, frozenset())
+    return flags_of(factor, {}, bound=bound) if factor in CODES else asked.flags.get(factor, frozenset())
 
 
 def _evidence(asked: Question, at: datetime) -> Iterator[Evidence]:
@@ -197,7 +197,7 @@ def _evidence(asked: Question, at: datetime) -> Iterator[Evidence]:
                 category=category,
                 at=at - timedelta(minutes=_number(asked.ages.get(factor, ""), _MOST_MINUTES) or 0),
                 flags=_flags(asked, factor, bound=bound),
-                channel=CHANNELS.get(factor),
+                channel=MESSAGES.get(factor),
                 transaction=TRANSACTION if bound else None,
             )
 

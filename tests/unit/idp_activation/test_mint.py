@@ -17,13 +17,14 @@ from idp.activation.intent import DocumentDigest, SignatureIntent
 from idp.activation.mint import sad_for
 from idp.activation.orders import order_for
 from idp.authn.approval import Approval
-from idp.authn.otp import evidence_of
+from idp.authn.methods import evidence_of
 from idp.errors import NotActivatable, NotWhatWasApproved
 from idp.policy.evidence import Evidence
+from idp.storage.authenticators import NewAuthenticator
 
 NOW = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
 PASSWORD = Evidence("password", "p-1", "knowledge", NOW - timedelta(seconds=90), transaction="txn-1")
-SMS = evidence_of("sms_otp", "s-1", NOW - timedelta(seconds=20), "txn-1", bound=True)
+SMS = evidence_of(NewAuthenticator("s-1", "a", "sms_otp"), NOW - timedelta(seconds=20), "txn-1", bound=True)
 INTENT = SignatureIntent(
     credential_id="cred-1",
     hash_alg="2.16.840.1.101.3.4.2.1",
@@ -92,7 +93,7 @@ def test_a_minted_sad_passes_the_contract_both_ways() -> None:
 
 def test_only_evidence_of_this_transaction_is_called_bound() -> None:
     assert [item.transaction_bound for item in mint().evidence] == [False, True]
-    elsewhere = evidence_of("sms_otp", "s-1", NOW, "txn-2", bound=True)
+    elsewhere = evidence_of(NewAuthenticator("s-1", "a", "sms_otp"), NOW, "txn-2", bound=True)
     moved = replace(APPROVAL, evidence=(PASSWORD, elsewhere))
     assert [item.transaction_bound for item in mint(moved).evidence] == [False, False]
     assert [item.restricted for item in mint().evidence] == [False, True]
@@ -116,7 +117,7 @@ def test_a_lifetime_out_of_bounds_is_refused(seconds: int) -> None:
         mint(lifetime_seconds=seconds)
 
 
-LATER = evidence_of("sms_otp", "s-1", NOW + timedelta(seconds=1), "txn-1", bound=True)
+LATER = evidence_of(NewAuthenticator("s-1", "a", "sms_otp"), NOW + timedelta(seconds=1), "txn-1", bound=True)
 
 
 @pytest.mark.parametrize("evidence", [(), (PASSWORD, LATER)])

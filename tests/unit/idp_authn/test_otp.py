@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from idp.authn.methods import evidence_of
 from idp.authn.otp import (
     Binding,
     Sent,
@@ -16,13 +17,13 @@ from idp.authn.otp import (
     check_may_send,
     check_usable,
     derive_code,
-    evidence_of,
     mask,
     matches,
     seconds_until_resend,
 )
 from idp.errors import OtpCoolDown, OtpLocked
 from idp.settings import OtpSettings
+from idp.storage.authenticators import NewAuthenticator
 
 NOW = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
 KEY = bytes(32)
@@ -118,8 +119,8 @@ def test_OTP_07_one_address_gets_only_so_many_messages_an_hour() -> None:
 
 
 def test_sms_is_restricted_and_evidence_for_a_signature_is_bound() -> None:
-    sms = evidence_of("sms_otp", "id", NOW, "txn", bound=True)
-    mail = evidence_of("email_otp", "id", NOW, "txn", bound=False)
+    sms = evidence_of(NewAuthenticator("id", "a", "sms_otp"), NOW, "txn", bound=True)
+    mail = evidence_of(NewAuthenticator("id", "a", "email_otp"), NOW, "txn", bound=False)
     assert (sms.flags, sms.channel, sms.transaction) == (frozenset({"restricted", "transaction_bound"}), "sms", "txn")
     assert (mail.flags, mail.channel, mail.category) == (frozenset(), "email", "possession")
 

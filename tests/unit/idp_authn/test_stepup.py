@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from idp.authn.otp import evidence_of
+from idp.authn.methods import evidence_of
 from idp.authn.session import context_of, decide
 from idp.authn.stepup import Allowed, AskFactor, AskPassword, Refused, Step, next_step
 from idp.policy.evidence import Evidence
 from idp.policy.load import parse_policy
 from idp.policy.model import Decision, Facts, StepUpOption
+from idp.storage.authenticators import NewAuthenticator
 
 NOW = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
 
@@ -42,7 +43,7 @@ def decision(outcome: Any, *missing: tuple[str, ...], refusal: Any = None) -> De
         (decision("step_up", ("password",)), AskPassword()),
         (decision("step_up", ("password", "sms_otp"), ("password", "email_otp")), AskPassword()),
         (decision("step_up", ("email_otp",), ("sms_otp",)), AskFactor(("email_otp", "sms_otp"))),
-        (decision("step_up", ("sms_otp",), ("password", "email_otp")), AskFactor(("sms_otp",))),
+        (decision("step_up", ("sms_otp",), ("password", "email_otp")), AskFactor(("sms_otp", "password"))),
         (decision("deny", refusal="no_rule"), Refused("no_rule", "access_denied")),
         (decision("deny", refusal="proofing"), Refused("proofing", "access_denied")),
         (decision("deny", refusal="unmet_request"), Refused("unmet_request", "unmet_authentication_requirements")),
@@ -67,8 +68,8 @@ def context(*items: Evidence, own: tuple[Evidence, ...] = (), limit: int | None 
 
 
 def test_SES_06_evidence_bound_to_another_transaction_does_not_count() -> None:
-    other = evidence_of("sms_otp", "phone", NOW, "other", bound=True)
-    own = evidence_of("sms_otp", "phone", NOW, "this", bound=True)
+    other = evidence_of(NewAuthenticator("phone", "a", "sms_otp"), NOW, "other", bound=True)
+    own = evidence_of(NewAuthenticator("phone", "a", "sms_otp"), NOW, "this", bound=True)
     assert context(other) == ()
     assert context(other, own=(own,)) == (own,)
 

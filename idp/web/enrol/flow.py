@@ -1,0 +1,255 @@
+"""Enrolment and removal of one's own authenticators: what the policy allows before, what happens at the end.
+
+1. The person asks on the account page; the policy decides on the action ``account.enrol_factor`` or
+``account.reset_factor`` as on any other, with step-up and the person's approval.  2. The approval opens an enrolment
+of this browser's session.  3. A proof that the person has the authenticator ends it: in one transaction it is closed,
+the authenticator bound, the audit chain and the signing side told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from flask import Blueprint, Flask, make_response, redirect, render_template, request, url_for
+from flask_login import current_user
+from sqlalchemy import Connection
+from werkzeug.wrappers import Response
+
+from foundation.clock import epoch
+from idp.activation.binding import check_approved
+from idp.authn.approval import Approval
+from idp.authn.methods import SINGLE
+from idp.errors import AlreadyExists, EnrolmentLost, EnrolmentRefused, InputRefused, InteractionLost, NotWhatWasApproved
+from idp.settings import ACCOUNT_CLIENT_ID
+from idp.storage import authenticators, enrolments
+from idp.storage.accounts import Account
+from idp.storage.authenticators import Authenticator, NewAuthenticator
+from idp.storage.engine import reading
+from idp.storage.enrolments import Enrolment, NewEnrolment
+from idp.storage.seal import Altered
+from idp.web import browser, faults
+from idp.web.enrol import totp
+from idp.web.enrol.registry import Enroller, enroller_of, register
+from idp.web.interaction import Action, BeginInteraction, Finished, begin, register_finisher
+from idp.web.language import gettext as _
+from idp.web.services import services
+
+blueprint = Blueprint("enrol", __name__, url_prefix="/account/factors")
+_ENROL: Final = "enrol"
+_REMOVE: Final = "remove-factor"
+
+
+def setup(app: Flask) -> None:
+    """Make every kind's enrolment known to an app."""
+    app.register_blueprint(blueprint)
+    register_finisher(app, _ENROL, _approved)
+    register_finisher(app, _REMOVE, _removed)
+    for module in (totp,):
+        register(app, module.ENROLLER)
+
+
+@blueprint.post("/add")
+def add() -> Response:
+    """Ask the policy whether this person may add an authenticator of a kind now."""
+    kind = request.form.get("factor", "")
+    if not current_user.is_authenticated or enroller_of(kind) is None or kind not in services().messaging.factors:
+        return _cannot()
+    return _begin("account.enrol_factor", _ENROL, {"factor": kind})
+
+
+@blueprint.post("/<authenticator_id>/remove")
+def remove(authenticator_id: str) -> Response:
+    """Ask the policy whether this person may remove one of their authenticators now."""
+    item = _own(authenticator_id)
+    if item is None:
+        return _cannot()
+    detail = {"factor": item.kind, "authenticator_id": item.id, "label": item.label}
+    return _begin("account.reset_factor", _REMOVE, detail)
+
+
+@blueprint.get("/new/<enrolment_id>")
+def show(enrolment_id: str) -> Response:
+    """The page of an open enrolment."""
+    return _page(_open(enrolment_id))
+
+
+@blueprint.post("/new/<enrolment_id>")
+def confirm(enrolment_id: str) -> Response:
+    """Judge the proof; a right one binds the authenticator."""
+    enrolment, account = _open(enrolment_id), _me()
+    try:
+        new = _enroller(enrolment).confirm(enrolment, account, request.form)
+        with services().engine.begin() as connection:
+            _bind(connection, enrolment, account, new)
+    except EnrolmentRefused:
+        with services().engine.begin() as connection:
+            enrolments.failed(connection, enrolment.id)
+        return _page(_open(enrolment_id), _("That was not right. Please check it and try again."))
+    except (InputRefused, AlreadyExists) as error:
+        return _page(enrolment, _explained(error))
+    return redirect(url_for("account.overview"), 303)
+
+
+@blueprint.errorhandler(EnrolmentLost)
+def lost(_error: EnrolmentLost) -> Response:
+    """It ended, expired, or is another browser's."""
+    return faults.page(
+        _("This request is over"), _("It has ended or expired. Nothing was added. You can start again."), 400
+    )
+
+
+def _begin(action: Action, kind: str, detail: Mapping[str, Any]) -> Response:
+    return begin(
+        BeginInteraction(
+            kind=kind,
+            action=action,
+            client_id=ACCOUNT_CLIENT_ID,
+            client_name=services().settings.service_name,
+            payload=detail,
+            detail=detail,
+        )
+    )
+
+
+def _approved(outcome: Finished) -> Response:
+    """The policy and the person allowed an enrolment: it begins."""
+    approval = _checked(outcome)
+    if approval is None:
+        return faults.not_approved(outcome.cause)
+    account, kind = _me(), str(outcome.payload["factor"])
+    enroller = enroller_of(kind)
+    if enroller is None:
+        return _cannot()
+    enrolment_id, now = browser.new_id(services()), services().clock.now()
+    prepared = enroller.prepare(enrolment_id, account)
+    new = NewEnrolment(
+        enrolment_id,
+        account.id,
+        approval.session_id,
+        kind,
+        approval.txn,
+        approval.decision_id,
+        prepared.secret_box,
+        prepared.data,
+    )
+    with services().engine.begin() as connection:
+        enrolments.purge(connection, now)
+        enrolments.begin(connection, services().seals, new, now)
+    return redirect(url_for("enrol.show", enrolment_id=enrolment_id), 303)
+
+
+def _bind(connection: Connection, enrolment: Enrolment, account: Account, new: NewAuthenticator) -> None:
+    now = services().clock.now()
+    enrolments.close(connection, enrolment.id)
+    replaced = _replaced(connection, account, new.kind, now)
+    authenticators.bind(connection, services().seals, new, now)
+    services().outbox.authenticator_changed(connection, account.id)
+    services().audit.record(
+        connection,
+        "authenticator.added",
+        account_id=account.id,
+        session_id=enrolment.session_id,
+        factor=new.kind,
+        authenticator_id=new.id,
+        not_before=epoch(new.not_before or now),
+        txn=enrolment.txn,
+        decision_id=enrolment.decision_id,
+        **({"replaced": replaced} if replaced else {}),
+    )
+
+
+def _replaced(connection: Connection, account: Account, kind: str, now: Any) -> list[str]:
+    """Of a kind that people have one of, the former one goes."""
+    if kind not in SINGLE:
+        return []
+    owned = authenticators.of_account(connection, services().seals, account.id)
+    former = [item.id for item in owned if item.kind == kind and not item.disabled]
+    return [item for item in former if authenticators.remove(connection, item, now)]
+
+
+def _removed(outcome: Finished) -> Response:
+    approval = _checked(outcome)
+    if approval is None:
+        return faults.not_approved(outcome.cause)
+    account, authenticator_id = _me(), str(outcome.payload["authenticator_id"])
+    with services().engine.begin() as connection:
+        if authenticators.remove(connection, authenticator_id, services().clock.now()):
+            services().outbox.authenticator_changed(connection, account.id)
+            services().audit.record(
+                connection,
+                "authenticator.removed",
+                account_id=account.id,
+                session_id=approval.session_id,
+                factor=str(outcome.payload["factor"]),
+                authenticator_id=authenticator_id,
+                txn=approval.txn,
+                decision_id=approval.decision_id,
+            )
+    return redirect(url_for("account.overview"), 303)
+
+
+def _checked(outcome: Finished) -> Approval | None:
+    """The approval, for what was shown.
+
+    :raises NotWhatWasApproved: somebody changed what the interaction is about.
+    """
+    if outcome.approval is None:
+        return None
+    try:
+        check_approved(outcome.approval, client_id=ACCOUNT_CLIENT_ID, intent=None, detail=outcome.payload)
+    except NotWhatWasApproved:
+        services().seals.report(Altered("interactions", outcome.approval.txn, "binding"))
+        raise
+    return outcome.approval
+
+
+def _open(enrolment_id: str) -> Enrolment:
+    session = browser.current()
+    if session is None or not current_user.is_authenticated:
+        raise EnrolmentLost("nobody is signed in")
+    with reading(services().engine) as connection:
+        found = enrolments.find(connection, services().seals, enrolment_id, session.id, services().clock.now())
+    if found.account_id != _me().id:
+        raise EnrolmentLost("the enrolment is another person's")
+    return found
+
+
+def _own(authenticator_id: str) -> Authenticator | None:
+    if not current_user.is_authenticated:
+        return None
+    with reading(services().engine) as connection:
+        owned = authenticators.of_account(connection, services().seals, _me().id)
+    return next((item for item in owned if item.id == authenticator_id and not item.disabled), None)
+
+
+def _enroller(enrolment: Enrolment) -> Enroller:
+    found = enroller_of(enrolment.kind)
+    if found is None:
+        raise EnrolmentLost("this kind is no longer enrolled here")
+    return found
+
+
+def _page(enrolment: Enrolment, notice: str = "") -> Response:
+    account, session = _me(), browser.current()
+    enroller = _enroller(enrolment)
+    values = {"account": account, "enrolment": enrolment, "notice": notice, "csrf": session.csrf if session else ""}
+    page = render_template(enroller.template, **values, **enroller.values(enrolment, account))
+    return make_response(page, 400 if notice else 200)
+
+
+def _explained(error: InputRefused | AlreadyExists) -> str:
+    if isinstance(error, AlreadyExists):
+        return _("This one is bound to an account already.")
+    return _("That cannot be accepted in this form. Please check it.")
+
+
+def _cannot() -> Response:
+    return faults.page(_("The request cannot be answered"), _("Please go back and start again."), 400)
+
+
+def _me() -> Account:
+    if not current_user.is_authenticated:
+        raise InteractionLost("nobody is signed in")
+    account: Account = current_user.account
+    return account

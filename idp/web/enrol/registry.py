@@ -1,0 +1,62 @@
+"""What the enrolment of one kind of authenticator consists of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, cast
+
+from flask import Flask, current_app
+
+from idp.storage.accounts import Account
+from idp.storage.authenticators import NewAuthenticator
+from idp.storage.enrolments import Enrolment
+
+_EXTENSION: Final = "privyseal.enrol"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What an enrolment begins with, made in the POST that ends its approval."""
+
+    secret_box: str | None = field(default=None, repr=False)
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Enroller:
+    """The enrolment of one kind."""
+
+    kind: str
+    template: str
+    prepare: Callable[[str, Account], Prepared]
+    """Of the enrolment's id and the account: makes the seed or the challenge."""
+    values: Callable[[Enrolment, Account], Mapping[str, Any]]
+    """What the template is told; it only reads."""
+    confirm: Callable[[Enrolment, Account, Mapping[str, str]], NewAuthenticator]
+    """Of the form: the authenticator to bind.
+
+    :raises EnrolmentRefused: the proof is wrong; it counts as a failure.
+    :raises InputRefused: something typed is of no form that is accepted; it does not.
+    """
+
+
+def register(app: Flask, enroller: Enroller) -> None:
+    """Add a kind.
+
+    :raises ValueError: it is there already.
+    """
+    known = cast("dict[str, Enroller]", app.extensions.setdefault(_EXTENSION, {}))
+    if enroller.kind in known:
+        raise ValueError(f"two enrolments of {enroller.kind}")
+    known[enroller.kind] = enroller
+
+
+def enroller_of(kind: str) -> Enroller | None:
+    """How a kind is enrolled; None: not by the person."""
+    return cast("dict[str, Enroller]", current_app.extensions[_EXTENSION]).get(kind)
+
+
+def kinds() -> tuple[str, ...]:
+    """Kinds that people enrol themselves."""
+    return tuple(cast("dict[str, Enroller]", current_app.extensions[_EXTENSION]))

@@ -1,0 +1,15 @@
+"""Makes the proofs of every kind known to an app."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from idp.web.prove import totp
+from idp.web.prove.registry import register
+
+
+def setup(app: Flask) -> None:
+    """Register the pages and their forms."""
+    for module in (totp,):
+        app.register_blueprint(module.blueprint)
+        register(app, module.PAGE)
