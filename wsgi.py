@@ -23,6 +23,7 @@ def _config(component: str) -> Path:
 def idp() -> WSGIApplication:
     """The identity provider and authorisation server."""
     from foundation import log
+    from foundation.memory import keep_for_good
     from foundation.settings import load
     from idp import delivery, notifier
     from idp.app import create_app
@@ -32,13 +33,17 @@ def idp() -> WSGIApplication:
     app = create_app(load(IdpSettings, _config("IDP"), prefix="IDP"))
     delivery.start(app)
     notifier.start(app)
+    keep_for_good()
     return app
 
 
 def signing() -> WSGIApplication:
     """The signing web tier: the CSC API."""
+    from foundation.memory import keep_for_good
     from foundation.settings import load
     from signing.app import create_app
     from signing.settings import WebSettings
 
-    return create_app(load(WebSettings, _config("WEB"), prefix="WEB"))
+    app = create_app(load(WebSettings, _config("WEB"), prefix="WEB"))
+    keep_for_good()
+    return app

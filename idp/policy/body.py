@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from idp.policy.evidence import Evidence
-from idp.policy.index import Quest
+from idp.policy.index import Quest, Sort
 from idp.policy.matching import (
     Misfit,
     Obstacle,
@@ -65,8 +65,9 @@ class Body:
         """The bits of the usable evidence that is there."""
         self._offered = {id(item): 1 << index for index, (item, added) in enumerate(usable) if added}
         self._sorted = _Sorted(policy, facts, self._items)
-        self._fits: dict[int, Fits] = {}
-        self._selections: dict[tuple[int, int], tuple[Evidence, ...] | None] = {}
+        self._of_quest: dict[Quest, Fits] = {}
+        self._fits: dict[Sort, dict[tuple[int, ...], Fits]] = {}
+        self._selections: dict[tuple[Fits, int], tuple[Evidence, ...] | None] = {}
         self._essence: dict[int, Essence] = {}
         self._tries = MAX_TRIES
 
@@ -80,9 +81,29 @@ class Body:
 
     def fits(self, quest: Quest) -> Fits:
         """Which evidence meets which of its requirements."""
-        found = self._fits.get(id(quest))
+        found = self._of_quest.get(quest)
         if found is None:
-            found = self._fits[id(quest)] = Fits(quest, self._sorted.fitting(quest))
+            found = self._of_quest[quest] = self.all_fits((quest,))[quest]
+        return found
+
+    def all_fits(self, quests: tuple[Quest, ...]) -> dict[Quest, Fits]:
+        """The same of several.  Quests of one sort differ in the ages that they allow, of which only those matter that
+        lie between the ages of the evidence: alike for all evidence is one object."""
+        ages, known = self._sorted.ages, self._fits
+        found = {}
+        for quest in quests:
+            limits, sort = quest.limits, quest.sort
+            if len(limits) == 1:
+                young: tuple[int, ...] = (bisect.bisect_right(ages, limits[0]),)
+            else:
+                young = tuple([bisect.bisect_right(ages, limit) for limit in limits])
+            of_sort = known.get(sort)
+            if of_sort is None:
+                of_sort = known[sort] = {}
+            fits = of_sort.get(young)
+            if fits is None:
+                fits = of_sort[young] = Fits(sort, self._sorted.fitting(sort, young))
+            found[quest] = fits
         return found
 
     def misfit(self, quest: Quest, need: Requirement, item: Evidence) -> Misfit | None:
@@ -93,16 +114,19 @@ class Body:
     def selection(self, quest: Quest, mask: int) -> tuple[Evidence, ...] | None:
         """A selection of the evidence in the mask that meets all requirements, the newest first tried; None if there
         is none."""
-        fits = self.fits(quest)
+        return self.selected(self.fits(quest), mask)
+
+    def selected(self, fits: Fits, mask: int) -> tuple[Evidence, ...] | None:
+        """The same for what fits."""
         for bits in fits.bits:
             if not bits & mask:
                 return None
         if fits.simple:
             return self.newest(fits.any & mask)
-        key = (id(quest), mask & fits.any)
+        key = (fits, mask & fits.any)
         if key not in self._selections:
             candidates = [self._newest(bits & mask) for bits in fits.bits]
-            search = Search(candidates, quest.needed.different_categories, FREE_TRIES + self._tries)
+            search = Search(candidates, fits.sort.different_categories, FREE_TRIES + self._tries)
             self._selections[key] = search.find()
             self._tries -= max(0, search.tried - FREE_TRIES)
         return self._selections[key]
@@ -125,7 +149,7 @@ class Body:
         """Several quests, as little of them as needs to be looked at."""
         found = self._essence.get(id(quests))
         if found is None:
-            found = self._essence[id(quests)] = Essence(quests, tuple(self.fits(quest) for quest in quests))
+            found = self._essence[id(quests)] = Essence(quests, self.all_fits(quests))
         return found
 
 
@@ -135,17 +159,15 @@ def _lowest(mask: int) -> int:
 
 
 class Fits:
-    """For each requirement of a quest, the bits of the evidence that meets it."""
+    """For each requirement of some quests, the bits of the evidence that meets it."""
 
-    __slots__ = ("any", "bits", "quest", "simple")
+    __slots__ = ("any", "bits", "simple", "sort")
 
-    def __init__(self, quest: Quest, bits: tuple[int, ...]) -> None:
-        self.quest = quest
-        """Kept, so that no other quest can have its identity."""
+    def __init__(self, sort: Sort, bits: tuple[int, ...]) -> None:
+        self.sort = sort
         self.bits = bits
-        self.any = bits[0] if len(bits) == 1 else functools.reduce(operator.or_, bits, 0)
-        self.simple = len(bits) == 1 and quest.needed.different_categories == 1
-        """Whether anything that fits meets all of it."""
+        self.any = functools.reduce(operator.or_, bits, 0)
+        self.simple = sort.simple
 
 
 class Essence:
@@ -154,14 +176,15 @@ class Essence:
 
     __slots__ = ("any", "bits", "fits", "others", "quests")
 
-    def __init__(self, quests: tuple[Quest, ...], fits: tuple[Fits, ...]) -> None:
+    def __init__(self, quests: tuple[Quest, ...], fits: dict[Quest, Fits]) -> None:
         self.quests = quests
         """Kept, so that no other tuple can have its identity."""
         self.fits = fits
-        self.bits = tuple(dict.fromkeys(each.any for each in fits if each.simple))
-        """Of the simple ones: each sort once."""
-        self.others = tuple(each.quest for each in fits if not each.simple)
-        self.any = functools.reduce(operator.or_, (each.any for each in fits), 0)
+        distinct = dict.fromkeys(fits.values())
+        self.bits = tuple(dict.fromkeys([each.any for each in distinct if each.simple]))
+        """Of the simple ones: each once."""
+        self.others = tuple([each for each in distinct if not each.simple])
+        self.any = functools.reduce(operator.or_, [each.any for each in distinct], 0)
 
 
 class _Sorted:
@@ -169,7 +192,7 @@ class _Sorted:
 
     def __init__(self, policy: Policy, facts: Facts, items: tuple[Evidence, ...]) -> None:
         self._policy = policy
-        self._ages = [age(item, facts) for item in items]
+        self.ages = [age(item, facts) for item in items]
         """Ascending, since the newest comes first."""
         self._factors: dict[str, int] = {}
         self._categories: dict[str, int] = {}
@@ -191,21 +214,19 @@ class _Sorted:
             if for_this(item, facts):
                 self._for_this |= bit
 
-    def fitting(self, quest: Quest) -> tuple[int, ...]:
-        """For each requirement, the bits of the evidence that meets it."""
-        fresh = self._not_older(quest.freshness)
-        if self._policy.upstream:
-            fresh &= ~self._capped(quest)
+    def fitting(self, sort: Sort, young: tuple[int, ...]) -> tuple[int, ...]:
+        """For each requirement, the bits of the evidence that meets it.
+
+        :param young: for each of them, how many pieces are not too old.
+        """
+        allowed = ~self._capped(sort.towards) if self._policy.upstream else -1
         found = []
-        for need, kind in zip(quest.needed.all_of, quest.kinds, strict=True):
+        for kind, newest in zip(sort.kinds, young, strict=True):
             mask = self._kinds.get(id(kind))
             if mask is None:
                 mask = self._kinds[id(kind)] = self._of_kind(kind)
-            found.append(mask & fresh & self._not_older(need.max_age))
+            found.append(mask & allowed & ((1 << newest) - 1))
         return tuple(found)
-
-    def _not_older(self, limit: int | None) -> int:
-        return -1 if limit is None else (1 << bisect.bisect_right(self._ages, limit)) - 1
 
     def _of_kind(self, need: Requirement) -> int:
         mask = _any_of(self._issuers, need.issuers)
@@ -225,9 +246,9 @@ class _Sorted:
             mask &= self._for_this
         return mask
 
-    def _capped(self, quest: Quest) -> int:
-        """The bits of what is capped below a level that the quest serves."""
-        return sum(bits for issuer, bits in self._issuers.items() if is_capped(self._policy, issuer, quest.towards))
+    def _capped(self, towards: tuple[str, ...]) -> int:
+        """The bits of what is capped below one of these levels."""
+        return sum(bits for issuer, bits in self._issuers.items() if is_capped(self._policy, issuer, towards))
 
 
 def _any_of(table: Mapping[_Key, int], names: Iterable[_Key]) -> int:
@@ -276,32 +297,30 @@ class Standing:
     def meets_all(self, quests: tuple[Quest, ...]) -> bool:
         """Whether each of them is met."""
         mask, essence = self._mask, self.body.essence(quests)
-        return all(bits & mask for bits in essence.bits) and all(
-            self.body.selection(quest, mask) is not None for quest in essence.others
-        )
+        for bits in essence.bits:
+            if not bits & mask:
+                return False
+        return all(self.body.selected(fits, mask) is not None for fits in essence.others)
 
-    def each_met(self, quests: tuple[Quest, ...]) -> Iterator[tuple[Quest, tuple[Evidence, ...] | None]]:
-        """Each with a selection that meets it."""
-        mask, body = self._mask, self.body
-        for fits in body.essence(quests).fits:
-            yield fits.quest, body.newest(fits.any & mask) if fits.simple else body.selection(fits.quest, mask)
+    def meets_what_fits(self, fits: Fits) -> tuple[Evidence, ...] | None:
+        """The same as :meth:`meets` for all quests that this fits."""
+        return self.body.selected(fits, self._mask)
 
     def all_that_meets(self, quests: tuple[Quest, ...]) -> Iterator[Evidence]:
         """What meets one of them, some of it perhaps more than once."""
         essence = self.body.essence(quests)
         for bits in essence.bits:
             yield from self.body.newest(bits & self._mask) or ()
-        for quest in essence.others:
-            yield from self.meets(quest) or ()
-
-    def lacks_the_only_one(self, quest: Quest) -> bool:
-        """Whether it has one requirement only, which nothing meets."""
-        bits = self.body.fits(quest).bits
-        return len(bits) == 1 and not bits[0] & self._mask
+        for fits in essence.others:
+            yield from self.meets_what_fits(fits) or ()
 
     def meeting(self, quest: Quest) -> tuple[bool, ...]:
         """For each requirement, whether anything meets it, taken by itself."""
-        return tuple(bool(bits & self._mask) for bits in self.body.fits(quest).bits)
+        return self.meeting_what_fits(self.body.fits(quest))
+
+    def meeting_what_fits(self, fits: Fits) -> tuple[bool, ...]:
+        """The same as :meth:`meeting` for all quests that this fits."""
+        return tuple([bool(bits & self._mask) for bits in fits.bits])
 
 
 def standing(policy: Policy, facts: Facts) -> Standing:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from idp.policy.model import DAYS, Condition, CredentialCondition, CredentialFacts, Facts, Policy, Rule, TimeCondition
+from idp.policy.index import Clause
+from idp.policy.model import DAYS, Condition, CredentialCondition, CredentialFacts, Facts, TimeCondition
 from idp.policy.zones import zone
 
 Address = IPv4Address | IPv6Address
@@ -23,14 +24,19 @@ class Circumstances:
         self._clocks: dict[str, tuple[int, int]] = {}
         self._met: dict[int, bool] = {}
 
-    def rule_applies(self, policy: Policy, rule: Rule) -> bool:
-        """Whether a rule's condition holds; what several rules share is looked at once."""
-        if rule.when.clients and self._facts.client_id not in rule.when.clients:
-            return False
-        rest = policy.circumstances[rule.id]
-        found = self._met.get(id(rest))
-        if found is None:
-            found = self._met[id(rest)] = self.meet(rest)
+    def applying(self, clauses: Iterable[Clause]) -> list[Clause]:
+        """Those of the rules whose conditions hold; what several share is looked at once."""
+        client, met = self._facts.client_id, self._met
+        found = []
+        for clause in clauses:
+            if clause.clients and client not in clause.clients:
+                continue
+            rest = clause.circumstances
+            holds = met.get(id(rest))
+            if holds is None:
+                holds = met[id(rest)] = self.meet(rest)
+            if holds:
+                found.append(clause)
         return found
 
     def meet(self, when: Condition) -> bool:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from idp.policy.body import Body, Standing
-from idp.policy.index import Quest
-from idp.policy.model import Policy, Rule
+from idp.policy.index import Asking, Clause, Quest
+from idp.policy.model import Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,21 +16,21 @@ class Demand:
 
     levels: tuple[str, ...]
     """None of them implied by another one, in the order of the file."""
-    rules: tuple[Rule, ...]
-    """Those with evidence of their own."""
+    askings: tuple[Asking, ...]
+    """The rules with evidence of their own."""
     quests: tuple[Quest, ...]
     """What those ask for, each once."""
 
     @classmethod
-    def of(cls, policy: Policy, rules: Sequence[Rule]) -> Demand:
+    def of(cls, policy: Policy, clauses: Sequence[Clause]) -> Demand:
         """What these rules demand."""
-        asking = tuple(rule for rule in rules if rule.evidence_set is not None)
-        quests = dict.fromkeys([policy.rule_quests[rule.id] for rule in asking])
-        return cls(join(policy, [name for rule in rules for name in rule.require]), asking, tuple(quests))
+        askings = tuple([clause.asking for clause in clauses if clause.asking is not None])
+        quests = dict.fromkeys([each.quest for each in askings])
+        return cls(join(policy, frozenset().union(*[clause.require for clause in clauses])), askings, tuple(quests))
 
     def with_level(self, policy: Policy, name: str) -> Demand:
         """The same and one level more."""
-        return Demand(join(policy, (*self.levels, name)), self.rules, self.quests)
+        return Demand(join(policy, (*self.levels, name)), self.askings, self.quests)
 
     def met(self, standing: Standing) -> bool:
         """Whether nothing is missing."""

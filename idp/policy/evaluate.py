@@ -42,17 +42,16 @@ __all__ = ["evaluate", "join"]
 def evaluate(policy: Policy, facts: Facts) -> Decision:
     """Decide; the same arguments always give the same decision."""
     # 1. rules
-    circumstances = Circumstances(facts)
-    rules = [rule for rule in policy.rules_about(facts.action) if circumstances.rule_applies(policy, rule)]
-    if not rules:
+    clauses = Circumstances(facts).applying(policy.clauses_about(facts.action))
+    if not clauses:
         nothing, why = Demand((), (), ()), no_rule(policy, facts.action)
         return _decision(policy, standing_of(policy, facts), nothing, [why], "deny", refusal="no_rule")
     available = steps(facts)
     body = Body(policy, facts, facts.evidence, (item for step in available for item in step.evidence))
     standing = Standing(body, body.there)
     # 2. floor
-    floor = Demand.of(policy, rules)
-    reasons = [policy.rule_reasons[rule.id] for rule in rules]
+    floor = Demand.of(policy, clauses)
+    reasons = [clause.reason for clause in clauses]
     # 3. request
     everything = body.bits(item for step in available for item in step.evidence)
     wished = wish(policy, standing, Standing(body, everything), floor)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from idp.policy import wording
 from idp.policy.closure import closed
@@ -15,23 +16,71 @@ if TYPE_CHECKING:
     from idp.policy.model import Claim, Condition, EvidenceSet, Level, Policy, Requirement, Rule, Where
 
 
+UNLIMITED: Final = sys.maxsize
+"""Seconds that no evidence is old."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sort:
+    """What quests have in common that differ only in how old the evidence may be, and in where they stand.  Evidence is
+    held against it once for all of them."""
+
+    kinds: tuple[Requirement, ...]
+    """Each requirement without its place and age; those of a policy that are alike are one object."""
+    towards: tuple[str, ...]
+    """The levels that it serves: evidence that is capped below one of them does not count."""
+    different_categories: int
+    simple: bool
+    """Whether anything that meets its only requirement meets all of it."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Quest:
     """A set of requirements and what meeting it serves.  What is worked out about it is kept by its identity."""
 
     needed: EvidenceSet
+    sort: Sort
+    limits: tuple[int, ...]
+    """Seconds, for each requirement: how old evidence may be for it and for the level that is served."""
     freshness: int | None = None
     """Seconds; the limit of the level that it serves."""
     towards: tuple[str, ...] = ()
-    """The levels that it serves: evidence that is capped below one of them does not count."""
+    """The levels that it serves."""
     asks: str = ""
     """All of it in words."""
     words: tuple[str, ...] = ()
     """Each requirement in words."""
     lacking: str = ""
     """How a sentence begins when none of them is met."""
-    kinds: tuple[Requirement, ...] = ()
-    """Each requirement without its place and age; those of a policy that are alike are one object."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asking:
+    """A rule's own evidence, and how the sentences about it begin."""
+
+    rule: str
+    file: str
+    line: int
+    """Where the rule states it."""
+    quest: Quest
+    begins: str
+    lacking: str
+    """How it begins when nothing meets the only requirement."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clause:
+    """A rule, with all that follows from the policy alone."""
+
+    rule: Rule
+    require: tuple[str, ...]
+    clients: frozenset[str]
+    """The relying parties that it is about; none: all."""
+    circumstances: Condition
+    """The condition's other parts; what is alike is one object."""
+    reason: Reason
+    """What it says once it applies."""
+    asking: Asking | None
 
 
 class _Quests:
@@ -40,13 +89,20 @@ class _Quests:
     def __init__(self, nowhere: Where) -> None:
         self._nowhere = nowhere
         self._kinds: dict[Requirement, Requirement] = {}
+        self._sorts: dict[object, Sort] = {}
 
     def make(self, needed: EvidenceSet, freshness: int | None, towards: tuple[str, ...]) -> Quest:
         """The quest for a set of requirements."""
         words = tuple(wording.requirement(item) for item in needed.all_of)
         asks = wording.alternative(needed)
         lacking = f"{asks} (missing: {wording.listed(words, 'and')}"
-        return Quest(needed, freshness, towards, asks, words, lacking, self._kinds_of(needed.all_of))
+        limits = tuple(_least(item.max_age, freshness) for item in needed.all_of)
+        return Quest(needed, self._sort_of(needed, towards), limits, freshness, towards, asks, words, lacking)
+
+    def _sort_of(self, needed: EvidenceSet, towards: tuple[str, ...]) -> Sort:
+        kinds, different = self._kinds_of(needed.all_of), needed.different_categories
+        made = Sort(kinds, towards, different, len(kinds) == 1 and different == 1)
+        return self._sorts.setdefault((kinds, towards, different), made)
 
     def _kinds_of(self, needs: Iterable[Requirement]) -> tuple[Requirement, ...]:
         plain = (replace(item, where=self._nowhere, max_age=None) for item in needs)
@@ -68,6 +124,10 @@ class _Quests:
                     shared[content] = self.make(rule.evidence_set, None, towards)
                 quests[rule.id] = shared[content]
         return quests
+
+
+def _least(*limits: int | None) -> int:
+    return min((limit for limit in limits if limit is not None), default=UNLIMITED)
 
 
 def quest(needed: EvidenceSet) -> Quest:
@@ -100,15 +160,14 @@ def index(policy: Policy) -> dict[str, Any]:
         "stronger": stronger,
         "level_quests": {level.name: quests.of_level(level) for level in levels},
         "rule_quests": quests.of_rules(policy),
-        "circumstances": _circumstances(policy),
         "rule_reasons": {rule.id: _rule_reason(rule, by_name) for rule in policy.rules},
         "exact": exact,
     }
+    fields["clauses"] = _clauses(policy, fields["rule_quests"], fields["rule_reasons"])
+    prefixed = ((action[:-1], rule) for rule in policy.rules for action in rule.actions if action.endswith(".*"))
     return {
         "levels": levels,
-        "prefixed": tuple(
-            (action[:-1], rule) for rule in policy.rules for action in rule.actions if action.endswith(".*")
-        ),
+        "prefixed": tuple(prefixed),
         **{name: MappingProxyType(value) for name, value in fields.items()},
     }
 
@@ -131,6 +190,22 @@ def _circumstances(policy: Policy) -> dict[str, Condition]:
         content = (when.groups, when.credential, tuple(sorted(when.attributes.items())), when.networks, when.time)
         found[rule.id] = shared.setdefault(content, replace(when, clients=frozenset()))
     return found
+
+
+def _clauses(policy: Policy, quests: Mapping[str, Quest], reasons: Mapping[str, Reason]) -> dict[str, Clause]:
+    circumstances = _circumstances(policy)
+    found = {}
+    for rule in policy.rules:
+        asking = _asking(rule, quests[rule.id]) if rule.id in quests else None
+        clients = rule.when.clients
+        found[rule.id] = Clause(rule, rule.require, clients, circumstances[rule.id], reasons[rule.id], asking)
+    return found
+
+
+def _asking(rule: Rule, asked: Quest) -> Asking:
+    where = rule.evidence[0].where
+    begins = f"The evidence that rule '{rule.id}' asks for "
+    return Asking(rule.id, where.file, where.line, asked, begins, f"{begins}is not there: {asked.lacking}")
 
 
 def _rule_reason(rule: Rule, by_name: Mapping[str, Level]) -> Reason:

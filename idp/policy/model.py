@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import time
 from ipaddress import IPv4Network, IPv6Network
+from types import MappingProxyType
 from typing import Final, Literal
 
 from idp.policy.evidence import SELF, Category
@@ -28,7 +29,7 @@ from idp.policy.facts import (
     Scal,
     StepUpOption,
 )
-from idp.policy.index import Quest, implied_names, index
+from idp.policy.index import Clause, Quest, implied_names, index
 
 __all__ = [
     "DAYS", "EIDAS", "LOAS", "NO_ACR", "OUTCOMES", "PROOFING", "REFUSALS", "SCALS",
@@ -320,10 +321,12 @@ class Policy:
     """A level's alternatives."""
     rule_quests: Mapping[str, Quest] = field(init=False, repr=False, compare=False)
     """A rule's own evidence, by the rule's id."""
-    circumstances: Mapping[str, Condition] = field(init=False, repr=False, compare=False)
-    """A rule's condition without its relying parties, by the rule's id; what is alike is one object."""
+    clauses: Mapping[str, Clause] = field(init=False, repr=False, compare=False)
+    """All that follows from a rule, by its id."""
     rule_reasons: Mapping[str, Reason] = field(init=False, repr=False, compare=False)
     """What a rule says once it applies, by its id."""
+    about: Mapping[str, tuple[Clause, ...]] = field(init=False, repr=False, compare=False)
+    """An action that a rule names in full to all rules about it."""
     exact: Mapping[str, tuple[Rule, ...]] = field(init=False, repr=False, compare=False)
     """An action's name to the rules that give it in full."""
     prefixed: tuple[tuple[str, Rule], ...] = field(init=False, repr=False, compare=False)
@@ -332,6 +335,8 @@ class Policy:
     def __post_init__(self) -> None:
         for name, value in index(self).items():
             object.__setattr__(self, name, value)
+        about = MappingProxyType({action: self._clauses_about(action) for action in self.exact})
+        object.__setattr__(self, "about", about)
 
     def rules_about(self, action: str) -> Iterator[Rule]:
         """The rules that name the action, whatever their conditions, each once."""
@@ -342,6 +347,14 @@ class Policy:
             if action.startswith(prefix) and rule.id not in seen:
                 seen.add(rule.id)
                 yield rule
+
+    def clauses_about(self, action: str) -> tuple[Clause, ...]:
+        """The same with all that follows from them."""
+        named = self.about.get(action)
+        return self._clauses_about(action) if named is None else named
+
+    def _clauses_about(self, action: str) -> tuple[Clause, ...]:
+        return tuple([self.clauses[rule.id] for rule in self.rules_about(action)])
 
     def claims_of(self, name: str) -> frozenset[Claim]:
         """What the level claims, what the levels that it implies claim, and all that follows from it by the order of

@@ -62,7 +62,10 @@ def options(body: Body, available: tuple[Step, ...], demand: Demand) -> tuple[St
     numbered = [(step, bits, names[step.factor]) for step, bits in useful]
     found: list[tuple[Step, ...]] = []
     smaller: list[int] = []
+    alone = 0
     for size in range(1, len(numbered) + 1):
+        # What leads there by itself is in no larger set.
+        numbered = [each for each in numbered if not each[2] & alone]
         for chosen in combinations(numbered, size):
             kinds, mask = 0, body.there
             for _, bits, kind in chosen:
@@ -71,8 +74,9 @@ def options(body: Body, available: tuple[Step, ...], demand: Demand) -> tuple[St
             if _holds_one_of(kinds, smaller):
                 continue
             if demand.met(Standing(body, mask)):
-                found.append(tuple(step for step, _, _ in chosen))
+                found.append(tuple([step for step, _, _ in chosen]))
                 smaller.append(kinds)
+                alone |= kinds if size == 1 else 0
     # Sorting is stable: among equals, the order of enrolment.
     found.sort(key=_cost)
     return tuple(_option(demand, chosen) for chosen in found)
@@ -97,7 +101,10 @@ def _option(demand: Demand, chosen: tuple[Step, ...]) -> StepUpOption:
 
 def _holds_one_of(kinds: int, smaller: list[int]) -> bool:
     """Whether all of a smaller set is in it, so that something could be left out."""
-    return any(each & kinds == each for each in smaller)
+    for each in smaller:  # noqa: SIM110  # a generator would cost more than all that it looks at
+        if each & kinds == each:
+            return True
+    return False
 
 
 def _cost(chosen: tuple[Step, ...]) -> tuple[int, bool, int]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from idp.policy import wording
-from idp.policy.body import Reached, Standing
+from idp.policy.body import Fits, Reached, Standing
 from idp.policy.demand import Demand
 from idp.policy.evidence import SELF, Evidence
 from idp.policy.index import Quest
@@ -30,6 +31,18 @@ def of_standing(policy: Policy, standing: Standing, demand: Demand) -> list[Reas
     return list(_Reasoning(policy, standing, demand).all())
 
 
+@dataclass(frozen=True, slots=True)
+class _Short:
+    """What of a quest is missing, as far as that does not depend on the ages that it allows."""
+
+    missing: tuple[int, ...]
+    """The indexes of the requirements that nothing meets."""
+    near_misses: str
+    """Which evidence falls just short of them, in words."""
+    the_only_one: bool
+    """There is one requirement only, and it is missing."""
+
+
 class _Reasoning:
     """Writes the sentences of one evaluation; what is said of a piece of evidence is put into words once."""
 
@@ -39,8 +52,7 @@ class _Reasoning:
         self._body = standing.body
         self._demand = demand
         self._words: dict[int, str] = {}
-        # By identity: the evidence belongs to the facts, and selections are kept by the body.
-        self._there: dict[int, tuple[str, str]] = {}
+        # By identity: the evidence belongs to the facts, and the kinds to the policy.
         self._near: dict[int, list[Evidence]] = {}
         self._counting = [item for item in self._body.facts.evidence if self._body.obstacle(item) is None]
 
@@ -90,7 +102,7 @@ class _Reasoning:
         quests = self._policy.level_quests[level.name]
         if any(self._standing.meets(quest) is not None for quest in quests):
             return
-        ways = "; or ".join(self._unmet(quest) for quest in quests)
+        ways = "; or ".join(self._unmet(quest, self._short(quest, self._body.fits(quest))) for quest in quests)
         text = f"Level {wording.level(level)} is not reached by its evidence: {ways}."
         stronger = [other.name for other in self._policy.stronger[level.name][1:]]
         if stronger:
@@ -106,35 +118,52 @@ class _Reasoning:
         return wording.listed((self._evidence(item) for item in items), "and")
 
     def _about_rules(self) -> Iterator[Reason]:
-        """Each rule's own evidence; the sentence ends alike for all rules that ask for the same."""
-        ends = {quest: self._end(quest, found) for quest, found in self._standing.each_met(self._demand.quests)}
-        quests = self._policy.rule_quests
-        for rule in self._demand.rules:
-            end, contributor = ends[quests[rule.id]]
-            where = rule.evidence[0].where
-            text = f"The evidence that rule '{rule.id}' asks for {end}"
-            yield Reason(rule.id, where.file, where.line, text, contributor)
+        """Each rule's own evidence.  How a sentence ends depends on what fits only, and is worked out once for all
+        rules of which the same is true."""
+        all_fits = self._body.essence(self._demand.quests).fits
+        ends: dict[Fits, tuple[_Short | None, str, str]] = {}
+        for asking in self._demand.askings:
+            fits = all_fits[asking.quest]
+            end = ends.get(fits)
+            if end is None:
+                end = ends[fits] = self._end(asking.quest, fits)
+            short, words, contributor = end
+            if short is None:
+                text = asking.begins + words
+            elif short.the_only_one:
+                text = asking.lacking + words
+            else:
+                text = f"{asking.begins}is not there: {self._unmet(asking.quest, short)}."
+            yield Reason(asking.rule, asking.file, asking.line, text, contributor)
 
-    def _end(self, quest: Quest, found: tuple[Evidence, ...] | None) -> tuple[str, str]:
-        if found is None:
-            return f"is not there: {self._unmet(quest)}.", "evidence"
-        if id(found) not in self._there:
-            self._there[id(found)] = (f"is there: {self._shown(found)}.", _contributor(found))
-        return self._there[id(found)]
+    def _end(self, quest: Quest, fits: Fits) -> tuple[_Short | None, str, str]:
+        """What is missing, if anything; how a sentence about it ends; and the contributor."""
+        found = self._standing.meets_what_fits(fits)
+        if found is not None:
+            return None, f"is there: {self._shown(found)}.", _contributor(found)
+        short = self._short(quest, fits)
+        return short, f"{short.near_misses}).", "evidence"
 
-    def _unmet(self, quest: Quest) -> str:
+    def _short(self, quest: Quest, fits: Fits) -> _Short:
+        """What of a quest is missing; the same for all quests that this fits."""
+        met = self._standing.meeting_what_fits(fits)
+        missing = tuple(index for index, there in enumerate(met) if not there)
+        near_misses = "".join(self._near_misses(quest, index) for index in missing)
+        return _Short(missing, near_misses, bool(missing) and len(met) == 1)
+
+    @staticmethod
+    def _unmet(quest: Quest, short: _Short) -> str:
         """What a set asks for, what of it is missing, and which evidence falls just short."""
-        if self._standing.lacks_the_only_one(quest):
-            return f"{quest.lacking}{self._near_misses(quest, 0)})"
-        missing = [index for index, there in enumerate(self._standing.meeting(quest)) if not there]
-        if not missing:
+        if short.the_only_one:
+            return f"{quest.lacking}{short.near_misses})"
+        if not short.missing:
             return f"{quest.asks} (each is there, but not from enough different factors or categories)"
-        words = wording.listed((quest.words[index] for index in missing), "and")
-        return f"{quest.asks} (missing: {words}{''.join(self._near_misses(quest, index) for index in missing)})"
+        words = wording.listed((quest.words[index] for index in short.missing), "and")
+        return f"{quest.asks} (missing: {words}{short.near_misses})"
 
     def _near_misses(self, quest: Quest, index: int) -> str:
         """What falls just short of a requirement that nothing meets."""
-        kind = quest.kinds[index]
+        kind = quest.sort.kinds[index]
         near = self._near.get(id(kind))
         if near is None:
             facts = self._body.facts

@@ -25,7 +25,17 @@ class Search:
         self._dead: set[object] = set()
         self.tried = 0
 
-    def find(self, chosen: tuple[Evidence, ...] = ()) -> tuple[Evidence, ...] | None:
+    def find(self) -> tuple[Evidence, ...] | None:
+        """The first selection; None if there is none."""
+        if all(self._candidates) and len(self._candidates) <= self._most:
+            # Mostly the first of each will do: what is tried first.
+            chosen = tuple([candidates[0] for candidates in self._candidates])
+            if len({authenticator(item) for item in chosen}) == len(chosen) and categories(chosen) >= self._different:
+                self.tried = len(chosen)
+                return chosen
+        return self._find(())
+
+    def _find(self, chosen: tuple[Evidence, ...]) -> tuple[Evidence, ...] | None:
         """The first selection that begins with these; None if there is none."""
         if len(chosen) == len(self._candidates):
             return chosen if categories(chosen) >= self._different else None
@@ -41,7 +51,7 @@ class Search:
         self.tried += 1
         for item in self._candidates[len(chosen)]:
             if authenticator(item) not in used:
-                found = self.find((*chosen, item))
+                found = self._find((*chosen, item))
                 if found is not None:
                     return found
         self._dead.add(beginning)
