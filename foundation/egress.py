@@ -59,17 +59,21 @@ class Egress:
     """Where outgoing requests may go.
 
     :param allow: ``host:port`` pairs that may be on a private or loopback address.
+    :param plain: public addresses may be reached without TLS too: for what is signed itself, such as revocation lists
+        and OCSP answers, whose addresses are http by their standards.
     """
 
-    def __init__(self, allow: tuple[str, ...] = (), resolver: Resolver = resolve) -> None:
+    def __init__(self, allow: tuple[str, ...] = (), resolver: Resolver = resolve, *, plain: bool = False) -> None:
         self._allow = frozenset(item.lower() for item in allow)
         self._resolver = resolver
+        self._plain = plain
 
     def address_for(self, url: str) -> str:
         """The address to connect to for a URL.
 
         :raises EgressRefused: another scheme than http and https, credentials in the URL, a name that does not resolve,
-            an address that is not public and was not allowed; http to anything that was not allowed.
+            an address that is not public and was not allowed; http to anything that was not allowed (where it is not
+            ``plain``).
         """
         try:
             parts = urlsplit(url)
@@ -81,7 +85,7 @@ class Egress:
         if parts.scheme not in {"http", "https"} or not host or credentials:
             raise EgressRefused("only http and https URLs without credentials are requested")
         allowed = f"{host}:{port}" in self._allow
-        if parts.scheme == "http" and not allowed:
+        if parts.scheme == "http" and not allowed and not self._plain:
             raise EgressRefused(f"{host}:{port} may not be reached without TLS")
         addresses = self._resolver(host, port)
         if not addresses or not (allowed or all(is_public(item) for item in addresses)):

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
+from idp.certificate_settings import CertificateSettings
+
 LANGUAGES: Final = ("en", "es", "de", "fr")
 """Languages in which the pages exist; the first is their source."""
 SQLITE_IN_PRODUCTION: Final = "mode is production: SQLite serves one process on one machine; use PostgreSQL"
@@ -208,6 +210,8 @@ class IdpSettings:
     tokens: TokenSettings = field(default_factory=TokenSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
     messaging: MessagingSettings = field(default_factory=MessagingSettings)
+    certificate: CertificateSettings | None = None
+    """None: nobody signs in with a certificate."""
 
     @property
     def production(self) -> bool:
@@ -239,6 +243,8 @@ class IdpSettings:
             yield "languages names at least one"
         if not self.signing.profiles:
             yield "signing.profiles names at least one"
+        if self.certificate is not None:
+            yield from self.certificate.faults_beside(self.issuer, production=self.production)
         if self.production:
             yield from self._production_faults()
 

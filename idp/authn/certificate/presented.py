@@ -1,0 +1,103 @@
+"""What a TLS-terminating proxy hands on: ``Client-Cert`` and ``Client-Cert-Chain`` (RFC 9440).
+
+Both are structured fields (RFC 8941): a byte sequence, and a list of byte sequences.  Parsed strictly: no parameters,
+no blanks but those a list may have, canonical base64, bounded lengths.  Whoever sent the headers is for the caller to
+know.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from idp.authn.certificate.errors import CertificateRefused, HeaderMalformed
+
+MAX_CERTIFICATE_OCTETS: Final = 8 * 1024
+"""Qualified certificates have 1.5 to 3 KiB; what is larger costs more to read than a person's can be worth."""
+MAX_CHAIN: Final = 5
+"""Certificates above the person's; every one multiplies the paths that may have to be tried."""
+_MAX_ITEM: Final = (MAX_CERTIFICATE_OCTETS + 2) // 3 * 4 + 2
+_MAX_LIST: Final = MAX_CHAIN * (_MAX_ITEM + 2)
+_ITEM: Final = re.compile(r":([A-Za-z0-9+/]+={0,2}):", re.ASCII)
+_SEPARATOR: Final = re.compile(r"[ \t]*,[ \t]*", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """A certificate whose key was used in a TLS handshake, and what came with it; nothing of it is validated."""
+
+    certificate: x509.Certificate
+    chain: tuple[x509.Certificate, ...] = ()
+
+    @property
+    def der(self) -> bytes:
+        """The person's certificate, DER."""
+        return self.certificate.public_bytes(Encoding.DER)
+
+
+def from_headers(certificate: Sequence[str], chain: Sequence[str]) -> Presented | None:
+    """What the two headers say; None: the browser presented nothing.
+
+    :param certificate: the values of all lines of ``Client-Cert``.
+    :param chain: those of ``Client-Cert-Chain``; in the order of the handshake, without the person's own.
+    :raises HeaderMalformed: a header comes twice, or is not of its form, or a chain comes alone.
+    :raises CertificateRefused: what they hold is no certificate.
+    """
+    if len(certificate) > 1 or len(chain) > 1:
+        raise HeaderMalformed("a header comes twice")
+    if not certificate or not certificate[0]:
+        if chain and chain[0]:
+            raise HeaderMalformed("a chain without a certificate")
+        return None
+    leaf = _byte_sequence(certificate[0])
+    above = _list(chain[0]) if chain and chain[0] else ()
+    return Presented(read(leaf), tuple(read(item) for item in above))
+
+
+def _list(text: str) -> tuple[bytes, ...]:
+    if len(text) > _MAX_LIST:
+        raise HeaderMalformed("the chain is too long")
+    items = _SEPARATOR.split(text)
+    if len(items) > MAX_CHAIN:
+        raise HeaderMalformed(f"the chain has more than {MAX_CHAIN} certificates")
+    return tuple(_byte_sequence(item) for item in items)
+
+
+def _byte_sequence(text: str) -> bytes:
+    """RFC 8941 3.3.5, without parameters."""
+    found = _ITEM.fullmatch(text) if len(text) <= _MAX_ITEM else None
+    if found is None:
+        raise HeaderMalformed("not a byte sequence of a certificate's length")
+    try:
+        value = base64.b64decode(found[1], validate=True)
+    except binascii.Error as error:
+        raise HeaderMalformed("not base64") from error
+    if base64.b64encode(value).decode() != found[1]:
+        raise HeaderMalformed("base64 with bits or padding that it should not have")
+    return value
+
+
+def read(der: bytes) -> x509.Certificate:
+    """A certificate, version 3, DER without anything behind it, of which every extension can be read.
+
+    :raises CertificateRefused: anything else.
+    """
+    if len(der) > MAX_CERTIFICATE_OCTETS:
+        raise CertificateRefused("malformed", f"larger than {MAX_CERTIFICATE_OCTETS} octets")
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        certificate.public_key()
+        _ = (certificate.extensions, certificate.subject, certificate.issuer, certificate.signature_algorithm_oid)
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+        raise CertificateRefused("malformed", "the certificate cannot be read") from error
+    if certificate.version is not x509.Version.v3:
+        raise CertificateRefused("malformed", "the certificate is not of version 3")
+    return certificate
