@@ -116,3 +116,11 @@ def test_PKI_03_a_long_answer_is_cut_off(server: str) -> None:
 def test_a_session_refuses_what_was_not_allowed(server: str) -> None:
     with Egress().session(5) as session, pytest.raises(EgressRefused):
         session.get(f"http://{server}/")
+
+
+def test_PKI_01_what_is_signed_itself_may_come_without_tls_and_still_from_public_addresses_only() -> None:
+    plain = Egress(resolver=lambda host, _port: [host], plain=True)
+    assert plain.address_for("http://93.184.215.14/ca.crl") == "93.184.215.14"
+    for url in ("http://10.0.0.1/ca.crl", "http://169.254.169.254/", "http://127.0.0.1/"):
+        with pytest.raises(EgressRefused):
+            plain.address_for(url)
