@@ -79,9 +79,11 @@ def confirm(enrolment_id: str) -> Response:
     """Judge the proof; a right one binds the authenticator."""
     enrolment, account = _open(enrolment_id), _me()
     try:
-        new = _enroller(enrolment).confirm(enrolment, account, request.form)
+        enroller = _enroller(enrolment)
+        new = enroller.confirm(enrolment, account, request.form)
         with services().engine.begin() as connection:
             _bind(connection, enrolment, account, new)
+            enroller.bound(connection, enrolment, new)
     except EnrolmentRefused:
         with services().engine.begin() as connection:
             enrolments.failed(connection, enrolment.id)

@@ -7,12 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from flask import Flask, current_app
+from sqlalchemy import Connection
 
 from idp.storage.accounts import Account
 from idp.storage.authenticators import NewAuthenticator
 from idp.storage.enrolments import Enrolment
 
 _EXTENSION: Final = "privyseal.enrol"
+
+
+def _nothing(_connection: Connection, _enrolment: Enrolment, _new: NewAuthenticator) -> None:
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,11 @@ class Enroller:
 
     :raises EnrolmentRefused: the proof is wrong; it counts as a failure.
     :raises InputRefused: something typed is of no form that is accepted; it does not.
+    """
+    bound: Callable[[Connection, Enrolment, NewAuthenticator], None] = _nothing
+    """What belongs to the binding besides, in its transaction and after it.
+
+    :raises AlreadyExists: somebody else was faster, and nothing is bound.
     """
 
 
