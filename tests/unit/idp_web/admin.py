@@ -24,7 +24,14 @@ ADMINISTRATION = b"""\
     evidence:
       - {category: possession, max_age: 1h}
   - id: administration-changes
-    action: [admin.clients.change, admin.roles.propose, admin.roles.confirm, admin.roles.reject]
+    action:
+      - admin.clients.change
+      - admin.roles.propose
+      - admin.roles.confirm
+      - admin.roles.reject
+      - admin.accounts.reset.propose
+      - admin.accounts.reset.confirm
+      - admin.accounts.reset.reject
     require: substantial
     evidence:
       - {category: possession, per_transaction: true, max_age: 10m}
