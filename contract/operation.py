@@ -91,6 +91,17 @@ def operator_key(data: bytes | Mapping[str, Any]) -> VerificationKey:
     return replace(key, kid=key.key.thumbprint())
 
 
+def operator_key_from(file: bytes) -> VerificationKey:
+    """An operator's public key from a file's content: PEM, or a JWK as JSON.
+
+    :raises OperationInvalid: neither, or not a P-256 or Ed25519 public key.
+    """
+    try:
+        return operator_key(parse_json_object(file) if file.lstrip().startswith(b"{") else file)
+    except JoseError as error:
+        raise OperationInvalid(str(error)) from error
+
+
 def sign(operation: Operation, key: SigningKey) -> str:
     """A bundle with one signature.
 

@@ -14,12 +14,12 @@ from werkzeug.wrappers import Response
 from connectors.ports.messaging import Mailer, SmsGateway
 from connectors.registry import load as load_connector
 from contract.errors import OperationInvalid
-from contract.operation import operator_key
+from contract.operation import operator_key_from
 from foundation.clock import Clock, SystemClock
 from foundation.egress import Egress
-from foundation.errors import JoseError, SettingsError
+from foundation.errors import SettingsError
 from foundation.files import read_secret
-from foundation.jose import VerificationKey, parse_json_object
+from foundation.jose import VerificationKey
 from idp.errors import PlainRedirect
 from idp.policy.limits import password_limits
 from idp.policy.lint import Deployment
@@ -159,11 +159,10 @@ def _operators(approval: ApprovalSettings | None) -> tuple[VerificationKey, ...]
     faults: list[str] = []
     for path in () if approval is None else approval.operators:
         try:
-            data = path.read_bytes()
-            key = operator_key(parse_json_object(data) if data.lstrip().startswith(b"{") else data)
+            key = operator_key_from(path.read_bytes())
         except OSError as error:
             faults.append(f"policy.approval.operators: {path}: cannot be read ({error.strerror})")
-        except (OperationInvalid, JoseError) as error:
+        except OperationInvalid as error:
             faults.append(f"policy.approval.operators: {path}: {error}")
         else:
             if key.kid in keys:

@@ -15,7 +15,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from contract.errors import OperationInvalid
-from contract.operation import MAX_OPERATION_OCTETS, Operation, add_signature, operator_key, peek, sign, verify
+from contract.operation import (
+    MAX_OPERATION_OCTETS,
+    Operation,
+    add_signature,
+    operator_key,
+    operator_key_from,
+    peek,
+    sign,
+    verify,
+)
 from foundation.clock import Clock, SystemClock, epoch, from_epoch
 from foundation.errors import PrivySealError, TokenMalformed
 from foundation.files import read_secret
@@ -224,10 +233,7 @@ def _json_object(path: Path) -> Mapping[str, Any]:
 
 
 def _public(path: Path) -> VerificationKey:
-    data = _read(path)
-    if data.startswith("-----"):
-        return operator_key(data.encode())
-    return operator_key(_json_object(path))
+    return operator_key_from(_read(path).encode())
 
 
 def _read(path: Path) -> str:

@@ -15,12 +15,11 @@ from typing import Final
 
 from auditlog import cli as audit
 from contract.errors import OperationInvalid
-from contract.operation import MAX_OPERATION_OCTETS, operator_key, peek
+from contract.operation import MAX_OPERATION_OCTETS, operator_key_from, peek
 from foundation import log
 from foundation.clock import SystemClock
-from foundation.errors import JoseError
 from foundation.files import read_secret, write_secret
-from foundation.jose import VerificationKey, parse_json_object
+from foundation.jose import VerificationKey
 from foundation.settings import load
 from signing.link.client import SamClient
 from signing.link.errors import LinkError, LinkRefused
@@ -118,9 +117,8 @@ def _operators(paths: Sequence[Path]) -> tuple[VerificationKey, ...]:
     found: dict[str, VerificationKey] = {}
     for path in paths:
         try:
-            data = path.read_bytes()
-            key = operator_key(data if data.lstrip().startswith(b"-----") else parse_json_object(data))
-        except (OSError, JoseError, OperationInvalid) as error:
+            key = operator_key_from(path.read_bytes())
+        except (OSError, OperationInvalid) as error:
             raise StateRefused(f"{path}: not an operator's public key") from error
         if key.kid in found:
             raise StateRefused(f"{path}: the same key as another operator's")

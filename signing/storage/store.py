@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
     Engine,
-    Insert,
     Row,
-    Select,
     and_,
     bindparam,
     delete,
-    false,
     func,
     insert,
-    or_,
     select,
-    text,
-    true,
     tuple_,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError
 
 from auditlog.chain import EMPTY, Entry, Fields, Head
 from auditlog.errors import ChainNotReady
@@ -40,27 +33,24 @@ from signing.sam import events
 from signing.sam.credential import SealedCredential
 from signing.sam.errors import (
     ChangedMeanwhile,
-    CommitUnknown,
     OrderUsed,
     RowAltered,
     SadRefused,
     SadSpent,
-    StateRefused,
     StoreUnavailable,
 )
 from signing.sam.ledger import Redemption, Reservation, State, check_transition
 from signing.sam.revocation import Key, SealedRevocation
 from signing.sam.store import Anchoring, Epoch, Record, SpentOrder, Standing
 from signing.sam.verify import LEEWAY_SECONDS, first_second_after
-from signing.storage.engine import READ_ONLY
+from signing.storage import schema
 from signing.storage.rows import from_row, revocation_from_row, revocation_to_row, to_row
+from signing.storage.statements import add_redemption, key_names, order_query, refusing, revoked
 from signing.storage.tables import (
-    SCHEMA_VERSION,
     anchored,
     approvals,
     audit,
     credentials,
-    metadata,
     orders,
     outcomes,
     positions,
@@ -68,6 +58,7 @@ from signing.storage.tables import (
     revocations,
     state,
 )
+from signing.storage.transactions import Transactions
 
 _RESERVE_ATTEMPTS: Final = 3
 _PAGE: Final = 1000
@@ -81,14 +72,9 @@ class SqlStore:
     """:class:`signing.sam.store.Store` on SQLite or PostgreSQL.  Thread-safe."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        options: dict[str, Any] = {READ_ONLY: True}
-        if engine.dialect.name == "postgresql":
-            # One statement sees one moment by itself; without a transaction around it two ways to the server are saved.
-            options["isolation_level"] = "AUTOCOMMIT"
-        self._single_reads = engine.execution_options(**options)
+        self._transactions = Transactions(engine)
         self._audit = AuditLog(audit, events.CATALOGUE)
-        on_conflict = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+        on_conflict = postgresql.insert if self._transactions.postgresql else sqlite.insert
         # Statements of the hot path, built once: SQLAlchemy then finds their compiled form by identity.
         self._add_approval = on_conflict(approvals).on_conflict_do_nothing().returning(approvals.c.allowance)
         self._add_order = on_conflict(orders).on_conflict_do_nothing().returning(orders.c.jti)
@@ -104,59 +90,31 @@ class SqlStore:
         self._for_signature = select(credentials, state.c.epoch, state.c.epoch_not_before).select_from(
             state.outerjoin(credentials, credentials.c.id == bindparam("credential_id"))
         )
-        self._add_redemption = _add_redemption()
+        self._add_redemption = add_redemption()
         self._add_revocation = on_conflict(revocations).on_conflict_do_nothing().returning(revocations.c.jti)
-        self._refusing = _refusing()
-        self._revoked = _revoked(_SUBJECTS_OF_A_SAD)
+        self._refusing = refusing()
+        self._revoked = revoked(_SUBJECTS_OF_A_SAD)
         self._add_position = insert(positions)
         self._add_outcome = insert(outcomes)
+
+    @property
+    def engine(self) -> Engine:
+        """For whoever ends the process, and has to let go of its connections."""
+        return self._transactions.engine
 
     # Setting up
 
     def initialise(self, realm: str, now: datetime) -> None:
-        """Make the tables and their first rows; does nothing where they are.
-
-        :raises StateRefused: they are another realm's or another version's.
-        """
-        with self._writing() as connection:
-            metadata.create_all(connection)
-            self._audit.initialise(connection)
-            if connection.execute(select(state.c.id)).first() is None:
-                first = {"id": 1, "schema_version": SCHEMA_VERSION, "realm": realm, "epoch": 1}
-                connection.execute(insert(state), {**first, "epoch_not_before": epoch(now)})
-                connection.execute(insert(anchored), {"id": 1, "number": 0})
-        self.check(realm)
+        """See :func:`signing.storage.schema.initialise`."""
+        schema.initialise(self._transactions, self._audit, realm, now)
 
     def check(self, realm: str) -> None:
-        """Whether this is the database of that realm, in this version's schema.
-
-        :raises StateRefused: it is not.
-        """
-        try:
-            rows = self._rows(select(state.c.schema_version, state.c.realm))
-        except StoreUnavailable as error:
-            raise StateRefused("the database cannot be used, or `privyseal sam init` was not run") from error
-        if not rows:
-            raise StateRefused("the database has no state: run `privyseal sam init`")
-        row = rows[0]
-        if row.schema_version != SCHEMA_VERSION:
-            found = f"the database has schema {row.schema_version}, and this version needs {SCHEMA_VERSION}"
-            raise StateRefused(f"{found}; before the first release there is no way from one to the other: begin anew")
-        if row.realm != realm:
-            raise StateRefused("the database belongs to another realm")
+        """See :func:`signing.storage.schema.check`."""
+        schema.check(self._transactions, realm)
 
     def check_durability(self) -> None:
-        """Whether a commit that was answered survives a loss of power: the ledger stands on it.
-
-        :raises StateRefused: PostgreSQL was told not to care.
-        """
-        if self._engine.dialect.name != "postgresql":
-            return  # the engine sets SQLite's own switch
-        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
-            with self._reading() as connection:
-                value = connection.execute(text("SELECT current_setting(:name)"), {"name": setting}).scalar_one()
-            if value == "off":
-                raise StateRefused(f"PostgreSQL runs with {setting} off: commits would not survive a loss of power")
+        """See :func:`signing.storage.schema.check_durability`."""
+        schema.check_durability(self._transactions)
 
     def raise_epoch(
         self,
@@ -172,7 +130,7 @@ class SqlStore:
         Never lowered, also by a clock that was set back (AUD-09).
         """
         known = after or Epoch(0, 0)
-        with self._writing() as connection:
+        with self._transactions.writing() as connection:
             row = connection.execute(select(state.c.epoch, state.c.epoch_not_before).with_for_update()).one()
             raised = Epoch(
                 max(row.epoch, known.number) + 1,
@@ -188,14 +146,14 @@ class SqlStore:
     # Reading
 
     def epoch(self) -> Epoch:
-        (row,) = self._rows(select(state.c.epoch, state.c.epoch_not_before))
+        (row,) = self._transactions.rows(select(state.c.epoch, state.c.epoch_not_before))
         return Epoch(row.epoch, row.epoch_not_before)
 
     def credential(self, credential_id: str) -> SealedCredential | None:
         return self.for_signature(credential_id)[0]
 
     def for_signature(self, credential_id: str) -> tuple[SealedCredential | None, Epoch]:
-        (row,) = self._rows(self._for_signature, {"credential_id": credential_id})
+        (row,) = self._transactions.rows(self._for_signature, {"credential_id": credential_id})
         found = row._mapping
         sealed = None if found[credentials.c.id] is None else from_row(found)
         return sealed, Epoch(found["epoch"], found["epoch_not_before"])
@@ -206,7 +164,7 @@ class SqlStore:
             wanted = wanted.where(credentials.c.owner == owner)
         if issuer is not None:
             wanted = wanted.where(credentials.c.issuer == issuer)
-        rows = self._rows(wanted.order_by(credentials.c.created, credentials.c.id))
+        rows = self._transactions.rows(wanted.order_by(credentials.c.created, credentials.c.id))
         return tuple(from_row(row._mapping) for row in rows)
 
     def credential_rows(self, after: str = "", limit: int = 100) -> tuple[tuple[str, SealedCredential | None], ...]:
@@ -218,11 +176,11 @@ class SqlStore:
         :returns: id and row; ``None`` for a row that cannot be read.
         """
         wanted = select(credentials).where(credentials.c.id > after).order_by(credentials.c.id).limit(limit)
-        rows = self._rows(wanted)
+        rows = self._transactions.rows(wanted)
         return tuple((row.id, _readable(row)) for row in rows)
 
     def order(self, issuer: str, jti: str) -> SpentOrder | None:
-        return _order(self._rows(_order_query(issuer, jti)))
+        return _order(self._transactions.rows(order_query(issuer, jti)))
 
     def overdue(self, reserved_before: int, limit: int, after: tuple[int, str] | None = None) -> tuple[Redemption, ...]:
         open_ones = (
@@ -244,7 +202,7 @@ class SqlStore:
                 positions=_positions(row.positions),
                 state=State.RESERVED,
             )
-            for row in self._rows(open_ones)
+            for row in self._transactions.rows(open_ones)
         )
 
     def revocations(self, keys: Collection[Key] | None, received_after: int) -> tuple[SealedRevocation, ...]:
@@ -252,19 +210,19 @@ class SqlStore:
         if keys is None:
             wanted = select(revocations).where(revocations.c.received_at > bindparam("received_after"))
         else:
-            wanted = self._revoked if len(keys) == _SUBJECTS_OF_A_SAD else _revoked(len(keys))
+            wanted = self._revoked if len(keys) == _SUBJECTS_OF_A_SAD else revoked(len(keys))
             for number, key in enumerate(keys):
-                parameters |= zip(_key_names(number), key, strict=True)
-        return tuple(revocation_from_row(row._mapping) for row in self._rows(wanted, parameters))
+                parameters |= zip(key_names(number), key, strict=True)
+        return tuple(revocation_from_row(row._mapping) for row in self._transactions.rows(wanted, parameters))
 
     def head(self) -> Head:
         """Where the audit chain ends."""
-        with self._reading() as connection:
+        with self._transactions.reading() as connection:
             return self._audit.head(connection)
 
     @contextmanager
     def standing(self, *, locked: bool) -> Iterator[Standing]:
-        with self._writing() if locked else self._snapshot() as connection:
+        with self._transactions.writing() if locked else self._transactions.snapshot() as connection:
             try:
                 head = self._audit.lock(connection) if locked else self._audit.head(connection)
             except ChainNotReady as error:
@@ -279,7 +237,7 @@ class SqlStore:
             .select_from(redemptions.outerjoin(outcomes, outcomes.c.redemption_id == redemptions.c.id))
             .group_by(current)
         )
-        found = {row[0]: row[1] for row in self._rows(by_state)}
+        found = {row[0]: row[1] for row in self._transactions.rows(by_state)}
         return {str(name): found.get(str(name), 0) for name in State}
 
     # Writing
@@ -287,14 +245,14 @@ class SqlStore:
     def spend_order(
         self, order: SpentOrder, record: Record, anchoring: Anchoring | None = None
     ) -> SpentOrder | None:
-        with self._writing() as connection:
+        with self._transactions.writing() as connection:
             if connection.execute(self._add_order, _order_row(order)).first() is None:
-                return _order(connection.execute(_order_query(order.issuer, order.jti)).all())
+                return _order(connection.execute(order_query(order.issuer, order.jti)).all())
             self._append(connection, record, anchoring)
         return None
 
     def add_credential(self, row: SealedCredential, record: Record, anchoring: Anchoring | None = None) -> bool:
-        with self._writing() as connection:
+        with self._transactions.writing() as connection:
             if connection.execute(self._add_credential, to_row(row)).first() is None:
                 return False
             self._append(connection, record, anchoring)
@@ -308,7 +266,7 @@ class SqlStore:
         anchoring: Anchoring | None = None,
     ) -> bool:
         values = to_row(row)
-        with self._writing() as connection:
+        with self._transactions.writing() as connection:
             replaced = connection.execute(
                 update(credentials)
                 .where(credentials.c.id == values["id"], credentials.c.version == values["version"] - 1)
@@ -329,7 +287,7 @@ class SqlStore:
     ) -> tuple[int, ...]:
         for _attempt in range(_RESERVE_ATTEMPTS):
             try:
-                with self._writing() as connection:
+                with self._transactions.writing() as connection:
                     chosen = assign(self._locked(connection, reservation))
                     intent = record(chosen)
                     self._insert_redemption(connection, reservation, chosen, epoch(intent.at))
@@ -345,7 +303,7 @@ class SqlStore:
         check_transition(State.RESERVED, state)
         row = {"redemption_id": redemption_id, "state": str(state), "reason": reason, "at": epoch(record.at)}
         try:
-            with self._writing() as connection:
+            with self._transactions.writing() as connection:
                 connection.execute(self._add_outcome, row)
                 if state is State.RELEASED:
                     connection.execute(delete(positions).where(positions.c.redemption_id == redemption_id))
@@ -356,7 +314,7 @@ class SqlStore:
 
     def add_revocation(self, row: SealedRevocation, record: Record) -> SealedRevocation | None:
         values = revocation_to_row(row)
-        with self._writing() as connection:
+        with self._transactions.writing() as connection:
             if connection.execute(self._add_revocation, values).first() is None:
                 same = and_(revocations.c.issuer == values["issuer"], revocations.c.jti == values["jti"])
                 there = connection.execute(select(revocations).where(same)).first()
@@ -367,7 +325,7 @@ class SqlStore:
         return None
 
     def note(self, record: Record) -> None:
-        with self._writing() as connection:
+        with self._transactions.writing() as connection:
             self._append(connection, record)
 
     # Inside
@@ -419,7 +377,7 @@ class SqlStore:
             raise ChangedMeanwhile("the SAD was revoked meanwhile")
 
     def _outcome(self, redemption_id: str) -> State:
-        found = self._rows(select(outcomes.c.state).where(outcomes.c.redemption_id == redemption_id))
+        found = self._transactions.rows(select(outcomes.c.state).where(outcomes.c.redemption_id == redemption_id))
         if not found:
             raise StoreUnavailable("an outcome was refused, and there is none")
         return State(found[0].state)
@@ -465,130 +423,11 @@ class SqlStore:
             _log.critical("the audit chain's head was set back")
             raise StoreUnavailable("the audit chain's head was set back") from error
 
-    def _rows(
-        self, statement: Select[*tuple[Any, ...]], parameters: Mapping[str, object] | None = None
-    ) -> Sequence[Row[*tuple[Any, ...]]]:
-        """Read; once more on a new connection where the pool's had died with the server that it was to."""
-        try:
-            return self._read_once(statement, parameters)
-        except StoreUnavailable as error:
-            if not _connection_died(error):
-                raise
-        return self._read_once(statement, parameters)
-
-    def _read_once(
-        self, statement: Select[*tuple[Any, ...]], parameters: Mapping[str, object] | None
-    ) -> Sequence[Row[*tuple[Any, ...]]]:
-        try:
-            with self._single_reads.connect() as connection:
-                return connection.execute(statement, parameters or {}).all()
-        except SQLAlchemyError as error:
-            raise StoreUnavailable("the database cannot be read") from error
-
-    @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        try:
-            with self._engine.connect().execution_options(**{READ_ONLY: True}) as connection:
-                yield connection
-        except SQLAlchemyError as error:
-            raise StoreUnavailable("the database cannot be read") from error
-
-    @contextmanager
-    def _snapshot(self) -> Iterator[Connection]:
-        """Reads that all see one moment; on SQLite a transaction's reads do so anyway."""
-        options: dict[str, Any] = {READ_ONLY: True}
-        if self._engine.dialect.name == "postgresql":
-            options["isolation_level"] = "REPEATABLE READ"
-        try:
-            with self._engine.connect().execution_options(**options) as connection:
-                yield connection
-        except SQLAlchemyError as error:
-            raise StoreUnavailable("the database cannot be read") from error
-
-    @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        """One transaction, committed at the end.
-
-        :raises StoreUnavailable: nothing was committed.
-        :raises CommitUnknown: the commit was sent, and what came back was not that it was done.
-        :raises IntegrityError: a constraint: for the caller, who knows which.
-        """
-        try:
-            with self._engine.connect() as connection:
-                transaction = connection.begin()
-                try:
-                    yield connection
-                except BaseException:
-                    with suppress(SQLAlchemyError):  # a connection that is gone has rolled back
-                        transaction.rollback()
-                    raise
-                try:
-                    transaction.commit()
-                except SQLAlchemyError as error:
-                    raise CommitUnknown("the commit was not answered") from error
-        except IntegrityError:
-            raise
-        except SQLAlchemyError as error:
-            raise StoreUnavailable("the database cannot be written") from error
-
-
-def _connection_died(error: StoreUnavailable) -> bool:
-    return isinstance(error.__cause__, DBAPIError) and error.__cause__.connection_invalidated
-
-
 def _readable(row: Row[*tuple[Any, ...]]) -> SealedCredential | None:
     try:
         return from_row(row._mapping)
     except RowAltered:
         return None
-
-
-def _add_redemption() -> Insert:
-    """Inserts nothing where the credential or the epoch has changed; neither does before the commit otherwise."""
-    values = [bindparam(column.name, type_=column.type) for column in redemptions.c]
-    unchanged = (
-        select(*values)
-        .select_from(credentials.join(state, true()))
-        .where(
-            credentials.c.id == bindparam("credential_id"),
-            credentials.c.version == bindparam("seen_version"),
-            state.c.epoch == bindparam("seen_epoch"),
-        )
-        .with_for_update(read=True, of=[credentials, state])
-    )
-    names = [column.name for column in redemptions.c]
-    return insert(redemptions).from_select(names, unchanged).returning(redemptions.c.id)
-
-
-def _key_names(number: int) -> tuple[str, str, str]:
-    return f"issuer_{number}", f"scope_{number}", f"subject_{number}"
-
-
-def _revoked(subjects: int) -> Select[*tuple[Any, ...]]:
-    """Revocations about any of so many subjects."""
-    table = revocations.c
-    about = (
-        and_(table.issuer == bindparam(issuer), table.scope == bindparam(scope), table.subject == bindparam(subject))
-        for issuer, scope, subject in map(_key_names, range(subjects))
-    )
-    return select(revocations).where(table.received_at > bindparam("received_after"), or_(false(), *about))
-
-
-def _refusing() -> Select[tuple[str]]:
-    """Revocations that refuse a SAD (:meth:`signing.sam.revocation.Revocation.refuses`), their MACs not looked at."""
-    table = revocations.c
-
-    def about(scope: str, subject: str) -> ColumnElement[bool]:
-        return and_(table.scope == scope, table.subject == bindparam(subject))
-
-    issued_until = and_(
-        table.not_before >= bindparam("earliest"), or_(about("client", "client_id"), about("account", "account"))
-    )
-    return (
-        select(table.jti)
-        .where(table.issuer == bindparam("issuer"), or_(about("transaction", "txn"), issued_until))
-        .limit(1)
-    )
 
 
 def _positions(text: str) -> tuple[int, ...]:
@@ -601,10 +440,6 @@ def _positions(text: str) -> tuple[int, ...]:
         _log.critical("a redemption's positions cannot be read")
         return ()
     return tuple(found)
-
-
-def _order_query(issuer: str, jti: str) -> Select[*tuple[Any, ...]]:
-    return select(orders).where(orders.c.issuer == issuer, orders.c.jti == jti)
 
 
 def _order(rows: Sequence[Row[*tuple[Any, ...]]]) -> SpentOrder | None:

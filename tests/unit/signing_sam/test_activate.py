@@ -364,7 +364,7 @@ class Faulty(SqlStore):
     """Fails where a test says."""
 
     def __init__(self, inner: SqlStore) -> None:
-        super().__init__(inner._engine)
+        super().__init__(inner.engine)
         self.conclude_failures: list[Exception] = []
         self.commit_first = False
         self.reserve_failure: Exception | None = None

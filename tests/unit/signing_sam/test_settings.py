@@ -93,7 +93,7 @@ def test_SUP_05_production_refuses_sqlite_in_the_urls_file_too(tmp_path: Path, u
     with pytest.raises(StateRefused, match="PostgreSQL"):
         open_store(read(PRODUCTION, tmp_path))
     write_secret(tmp_path / "good", b"postgresql+psycopg://127.0.0.1/x")
-    open_store(read({**PRODUCTION, "database_url_file": "good"}, tmp_path))._engine.dispose()
+    open_store(read({**PRODUCTION, "database_url_file": "good"}, tmp_path)).engine.dispose()
 
 
 def test_AUD_11_the_text_of_a_database_error_does_not_quote_what_was_written(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_the_parts_are_put_together(folder: Path) -> None:
     public, admin = process._public._settings, process._admin._settings
     assert (public.uids, public.mode) == (frozenset({os.geteuid(), 12345}), PUBLIC_MODE)
     assert (admin.uids, admin.mode) == (frozenset({os.geteuid(), 0}), ADMIN_MODE)
-    sam.store._engine.dispose()
+    sam.store.engine.dispose()
 
 
 def test_keys_may_be_jwks(folder: Path) -> None:
