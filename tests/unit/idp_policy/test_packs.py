@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import policies
+from idp.authn import methods
 from idp.authn.roles import MATRIX
 from idp.policy.cases import CaseResult, cases_beside, run_cases
 from idp.policy.fmt import format_document
@@ -29,6 +30,9 @@ PACKS = (
     "x1254-2020",
 )
 HARMLESS = {
+    # Such a code beside the password reaches the level by way of a stronger one.
+    ("default", "level recovery: alternative 1, requirement 2 or sms_otp"),
+    ("default", "level recovery: alternative 1, requirement 2 or email_otp"),
     # A passkey, a certificate or a password is in each way to the one, and enough for the other.
     ("refeds-mfa", "level phishing-resistant: implies sfa"),
 }
@@ -75,6 +79,14 @@ def test_only_nist_refuses_a_deployment_that_has_passwords_and_codes_by_message_
     found = lint(prepared(name).policy, Deployment(enabled=frozenset({"password", "sms_otp", "email_otp"})))
     errors = {"nist-800-63b-r3": {"L2"}, "nist-800-63b-r4": {"L2", "L11"}}
     assert {finding.rule for finding in found if finding.severity == "error"} == errors.get(name, set())
+
+
+@pytest.mark.parametrize("certificates", [False, True])
+@pytest.mark.parametrize("name", PACKS)
+def test_no_pack_is_refused_where_the_native_factors_are_there(name: str, certificates: bool) -> None:
+    """What a deployment has whose settings name a gateway for each channel."""
+    enabled = methods.available(sms=True, mail=True, certificates=certificates)
+    assert lint(prepared(name).policy, Deployment(enabled=enabled)) == ()
 
 
 @pytest.mark.parametrize("name", PACKS)
