@@ -11,7 +11,14 @@ from typing import Any, Final
 
 from flask import Flask
 
-from connectors.ports.messaging import GatewayMisconfigured, GatewayUnavailable, MailMessage, MessagingError, SmsMessage
+from connectors.ports.messaging import (
+    GatewayMisconfigured,
+    GatewayUnavailable,
+    MailMessage,
+    MessagingError,
+    OutcomeUnknown,
+    SmsMessage,
+)
 from foundation import log
 from idp.delivery import Delivery
 from idp.errors import NoGateway
@@ -22,7 +29,9 @@ from idp.web import notice_texts
 from idp.web import services as composition
 
 MOST_ATTEMPTS: Final = 24
-"""Over most of a day.  A gateway may have sent a message that it did not say it took, so there is an end to it."""
+"""Over most of a day."""
+MOST_UNKNOWN: Final = 3
+"""A gateway that does not say whether it took a message may have sent each of them."""
 _BATCH: Final = 20
 _log = log.get(__name__)
 
@@ -57,7 +66,7 @@ class Notifier:
         except (GatewayUnavailable, GatewayMisconfigured) as error:
             # Both may be over by the next attempt: the second as soon as an operator has acted.
             _log.warning("a notice was not sent", extra={"fields": {"notice_id": pending.id, "cause": error.code}})
-            if pending.attempts >= MOST_ATTEMPTS:
+            if pending.attempts >= (MOST_UNKNOWN if isinstance(error, OutcomeUnknown) else MOST_ATTEMPTS):
                 self._end(pending, "notice.dropped", cause=error.code)
             return False
         except (MessagingError, NoGateway) as error:

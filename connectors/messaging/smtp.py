@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import smtplib
 import ssl
@@ -12,7 +13,14 @@ from email.utils import make_msgid
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from connectors.ports.messaging import Delivery, GatewayMisconfigured, GatewayUnavailable, MailMessage, RecipientRefused
+from connectors.ports.messaging import (
+    Delivery,
+    GatewayMisconfigured,
+    GatewayUnavailable,
+    MailMessage,
+    OutcomeUnknown,
+    RecipientRefused,
+)
 from foundation.files import read_secret
 from foundation.settings import from_table
 
@@ -51,6 +59,21 @@ class SmtpSettings:
         return found
 
 
+class _Watched(smtplib.SMTP):
+    """Knows whether the message was handed over: from then on a connection that breaks leaves the outcome open."""
+
+    handed = False
+
+    def data(self, msg: Any) -> tuple[int, bytes]:
+        """Send the message itself (RFC 5321 4.1.1.4)."""
+        self.handed = True
+        return super().data(msg)
+
+
+class _WatchedTls(_Watched, smtplib.SMTP_SSL):
+    """The same with TLS from the start."""
+
+
 class SmtpMailer:
     """A :class:`connectors.ports.messaging.Mailer` over SMTP; a connection a message, so that it holds no state."""
 
@@ -62,16 +85,18 @@ class SmtpMailer:
         """Hand a message to the server.
 
         :raises GatewayUnavailable: no connection, time out, TLS failure, or a 4xx reply.
+        :raises OutcomeUnknown: the connection broke, or time was out, after the message was handed over.
         :raises GatewayMisconfigured: the server refuses our login, our sender, or lacks STARTTLS.
         :raises RecipientRefused: not a mail address, or refused by a 5xx reply.
         """
         if not _ADDRESS.match(message.to):
             raise RecipientRefused("the recipient is not a mail address")
         mail = self._compose(message)
+        server: _Watched | None = None
         try:
-            with self._connect() as server:
-                self._login(server)
-                server.send_message(mail)
+            server = self._connect()
+            self._login(server)
+            server.send_message(mail)
         except smtplib.SMTPRecipientsRefused as error:
             codes = [code for code, _text in error.recipients.values()]
             if codes and all(code in _TRANSIENT for code in codes):
@@ -84,7 +109,12 @@ class SmtpMailer:
             kind = GatewayUnavailable if error.smtp_code in _TRANSIENT else GatewayMisconfigured
             raise kind(f"the mail server answered {error.smtp_code}") from None
         except (smtplib.SMTPException, OSError) as error:
+            if server is not None and server.handed:
+                raise OutcomeUnknown(f"the mail server did not say that it took it ({type(error).__name__})") from None
             raise GatewayUnavailable(f"the mail server cannot be reached ({type(error).__name__})") from None
+        finally:
+            if server is not None:
+                _leave(server)
         return Delivery(str(mail["Message-ID"]))
 
     def _compose(self, message: MailMessage) -> EmailMessage:
@@ -98,15 +128,15 @@ class SmtpMailer:
         mail.set_content(message.text)
         return mail
 
-    def _connect(self) -> smtplib.SMTP:
+    def _connect(self) -> _Watched:
         settings = self._settings
         if settings.security == "none":
-            return smtplib.SMTP(settings.host, settings.port, timeout=settings.timeout_seconds)
+            return _Watched(settings.host, settings.port, timeout=settings.timeout_seconds)
         context = ssl.create_default_context(cafile=settings.ca_file)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if settings.security == "tls":
-            return smtplib.SMTP_SSL(settings.host, settings.port, timeout=settings.timeout_seconds, context=context)
-        server = smtplib.SMTP(settings.host, settings.port, timeout=settings.timeout_seconds)
+            return _WatchedTls(settings.host, settings.port, timeout=settings.timeout_seconds, context=context)
+        server = _Watched(settings.host, settings.port, timeout=settings.timeout_seconds)
         try:
             server.starttls(context=context)
         except (smtplib.SMTPException, OSError):
@@ -117,3 +147,10 @@ class SmtpMailer:
     def _login(self, server: smtplib.SMTP) -> None:
         if self._settings.username is not None and self._password is not None:
             server.login(self._settings.username, self._password.decode())
+
+
+def _leave(server: smtplib.SMTP) -> None:
+    # The message was taken or was not: how the good-bye goes changes nothing.
+    with contextlib.suppress(smtplib.SMTPException, OSError):
+        server.quit()
+    server.close()

@@ -15,7 +15,16 @@ from twilio.http import HttpClient
 from twilio.http.response import Response
 from twilio.rest import Client
 
-from connectors.ports.messaging import Delivery, GatewayMisconfigured, GatewayUnavailable, RecipientRefused, SmsMessage
+from connectors.messaging.http import failed
+from connectors.ports.messaging import (
+    Delivery,
+    DeliveryState,
+    GatewayMisconfigured,
+    GatewayUnavailable,
+    OutcomeUnknown,
+    RecipientRefused,
+    SmsMessage,
+)
 from foundation.egress import Egress, read_limited
 from foundation.errors import EgressRefused
 from foundation.files import read_secret
@@ -26,6 +35,15 @@ _E164: Final = re.compile(r"\+[1-9]\d{6,14}\Z")
 _MAX_ANSWER: Final = 64 * 1024
 _RECIPIENT_CODES: Final = frozenset({21211, 21214, 21217, 21408, 21421, 21610, 21612, 21614})
 """Twilio's error codes that speak of the number, not of us."""
+_SID: Final = re.compile(r"(SM|MM)[0-9a-fA-F]{32}\Z")
+_STATES: Final = {
+    "delivered": DeliveryState.DELIVERED,
+    "read": DeliveryState.DELIVERED,
+    "undelivered": DeliveryState.FAILED,
+    "failed": DeliveryState.FAILED,
+    "canceled": DeliveryState.FAILED,
+}
+"""Of a message's ``status``; all others are on the way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +120,8 @@ class TwilioSms:
     def send_sms(self, message: SmsMessage) -> Delivery:
         """Hand a message to Twilio.
 
-        :raises GatewayUnavailable: no answer, 429 or 5xx.
+        :raises GatewayUnavailable: it cannot be reached, 429 or 503.
+        :raises OutcomeUnknown: no answer, or another 5xx.
         :raises GatewayMisconfigured: our credentials, sender or account are refused.
         :raises RecipientRefused: not an E.164 number, or one that Twilio will not deliver to.
         """
@@ -114,9 +133,26 @@ class TwilioSms:
             sent = self._client.messages.create(to=message.to, body=message.text, **source)
         except TwilioRestException as error:
             raise _translated(error) from None
-        except (TwilioException, requests.RequestException, EgressRefused, OSError) as error:
-            raise GatewayUnavailable(f"the SMS gateway cannot be reached ({type(error).__name__})") from None
+        except (requests.RequestException, EgressRefused) as error:
+            raise failed(error) from None
+        except (TwilioException, OSError) as error:
+            raise OutcomeUnknown(f"the SMS gateway's answer cannot be read ({type(error).__name__})") from None
         return Delivery(str(sent.sid))
+
+    def delivery_of(self, delivery: Delivery) -> DeliveryState:
+        """Ask Twilio for a message's status.
+
+        :raises GatewayUnavailable: no answer.  :raises GatewayMisconfigured: Twilio refuses the question.
+        """
+        if not _SID.match(delivery.reference):
+            raise GatewayMisconfigured("that is no message of Twilio's")
+        try:
+            status = str(self._client.messages(delivery.reference).fetch().status)
+        except TwilioRestException as error:
+            raise _translated(error) from None
+        except (requests.RequestException, EgressRefused, TwilioException, OSError) as error:
+            raise GatewayUnavailable(f"the SMS gateway does not answer ({type(error).__name__})") from None
+        return _STATES.get(status, DeliveryState.PENDING)
 
 
 def _translated(error: TwilioRestException) -> Exception:
@@ -124,6 +160,8 @@ def _translated(error: TwilioRestException) -> Exception:
     summary = f"the SMS gateway answered {error.status} (code {error.code})"
     if error.code in _RECIPIENT_CODES:
         return RecipientRefused(summary)
-    if error.status == 429 or error.status >= 500:
+    if error.status in {429, 503}:
         return GatewayUnavailable(summary)
+    if error.status >= 500:
+        return OutcomeUnknown(summary)
     return GatewayMisconfigured(summary)

@@ -8,7 +8,7 @@ import re
 import unicodedata
 from typing import Final
 
-from connectors.ports.messaging import GatewayUnavailable, MailMessage, MessagingError, SmsMessage
+from connectors.ports.messaging import MailMessage, MessagingError, OutcomeUnknown, SmsMessage
 from foundation import log
 from idp.authn.methods import evidence_of
 from idp.authn.otp import derive_code
@@ -41,7 +41,8 @@ def send(interaction: Interaction, found: Assessment, factor: str) -> None:
     """Send a code for this transaction, or the same code again while it is valid.
 
     The challenge is committed before the message goes out, and nothing is locked while the gateway is waited for.  A
-    message counts unless the gateway refused it: one that answers too late, or not at all, may have delivered it.
+    message counts unless the gateway certainly did not take it: one that answers too late, or not at all, may have
+    delivered it.
 
     :raises NoSuchFactor: the policy does not ask for this factor now.
     :raises OtpCoolDown: :raises OtpLocked: no message may go out.
@@ -63,7 +64,7 @@ def send(interaction: Interaction, found: Assessment, factor: str) -> None:
     except MessagingError as error:
         _logger.warning("a message was not sent", extra={"fields": {"factor": factor, "cause": error.code}})
         with services().engine.begin() as connection:
-            if not isinstance(error, GatewayUnavailable):
+            if not isinstance(error, OutcomeUnknown):
                 challenges.not_sent(connection, challenge.id)
             services().audit.record(connection, "otp.not_sent", **fields, cause=error.code)
         raise OtpNotSent("the gateway did not take the message") from None

@@ -16,6 +16,7 @@ from connectors.ports.messaging import (
     GatewayMisconfigured,
     GatewayUnavailable,
     MessagingError,
+    OutcomeUnknown,
     RecipientRefused,
 )
 from idp.activation.intent import DocumentDigest, SignatureIntent
@@ -267,13 +268,13 @@ def test_OTP_07_a_gateway_that_gives_no_answer_may_have_delivered_so_the_message
     browser, path = at_factor(idp)
     handed_over = 0
     for _ in range(60):
-        idp.inbox.fail = GatewayUnavailable("timed out, and was delivered all the same")
+        idp.inbox.fail = OutcomeUnknown("timed out, and was delivered all the same")
         idp.post(browser, path, "/factor", factor="sms_otp")
         handed_over += idp.inbox.fail is None
     assert handed_over == 1
     for _ in range(3):
         idp.clock.advance(30)
-        idp.inbox.fail = GatewayUnavailable("down")
+        idp.inbox.fail = OutcomeUnknown("down")
         idp.post(browser, path, "/factor", factor="sms_otp")
         handed_over += idp.inbox.fail is None
     assert handed_over == idp.settings.otp.max_sends
@@ -286,7 +287,7 @@ def test_OTP_09_what_was_delivered_without_an_answer_can_be_typed(
 
     def late(message: Any) -> None:
         idp.inbox.messages.append(message)
-        raise GatewayUnavailable("timed out")
+        raise OutcomeUnknown("timed out")
 
     monkeypatch.setattr(idp.inbox, "send_sms", late)
     response = idp.post(browser, path, "/factor", factor="sms_otp")
@@ -296,7 +297,7 @@ def test_OTP_09_what_was_delivered_without_an_answer_can_be_typed(
     assert idp.post(browser, path, "/code", code=idp.inbox.code).status_code == 303
 
 
-@pytest.mark.parametrize("refusal", [RecipientRefused("no"), GatewayMisconfigured("no")])
+@pytest.mark.parametrize("refusal", [RecipientRefused("no"), GatewayMisconfigured("no"), GatewayUnavailable("no")])
 def test_OTP_09_a_message_that_was_refused_may_be_sent_again_at_once(idp: Idp, refusal: MessagingError) -> None:
     browser, path = at_factor(idp)
     idp.inbox.fail = refusal

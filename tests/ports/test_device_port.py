@@ -84,9 +84,7 @@ def test_SIG_01_a_value_verifies_with_another_implementation(
         verify(keys[name].public_key, algorithm, digest_of(hash_alg, b"other data"), value)
 
 
-def test_SIG_08_the_digest_info_is_wrapped_exactly_once(
-    device: SignatureDevice, keys: dict[str, GeneratedKey]
-) -> None:
+def test_SIG_08_the_digest_info_is_wrapped_exactly_once(device: SignatureDevice, keys: dict[str, GeneratedKey]) -> None:
     algorithm = SignatureAlgorithm("rsa-pkcs1-v1_5", SHA256)
     digest = digest_of(SHA256, b"x")
     (value,) = device.sign(keys["rsa-3072-pkcs1"].wrapped, algorithm, [digest])
@@ -120,9 +118,7 @@ def test_values_come_in_the_order_of_the_digests_with_repetitions(
         verify(keys["ec-p256"].public_key, ECDSA, digest, value)
 
 
-def test_a_key_that_was_used_can_be_used_again(
-    device: SignatureDevice, keys: dict[str, GeneratedKey]
-) -> None:
+def test_a_key_that_was_used_can_be_used_again(device: SignatureDevice, keys: dict[str, GeneratedKey]) -> None:
     for n in range(5):
         digest = digest_of(SHA256, bytes([n]))
         (value,) = device.sign(keys["ec-p256"].wrapped, ECDSA, [digest])
@@ -217,9 +213,7 @@ def test_KEY_06_a_blob_whose_row_says_another_kind_of_key_is_refused(
         device.sign(replace(ec_key, profile="ec-p999"), ECDSA, [bytes(32)])
 
 
-def test_after_refusals_the_device_still_signs(
-    device: SignatureDevice, keys: dict[str, GeneratedKey]
-) -> None:
+def test_after_refusals_the_device_still_signs(device: SignatureDevice, keys: dict[str, GeneratedKey]) -> None:
     with pytest.raises(WrappedKeyRefused):
         device.sign(replace(keys["ec-p256"].wrapped, blob=bytes(80)), ECDSA, [bytes(32)])
     (value,) = device.sign(keys["ec-p256"].wrapped, ECDSA, [bytes(32)])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +16,8 @@ from typing import Any
 import pytest
 from werkzeug.wrappers import Request, Response
 
+from connectors.messaging.http_sms import HttpSms
+from connectors.messaging.smpp import SmppSms
 from connectors.messaging.smtp import SmtpMailer
 from connectors.messaging.twilio_sms import TwilioSms
 from connectors.ports.messaging import (
@@ -21,6 +25,7 @@ from connectors.ports.messaging import (
     GatewayUnavailable,
     Mailer,
     MailMessage,
+    OutcomeUnknown,
     RecipientRefused,
     SmsGateway,
     SmsMessage,
@@ -33,6 +38,7 @@ from devservices.smtp import Login, SmtpPolicy, SmtpService
 from foundation.clock import SystemClock
 from foundation.files import write_secret
 from tests.fakes.messaging import FakeMessaging
+from tests.fakes.smsc import HANG, Smsc
 from tests.integration.devservices import RunningCa, running_ca, served
 
 SID = "AC" + "0" * 32
@@ -107,18 +113,67 @@ def mailer(request: pytest.FixtureRequest, ca: RunningCa, tmp_path: Path) -> Ite
         yield SmtpMailer(box.settings()), lambda: [(item.recipient, item.body.strip()) for item in box.inbox.find()]
 
 
-@pytest.fixture(params=["fake", "twilio"])
+@pytest.fixture(params=["fake", "twilio", "http_sms", "smpp"])
 def gateway(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[SmsGateway, Seen]]:
     if request.param == "fake":
         fake = FakeMessaging()
         yield fake, lambda: [(item.to, item.text) for item in fake.sms]
         return
     write_secret(tmp_path / "token", b"token")
+    if request.param == "http_sms":
+        taken: list[tuple[str, str]] = []
+        with served(lambda asked: _take(asked, taken)) as url:
+            yield HttpSms(http_settings(tmp_path, url)), lambda: taken
+        return
+    if request.param == "smpp":
+        centre = Smsc(password=b"token")
+        client = SmppSms(smpp_settings(tmp_path, centre.port))
+        yield client, lambda: [("+" + item.to, item.text) for item in centre.taken]
+        client.close()
+        centre.stop()
+        return
     with twilio() as (url, inbox):
         yield (
             TwilioSms(_twilio_settings(tmp_path, url)),
             lambda: [(item.recipient, item.body) for item in inbox.find()],
         )
+
+
+def http_settings(path: Path, url: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "url": f"{url}/messages",
+        "sender": "Example",
+        "headers": {"Authorization": "Bearer {secret:token}"},
+        "body": {"from": "{sender}", "messages": [{"to": "{to}", "text": "{text}", "id": "{id}"}]},
+        "secrets": {"token": str(path / "token")},
+        "answer_path": "status",
+        "success_values": ["queued"],
+        "recipient_values": ["no such number"],
+        "later_values": ["busy"],
+        "reference_path": "messages.0.id",
+        "timeout_seconds": 5,
+        **changes,
+    }
+
+
+def _take(asked: Request, taken: list[tuple[str, str]]) -> Response:
+    assert asked.headers["Authorization"] == "Bearer token"
+    (message,) = asked.get_json()["messages"]
+    taken.append((message["to"], message["text"]))
+    return Response(json.dumps({"status": "queued", "messages": [{"id": message["id"]}]}), mimetype="application/json")
+
+
+def smpp_settings(path: Path, port: int, **changes: Any) -> dict[str, Any]:
+    return {
+        "host": "127.0.0.1",
+        "port": port,
+        "security": "none",
+        "system_id": "privyseal",
+        "password_file": str(path / "token"),
+        "sender": "+15005550006",
+        "timeout_seconds": 5,
+        **changes,
+    }
 
 
 def _twilio_settings(path: Path, url: str) -> dict[str, Any]:
@@ -204,10 +259,14 @@ def test_no_gateway_at_all_is_unavailable(tmp_path: Path) -> None:
         with pytest.raises(GatewayUnavailable):
             SmtpMailer(smtp).send_mail(MailMessage("alice@example.org", "Code", CODE))
         write_secret(tmp_path / "token", b"token")
-        with pytest.raises(GatewayUnavailable):
-            TwilioSms(_twilio_settings(tmp_path, f"http://127.0.0.1:{port}")).send_sms(
-                SmsMessage("+15005550006", CODE)
-            )
+        for gateway in (
+            HttpSms(http_settings(tmp_path, f"http://127.0.0.1:{port}")),
+            SmppSms(smpp_settings(tmp_path, port)),
+            TwilioSms(_twilio_settings(tmp_path, f"http://127.0.0.1:{port}")),
+        ):
+            with pytest.raises(GatewayUnavailable) as caught:
+                gateway.send_sms(SmsMessage("+15005550006", CODE))
+            assert not isinstance(caught.value, OutcomeUnknown), "nothing was sent, for certain"
 
 
 def test_a_wrong_twilio_token_is_ours_to_mend(tmp_path: Path) -> None:
@@ -222,8 +281,8 @@ def test_a_wrong_twilio_token_is_ours_to_mend(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("status", "code", "expected"),
-    [(429, 20429, GatewayUnavailable), (503, 0, GatewayUnavailable), (400, 21610, RecipientRefused),
-     (400, 21606, GatewayMisconfigured)],
+    [(429, 20429, GatewayUnavailable), (503, 0, GatewayUnavailable), (500, 0, OutcomeUnknown),
+     (400, 21610, RecipientRefused), (400, 21606, GatewayMisconfigured)],
 )  # fmt: skip
 def test_what_twilio_answers_tells_whose_fault_it_is(
     tmp_path: Path, status: int, code: int, expected: type[Exception]
@@ -234,18 +293,20 @@ def test_what_twilio_answers_tells_whose_fault_it_is(
     write_secret(tmp_path / "token", b"token")
     with served(answer) as url, pytest.raises(expected) as caught:
         TwilioSms(_twilio_settings(tmp_path, url)).send_sms(SmsMessage("+15005550006", CODE))
+    assert type(caught.value) is expected
     assert "123456" not in str(caught.value)
 
 
-def test_OTP_06_the_library_logs_no_code(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    write_secret(tmp_path / "token", b"token")
+def test_OTP_06_no_library_logs_a_code_or_a_secret(
+    gateway: tuple[SmsGateway, Seen], caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("DEBUG")
-    with twilio() as (url, _inbox):
-        TwilioSms(_twilio_settings(tmp_path, url)).send_sms(SmsMessage("+15005550006", CODE))
-    assert "123456" not in caplog.text
+    gateway[0].send_sms(SmsMessage("+15005550006", CODE))
+    for text in ("123456", b"123456".hex(), "token", "+15005550006"):
+        assert text not in caplog.text
 
 
-def test_a_gateway_that_hangs_costs_the_timeout_and_no_more(tmp_path: Path) -> None:
+def test_OTP_09_a_gateway_that_hangs_costs_the_timeout_and_may_have_taken_it(tmp_path: Path) -> None:
     hold = threading.Event()
 
     class Slow(BaseHTTPRequestHandler):
@@ -259,12 +320,78 @@ def test_a_gateway_that_hangs_costs_the_timeout_and_no_more(tmp_path: Path) -> N
     thread = threading.Thread(target=httpd.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     write_secret(tmp_path / "token", b"token")
-    settings = {**_twilio_settings(tmp_path, f"http://127.0.0.1:{httpd.server_port}"), "timeout_seconds": 0.3}
+    centre = Smsc(password=b"token", statuses=[HANG])
+    url = f"http://127.0.0.1:{httpd.server_port}"
+    hanging: tuple[SmsGateway, ...] = (
+        TwilioSms({**_twilio_settings(tmp_path, url), "timeout_seconds": 0.3}),
+        HttpSms(http_settings(tmp_path, url, timeout_seconds=0.3)),
+        SmppSms(smpp_settings(tmp_path, centre.port, timeout_seconds=0.3)),
+    )
     try:
-        with pytest.raises(GatewayUnavailable):
-            TwilioSms(settings).send_sms(SmsMessage("+15005550006", CODE))
+        for gateway in hanging:
+            begin = time.monotonic()
+            with pytest.raises(OutcomeUnknown):
+                gateway.send_sms(SmsMessage("+15005550006", CODE))
+            assert time.monotonic() - begin < 3
     finally:
         hold.set()
+        centre.stop()
         httpd.shutdown()
         thread.join()
         httpd.server_close()
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "expected"),
+    [
+        (200, "busy", GatewayUnavailable),
+        (200, "no such number", RecipientRefused),
+        (200, "something else", OutcomeUnknown),
+        (200, None, OutcomeUnknown),
+        (302, "queued", GatewayMisconfigured),
+        (401, "queued", GatewayMisconfigured),
+        (422, "no such number", RecipientRefused),
+        (429, "queued", GatewayUnavailable),
+        (500, "queued", OutcomeUnknown),
+        (503, "queued", GatewayUnavailable),
+    ],
+)
+def test_OTP_09_what_an_http_gateway_answers_is_success_only_where_it_says_so(
+    tmp_path: Path, status: int, answer: str | None, expected: type[Exception]
+) -> None:
+    def reply(_request: Request) -> Response:
+        text = "not JSON" if answer is None else json.dumps({"status": answer, "echo": CODE})
+        return Response(text, status, headers={"Location": "http://127.0.0.1:1/"})
+
+    write_secret(tmp_path / "token", b"token")
+    with served(reply) as url, pytest.raises(expected) as caught:
+        HttpSms(http_settings(tmp_path, url)).send_sms(SmsMessage("+15005550006", CODE))
+    assert type(caught.value) is expected
+    assert "123456" not in str(caught.value)
+
+
+def test_a_mail_server_that_goes_away_with_the_message_may_have_taken_it(tmp_path: Path) -> None:
+    said = [b"220 a\r\n", b"250 a\r\n", b"250 a\r\n", b"250 a\r\n", b"354 a\r\n"]
+    for steps, expected in ((5, OutcomeUnknown), (3, GatewayUnavailable)):
+        listener = socket.create_server(("127.0.0.1", 0))
+
+        def serve(listener: socket.socket = listener, lines: list[bytes] = said[:steps]) -> None:
+            connection, _ = listener.accept()
+            for line in lines:
+                connection.sendall(line)
+                connection.recv(4096)
+            connection.close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        settings = {
+            "host": "127.0.0.1",
+            "port": listener.getsockname()[1],
+            "sender": "a@example.org",
+            "security": "none",
+        }
+        with pytest.raises(GatewayUnavailable) as caught:
+            SmtpMailer(settings).send_mail(MailMessage("alice@example.org", "Code", CODE))
+        thread.join()
+        listener.close()
+        assert type(caught.value) is expected

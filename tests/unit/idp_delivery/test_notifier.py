@@ -18,12 +18,13 @@ from connectors.ports.messaging import (
     GatewayUnavailable,
     MailMessage,
     MessagingError,
+    OutcomeUnknown,
     RecipientRefused,
     SmsMessage,
 )
 from idp.errors import UnknownAccount
 from idp.notices import Change, notify_change
-from idp.notifier import MOST_ATTEMPTS, Notifier, start
+from idp.notifier import MOST_ATTEMPTS, MOST_UNKNOWN, Notifier, start
 from idp.policy.evidence import FACTOR_CATEGORIES
 from idp.storage import accounts, authenticators, notices
 from idp.storage.accounts import NewAccount
@@ -155,15 +156,24 @@ def test_what_can_never_be_sent_is_dropped_on_the_record(idp: Idp, error: Messag
     assert sorted(events(idp)) == [("notice.dropped", cause), ("notice.sent", None)]
 
 
-@pytest.mark.parametrize("error", [GatewayUnavailable("later"), GatewayMisconfigured("mend it")])
-def test_OTP_09_a_gateway_that_fails_is_asked_again_later_and_not_for_ever(idp: Idp, error: MessagingError) -> None:
+@pytest.mark.parametrize(
+    ("error", "most"),
+    [
+        (GatewayUnavailable("later"), MOST_ATTEMPTS),
+        (GatewayMisconfigured("mend it"), MOST_ATTEMPTS),
+        (OutcomeUnknown("sent, or not"), MOST_UNKNOWN),
+    ],
+)
+def test_OTP_09_a_gateway_that_fails_is_asked_again_later_and_not_for_ever(
+    idp: Idp, error: MessagingError, most: int
+) -> None:
     with idp.engine.begin() as connection:
         connection.execute(
             update(authenticator_rows).where(authenticator_rows.c.kind == "email_otp")
             .values(disabled_at=1)
         )  # fmt: skip
     change(idp)
-    for attempt in range(MOST_ATTEMPTS):
+    for attempt in range(most):
         idp.inbox.fail = error
         assert not Notifier(idp.app).deliver()
         assert Notifier(idp.app).deliver(), "nothing is due yet"

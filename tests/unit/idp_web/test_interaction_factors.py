@@ -11,7 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import event, func, select, text
 
-from connectors.ports.messaging import GatewayUnavailable, SmsMessage
+from connectors.ports.messaging import OutcomeUnknown, SmsMessage
 from idp.activation.intent import DocumentDigest, SignatureIntent
 from idp.authn.password import Passwords
 from idp.storage import accounts, authenticators
@@ -172,7 +172,7 @@ def test_OTP_09_when_the_gateway_fails_nobody_is_let_in_and_the_next_message_has
 ) -> None:
     path = idp.path(browser, signature())
     idp.sign_in(browser, path)
-    idp.inbox.fail = GatewayUnavailable("down")
+    idp.inbox.fail = OutcomeUnknown("down")
     response = idp.post(browser, path, "/factor", factor="sms_otp")
     assert response.status_code == 403
     assert "If no code arrives" in response.text
