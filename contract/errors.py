@@ -43,3 +43,9 @@ class EventInvalid(ContractError):
     """The security event is not one: form, signature, type, or a claim missing, unknown or out of bounds."""
 
     code = "invalid_event"
+
+
+class ProofInvalid(ContractError):
+    """The signer's proof is not one: form, what it is about, origin, time, or signature."""
+
+    code = "invalid_proof"
