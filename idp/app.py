@@ -30,7 +30,7 @@ from idp.storage.audit import DatabaseAudit
 from idp.storage.engine import check_schema, open_engine, reading
 from idp.storage.keys import KeyStore
 from idp.storage.seal import Sealer
-from idp.web import account, altered, browser, faults, headers, health, language, login, oidc, pages
+from idp.web import account, activate, altered, browser, faults, headers, health, language, login, oidc, pages
 from idp.web import services as composition
 from idp.web.admin import setup as admin
 from idp.web.credential_info import CscCredentialReader
@@ -128,6 +128,7 @@ def _assemble(app: Flask) -> None:
     account.setup(app)
     prove.setup(app)
     enrol.setup(app)
+    activate.setup(app)
     admin.setup(app)
     oidc.setup(app)
     app.add_url_rule("/", "home", _home)

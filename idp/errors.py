@@ -173,6 +173,22 @@ class EnrolmentRefused(IdpError):
     code = "enrolment_refused"
 
 
+class ActivationRefused(IdpError):
+    """No activation is opened by this code; ``cause`` is for the audit chain, and never told (OTP-11)."""
+
+    code = "activation_refused"
+
+    def __init__(self, cause: str, text: str) -> None:
+        super().__init__(text)
+        self.cause = cause
+
+
+class ActivationLost(IdpError):
+    """What an activation code opened is over, or is another browser's."""
+
+    code = "activation_lost"
+
+
 class NotWhatWasApproved(IdpError):
     """What is to be given out is not what the person was shown and approved."""
 

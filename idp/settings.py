@@ -92,6 +92,18 @@ class OtpSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ActivationSettings:
+    """Activation codes, by which people bind their first factors."""
+
+    life_hours: int = 72
+
+    def faults(self) -> Iterable[str]:
+        """A code that lies about for a month is found by somebody."""
+        if not 1 <= self.life_hours <= 30 * 24:
+            yield "life_hours is 1 to 720"
+
+
+@dataclass(frozen=True, slots=True)
 class TokenSettings:
     """Lifetimes, in seconds, of what the token endpoint gives out."""
 
@@ -207,6 +219,7 @@ class IdpSettings:
     session: SessionSettings = field(default_factory=SessionSettings)
     password: PasswordSettings = field(default_factory=PasswordSettings)
     otp: OtpSettings = field(default_factory=OtpSettings)
+    activation: ActivationSettings = field(default_factory=ActivationSettings)
     tokens: TokenSettings = field(default_factory=TokenSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
     messaging: MessagingSettings = field(default_factory=MessagingSettings)

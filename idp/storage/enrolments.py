@@ -1,6 +1,6 @@
 """Enrolments: an authenticator that a person was allowed to bind and has not bound yet.
 
-Each belongs to one browser's session and one approval of the policy, ends once, and grants nothing by itself.
+Each belongs to one browser's session and to what allowed it, ends once, and grants nothing by itself.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from sqlalchemy import (
     JSON,
@@ -31,6 +31,9 @@ from idp.errors import EnrolmentLost
 from idp.storage.models import metadata
 from idp.storage.seal import NO_SEAL, Sealer, change
 
+Origin = Literal["approval", "activation"]
+"""What allowed an enrolment: the policy's approval of somebody who is signed in, or an activation code."""
+
 LIFE_SECONDS: Final = 600
 MAX_OPEN: Final = 5
 """Of one account; the oldest go (DOS-04)."""
@@ -44,7 +47,8 @@ enrolments: Final = Table(
     Column("account_id", String(64), ForeignKey("accounts.id"), nullable=False, index=True),
     Column("session_id", String(64), nullable=False),
     Column("kind", String(16), nullable=False),
-    # The transaction whose approval allowed it, and the policy's decision about that.
+    Column("origin", String(16), nullable=False),
+    # The transaction whose approval allowed it, and the policy's decision about that; or the activation, and nothing.
     Column("txn", String(64), nullable=False),
     Column("decision_id", String(64), nullable=False),
     Column("secret_box", Text),
@@ -59,6 +63,7 @@ enrolments: Final = Table(
             "account_id",
             "session_id",
             "kind",
+            "origin",
             "txn",
             "decision_id",
             "secret_box",
@@ -87,11 +92,12 @@ class Enrolment:
     failures: int
     created_at: datetime
     expires_at: datetime
+    origin: Origin = "approval"
 
 
 @dataclass(frozen=True, slots=True)
 class NewEnrolment:
-    """What an approval allowed."""
+    """What an approval, or an activation, allowed."""
 
     id: str
     account_id: str
@@ -101,6 +107,7 @@ class NewEnrolment:
     decision_id: str
     secret_box: str | None = field(default=None, repr=False)
     data: Mapping[str, Any] = field(default_factory=dict)
+    origin: Origin = "approval"
 
 
 def begin(connection: Connection, seals: Sealer, new: NewEnrolment, now: datetime) -> None:
@@ -115,6 +122,7 @@ def begin(connection: Connection, seals: Sealer, new: NewEnrolment, now: datetim
         "account_id": new.account_id,
         "session_id": new.session_id,
         "kind": new.kind,
+        "origin": new.origin,
         "txn": new.txn,
         "decision_id": new.decision_id,
         "secret_box": new.secret_box,
@@ -187,4 +195,5 @@ def _enrolment(row: Row[Any]) -> Enrolment:
         row.failures,
         from_epoch(row.created_at),
         from_epoch(row.expires_at),
+        "activation" if row.origin == "activation" else "approval",
     )

@@ -110,6 +110,19 @@ def sign_in(connection: Connection, account_id: str, item: Evidence) -> BrowserS
     return after
 
 
+def begin_anew(connection: Connection, session_id: str) -> BrowserSession:
+    """A new session that nobody is signed in in, in the place of the browser's, which nobody was either.
+
+    Something begins in it that is worth more than what was there, so it has another cookie (SES-01).
+    """
+    before = current()
+    after = _begin(connection, None, session_id)
+    if before is not None:
+        interactions.move_unclaimed(connection, services().seals, before.id, after.id)
+        sessions.revoke(connection, before.id, services().clock.now())
+    return after
+
+
 def step_up(connection: Connection, session: BrowserSession) -> BrowserSession:
     """The session's cookie changes: one that was stolen before the step-up does not profit from it."""
     token = encode_base64url(services().random(_TOKEN_OCTETS))
@@ -210,9 +223,9 @@ def _load() -> BrowserSession | None:
     return BrowserSession(row.id, row.account_id, row.evidence, _csrf(row.id))
 
 
-def _begin(connection: Connection, account_id: str | None) -> BrowserSession:
+def _begin(connection: Connection, account_id: str | None, session_id: str = "") -> BrowserSession:
     with_services = services()
-    session_id = new_id(with_services)
+    session_id = session_id or new_id(with_services)
     token = encode_base64url(with_services.random(_TOKEN_OCTETS))
     sessions.create(
         connection,

@@ -20,7 +20,15 @@ from foundation.clock import epoch
 from idp.activation.binding import check_approved
 from idp.authn.approval import Approval
 from idp.authn.methods import SINGLE
-from idp.errors import AlreadyExists, EnrolmentLost, EnrolmentRefused, InputRefused, InteractionLost, NotWhatWasApproved
+from idp.errors import (
+    ActivationLost,
+    AlreadyExists,
+    EnrolmentLost,
+    EnrolmentRefused,
+    InputRefused,
+    InteractionLost,
+    NotWhatWasApproved,
+)
 from idp.settings import ACCOUNT_CLIENT_ID
 from idp.storage import authenticators, enrolments
 from idp.storage.accounts import Account
@@ -29,7 +37,7 @@ from idp.storage.engine import reading
 from idp.storage.enrolments import Enrolment, NewEnrolment
 from idp.storage.seal import Altered
 from idp.web import browser, faults
-from idp.web.enrol import totp
+from idp.web.enrol import origin, password, totp
 from idp.web.enrol.registry import Enroller, enroller_of, register
 from idp.web.interaction import Action, BeginInteraction, Finished, begin, register_finisher
 from idp.web.language import gettext as _
@@ -45,7 +53,7 @@ def setup(app: Flask) -> None:
     app.register_blueprint(blueprint)
     register_finisher(app, _ENROL, _approved)
     register_finisher(app, _REMOVE, _removed)
-    for module in (totp,):
+    for module in (password, totp):
         register(app, module.ENROLLER)
 
 
@@ -77,11 +85,13 @@ def show(enrolment_id: str) -> Response:
 @blueprint.post("/new/<enrolment_id>")
 def confirm(enrolment_id: str) -> Response:
     """Judge the proof; a right one binds the authenticator."""
-    enrolment, account = _open(enrolment_id), _me()
+    enrolment = _open(enrolment_id)
+    account = origin.whose(enrolment)
     try:
         enroller = _enroller(enrolment)
         new = enroller.confirm(enrolment, account, request.form)
         with services().engine.begin() as connection:
+            origin.proceed(connection, enrolment, new)
             _bind(connection, enrolment, account, new)
             enroller.bound(connection, enrolment, new)
     except EnrolmentRefused:
@@ -90,11 +100,12 @@ def confirm(enrolment_id: str) -> Response:
         return _page(_open(enrolment_id), _("That was not right. Please check it and try again."))
     except (InputRefused, AlreadyExists) as error:
         return _page(enrolment, _explained(error))
-    return redirect(url_for("account.overview"), 303)
+    return redirect(origin.after(enrolment), 303)
 
 
+@blueprint.errorhandler(ActivationLost)
 @blueprint.errorhandler(EnrolmentLost)
-def lost(_error: EnrolmentLost) -> Response:
+def lost(_error: ActivationLost | EnrolmentLost) -> Response:
     """It ended, expired, or is another browser's."""
     return faults.page(
         _("This request is over"), _("It has ended or expired. Nothing was added. You can start again."), 400
@@ -208,12 +219,11 @@ def _checked(outcome: Finished) -> Approval | None:
 
 def _open(enrolment_id: str) -> Enrolment:
     session = browser.current()
-    if session is None or not current_user.is_authenticated:
-        raise EnrolmentLost("nobody is signed in")
+    if session is None:
+        raise EnrolmentLost("the browser has no session")
     with reading(services().engine) as connection:
         found = enrolments.find(connection, services().seals, enrolment_id, session.id, services().clock.now())
-    if found.account_id != _me().id:
-        raise EnrolmentLost("the enrolment is another person's")
+    origin.whose(found)
     return found
 
 
@@ -233,9 +243,15 @@ def _enroller(enrolment: Enrolment) -> Enroller:
 
 
 def _page(enrolment: Enrolment, notice: str = "") -> Response:
-    account, session = _me(), browser.current()
+    account, session = origin.whose(enrolment), browser.current()
     enroller = _enroller(enrolment)
-    values = {"account": account, "enrolment": enrolment, "notice": notice, "csrf": session.csrf if session else ""}
+    values = {
+        "account": account,
+        "enrolment": enrolment,
+        "notice": notice,
+        "csrf": session.csrf if session else "",
+        "back": origin.back(enrolment),
+    }
     page = render_template(enroller.template, **values, **enroller.values(enrolment, account))
     return make_response(page, 400 if notice else 200)
 

@@ -1,0 +1,54 @@
+"""How often something may fail from one address, counted in this process: strangers' work is bounded (DOS-04).
+
+It guards the machine, not a secret: what must not be guessed has its own count in the database.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from datetime import datetime, timedelta
+from ipaddress import IPv6Network, ip_address
+from typing import Final
+
+_IPV6_SITE: Final = 64
+"""Bits of an IPv6 address that tell one site from another."""
+_UNKNOWN: Final = "unknown"
+
+
+def site_of(address: str | None) -> str:
+    """What is counted: an IPv4 address, or the network of an IPv6 address; one for all that are not known."""
+    try:
+        found = ip_address(address or "")
+    except ValueError:
+        return _UNKNOWN
+    return str(found if found.version == 4 else IPv6Network((int(found), _IPV6_SITE), strict=False))
+
+
+class FailureRate:
+    """Counts failures a key in windows of fixed length; safe to share between threads.
+
+    :param most_keys: beyond that many, the key that was counted first is forgotten.
+    """
+
+    def __init__(self, most: int, window: timedelta, most_keys: int = 10_000) -> None:
+        self._most = most
+        self._window = window
+        self._most_keys = most_keys
+        self._lock = threading.Lock()
+        self._counted: OrderedDict[str, tuple[datetime, int]] = OrderedDict()
+
+    def wait_seconds(self, key: str, now: datetime) -> int:
+        """How long nothing more is taken from there; 0: it may go on."""
+        with self._lock:
+            since, count = self._counted.get(key, (now, 0))
+        left = (since + self._window - now).total_seconds()
+        return max(1, int(left)) if count >= self._most and left > 0 else 0
+
+    def failed(self, key: str, now: datetime) -> None:
+        """Count a failure."""
+        with self._lock:
+            since, count = self._counted.pop(key, (now, 0))
+            self._counted[key] = (since, count + 1) if now < since + self._window else (now, 1)
+            while len(self._counted) > self._most_keys:
+                self._counted.popitem(last=False)
