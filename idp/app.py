@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, cast
 
 from flask import Flask, redirect, url_for
 from sqlalchemy import Engine
 from werkzeug.wrappers import Response
 
+from connectors.failover import MailFailover, Ordered, SmsFailover
 from connectors.ports.messaging import Mailer, SmsGateway
 from connectors.registry import load as load_connector
 from contract.errors import OperationInvalid
@@ -175,17 +176,19 @@ def _operators(approval: ApprovalSettings | None) -> tuple[VerificationKey, ...]
 
 
 def _messaging(settings: IdpSettings) -> Messaging:
+    sms = cast("list[tuple[str, SmsGateway]]", _connectors(settings, settings.messaging.ordered("sms")))
+    mail = cast("list[tuple[str, Mailer]]", _connectors(settings, settings.messaging.ordered("mail")))
     return Messaging(
-        sms=cast("SmsGateway | None", _connector(settings, settings.messaging.sms)),
-        mail=cast("Mailer | None", _connector(settings, settings.messaging.mail)),
+        sms=SmsFailover(Ordered(sms)) if len(sms) > 1 else next((gateway for _, gateway in sms), None),
+        mail=MailFailover(Ordered(mail)) if len(mail) > 1 else next((gateway for _, gateway in mail), None),
     )
 
 
-def _connector(settings: IdpSettings, chosen: ConnectorSettings | None) -> object | None:
-    if chosen is None:
-        return None
-    made: object = load_connector("messaging", chosen.connector, chosen.settings, production=settings.production)
-    return made
+def _connectors(settings: IdpSettings, chosen: Iterable[tuple[str, ConnectorSettings]]) -> list[tuple[str, object]]:
+    return [
+        (name, load_connector("messaging", item.connector, item.settings, production=settings.production))
+        for name, item in chosen
+    ]
 
 
 def _reader(app: Flask, settings: IdpSettings) -> CscCredentialReader:

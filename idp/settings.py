@@ -140,6 +140,24 @@ class MessagingSettings:
 
     sms: ConnectorSettings | None = None
     mail: ConnectorSettings | None = None
+    sms_fallback: tuple[ConnectorSettings, ...] = ()
+    """Asked in this order where the one before did not take a message."""
+    mail_fallback: tuple[ConnectorSettings, ...] = ()
+
+    def faults(self) -> Iterable[str]:
+        """What types cannot say."""
+        for name, first, others in (("sms", self.sms, self.sms_fallback), ("mail", self.mail, self.mail_fallback)):
+            if others and first is None:
+                yield f"{name}_fallback without {name}"
+            if len(others) > 4:
+                yield f"{name}_fallback names at most 4"
+
+    def ordered(self, channel: str) -> tuple[tuple[str, ConnectorSettings], ...]:
+        """The gateways of a channel as they are asked, with the names by which records tell them apart."""
+        first = self.sms if channel == "sms" else self.mail
+        others = self.sms_fallback if channel == "sms" else self.mail_fallback
+        every = () if first is None else (first, *others)
+        return tuple((f"{number}-{item.connector}", item) for number, item in enumerate(every, start=1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,9 +299,10 @@ class IdpSettings:
         if self.database_url is not None:
             # Whether a URL carries a password depends on the driver that reads it; an owner-only file fits them all.
             yield "mode is production: the database's URL belongs in database_url_file"
-        for name, connector in (("sms", self.messaging.sms), ("mail", self.messaging.mail)):
-            if connector is not None and _looks_local(connector.settings):
-                yield f"mode is production: messaging.{name} points at this machine or at plain http"
+        for channel in ("sms", "mail"):
+            for name, connector in self.messaging.ordered(channel):
+                if _looks_local(connector.settings):
+                    yield f"mode is production: messaging.{channel} ({name}) points at this machine or at plain http"
 
 
 def _one_of_many(network: str) -> bool:

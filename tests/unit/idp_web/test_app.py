@@ -128,7 +128,7 @@ def test_connectors_are_those_that_the_settings_name_and_no_other(tmp_path: Path
     assert services.messaging.sms is None
     assert type(services.messaging.mail).__name__ == "SmtpMailer"
     unknown = replace(made, messaging=MessagingSettings(sms=ConnectorSettings("pigeon")))
-    with pytest.raises(PrivySealError, match="known: smtp, twilio"):
+    with pytest.raises(PrivySealError, match="known: http_sms, smpp, smtp, twilio"):
         create_app(unknown, engine=idp.engine, policy=policy)
     idp.engine.dispose()
 
