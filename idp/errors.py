@@ -189,6 +189,12 @@ class ActivationLost(IdpError):
     code = "activation_lost"
 
 
+class LastWayIn(IdpError):
+    """Without this authenticator nobody could sign in to the account any more."""
+
+    code = "last_way_in"
+
+
 class NotWhatWasApproved(IdpError):
     """What is to be given out is not what the person was shown and approved."""
 

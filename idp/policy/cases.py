@@ -122,7 +122,7 @@ def _known(policy: Policy, name: str) -> bool:
     """Whether reasons of the policy can have this name."""
     if name.startswith("level:"):
         return name.removeprefix("level:") in policy.by_name
-    return name in {"default", "request", "evidence", "upstream"} or name in policy.rule_reasons
+    return name in {"default", "enrolled", "request", "evidence", "upstream"} or name in policy.rule_reasons
 
 
 def _limit(seconds: int | None) -> str:

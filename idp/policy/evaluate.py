@@ -3,7 +3,8 @@
 The steps, in order:
 
 1. The rules about the action whose condition holds.  None: deny.
-2. The floor: the join of all levels and all evidence that those rules ask for.
+2. The floor: the join of all levels and all evidence that those rules ask for; before the person's factors are changed,
+   also of the strongest levels that these can reach.
 3. The request: it may add a level to the floor, never take one away.
 4. What the evidence reaches.  Everything asked for: allow.
 5. What the person could add: the smallest sets of enrolled factors that would lead to allow.  None: deny.
@@ -35,6 +36,7 @@ from idp.policy.model import (
 from idp.policy.options import options, steps
 from idp.policy.reasons import no_rule, of_standing, reason
 from idp.policy.request import Wish, wish
+from idp.policy.strength import raised, recovering
 
 __all__ = ["evaluate", "join"]
 
@@ -50,11 +52,12 @@ def evaluate(policy: Policy, facts: Facts) -> Decision:
     body = Body(policy, facts, facts.evidence, (item for step in available for item in step.evidence))
     standing = Standing(body, body.there)
     # 2. floor
-    floor = Demand.of(policy, clauses)
-    reasons = [clause.reason for clause in clauses]
-    # 3. request
     everything = body.bits(item for step in available for item in step.evidence)
-    wished = wish(policy, standing, Standing(body, everything), floor)
+    offered = Standing(body, everything)
+    floor = raised(policy, offered, Demand.of(policy, clauses))
+    reasons = [*(clause.reason for clause in clauses), *floor.reasons]
+    # 3. request
+    wished = wish(policy, standing, offered, floor.demand)
     demand = wished.demand
     reasons.extend(wished.reasons)
     # 4. reached
@@ -66,6 +69,8 @@ def evaluate(policy: Policy, facts: Facts) -> Decision:
     if refusal is not None:
         return _decision(policy, standing, demand, (*reasons, *explanation), "deny", refusal=refusal)
     found = options(body, available, demand)
+    if floor.recovery is not None:
+        found = recovering(found, options(body, available, floor.recovery))
     return _decision(policy, standing, demand, reasons, "step_up", options=found)
 
 

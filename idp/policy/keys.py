@@ -39,6 +39,9 @@ ACTIONS: Final = frozenset(
 )
 """Actions of the product.  ``admin.`` and anything after it is known too; others are declared under ``actions``."""
 
+FACTOR_CHANGES: Final = frozenset({"account.enrol_factor", "account.reset_factor"})
+"""Actions that change what a person can prove themselves with: see :mod:`idp.policy.strength`."""
+
 FILE_KEYS: Final = Keys(
     required=("policy", "name", "levels", "rules"),
     optional=("description", "frameworks", "actions", "implies", "factors", "upstream"),

@@ -18,6 +18,7 @@ from idp.policy.evaluate import evaluate
 from idp.policy.explain import applying
 from idp.policy.model import Decision, Facts, Policy, Reason
 from idp.policy.records import DecisionRecord, Verdict, named_attributes, verdict_of
+from idp.policy.strength import ENROLLED
 
 EXAMPLES: Final = 3
 """So many decisions of each group are shown."""
@@ -206,6 +207,8 @@ def _causes(policy: Policy, facts: Facts, after: Decision) -> tuple[Cause, ...]:
             if not set(rule.require) <= set(after.reached)
             or (rule.evidence_set is not None and found.meets(policy.rule_quests[rule.id]) is None)
         ]
+        if not unmet and any(item.rule == ENROLLED for item in after.reasons):
+            return (Cause(ENROLLED, policy.rules_at.file, policy.rules_at.line),)
         if not unmet:
             # The rules are met: what is missing is what the relying party asked for.
             return (Cause("request", policy.rules_at.file, policy.rules_at.line),)
@@ -235,9 +238,12 @@ def responsible(group: Group) -> str:
 
 
 def _cause(item: Cause) -> str:
-    return {"default": "the lack of a rule about it", "request": "what the relying party asks for"}.get(
-        item.rule, f"rule '{item.rule}'"
-    )
+    others = {
+        "default": "the lack of a rule about it",
+        "request": "what the relying party asks for",
+        ENROLLED: "what the person can prove",
+    }
+    return others.get(item.rule, f"rule '{item.rule}'")
 
 
 def telling(changed: Change) -> tuple[Reason, ...]:

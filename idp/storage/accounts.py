@@ -138,6 +138,11 @@ def find(connection: Connection, account_id: str) -> Account | None:
     return None if row is None else _account(row)
 
 
+def lock(connection: Connection, account_id: str) -> None:
+    """Nobody else changes what belongs to the account until the transaction ends."""
+    connection.execute(select(accounts.c.id).where(accounts.c.id == account_id).with_for_update())
+
+
 def find_by_username(connection: Connection, username: str) -> Account | None:
     """The account of that user name, or None."""
     wanted = normalise_username(username)

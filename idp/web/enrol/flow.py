@@ -13,13 +13,10 @@ from typing import Any, Final
 
 from flask import Blueprint, Flask, make_response, redirect, render_template, request, url_for
 from flask_login import current_user
-from sqlalchemy import Connection
 from werkzeug.wrappers import Response
 
-from foundation.clock import epoch
 from idp.activation.binding import check_approved
 from idp.authn.approval import Approval
-from idp.authn.methods import SINGLE
 from idp.errors import (
     ActivationLost,
     AlreadyExists,
@@ -27,17 +24,18 @@ from idp.errors import (
     EnrolmentRefused,
     InputRefused,
     InteractionLost,
+    LastWayIn,
     NotWhatWasApproved,
 )
 from idp.settings import ACCOUNT_CLIENT_ID
 from idp.storage import authenticators, enrolments
 from idp.storage.accounts import Account
-from idp.storage.authenticators import Authenticator, NewAuthenticator
+from idp.storage.authenticators import Authenticator
 from idp.storage.engine import reading
 from idp.storage.enrolments import Enrolment, NewEnrolment
 from idp.storage.seal import Altered
-from idp.web import browser, faults
-from idp.web.enrol import origin, password, totp
+from idp.web import browser, faults, prospects
+from idp.web.enrol import change, origin, password, totp
 from idp.web.enrol.registry import Enroller, enroller_of, register
 from idp.web.interaction import Action, BeginInteraction, Finished, begin, register_finisher
 from idp.web.language import gettext as _
@@ -72,6 +70,10 @@ def remove(authenticator_id: str) -> Response:
     item = _own(authenticator_id)
     if item is None:
         return _cannot()
+    with reading(services().engine) as connection:
+        owned = authenticators.of_account(connection, services().seals, _me().id)
+    if prospects.locks_out(_me(), owned, item):
+        return _last_way()
     detail = {"factor": item.kind, "authenticator_id": item.id, "label": item.label}
     return _begin("account.reset_factor", _REMOVE, detail)
 
@@ -92,7 +94,7 @@ def confirm(enrolment_id: str) -> Response:
         new = enroller.confirm(enrolment, account, request.form)
         with services().engine.begin() as connection:
             origin.proceed(connection, enrolment, new)
-            _bind(connection, enrolment, account, new)
+            change.bind(connection, enrolment, account, new)
             enroller.bound(connection, enrolment, new)
     except EnrolmentRefused:
         with services().engine.begin() as connection:
@@ -152,53 +154,16 @@ def _approved(outcome: Finished) -> Response:
     return redirect(url_for("enrol.show", enrolment_id=enrolment_id), 303)
 
 
-def _bind(connection: Connection, enrolment: Enrolment, account: Account, new: NewAuthenticator) -> None:
-    now = services().clock.now()
-    enrolments.close(connection, enrolment.id)
-    replaced = _replaced(connection, account, new.kind, now)
-    authenticators.bind(connection, services().seals, new, now)
-    services().outbox.authenticator_changed(connection, account.id)
-    services().audit.record(
-        connection,
-        "authenticator.added",
-        account_id=account.id,
-        session_id=enrolment.session_id,
-        factor=new.kind,
-        authenticator_id=new.id,
-        not_before=epoch(new.not_before or now),
-        txn=enrolment.txn,
-        decision_id=enrolment.decision_id,
-        **({"replaced": replaced} if replaced else {}),
-    )
-
-
-def _replaced(connection: Connection, account: Account, kind: str, now: Any) -> list[str]:
-    """Of a kind that people have one of, the former one goes."""
-    if kind not in SINGLE:
-        return []
-    owned = authenticators.of_account(connection, services().seals, account.id)
-    former = [item.id for item in owned if item.kind == kind and not item.disabled]
-    return [item for item in former if authenticators.remove(connection, item, now)]
-
-
 def _removed(outcome: Finished) -> Response:
     approval = _checked(outcome)
     if approval is None:
         return faults.not_approved(outcome.cause)
     account, authenticator_id = _me(), str(outcome.payload["authenticator_id"])
-    with services().engine.begin() as connection:
-        if authenticators.remove(connection, authenticator_id, services().clock.now()):
-            services().outbox.authenticator_changed(connection, account.id)
-            services().audit.record(
-                connection,
-                "authenticator.removed",
-                account_id=account.id,
-                session_id=approval.session_id,
-                factor=str(outcome.payload["factor"]),
-                authenticator_id=authenticator_id,
-                txn=approval.txn,
-                decision_id=approval.decision_id,
-            )
+    try:
+        with services().engine.begin() as connection:
+            change.remove(connection, account, authenticator_id, approval)
+    except LastWayIn:
+        return _last_way()
     return redirect(url_for("account.overview"), 303)
 
 
@@ -260,6 +225,14 @@ def _explained(error: InputRefused | AlreadyExists) -> str:
     if isinstance(error, AlreadyExists):
         return _("This one is bound to an account already.")
     return _("That cannot be accepted in this form. Please check it.")
+
+
+def _last_way() -> Response:
+    return faults.page(
+        _("Nothing was removed"),
+        _("It is the last way to sign in to your account. Add another one first."),
+        409,
+    )
 
 
 def _cannot() -> Response:

@@ -33,8 +33,6 @@ HARMLESS = {
     # Such a code beside the password reaches the level by way of a stronger one.
     ("default", "level recovery: alternative 1, requirement 2 or sms_otp"),
     ("default", "level recovery: alternative 1, requirement 2 or email_otp"),
-    # A passkey, a certificate or a password is in each way to the one, and enough for the other.
-    ("refeds-mfa", "level phishing-resistant: implies sfa"),
 }
 """Steps that make nothing weaker."""
 

@@ -1,0 +1,40 @@
+"""Ending what was given out in a person's name, and all that hangs from it, before its time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from sqlalchemy import Connection
+
+from idp.storage import grants, sessions
+from idp.web.services import services
+
+BY_PERSON: Final = "person"
+"""Why a grant ended: its person took it back."""
+
+
+def end_sessions(connection: Connection, account_id: str, session_ids: Iterable[str], cause: str) -> int:
+    """End sessions of an account on the server, with everything that was granted in them (SES-03); returns how many.
+
+    The signing side is told of every signature that was approved in them and may be under way.
+
+    :param cause: for the audit chain, such as ``revoked``.
+    """
+    now, ended = services().clock.now(), 0
+    for session_id in session_ids:
+        services().outbox.session_ended(connection, session_id)
+        grants.revoke_session(connection, session_id, now)
+        sessions.revoke(connection, session_id, now)
+        services().audit.record(
+            connection, "session.ended", account_id=account_id, session_id=session_id, cause=cause
+        )
+        ended += 1
+    return ended
+
+
+def end_grant(connection: Connection, grant_id: str, client_id: str) -> None:
+    """Take back what was granted to a relying party: its tokens, and the family of its refresh tokens, are dead."""
+    services().outbox.transaction_withdrawn(connection, grant_id)
+    grants.revoke(connection, grant_id, services().clock.now(), BY_PERSON)
+    services().audit.record(connection, "grant.revoked", client_id=client_id, grant_id=grant_id, cause=BY_PERSON)
