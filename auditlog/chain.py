@@ -112,10 +112,11 @@ def head_of(entry: Entry) -> Head:
     return Head(entry.sequence, entry.hash)
 
 
-def verify(entries: Iterable[Entry], checkpoints: Iterable[Checkpoint] = ()) -> Head:
-    """Verify a whole chain, from its first record.
+def verify(entries: Iterable[Entry], checkpoints: Iterable[Checkpoint] = (), *, start: Head = EMPTY) -> Head:
+    """Verify a chain, from its first record or from where somebody verified it before.
 
-    :param checkpoints: kept outside the database that ``entries`` come from.
+    :param checkpoints: kept outside the database that ``entries`` come from; none before ``start``.
+    :param start: where the record before the first of ``entries`` stands.
     :returns: the head found.
     :raises ChainBroken: naming the first record that was changed, inserted, moved, or stands where one was removed.
     :raises ChainTruncated: a checkpoint knows of a record that is not there.
@@ -123,7 +124,7 @@ def verify(entries: Iterable[Entry], checkpoints: Iterable[Checkpoint] = ()) -> 
     expected: dict[int, set[str]] = {}
     for checkpoint in checkpoints:
         expected.setdefault(checkpoint.sequence, set()).add(checkpoint.hash)
-    head = EMPTY
+    head = start
     _check_checkpoints(head, expected)
     for entry in entries:
         # 1. No gap, nothing twice, nothing moved.

@@ -143,9 +143,11 @@ def read_head(connection: Connection, table: Table) -> Head:
     return Head(row.sequence, row.hash)
 
 
-def read_entries(connection: Connection, table: Table) -> Iterator[Entry]:
-    """All records in order, a page at a time."""
-    after = -1
+def read_entries(connection: Connection, table: Table, after: int = -1) -> Iterator[Entry]:
+    """Records in order, a page at a time.
+
+    :param after: only those with a greater sequence number.
+    """
     while True:
         page = connection.execute(
             select(table.c.sequence, table.c.at, table.c.event, table.c.fields, table.c.previous, table.c.hash)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
+import anchoring.cli
 import auditlog.cli
 import idp.cli.administration
 import idp.cli.policy
@@ -24,6 +25,7 @@ from signing.settings import WebSettings
 from tests.architecture.source import ROOT
 
 PARSERS = {
+    "anchor": (anchoring.cli._parser, ("audit-events.md",)),
     "audit": (auditlog.cli._parser, ("audit-events.md",)),
     "credential": (signing.enrolment.cli._parser, ("signing.md",)),
     "idp": (idp.cli.administration.parser, ("identity-provider.md", "csc.md")),

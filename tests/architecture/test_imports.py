@@ -13,6 +13,7 @@ SEEDS = {
     "two-sides": [("idp/app.py", "import signing.settings"), ("signing/app.py", "import idp.settings")],
     "launcher": [("launcher/dev.py", "import signing.settings"), ("launcher/supervisor.py", "import sqlalchemy")],
     "development-stand-ins": [("devservices/__init__.py", "import contract")],
+    "anchoring": [("anchoring/cli.py", "import signing.errors"), ("anchoring/process.py", "import flask")],
     "operators": [("operators/cli.py", "import signing.errors"), ("operators/keys.py", "import requests")],
     "clients": [("examples/__init__.py", "import foundation.clock")],
     "product-without-tests": [("signing/app.py", "import tests.fakes"), ("contract/sad.py", "import pytest")],

@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+"""Verify an exported audit chain and its anchors without the software that wrote them.
+
+    python3 standalone.py [--anchors anchors.jsonl [--tsa-roots roots.pem]] audit-*.jsonl
+
+Needs Python 3.8 and its standard library; for the stamps, the `openssl` command.  Exit code 0: all verified; 1: the
+first bad record or anchor is named; 2: a file cannot be read.  docs/audit-events.md describes the formats.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+DOMAIN = b"privyseal-audit-1\n"
+
+
+class Broken(Exception):
+    """What does not verify."""
+
+
+def record_hash(number: int, entry: Mapping[str, Any]) -> str:
+    """SHA-256 over the domain and the record, as docs/audit-events.md says."""
+    members = [number, entry["at"], entry["event"], entry["fields"], entry["previous"]]
+    record = json.dumps(members, separators=(",", ":"))
+    return hashlib.sha256(DOMAIN + record.encode()).hexdigest()
+
+
+def verify_chain(lines: Iterable[str], points: Mapping[int, str]) -> tuple[int, str]:
+    """Verify records in order; ``points`` are hashes by sequence number that were written down elsewhere.
+
+    Returns how many there are and the last one's hash.
+    """
+    number, previous, left = 0, "0" * 64, dict(points)
+    for line in lines:
+        if not line.strip():
+            continue
+        entry = json.loads(line)
+        number += 1
+        if entry["sequence"] != number or entry["previous"] != previous:
+            raise Broken(f"record {number} is missing or out of order")
+        previous = record_hash(number, entry)
+        if entry["hash"] != previous:
+            raise Broken(f"record {number} was changed")
+        if left.pop(number, previous) != previous:
+            raise Broken(f"record {number} is not the one that was anchored")
+    if left:
+        raise Broken(f"record {number + 1} is missing: an anchor knows of {max(left)} records")
+    return number, previous
+
+
+def checkpoint_line(anchor: Mapping[str, Any]) -> bytes:
+    """The octets that were stamped: the checkpoint's line."""
+    members = {name: anchor[name] for name in ("sequence", "hash", "at")}
+    return json.dumps(members, separators=(",", ":")).encode()
+
+
+def verify_stamp(anchor: Mapping[str, Any], roots: str, openssl: str) -> None:
+    """Have OpenSSL verify the stamp of an anchor (RFC 3161)."""
+    with tempfile.NamedTemporaryFile() as token, tempfile.NamedTemporaryFile() as data:
+        token.write(base64.b64decode(anchor["token"], validate=True))
+        data.write(checkpoint_line(anchor))
+        token.flush()
+        data.flush()
+        done = subprocess.run(  # noqa: S603 - the auditor's own command
+            [openssl, "ts", "-verify", "-token_in", "-in", token.name, "-data", data.name, "-CAfile", roots],
+            capture_output=True,
+            check=False,
+        )
+    if done.returncode != 0:
+        raise Broken(f"the stamp of the anchor at record {anchor['sequence']} does not verify")
+
+
+def read_lines(paths: Iterable[str]) -> Iterator[str]:
+    """The lines of several files, in the order of their names."""
+    for path in sorted(paths):
+        with open(path, encoding="ascii") as file:
+            yield from file
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description="Verify an exported audit chain and its anchors.")
+    parser.add_argument("export", nargs="+", help="files of `privyseal audit export` or of the anchor process")
+    parser.add_argument("--anchors", help="the anchor process's file")
+    parser.add_argument("--tsa-roots", help="PEM file with the time-stamping authorities' trust anchors")
+    parser.add_argument("--openssl", default="openssl", help="the command (default: %(default)s)")
+    options = parser.parse_args(argv)
+    try:
+        anchors = [json.loads(line) for line in read_lines([options.anchors])] if options.anchors else []
+        points = {anchor["sequence"]: anchor["hash"] for anchor in anchors}
+        number, head = verify_chain(read_lines(options.export), points)
+        if options.tsa_roots:
+            for anchor in anchors:
+                verify_stamp(anchor, options.tsa_roots, options.openssl)
+    except Broken as broken:
+        sys.stdout.write(f"broken: {broken}\n")
+        return 1
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        sys.stderr.write(f"error: a file cannot be read: {type(error).__name__}: {error}\n")
+        return 2
+    stamps = f", {len(anchors)} stamps" if options.tsa_roots else ""
+    sys.stdout.write(f"ok: {number} records, head {head}, {len(anchors)} anchors{stamps}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
