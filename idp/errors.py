@@ -168,9 +168,16 @@ class EnrolmentLost(IdpError):
 
 
 class EnrolmentRefused(IdpError):
-    """What was given to bind an authenticator does not prove that the person has it; it may be tried again."""
+    """What was given to bind an authenticator does not prove that the person has it; it may be tried again.
+
+    :param shown: what the person is told, where there is more to say than that it was not right.
+    """
 
     code = "enrolment_refused"
+
+    def __init__(self, text: str, shown: str = "") -> None:
+        super().__init__(text)
+        self.shown = shown
 
 
 class ActivationRefused(IdpError):
@@ -227,3 +234,25 @@ class UnknownProposal(IdpError):
     """There is no open proposal of that identifier: it was decided on, or somebody altered it."""
 
     code = "unknown_proposal"
+
+
+class PasskeyRefused(IdpError):
+    """A passkey's answer is not what was asked for; ``cause`` is for the audit chain, a page tells less.
+
+    The causes: ``no_answer``, ``malformed``, ``too_large``, ``expired``, ``type``, ``challenge``, ``origin``,
+    ``rp_id``, ``presence``, ``user_verification``, ``backup_flags``, ``backup_changed``, ``algorithm``, ``key``,
+    ``signature``, ``counter``, ``user_handle``, ``unknown``, ``account``, ``replayed``, ``attestation``,
+    ``attestation_untrusted``.
+    """
+
+    code = "passkey_refused"
+
+    def __init__(self, cause: str, text: str) -> None:
+        super().__init__(text)
+        self.cause = cause
+
+
+class TrustRefused(IdpError):
+    """The file of authenticator models that an operator configured is not of the form."""
+
+    code = "trust_refused"

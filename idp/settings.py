@@ -104,6 +104,18 @@ class ActivationSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PasskeySettings:
+    """What is asked of authenticators; see docs/passkeys.md."""
+
+    user_verification: Literal["preferred", "required"] = "preferred"
+    """When a passkey is made: ``required`` lets none in that cannot ask for a PIN or a biometric."""
+    resident_key: Literal["preferred", "required"] = "preferred"
+    """``required`` lets none in that cannot be found without a user name."""
+    trust_file: Path | None = None
+    """Makes of authenticators that are believed: the payload of a FIDO metadata BLOB.  Without, none is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
 class TokenSettings:
     """Lifetimes, in seconds, of what the token endpoint gives out."""
 
@@ -238,6 +250,7 @@ class IdpSettings:
     password: PasswordSettings = field(default_factory=PasswordSettings)
     otp: OtpSettings = field(default_factory=OtpSettings)
     activation: ActivationSettings = field(default_factory=ActivationSettings)
+    passkeys: PasskeySettings = field(default_factory=PasskeySettings)
     tokens: TokenSettings = field(default_factory=TokenSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
     messaging: MessagingSettings = field(default_factory=MessagingSettings)

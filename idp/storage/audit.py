@@ -101,7 +101,7 @@ EVENTS: Final = (
         "login.refused",
         "A factor of a known account was not proved.",
         frozenset({"account_id", "factor", "authenticator_id", "failures"}),
-        _TRANSACTION,
+        _TRANSACTION | {"cause"},
     ),
     Event(
         "otp.sent",

@@ -35,7 +35,7 @@ from idp.storage import challenges, interactions
 from idp.storage.authenticators import Authenticator
 from idp.storage.challenges import Challenge
 from idp.storage.engine import reading
-from idp.web import browser, login, otp, progress, proof, wording
+from idp.web import browser, login, otp, passkeys, progress, proof, wording
 from idp.web.headers import allow_form_target
 from idp.web.interaction import Interaction, load, page
 from idp.web.language import gettext as _
@@ -178,8 +178,7 @@ def notice_of(error: OtpRefused) -> Notice:
         OtpDead: _("This code can no longer be used. Please ask for a new one."),
         OtpLocked: _("This way of proving who you are is locked for now. Please use another one or try tomorrow."),
         OtpNotSent: _(
-            "We cannot tell whether the message went out. "
-            "If no code arrives, ask again in a moment or use another way."
+            "We cannot tell whether the message went out. If no code arrives, ask again in a moment or use another way."
         ),
         NoSuchFactor: _("This way is not available here."),
     }
@@ -223,11 +222,13 @@ def _identify(interaction: Interaction, notice: Notice | None) -> Response:
     hint = account.username if account is not None else interaction.request.login_hint or ""
     username = request.form.get("username", "") if request.method == "POST" else hint
     reasons = progress.reasons_for_anybody(interaction)
-    return _page("sign_in.html", interaction, notice, username=username, again=False, reasons=reasons)
+    asked = passkeys.offered(interaction)
+    return _page("sign_in.html", interaction, notice, username=username, again=False, reasons=reasons, passkey=asked)
 
 
 def _again(interaction: Interaction, found: Assessment, notice: Notice | None) -> Response:
-    return _page("sign_in.html", interaction, notice, found, username=found.account.username, again=True)
+    username = found.account.username
+    return _page("sign_in.html", interaction, notice, found, username=username, again=True, passkey=None)
 
 
 def _ask(

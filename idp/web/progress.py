@@ -120,6 +120,15 @@ def reasons_for_anybody(interaction: Interaction) -> tuple[Reason, ...]:
 
     Nothing of it comes from an account, so the page tells nobody whether there is one (OTP-11).
     """
+    return _for_anybody(interaction).reasons
+
+
+def first_factors_for_anybody(interaction: Interaction) -> frozenset[str]:
+    """Kinds of factor that somebody could begin with, in the same way."""
+    return frozenset(option.missing[0] for option in _for_anybody(interaction).options if option.missing)
+
+
+def _for_anybody(interaction: Interaction) -> Decision:
     asked = interaction.request
     facts = Facts(
         action=asked.action,
@@ -135,7 +144,7 @@ def reasons_for_anybody(interaction: Interaction) -> tuple[Reason, ...]:
         force_reauthentication=asked.fresh,
         enrolled=methods.anybodys(services().messaging.factors, bound=interaction.binds_evidence),
     )
-    return evaluate(services().policy, facts).reasons
+    return evaluate(services().policy, facts)
 
 
 def _credential(with_services: Services, interaction: Interaction, account: Account) -> CredentialView | None:

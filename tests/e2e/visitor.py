@@ -107,6 +107,15 @@ class Seen:
             self.complaints.append(f"{message.text} ({message.location['url']})")
 
 
+def violations(page: Page) -> list[str]:
+    """What axe-core finds wrong with a page as it looks now."""
+    page.evaluate(_AXE.read_text(encoding="utf-8"))
+    result = page.evaluate("options => axe.run(options)", _AXE_OPTIONS)
+    return [
+        f"{fault['id']}: {fault['help']}: {node['html']}" for fault in result["violations"] for node in fault["nodes"]
+    ]
+
+
 class Visitor:
     """One person, one browser profile."""
 
@@ -282,13 +291,7 @@ class Visitor:
         looks: tuple[tuple[Scheme, ViewportSize], ...] = (("light", DESK), ("dark", DESK), ("light", PHONE))
         for scheme, size in looks:
             with self.looking(scheme, size, shown):
-                shown.evaluate(_AXE.read_text(encoding="utf-8"))
-                result = shown.evaluate("options => axe.run(options)", _AXE_OPTIONS)
-            found += [
-                f"{shown.title()}, {scheme}, {size['width']} px: {fault['id']}: {fault['help']}: {node['html']}"
-                for fault in result["violations"]
-                for node in fault["nodes"]
-            ]
+                found += [f"{shown.title()}, {scheme}, {size['width']} px: {fault}" for fault in violations(shown)]
         return found
 
     def foreign_hosts(self) -> set[str]:

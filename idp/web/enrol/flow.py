@@ -35,7 +35,7 @@ from idp.storage.engine import reading
 from idp.storage.enrolments import Enrolment, NewEnrolment
 from idp.storage.seal import Altered
 from idp.web import browser, faults, prospects
-from idp.web.enrol import change, origin, password, totp
+from idp.web.enrol import change, origin, passkey, password, totp
 from idp.web.enrol.registry import Enroller, enroller_of, register
 from idp.web.interaction import Action, BeginInteraction, Finished, begin, register_finisher
 from idp.web.language import gettext as _
@@ -51,7 +51,7 @@ def setup(app: Flask) -> None:
     app.register_blueprint(blueprint)
     register_finisher(app, _ENROL, _approved)
     register_finisher(app, _REMOVE, _removed)
-    for module in (password, totp):
+    for module in (passkey, password, totp):
         register(app, module.ENROLLER)
 
 
@@ -96,10 +96,10 @@ def confirm(enrolment_id: str) -> Response:
             origin.proceed(connection, enrolment, new)
             change.bind(connection, enrolment, account, new)
             enroller.bound(connection, enrolment, new)
-    except EnrolmentRefused:
+    except EnrolmentRefused as error:
         with services().engine.begin() as connection:
             enrolments.failed(connection, enrolment.id)
-        return _page(_open(enrolment_id), _("That was not right. Please check it and try again."))
+        return _page(_open(enrolment_id), error.shown or _("That was not right. Please check it and try again."))
     except (InputRefused, AlreadyExists) as error:
         return _page(enrolment, _explained(error))
     return redirect(origin.after(enrolment), 303)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from flask import Flask
 
-from idp.web.prove import totp
+from idp.web import passkey_login, passkeys
+from idp.web.prove import passkey, totp
 from idp.web.prove.registry import register
 
 
 def setup(app: Flask) -> None:
     """Register the pages and their forms."""
-    for module in (totp,):
+    for module in (passkey, totp):
         app.register_blueprint(module.blueprint)
         register(app, module.PAGE)
+    passkeys.install(app)
+    app.register_blueprint(passkey_login.blueprint)

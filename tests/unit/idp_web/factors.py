@@ -63,7 +63,7 @@ def account_post(browser: FlaskClient, path: str, **fields: str) -> TestResponse
 
 def enrolment(idp: Idp, browser: FlaskClient, kind: str, *, by: str = "sms_otp") -> str:
     """Sign in, step up, approve; returns the path of the enrolment's page."""
-    path = browser.get("/account/").location
+    path = browser.get("/account/").location or ""
     if path.startswith("/interaction/"):
         idp.sign_in(browser, path)
     path = account_post(browser, "/account/factors/add", factor=kind).location
