@@ -232,7 +232,7 @@ def test_mistakes_are_said_plainly_at_the_field_and_can_be_mended(
     alice.ask_for_code("Text message")
     code = alice.read_code()
     alice.type_code(f"{(int(code) + 1) % 1_000_000:06}")
-    expect(alice.alert()).to_contain_text("That is not the code we sent.")
+    expect(alice.alert()).to_contain_text("That is not the right code.")
     expect(alice.page.get_by_label("Six-digit code")).to_have_accessible_description(alice.alert().inner_text())
     alice.picture("code-wrong", everywhere=True)
     alice.type_code(code)
