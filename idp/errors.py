@@ -230,6 +230,22 @@ class ProposalRefused(IdpError):
         self.cause = cause
 
 
+class ResetRefused(IdpError):
+    """Somebody's factors may not be reset, or not by this person; ``cause`` is for the audit chain."""
+
+    code = "reset_refused"
+
+    def __init__(self, cause: str, text: str) -> None:
+        super().__init__(text)
+        self.cause = cause
+
+
+class UnknownReset(IdpError):
+    """There is no open proposal of a reset of that identifier: it was decided on, or somebody altered it."""
+
+    code = "unknown_reset"
+
+
 class UnknownProposal(IdpError):
     """There is no open proposal of that identifier: it was decided on, or somebody altered it."""
 

@@ -29,8 +29,8 @@ ADMINISTRATOR = "ada"
 SECOND_OPERATOR = "otto"
 """Confirms what the administrator proposes; nobody makes an administrator alone."""
 ROLES: dict[str, tuple[str, ...]] = {
-    ADMINISTRATOR: ("policy", "relying_parties", "operators", "auditors"),
-    SECOND_OPERATOR: ("operators",),
+    ADMINISTRATOR: ("policy", "relying_parties", "operators", "helpdesk", "auditors"),
+    SECOND_OPERATOR: ("operators", "helpdesk"),
 }
 """Who administers the demo's identity provider."""
 PUBLIC_MODE = 0o644

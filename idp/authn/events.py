@@ -9,6 +9,7 @@ from auditlog.catalogue import Event
 _WHO: Final = frozenset({"account_id", "session_id", "factor", "authenticator_id"})
 _TRANSACTION: Final = frozenset({"txn", "client_id", "action"})
 _ACTIVATION: Final = frozenset({"account_id", "activation_id", "purpose"})
+_RESET: Final = frozenset({"account_id", "by", "request_id"})
 
 EVENTS: Final = (
     Event("factor.accepted", "A person proved a further factor.", _WHO, _TRANSACTION),
@@ -29,6 +30,34 @@ EVENTS: Final = (
         "Administrators disabled an authenticator of a person.",
         frozenset({"account_id", "factor", "authenticator_id", "by", "sessions_ended"}),
         frozenset({"request_id", "proposed_by", "decision_id"}),
+    ),
+    Event(
+        "reset.proposed",
+        "An administrator proposed that a person's factors be reset.",
+        _RESET | {"decision_id", "reason", "factors", "expires_at"},
+    ),
+    Event(
+        "reset.confirmed",
+        "Another administrator confirmed it; the factors are disabled, and the person gets a code.",
+        _RESET | {"decision_id", "reason", "factors", "proposed_by", "sessions_ended", "activation_id"},
+    ),
+    Event("reset.rejected", "An administrator rejected, or withdrew, a proposed reset.", _RESET | {"decision_id"}),
+    Event(
+        "reset.refused",
+        "A reset was not proposed, or not confirmed.",
+        frozenset({"account_id", "by", "cause"}),
+        frozenset({"request_id"}),
+    ),
+    Event(
+        "activation.sent",
+        "The code of a reset was handed to a gateway, for a channel that the person still has.",
+        _ACTIVATION | {"channel"},
+    ),
+    Event(
+        "activation.revoked",
+        "An activation code no longer counts: it could not be sent.",
+        _ACTIVATION | {"cause"},
+        frozenset({"channel"}),
     ),
     Event(
         "activation.issued",

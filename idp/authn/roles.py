@@ -14,9 +14,10 @@ from typing import Final, Literal, get_args
 
 from idp.errors import ProposalRefused
 
-Role = Literal["policy", "relying_parties", "operators", "auditors"]
+Role = Literal["policy", "relying_parties", "operators", "helpdesk", "auditors"]
 """``policy``: reads and tries policy files.  ``relying_parties``: stops and readmits clients.  ``operators``: propose
-and confirm who holds which role.  ``auditors``: read everything and change nothing."""
+and confirm who holds which role.  ``helpdesk``: proposes and confirms that people's factors are reset.  ``auditors``:
+read everything and change nothing."""
 
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
@@ -33,6 +34,10 @@ AdminAction = Literal[
     "admin.roles.propose",
     "admin.roles.confirm",
     "admin.roles.reject",
+    "admin.accounts.view",
+    "admin.accounts.reset.propose",
+    "admin.accounts.reset.confirm",
+    "admin.accounts.reset.reject",
 ]
 """The policy's names for what is behind the pages."""
 
@@ -62,6 +67,8 @@ _CHANGES_CLIENTS: Final[frozenset[Role]] = frozenset({"relying_parties"})
 _AUDITS: Final[frozenset[Role]] = frozenset({"auditors"})
 _READS_ROLES: Final[frozenset[Role]] = frozenset({"operators", "auditors"})
 _CHANGES_ROLES: Final[frozenset[Role]] = frozenset({"operators"})
+_READS_ACCOUNTS: Final[frozenset[Role]] = frozenset({"helpdesk", "auditors"})
+_RESETS: Final[frozenset[Role]] = frozenset({"helpdesk"})
 
 MATRIX: Final[Mapping[str, Access]] = MappingProxyType(
     {
@@ -82,6 +89,11 @@ MATRIX: Final[Mapping[str, Access]] = MappingProxyType(
         "admin.propose": Access("admin.roles.propose", _CHANGES_ROLES, "admin.roles"),
         "admin.confirm": Access("admin.roles.confirm", _CHANGES_ROLES, "admin.roles"),
         "admin.reject": Access("admin.roles.reject", _CHANGES_ROLES, "admin.roles"),
+        "admin.accounts": Access("admin.accounts.view", _READS_ACCOUNTS),
+        "admin.account": Access("admin.accounts.view", _READS_ACCOUNTS),
+        "admin.propose_reset": Access("admin.accounts.reset.propose", _RESETS, "admin.accounts"),
+        "admin.confirm_reset": Access("admin.accounts.reset.confirm", _RESETS, "admin.accounts"),
+        "admin.reject_reset": Access("admin.accounts.reset.reject", _RESETS, "admin.accounts"),
     }
 )
 """Each endpoint of the administration's pages.  One that is not here is open to nobody."""

@@ -157,6 +157,8 @@ def _text(interaction: Interaction, code: str) -> str:
         purpose = _("delete a signing credential")
     elif asked.action in {"admin.roles.propose", "admin.roles.confirm", "admin.roles.reject"}:
         purpose = _("change who administers")
+    elif asked.action.startswith("admin.accounts.reset."):
+        purpose = _("reset what a person signs in with")
     elif asked.action == "admin.clients.change":
         purpose = _("change a relying party")
     else:

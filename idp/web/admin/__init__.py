@@ -15,6 +15,9 @@ trial           a candidate file beside the policy in force
 clients         relying parties
 difference      what differs between two policies
 audit           the audit chain, recorded decisions
+accounts        a person's state and factors
+resets          proposals to reset a person's factors
+delivery        how the code of a reset reaches the person
 roles           who holds which role; proposals
 =============== ==============================================================
 """

@@ -9,7 +9,7 @@ from werkzeug.wrappers import Response
 
 from idp.authn.approval import Approval
 from idp.errors import NotWhatWasApproved
-from idp.web.admin import clients, guard, roles
+from idp.web.admin import clients, guard, resets, roles
 from idp.web.interaction import Finished
 
 _DONE: Final[Mapping[str, Callable[[Approval, Mapping[str, Any]], Response]]] = {
@@ -17,6 +17,9 @@ _DONE: Final[Mapping[str, Callable[[Approval, Mapping[str, Any]], Response]]] = 
     "admin.roles.propose": roles.proposed,
     "admin.roles.confirm": roles.confirmed,
     "admin.roles.reject": roles.rejected,
+    "admin.accounts.reset.propose": resets.proposed,
+    "admin.accounts.reset.confirm": resets.confirmed,
+    "admin.accounts.reset.reject": resets.rejected,
 }
 
 

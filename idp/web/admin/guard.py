@@ -45,6 +45,7 @@ _PAGES: Final = (
     "admin.explore",
     "admin.trial",
     "admin.clients",
+    "admin.accounts",
     "admin.audit",
     "admin.roles",
 )
@@ -209,8 +210,10 @@ def approved(outcome: Finished) -> Approval | Response:
         services().seals.report(Altered("interactions", approval.txn, "binding"))
         raise
     account = browser.account_of(browser.current())
-    if account is None or account.id != approval.account_id or not may(approval.action, _roles_of(account.id)):
+    held = frozenset() if account is None else _roles_of(account.id)
+    if account is None or account.id != approval.account_id or not may(approval.action, held):
         return faults.page(_("Nothing was done"), _("Your role no longer allows it."), _FORBIDDEN)
+    g.administrator = Administrator(account, approval.session_id, held)
     return approval
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from werkzeug.wrappers import Response
 
-from idp.storage import clients, roles, shadow, trail
+from idp.storage import clients, resets, roles, shadow, trail
 from idp.storage.engine import reading
 from idp.web.admin.guard import blueprint, me, page
 from idp.web.admin.policy import in_force
@@ -24,6 +24,8 @@ def overview() -> Response:
     with reading(services().engine) as connection:
         if me().may("admin.roles.view"):
             values["proposals"] = roles.waiting(connection, services().seals, services().clock.now())
+        if me().may("admin.accounts.view"):
+            values["resets"] = resets.waiting(connection, services().seals, services().clock.now())
         if me().may("admin.clients.view"):
             values["clients"] = clients.everyone(connection)
         if me().may("admin.audit.view"):

@@ -14,7 +14,7 @@ NOW = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
 PROPOSAL = Proposal("p1", "grant", "bob", "policy", "olivia", NOW, NOW + timedelta(hours=24))
 
 WHO: dict[str, str] = {
-    "admin.overview": "policy relying_parties operators auditors",
+    "admin.overview": "policy relying_parties operators helpdesk auditors",
     "admin.policy": "policy operators auditors",
     "admin.policy_history": "policy operators auditors",
     "admin.policy_version": "policy operators auditors",
@@ -31,6 +31,11 @@ WHO: dict[str, str] = {
     "admin.propose": "operators",
     "admin.confirm": "operators",
     "admin.reject": "operators",
+    "admin.accounts": "helpdesk auditors",
+    "admin.account": "helpdesk auditors",
+    "admin.propose_reset": "helpdesk",
+    "admin.confirm_reset": "helpdesk",
+    "admin.reject_reset": "helpdesk",
 }
 """Written down a second time, so that nobody widens the matrix with one slip."""
 

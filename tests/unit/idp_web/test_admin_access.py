@@ -15,7 +15,13 @@ from idp.storage.models import admin_roles
 from tests.fakes.idp import POLICY, Idp
 from tests.unit.idp_web.admin import add_client, administrator, chain, enter, make_admin_idp
 
-ARGUMENTS = {"client_id": "example-contracts", "proposal_id": "none", "decision_id": "none", "digest": "0" * 64}
+ARGUMENTS = {
+    "account_id": "none",
+    "client_id": "example-contracts",
+    "decision_id": "none",
+    "digest": "0" * 64,
+    "proposal_id": "none",
+}
 
 
 @pytest.fixture
@@ -113,12 +119,15 @@ def test_a_session_with_a_password_alone_is_stepped_up_before_a_page_is_shown(id
         ("/admin/roles/proposals/none/confirm", "/admin/roles"),
         ("/admin/roles/proposals/none/reject", "/admin/roles"),
         ("/admin/clients/none/change", "/admin/clients"),
+        ("/admin/accounts/none/reset", "/admin/accounts"),
+        ("/admin/resets/none/confirm", "/admin/accounts"),
+        ("/admin/resets/none/reject", "/admin/accounts"),
     ],
 )
 def test_ADM_02_a_form_sent_with_a_password_alone_shows_nothing_of_the_page_behind_it(
     idp: Idp, path: str, lands: str
 ) -> None:
-    idp.give_roles(idp.alice, "operators", "relying_parties")
+    idp.give_roles(idp.alice, "operators", "relying_parties", "helpdesk")
     browser = idp.client()
     idp.sign_in(browser, browser.get("/account/").location)
     token = idp.csrf(browser, "/account/")

@@ -1,0 +1,127 @@
+"""What administrators do to a person's factors, on the command line and, two of them, in the administration's pages.
+
+Each is for the caller's transaction: the change, the notices to the person, what the signing side has to be told of,
+and the records of it are there together or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from sqlalchemy import Connection
+
+from foundation.clock import epoch
+from idp.authn.activation import Code, Purpose, new_code
+from idp.notices import Change, notify_change
+from idp.storage import activations, authenticators, sessions
+from idp.storage.activations import Activation, NewActivation
+from idp.storage.authenticators import Authenticator
+from idp.storage.outbox import Outbox
+from idp.storage.seal import Sealer
+
+_ID_OCTETS = 16
+
+
+class Audit(Protocol):
+    """Where it is recorded."""
+
+    def record(self, connection: Connection, event: str, **fields: Any) -> None:
+        """Append an entry in the caller's transaction."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What it takes, and when it is."""
+
+    seals: Sealer
+    audit: Audit
+    outbox: Outbox
+    secret: Callable[[str], bytes]
+    """Derives 32 octets for a purpose, as :meth:`idp.storage.keys.KeyStore.secret` does."""
+    random: Callable[[int], bytes]
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A new activation, and the one moment in which its code is known."""
+
+    activation: Activation
+    code: Code
+
+
+def disable_factors(
+    connection: Connection,
+    desk: Desk,
+    account_id: str,
+    factors: Sequence[Authenticator],
+    *,
+    by: str,
+    change: Change = "reset",
+    **fields: Any,
+) -> int:
+    """Disable authenticators for good and end the person's sessions; returns how many there were.
+
+    :param by: the account that confirmed it, or :data:`idp.storage.roles.COMMAND_LINE`.
+    :param fields: more for the audit records.
+    """
+    for item in factors:
+        # Before anything is disabled: the channels that go are told too (ENR-03).
+        notify_change(
+            connection,
+            desk.seals,
+            account_id=account_id,
+            factor=item.kind,
+            change=change,
+            now=desk.now,
+            random=desk.random,
+        )
+    done = [item for item in factors if authenticators.remove(connection, item.id, desk.now)]
+    ended = sessions.revoke_all(connection, account_id, desk.now)
+    desk.outbox.authenticator_changed(connection, account_id)
+    for item in done:
+        desk.audit.record(
+            connection,
+            "authenticator.reset",
+            account_id=account_id,
+            factor=item.kind,
+            authenticator_id=item.id,
+            by=by,
+            sessions_ended=ended,
+            **fields,
+        )
+    return ended
+
+
+def issue_code(
+    connection: Connection,
+    desk: Desk,
+    account_id: str,
+    *,
+    purpose: Purpose,
+    by: str,
+    life: timedelta,
+    **fields: Any,
+) -> Issued:
+    """Make an activation code; the one before it no longer counts.
+
+    :raises AlreadyExists: somebody else makes one for the account at the same moment.
+    """
+    code = new_code(desk.random)
+    new = NewActivation(desk.random(_ID_OCTETS).hex(), account_id, purpose, by, life)
+    made = activations.issue(connection, desk.seals, desk.secret, new, code=code, now=desk.now)
+    desk.audit.record(
+        connection,
+        "activation.issued",
+        account_id=account_id,
+        activation_id=made.id,
+        purpose=purpose,
+        by=by,
+        expires_at=epoch(made.expires_at),
+        **fields,
+    )
+    return Issued(made, code)
