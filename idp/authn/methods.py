@@ -28,8 +28,9 @@ _FLAGS: Final[Mapping[str, frozenset[str]]] = {
     "passkey": frozenset({"phishing_resistant"}),
     "certificate": frozenset({"phishing_resistant"}),
 }
-_BINDING: Final = frozenset({*MESSAGES, "passkey"})
-"""Kinds whose answer can be made for one transaction: the code is derived from it, the challenge stands for it."""
+_FOR_SESSIONS: Final = frozenset({"password"})
+"""Kinds that are proved for a session, whatever they were asked for; evidence of any other that was asked for in a
+transaction is kept with it, and says nothing about another one."""
 _TYPICAL: Final[Mapping[str, frozenset[str]]] = {"passkey": frozenset({"user_verified"})}
 """Flags of an authenticator of the kind that nobody has yet, for what a policy could offer."""
 _STORED: Final = ("user_verified", "backup_eligible", "attested")
@@ -61,11 +62,11 @@ def available(*, sms: object | None, mail: object | None, certificates: bool = F
 def flags_of(kind: str, data: Mapping[str, object], *, bound: bool) -> frozenset[str]:
     """The flags that a use of such an authenticator is expected to carry.
 
-    :param bound: it would be asked for one transaction, with its content in what is answered.
+    :param bound: it would be asked for in one transaction, and count for no other.
     """
     stated = data.get("flags", ())
     own = {flag for flag in _STORED if isinstance(stated, (list, tuple)) and flag in stated}
-    binding = {"transaction_bound"} if bound and kind in _BINDING else set()
+    binding = {"transaction_bound"} if bound and kind not in _FOR_SESSIONS else set()
     return frozenset(_FLAGS.get(kind, frozenset()) | own | binding)
 
 
@@ -115,7 +116,7 @@ def evidence_of(
 ) -> Evidence:
     """The evidence that one successful use yields.
 
-    :param bound: it was asked for one transaction with its content in the answer, and counts for no other (SES-06).
+    :param bound: it was asked for in one transaction, and counts for no other (SES-06).
     :param flags: what this very use showed, where a use can show more or less than was expected of the authenticator.
     """
     found = flags_of(item.kind, item.data, bound=bound)
