@@ -77,6 +77,10 @@ class ProfileSettings:
     min_categories: int = 2
     max_sad_seconds: int = 300
     max_evidence_age_seconds: int = 43_200
+    phishing_resistant: bool = False
+    """An authenticator that no look-alike site can use; at SCAL2, for the very transaction."""
+    max_signatures_per_day: int = 0
+    """In any 24 hours; 0: no limit."""
 
     def faults(self) -> Iterator[str]:
         """What types cannot say."""
@@ -88,6 +92,8 @@ class ProfileSettings:
             yield "a profile at SCAL2 needs min_categories of 2 or more"
         if not 1 <= self.max_sad_seconds <= 3600 or self.max_evidence_age_seconds < 1:
             yield "a profile's max_sad_seconds must be from 1 to 3600, and max_evidence_age_seconds above 0"
+        if not 0 <= self.max_signatures_per_day <= 1_000_000:
+            yield "a profile's max_signatures_per_day must be from 0 to 1000000"
 
 
 @dataclass(frozen=True, slots=True)

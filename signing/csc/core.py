@@ -46,6 +46,7 @@ _REFUSALS: Final[Mapping[str, str]] = {
     codes.EXPIRED_SAD: errors.SAD_EXPIRED,
     codes.HASH_NOT_AUTHORIZED: errors.NOT_AUTHORIZED,
     codes.TOO_MANY_SIGNATURES: errors.NOT_AUTHORIZED,
+    codes.DAY_EXHAUSTED: errors.NOT_AUTHORIZED,
     codes.INVALID_DIGEST_LENGTH: errors.INVALID_LENGTH,
     codes.INVALID_DIGEST: errors.INVALID_BASE64,
     # The same words whether the credential is another's or nobody's: an answer must not tell which exist.

@@ -25,6 +25,7 @@ FLOOR_NOT_MET: Final = "floor_not_met"
 ALGORITHM_NOT_ALLOWED: Final = "algorithm_not_allowed"
 PROOF_UNSUPPORTED: Final = "proof_unsupported"
 TOO_MANY_SIGNATURES: Final = "too_many_signatures"
+DAY_EXHAUSTED: Final = "day_exhausted"
 INVALID_ORDER: Final = "invalid_order"
 ORDER_USED: Final = "order_used"
 EXPIRED_ORDER: Final = "expired_order"
@@ -63,6 +64,7 @@ DETAILS: Final[dict[str, str]] = {
     ALGORITHM_NOT_ALLOWED: "The signature algorithm is not allowed for this key.",
     PROOF_UNSUPPORTED: "The SAD has a condition that this version cannot verify.",
     TOO_MANY_SIGNATURES: "More signatures than the credential allows at a time.",
+    DAY_EXHAUSTED: "More signatures than the credential allows in a day.",
     INVALID_ORDER: "The order is not valid.",
     ORDER_USED: "The order has been used.",
     EXPIRED_ORDER: "The order has expired.",

@@ -162,6 +162,7 @@ class Activator:
             client_id=sad.client_id,
             account=sad.sub,
             sad_iat=sad.iat,
+            max_signatures_per_day=permit.credential.floor.max_signatures_per_day,
         )
 
         def intent(chosen: tuple[int, ...]) -> Record:

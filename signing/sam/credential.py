@@ -16,10 +16,11 @@ from signing.sam.ports import WrappedKey
 Status = Literal["pending", "active", "suspended", "deleted"]
 Scal = Literal["1", "2"]
 
-DOMAIN: Final = b"privyseal-credential-2\n"
+DOMAIN: Final = b"privyseal-credential-3\n"
 """Keeps the row MAC from serving for anything else that the same key may come to protect."""
 
 
+MOST_SIGNATURES_PER_DAY: Final = 1_000_000
 LONGEST_SAD_SECONDS: Final = 3600
 """What a floor may allow at most as ``max_sad_seconds``; revocations are kept in mind for as long as that."""
 
@@ -35,6 +36,11 @@ class Floor:
     """Longest time from ``iat`` to ``exp``."""
     max_evidence_age_seconds: int
     """Longest time from the oldest evidence to ``iat``."""
+    phishing_resistant: bool = False
+    """Whether an authenticator that no look-alike site can use has to be among the evidence; at SCAL2, the one that
+    was used for this transaction (NIST SP 800-63B r4 3.2.5)."""
+    max_signatures_per_day: int = 0
+    """Signatures in any 24 hours, over all SADs; 0: as many as SADs authorise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +143,14 @@ def mac_octets(credential: Credential) -> bytes:
         credential.scal,
         credential.qualifier,
         credential.multisign,
-        [floor.loa, floor.min_categories, floor.max_sad_seconds, floor.max_evidence_age_seconds],
+        [
+            floor.loa,
+            floor.min_categories,
+            floor.max_sad_seconds,
+            floor.max_evidence_age_seconds,
+            floor.phishing_resistant,
+            floor.max_signatures_per_day,
+        ],
         [subject.common_name, subject.given_name, subject.surname, subject.serial_number, subject.country],
         _text(credential.public_key),
         _text(credential.request),

@@ -129,6 +129,12 @@ class TooManySignatures(SamError):
     code = "too_many_signatures"
 
 
+class DayExhausted(SamError):
+    """The credential has made as many signatures in the last 24 hours as its floor allows; nothing is spent."""
+
+    code = "day_exhausted"
+
+
 class OrderRefused(SamError):
     """The order is well formed and signed, and still not one for this module at this time."""
 

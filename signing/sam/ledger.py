@@ -68,6 +68,8 @@ class Reservation:
     """``sub`` of the SAD."""
     sad_iat: int
     """With ``txn``, client and account it says which revocations refuse the SAD."""
+    max_signatures_per_day: int = 0
+    """The credential's floor: signatures in any 24 hours; 0: no limit."""
 
 
 @dataclass(frozen=True, slots=True)

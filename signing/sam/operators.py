@@ -19,6 +19,7 @@ set back brings neither a retired operator back nor an operation.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -36,7 +37,7 @@ from foundation.clock import Clock, epoch
 from foundation.errors import JoseError
 from signing.sam import events
 from signing.sam.anchor import MAX_OPERATORS, Anchor, with_used
-from signing.sam.credential import LONGEST_SAD_SECONDS, Credential, Floor
+from signing.sam.credential import LONGEST_SAD_SECONDS, MOST_SIGNATURES_PER_DAY, Credential, Floor
 from signing.sam.custody import Custody
 from signing.sam.errors import (
     CommitUnknown,
@@ -59,7 +60,16 @@ OPERATORS: Final = "operators"
 RESTORE: Final = "ledger.restore"
 LEFT: Final = 2
 """Operators that have to be left: with fewer nothing that takes two could be done any more."""
-_FLOOR: Final = frozenset({"loa", "min_categories", "max_sad_seconds", "max_evidence_age_seconds"})
+_FLOOR: Final = frozenset(
+    {
+        "loa",
+        "min_categories",
+        "max_sad_seconds",
+        "max_evidence_age_seconds",
+        "phishing_resistant",
+        "max_signatures_per_day",
+    }
+)
 _MAX_SECONDS: Final = 31_536_000
 
 _log = log.get(__name__)
@@ -323,6 +333,10 @@ def _floor(parameters: Mapping[str, Any], credential: Credential) -> Floor:
             min_categories=read.integer(wanted, "min_categories", low=least, high=3),
             max_sad_seconds=read.integer(wanted, "max_sad_seconds", low=1, high=LONGEST_SAD_SECONDS),
             max_evidence_age_seconds=read.integer(wanted, "max_evidence_age_seconds", low=1, high=_MAX_SECONDS),
+            phishing_resistant=read.boolean(wanted, "phishing_resistant"),
+            max_signatures_per_day=read.integer(
+                wanted, "max_signatures_per_day", low=0, high=MOST_SIGNATURES_PER_DAY
+            ),
         )
     except JoseError as error:
         raise OperationRefused(f"the parameters: {error}") from error
@@ -334,4 +348,10 @@ def _only_raises(before: Floor, after: Floor) -> bool:
         and after.min_categories >= before.min_categories
         and after.max_sad_seconds <= before.max_sad_seconds
         and after.max_evidence_age_seconds <= before.max_evidence_age_seconds
+        and after.phishing_resistant >= before.phishing_resistant
+        and _per_day(after) <= _per_day(before)
     )
+
+
+def _per_day(floor: Floor) -> float:
+    return floor.max_signatures_per_day or math.inf

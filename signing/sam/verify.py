@@ -247,6 +247,14 @@ def _check_transaction(case: _Case) -> None:
         raise FloorNotMet("no recent evidence was made for this transaction")
 
 
+def _check_phishing_resistance(case: _Case) -> None:
+    if not case.credential.floor.phishing_resistant:
+        return
+    for_all = case.credential.scal != "2"
+    if not any(item.phishing_resistant and (for_all or item.transaction_bound) for item in case.sad.evidence):
+        raise FloorNotMet("no phishing-resistant authenticator was used for this transaction")
+
+
 def _check_hash_type(case: _Case) -> None:
     if case.sad.hash_type != "dtbsr":
         # Documents' digests need the module to build what is signed; it does not believe the web tier's word for it.
@@ -321,6 +329,7 @@ CHECKS: Final[tuple[Callable[[_Case], None], ...]] = (
     _check_evidence_age,
     _check_categories,
     _check_transaction,
+    _check_phishing_resistance,
     # 6. Digests: how many, how long, a sub-multiset of those authorised.
     _check_hash_type,
     _check_count,

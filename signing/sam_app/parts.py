@@ -178,5 +178,7 @@ def _profile(name: str, table: ProfileSettings) -> Profile:
             min_categories=table.min_categories,
             max_sad_seconds=table.max_sad_seconds,
             max_evidence_age_seconds=table.max_evidence_age_seconds,
+            phishing_resistant=table.phishing_resistant,
+            max_signatures_per_day=table.max_signatures_per_day,
         ),
     )

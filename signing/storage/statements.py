@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Insert, Select, and_, bindparam, false, insert, or_, select, true
+from sqlalchemy import ColumnElement, Insert, Select, and_, bindparam, false, func, insert, or_, select, true
 
-from signing.storage.tables import credentials, orders, redemptions, revocations, state
+from signing.storage.tables import credentials, orders, positions, redemptions, revocations, state
 
 
 def add_redemption() -> Insert:
@@ -55,6 +55,17 @@ def refusing() -> Select[tuple[str]]:
         select(table.jti)
         .where(table.issuer == bindparam("issuer"), or_(about("transaction", "txn"), issued_until))
         .limit(1)
+    )
+
+
+def made_since() -> Select[int]:
+    """How many positions of a credential were taken after a second, and not released."""
+    return (
+        select(func.count())
+        .select_from(positions.join(redemptions, redemptions.c.id == positions.c.redemption_id))
+        .where(
+            redemptions.c.credential_id == bindparam("credential_id"), redemptions.c.reserved_at > bindparam("since")
+        )
     )
 
 

@@ -33,6 +33,7 @@ from signing.sam import events
 from signing.sam.credential import SealedCredential
 from signing.sam.errors import (
     ChangedMeanwhile,
+    DayExhausted,
     OrderUsed,
     RowAltered,
     SadRefused,
@@ -45,7 +46,7 @@ from signing.sam.store import Anchoring, Epoch, Record, SpentOrder, Standing
 from signing.sam.verify import LEEWAY_SECONDS, first_second_after
 from signing.storage import schema
 from signing.storage.rows import from_row, revocation_from_row, revocation_to_row, to_row
-from signing.storage.statements import add_redemption, key_names, order_query, refusing, revoked
+from signing.storage.statements import add_redemption, key_names, made_since, order_query, refusing, revoked
 from signing.storage.tables import (
     anchored,
     approvals,
@@ -62,6 +63,7 @@ from signing.storage.transactions import Transactions
 
 _RESERVE_ATTEMPTS: Final = 3
 _PAGE: Final = 1000
+_DAY_SECONDS: Final = 24 * 60 * 60
 _SUBJECTS_OF_A_SAD: Final = 3
 """What can be revoked under one (:func:`signing.sam.revocation.keys_of`): that read is made for each signature."""
 
@@ -93,6 +95,7 @@ class SqlStore:
         self._add_redemption = add_redemption()
         self._add_revocation = on_conflict(revocations).on_conflict_do_nothing().returning(revocations.c.jti)
         self._refusing = refusing()
+        self._made_since = made_since()
         self._revoked = revoked(_SUBJECTS_OF_A_SAD)
         self._add_position = insert(positions)
         self._add_outcome = insert(outcomes)
@@ -293,6 +296,7 @@ class SqlStore:
                     self._insert_redemption(connection, reservation, chosen, epoch(intent.at))
                     self._append(connection, intent)
                     self._check_not_revoked(connection, reservation)
+                    self._check_day(connection, reservation, epoch(intent.at))
                 return chosen
             except IntegrityError:
                 # The constraint, not the lock, stopped it: somebody else's positions are there now, or will be.
@@ -375,6 +379,17 @@ class SqlStore:
         }
         if connection.execute(self._refusing, parameters).first() is not None:
             raise ChangedMeanwhile("the SAD was revoked meanwhile")
+
+    def _check_day(self, connection: Connection, reservation: Reservation, now: int) -> None:
+        """After the audit head was locked, as above: whoever reserves for the same credential is seen, or waits.
+
+        Positions that were released are not counted; those that nobody knows of are.
+        """
+        if not reservation.max_signatures_per_day:
+            return
+        parameters = {"credential_id": reservation.credential_id, "since": now - _DAY_SECONDS}
+        if connection.execute(self._made_since, parameters).scalar_one() > reservation.max_signatures_per_day:
+            raise DayExhausted("the credential has made as many signatures today as it may")
 
     def _outcome(self, redemption_id: str) -> State:
         found = self._transactions.rows(select(outcomes.c.state).where(outcomes.c.redemption_id == redemption_id))

@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from auditlog.sql import audit_tables
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 """Checked at every start; a change of the tables raises it."""
 
 metadata: Final = MetaData()
@@ -63,6 +63,8 @@ credentials: Final = Table(
     Column("floor_categories", Integer, nullable=False),
     Column("floor_sad_seconds", Integer, nullable=False),
     Column("floor_evidence_seconds", Integer, nullable=False),
+    Column("floor_phishing_resistant", Integer, nullable=False),
+    Column("floor_signatures_per_day", Integer, nullable=False),
     Column("subject", Text, nullable=False),
     Column("public_key", LargeBinary, nullable=False),
     Column("request", LargeBinary, nullable=False),
@@ -114,6 +116,7 @@ redemptions: Final = Table(
     Column("positions", Text, nullable=False),
     Column("reserved_at", BigInteger, nullable=False),
     Index("redemptions_reserved_at", "reserved_at"),
+    Index("redemptions_credential", "credential_id", "reserved_at"),
 )
 """Transition to RESERVED."""
 

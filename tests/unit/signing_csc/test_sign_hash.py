@@ -152,6 +152,7 @@ def test_SIG_08_bad_parameters_are_refused_in_the_specifications_words(
         (codes.FLOOR_NOT_MET, 400, "invalid_request", "Invalid parameter SAD"),
         (codes.EXPIRED_SAD, 400, "invalid_request", "SAD expired"),
         (codes.HASH_NOT_AUTHORIZED, 400, "invalid_request", "Hash is not authorized by the SAD"),
+        (codes.DAY_EXHAUSTED, 400, "invalid_request", "Hash is not authorized by the SAD"),
         (codes.TOO_MANY_SIGNATURES, 400, "invalid_request", "Hash is not authorized by the SAD"),
         (codes.INVALID_DIGEST_LENGTH, 400, "invalid_request", "Invalid digest value length"),
         (codes.UNKNOWN_CREDENTIAL, 400, "invalid_request", "Invalid parameter credentialID"),

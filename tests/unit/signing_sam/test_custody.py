@@ -29,6 +29,8 @@ ALTERED: dict[str, Any] = {
     "floor_categories": 1,
     "floor_sad_seconds": 3600,
     "floor_evidence_seconds": 9_999_999,
+    "floor_phishing_resistant": 1,
+    "floor_signatures_per_day": 7,
     "subject": '{"common_name":"Mallory","given_name":null,"surname":null,"serial_number":null,"country":null}',
     "public_key": b"other",
     "request": b"other",

@@ -206,6 +206,8 @@ RAISES = [
     {"min_categories": 3},
     {"max_sad_seconds": 60},
     {"max_evidence_age_seconds": 60},
+    {"phishing_resistant": True},
+    {"max_signatures_per_day": 1},
     {"loa": "high", "min_categories": 3, "max_sad_seconds": 1, "max_evidence_age_seconds": 1},
 ]
 LOWERS = [
@@ -241,9 +243,37 @@ def test_ADM_01_lowering_the_categories_takes_two(world: World, credential: Cred
 
 
 @pytest.mark.parametrize(
+    ("first", "then", "weaker"),
+    [
+        ({"phishing_resistant": True}, {"phishing_resistant": False}, True),
+        ({"max_signatures_per_day": 10}, {"max_signatures_per_day": 11}, True),
+        ({"max_signatures_per_day": 10}, {"max_signatures_per_day": 0}, True),
+        ({"max_signatures_per_day": 10}, {"max_signatures_per_day": 9}, False),
+        ({"phishing_resistant": True}, {"phishing_resistant": True}, False),
+    ],
+)
+def test_ADM_01_giving_back_what_a_floor_asked_for_takes_two(
+    world: World, credential: Credential, first: dict[str, Any], then: dict[str, Any], weaker: bool
+) -> None:
+    operators = world.operators()
+    operators.execute(world.operation("credential.set_floor", 1, credential_id=credential.id, **first))
+    operation = world.operation("credential.set_floor", 1, credential_id=credential.id, **then)
+    if weaker:
+        with pytest.raises(OperationUnderSigned):
+            operators.execute(operation)
+        operation = world.operation("credential.set_floor", credential_id=credential.id, **then)
+    operators.execute(operation)
+    assert world.lifecycle().credential(credential.id).floor == replace(FLOOR, **{**first, **then})
+
+
+@pytest.mark.parametrize(
     "parameters",
     [
         {},
+        {"phishing_resistant": 1},
+        {"max_signatures_per_day": -1},
+        {"max_signatures_per_day": 1_000_001},
+        {"max_signatures_per_day": True},
         {"loa": "extreme"},
         {"loa": 1},
         {"min_categories": 1},

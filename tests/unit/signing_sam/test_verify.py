@@ -72,7 +72,7 @@ def test_SAD_11_among_revocations_only_those_of_the_sad_count(world: World, cred
 
 
 def test_every_check_is_in_the_table_once() -> None:
-    assert len([*CLAIM_CHECKS, *CHECKS]) == len({*CLAIM_CHECKS, *CHECKS}) == 25
+    assert len([*CLAIM_CHECKS, *CHECKS]) == len({*CLAIM_CHECKS, *CHECKS}) == 26
 
 
 SAD_REFUSED: list[tuple[str, Callable[[Sad], Sad], type[SamError]]] = [
@@ -187,6 +187,21 @@ def test_an_authenticator_that_verified_its_user_counts_for_two_categories(
             world.sad(credential, evidence=(replace(passkey, user_verified=False),), amr=("hwk", "user")),
             credential,
         )
+
+
+def test_SAD_08_a_floor_may_ask_for_what_no_look_alike_site_can_use(world: World, credential: Credential) -> None:
+    strict = replace(credential, floor=replace(credential.floor, phishing_resistant=True))
+    password = evidence("password", "knowledge", world.now)
+    code = evidence("sms_otp", "possession", world.now)
+    passkey = replace(evidence("passkey", "possession", world.now), phishing_resistant=True)
+    verify(world, world.sad(strict, evidence=(password, passkey)), strict)
+    verify(world, world.sad(strict, evidence=(password, code, passkey)), strict)
+    earlier = replace(passkey, transaction_bound=False)
+    for found in ((password, code), (password, code, earlier)):
+        with pytest.raises(errors.FloorNotMet, match="phishing-resistant"):
+            verify(world, world.sad(strict, evidence=found), strict)
+    scal1 = replace(strict, scal="1")
+    verify(world, world.sad(scal1, evidence=(password, earlier)), scal1)
 
 
 def test_SAD_08_at_scal2_evidence_is_for_this_transaction_and_recent_whatever_the_floor_says(
