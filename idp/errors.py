@@ -101,6 +101,20 @@ class OtpCoolDown(OtpRefused):
         self.seconds = seconds
 
 
+class OtpStopped(OtpRefused):
+    """As many messages as may go out to everybody have: ``otp.budget_an_hour`` or ``otp.budget_a_day``.
+
+    ``scope`` is ``hour`` or ``day``, or empty where messages were stopped before.
+    """
+
+    code = "otp_stopped"
+
+    def __init__(self, scope: str, seconds: int) -> None:
+        super().__init__(f"no messages go out for the next {seconds} seconds")
+        self.scope = scope
+        self.seconds = seconds
+
+
 class OtpNotSent(OtpRefused):
     """The message gateway did not take the message."""
 

@@ -77,10 +77,30 @@ class OtpSettings:
     max_sends: int = 3
     """Messages with the same code."""
     max_messages_an_hour: int = 30
-    """To one address, over all transactions."""
+    """To one authenticator, over all transactions."""
+    cap_minutes: int = 10
+    """The window of the next three, which holds at every moment."""
+    max_per_address: int = 3
+    """To one number or mail address, whoever's it is."""
+    max_per_account: int = 10
+    max_per_network: int = 30
+    """For browsers at one IPv4 address, or in one IPv6 network of 64 bits."""
+    budget_an_hour: int = 1000
+    """Text messages to everybody; then none go out for :attr:`stop_seconds`."""
+    budget_a_day: int = 5000
+    stop_seconds: int = 600
+    conversion_least: int = 50
+    """An alarm is given where of so many codes by text message in an hour, or more, ..."""
+    conversion_percent: int = 20
+    """... less than this part was used.  0: none is given."""
+    allowed_prefixes: tuple[str, ...] = ()
+    """Of telephone numbers, without the plus sign; none: all country codes that belong to a country."""
+    denied_prefixes: tuple[str, ...] = ()
+    """Whatever is allowed: ranges of premium numbers, for example."""
 
     def faults(self) -> Iterable[str]:
-        """The ceilings of NIST SP 800-63B."""
+        """The ceilings of NIST SP 800-63B, and what limits need to be limits."""
+        yield from self._cap_faults()
         if not 30 <= self.lifetime_seconds <= 600:
             yield "lifetime_seconds is 30 to 600"
         if not 1 <= self.max_wrong <= 10:
@@ -89,6 +109,22 @@ class OtpSettings:
             yield "max_failed_challenges_a_day is 1 to 20, max_wrong_ever is 1 to 100"
         if not 1 <= self.cool_down_seconds <= 300 or not 1 <= self.max_sends <= 10 or self.max_messages_an_hour < 1:
             yield "cool_down_seconds is 1 to 300, max_sends is 1 to 10, max_messages_an_hour is at least 1"
+
+    def _cap_faults(self) -> Iterable[str]:
+        if not 1 <= self.cap_minutes <= 24 * 60:
+            yield "cap_minutes is 1 to 1440"
+        for name in ("max_per_address", "max_per_account", "max_per_network", "budget_an_hour", "budget_a_day"):
+            if getattr(self, name) < 1:
+                yield f"{name} is at least 1"
+        if self.budget_a_day < self.budget_an_hour:
+            yield "budget_a_day is at least budget_an_hour"
+        if not 60 <= self.stop_seconds <= 24 * 60 * 60:
+            yield "stop_seconds is 60 to 86400"
+        if not 0 <= self.conversion_percent <= 100 or self.conversion_least < 1:
+            yield "conversion_percent is 0 to 100, conversion_least is at least 1"
+        for prefix in (*self.allowed_prefixes, *self.denied_prefixes):
+            if not re.fullmatch(r"[1-9][0-9]{0,14}", prefix, re.ASCII):
+                yield f"{prefix!r} is no prefix: digits of a number in E.164 without the plus sign"
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,8 @@ def idp(here: Installation) -> Mapping[str, object]:
         "database_url": f"sqlite:///{here.file('idp', 'idp.sqlite')}",
         "egress_allow": [f"127.0.0.1:{ports.of('inbox')}", f"sign.localhost:{ports.of('web')}"],
         "signing": {"csc_base": here.csc_base, "sam_id": SAM_ID, "profiles": ["default"]},
+        # Whoever tries it out asks for more codes than anybody should be sent.
+        "otp": {"max_per_address": 100, "max_per_account": 100, "max_per_network": 200},
         "messaging": {
             "sms": {
                 "connector": "twilio",

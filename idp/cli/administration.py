@@ -14,7 +14,7 @@ from typing import Any
 from foundation.clock import Clock, SystemClock
 from foundation.errors import PrivySealError, SettingsError
 from foundation.settings import load
-from idp.cli import accounts, clients, decisions, keys, policies, roles
+from idp.cli import accounts, clients, decisions, keys, messages, policies, roles
 from idp.cli.common import EXIT_CODES, EXIT_DONE, EXIT_EXISTS, EXIT_FAILED, EXIT_USAGE, lines
 from idp.errors import AlreadyExists
 from idp.settings import IdpSettings
@@ -64,5 +64,6 @@ def parser() -> argparse.ArgumentParser:
     roles.add_commands(commands)
     keys.add_commands(commands)
     decisions.add_commands(commands)
+    messages.add_commands(commands)
     policies.add_commands(commands)
     return made

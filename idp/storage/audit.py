@@ -41,6 +41,17 @@ EVENTS: Final = (
         frozenset({"account_id", "factor", "authenticator_id", "not_before", "sessions_ended"}),
     ),
     Event(
+        "messages.stopped",
+        "As many text messages as may went out to everybody; no more are sent for a while.",
+        frozenset({"scope", "seconds"}),
+    ),
+    Event(
+        "messages.unused",
+        "Of the codes that went out by text message few were used: somebody may be pumping messages.",
+        frozenset({"ended", "used"}),
+    ),
+    Event("messages.resumed", "An operator took back what stopped messages.", frozenset({"stops"})),
+    Event(
         "notice.sent",
         "A person was told, over a channel that they had, that something they sign in with was changed.",
         _NOTICE,

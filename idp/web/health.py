@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response
 from foundation import log
 from foundation.clock import epoch
 from foundation.errors import PrivySealError
-from idp.storage import notices
+from idp.storage import caps, notices
 from idp.storage.engine import check_schema, reading
 from idp.storage.outbox import backlog
 from idp.web.services import services
@@ -42,13 +42,14 @@ def ready() -> tuple[Response, int]:
         with reading(services().engine) as connection:
             events = backlog(connection, epoch(services().clock.now()))
             untold = notices.waiting(connection)
+            stopped = caps.stops(connection, services().clock.now())
     except (PrivySealError, SQLAlchemyError) as error:
         _logger.warning("not ready", extra={"fields": {"cause": getattr(error, "code", type(error).__name__)}})
         return jsonify(status="unavailable"), 503
     more: dict[str, Any] = {"events": asdict(events)} if events.waiting else {}
     if untold:
         more["notices"] = untold
-    troubles = services().policies.troubles
+    troubles = (*services().policies.troubles, *(f"messages_{name}" for name in sorted(stopped)))
     if troubles:
         # It serves, by the policy in force: this is for whoever has to repair the file, not for a load balancer.
         return jsonify(status="degraded", warnings=list(troubles), **more), 200

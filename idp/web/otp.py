@@ -8,18 +8,26 @@ import re
 import unicodedata
 from typing import Final
 
-from connectors.ports.messaging import MailMessage, MessagingError, OutcomeUnknown, SmsMessage
+from connectors.ports.messaging import (
+    Delivery,
+    KnowsSwaps,
+    MailMessage,
+    MessagingError,
+    OutcomeUnknown,
+    RecentlySwapped,
+    SmsMessage,
+)
 from foundation import log
 from idp.authn.methods import evidence_of
 from idp.authn.otp import derive_code
-from idp.errors import NoSuchFactor, OtpDead, OtpLocked, OtpNotSent, OtpRefused, OtpWrong
+from idp.errors import NoSuchFactor, OtpDead, OtpLocked, OtpNotSent, OtpRefused, OtpStopped, OtpWrong
 from idp.policy.limits import otp_limits
 from idp.settings import OtpSettings
-from idp.storage import challenges
+from idp.storage import challenges, messages
 from idp.storage.authenticators import Authenticator
 from idp.storage.challenges import Challenge, Purpose, Verdict
 from idp.storage.engine import reading
-from idp.web import browser, proof
+from idp.web import browser, caps, proof
 from idp.web.interaction import Interaction
 from idp.web.language import gettext as _
 from idp.web.language import ngettext
@@ -45,30 +53,43 @@ def send(interaction: Interaction, found: Assessment, factor: str) -> None:
     delivered it.
 
     :raises NoSuchFactor: the policy does not ask for this factor now.
-    :raises OtpCoolDown: :raises OtpLocked: no message may go out.
+    :raises OtpCoolDown: :raises OtpLocked: :raises OtpStopped: no message may go out.
     :raises OtpNotSent: the gateway did not take it.
     """
     item = proof.wanted(found, factor)[-1]
     now = services().clock.now()
-    with services().engine.begin() as connection:
-        challenge = challenges.open_or_resend(
-            connection,
-            _purpose(interaction, found, item),
-            new_id=browser.new_id(services()),
-            now=now,
-            limits=_limits(item),
-        )
-    fields = {**proof.fields(interaction, found, item), "challenge_id": challenge.id}
+    limits = _limits(item)
+    own = caps.of(item, limits)
     try:
-        _deliver(interaction, item, challenge)
+        with services().engine.begin() as connection:
+            challenge = challenges.open_or_resend(
+                connection,
+                _purpose(interaction, found, item),
+                new_id=browser.new_id(services()),
+                now=now,
+                limits=limits,
+            )
+            caps.count(connection, own, now)
+    except OtpStopped as error:
+        caps.stop(error, limits, now)
+        raise
+    fields = {**proof.fields(interaction, found, item), "challenge_id": challenge.id}
+    message_id = browser.new_id(services())
+    try:
+        caps.check_prefix(item, limits)
+        delivery = _deliver(interaction, item, challenge, message_id)
     except MessagingError as error:
         _logger.warning("a message was not sent", extra={"fields": {"factor": factor, "cause": error.code}})
         with services().engine.begin() as connection:
-            if not isinstance(error, OutcomeUnknown):
+            if isinstance(error, OutcomeUnknown):
+                messages.add(connection, message_id, challenge.id, None, now)
+            else:
                 challenges.not_sent(connection, challenge.id)
+                caps.give_back(connection, own, now)
             services().audit.record(connection, "otp.not_sent", **fields, cause=error.code)
         raise OtpNotSent("the gateway did not take the message") from None
     with services().engine.begin() as connection:
+        messages.add(connection, message_id, challenge.id, delivery, now)
         services().audit.record(connection, "otp.sent", **fields, sends=challenge.sent.sends)
 
 
@@ -124,17 +145,19 @@ def _purpose(interaction: Interaction, found: Assessment, item: Authenticator) -
     return Purpose(item.id, found.context.session_id, interaction.txn, interaction.binding)
 
 
-def _deliver(interaction: Interaction, item: Authenticator, challenge: Challenge) -> None:
+def _deliver(interaction: Interaction, item: Authenticator, challenge: Challenge, message_id: str) -> Delivery:
     code = derive_code(services().keys.secret(_KEY), challenge.binding)
     text = _text(interaction, code)
     messaging = services().messaging
     if item.kind == "sms_otp" and messaging.sms is not None:
-        messaging.sms.send_sms(SmsMessage(item.address or "", text))
-    elif item.kind == "email_otp" and messaging.mail is not None:
+        number = item.address or ""
+        if isinstance(messaging.sms, KnowsSwaps) and messaging.sms.recently_swapped(number):
+            raise RecentlySwapped("another SIM card took over the number a short while ago")
+        return messaging.sms.send_sms(SmsMessage(number, text, message_id))
+    if item.kind == "email_otp" and messaging.mail is not None:
         subject = _("Your code for %(party)s", party=_plain(interaction.request.display_name))
-        messaging.mail.send_mail(MailMessage(item.address or "", subject, text + "\n"))
-    else:
-        raise NoSuchFactor("no gateway is enabled for this factor")
+        return messaging.mail.send_mail(MailMessage(item.address or "", subject, text + "\n"))
+    raise NoSuchFactor("no gateway is enabled for this factor")
 
 
 def _text(interaction: Interaction, code: str) -> str:

@@ -29,6 +29,7 @@ from idp.errors import (
     OtpLocked,
     OtpNotSent,
     OtpRefused,
+    OtpStopped,
     OtpWrong,
 )
 from idp.storage import challenges, interactions
@@ -47,6 +48,7 @@ blueprint = Blueprint("interaction", __name__, url_prefix="/interaction/<interac
 
 _FORBIDDEN: Final = 403
 _TOO_MANY: Final = 429
+_UNAVAILABLE: Final = 503
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +175,9 @@ def notice_of(error: OtpRefused) -> Notice:
     if isinstance(error, OtpCoolDown):
         text = _("A code was sent a moment ago. You can ask again in %(seconds)d seconds.", seconds=error.seconds)
         return Notice(text, _TOO_MANY, error.seconds)
+    if isinstance(error, OtpStopped):
+        text = _("No text messages are sent at the moment. Please use another way or try again later.")
+        return Notice(text, _UNAVAILABLE)
     texts: dict[type[OtpRefused], str] = {
         OtpWrong: _("That is not the right code. Please check it and try again."),
         OtpDead: _("This code can no longer be used. Please ask for a new one."),

@@ -29,7 +29,7 @@ from foundation.jose import SigningKey, encode_base64url, generate_signing_key
 from idp.app import create_app
 from idp.authn.password import Passwords
 from idp.oidc.client import Registration
-from idp.settings import IdpSettings, PasswordSettings, SigningSettings
+from idp.settings import IdpSettings, OtpSettings, PasswordSettings, SigningSettings
 from idp.storage import accounts, audit, authenticators, clients
 from idp.storage.engine import create_tables, open_engine
 from idp.storage.keys import KeyStore, create_keys
@@ -332,6 +332,7 @@ def settings_for(directory: Path, database_url: str) -> IdpSettings:
         policy_file=POLICY,
         signing=SigningSettings(RESOURCE, SAM),
         database_url=database_url,
+        otp=OtpSettings(max_per_address=1000, max_per_account=1000, max_per_network=1000),
     )
 
 

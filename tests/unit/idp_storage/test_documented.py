@@ -62,6 +62,8 @@ def test_every_setting_is_documented() -> None:
         "keys rotate",
         "keys export-activation",
         "decisions export",
+        "messages status",
+        "messages resume",
         "policy history",
         "policy show",
         "policy shadow",

@@ -1,0 +1,102 @@
+"""Which limits a message counts under, and what happens when one is reached (OTP-07, DOS-04)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Final
+
+from sqlalchemy import Connection
+
+from connectors.ports.messaging import RecipientRefused
+from foundation import log
+from idp.authn import numbers
+from idp.errors import OtpCoolDown, OtpStopped
+from idp.settings import OtpSettings
+from idp.storage import caps
+from idp.storage.authenticators import Authenticator
+from idp.storage.caps import Cap
+from idp.web.address import client_address
+from idp.web.services import services
+
+_KEY: Final = "message caps"
+_HOUR: Final = 60 * 60
+_DAY: Final = 24 * _HOUR
+_IPV6_HOUSEHOLD: Final = 64
+"""Bits of an IPv6 address that a provider gives to one customer (RFC 6177): the rest is theirs to choose."""
+_log = log.get(__name__)
+
+
+class PrefixRefused(RecipientRefused):
+    """The number begins like none that messages go to."""
+
+    code = "prefix_refused"
+
+
+def of(item: Authenticator, limits: OtpSettings) -> tuple[Cap, ...]:
+    """The limits of a message to an authenticator, in this request."""
+    window = limits.cap_minutes * 60
+    found = [
+        Cap("address", f"{item.kind}:{item.address}", limits.max_per_address, window),
+        Cap("account", item.account_id, limits.max_per_account, window),
+    ]
+    network = _network(client_address())
+    if network is not None:
+        found.append(Cap("network", network, limits.max_per_network, window))
+    if item.kind == "sms_otp":
+        found += (Cap("hour", "", limits.budget_an_hour, _HOUR), Cap("day", "", limits.budget_a_day, _DAY))
+    return tuple(found)
+
+
+def _network(address: str | None) -> str | None:
+    if address is None:
+        return None
+    found = ip_address(address)
+    return str(ip_network((found, _IPV6_HOUSEHOLD), strict=False)) if isinstance(found, IPv6Address) else str(found)
+
+
+def check_prefix(item: Authenticator, limits: OtpSettings) -> None:
+    """The number may be written to.
+
+    :raises PrefixRefused: it may not.
+    """
+    number = item.address or ""
+    if item.kind == "sms_otp" and numbers.refused(
+        number, allowed=limits.allowed_prefixes, denied=limits.denied_prefixes
+    ):
+        raise PrefixRefused("no messages go to numbers that begin like this one")
+
+
+def count(connection: Connection, own: tuple[Cap, ...], now: datetime) -> None:
+    """Count a message in the transaction of its challenge, which the errors end.
+
+    :raises OtpCoolDown: this person, address or network has had as many as may be.
+    :raises OtpStopped: everybody has.
+    """
+    shared = {cap.scope for cap in own if cap.everybodys}
+    stopped = [seconds for name, seconds in caps.stops(connection, now).items() if name in shared] if shared else []
+    if stopped:
+        raise OtpStopped("", max(stopped))
+    reached = caps.take(connection, services().keys.secret(_KEY), own, now)
+    if reached is None:
+        return
+    _log.warning("a message was refused", extra={"fields": {"scope": reached.cap.scope, "seconds": reached.seconds}})
+    if reached.cap.everybodys:
+        raise OtpStopped(reached.cap.scope, reached.seconds)
+    raise OtpCoolDown(reached.seconds)
+
+
+def give_back(connection: Connection, own: tuple[Cap, ...], now: datetime) -> None:
+    """The message certainly did not go out.  The network keeps its count: it asked."""
+    caps.give_back(
+        connection, services().keys.secret(_KEY), [cap for cap in own if cap.scope != "network"], now
+    )
+
+
+def stop(error: OtpStopped, limits: OtpSettings, now: datetime) -> None:
+    """The budget is used up: stop messages, once, on the record."""
+    if not error.scope:
+        return
+    with services().engine.begin() as connection:
+        if caps.stop(connection, error.scope, now, limits.stop_seconds):
+            services().audit.record(connection, "messages.stopped", scope=error.scope, seconds=limits.stop_seconds)
