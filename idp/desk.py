@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from foundation.clock import epoch
 from idp.authn.activation import Code, Purpose, new_code
 from idp.notices import Change, notify_change
-from idp.storage import activations, authenticators, sessions
+from idp.storage import accounts, activations, authenticators, sessions
 from idp.storage.activations import Activation, NewActivation
 from idp.storage.authenticators import Authenticator
 from idp.storage.outbox import Outbox
@@ -69,6 +69,7 @@ def disable_factors(
     :param by: the account that confirmed it, or :data:`idp.storage.roles.COMMAND_LINE`.
     :param fields: more for the audit records.
     """
+    accounts.lock(connection, account_id)
     for item in factors:
         # Before anything is disabled: the channels that go are told too (ENR-03).
         notify_change(

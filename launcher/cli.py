@@ -19,6 +19,7 @@ from launcher.errors import NotInstalledError, UnknownCommandError
 GROUP = "privyseal.commands"
 
 SUMMARIES = {
+    "account": "add people, see what they sign in with, activate, lock and unlock them",
     "anchor": "timestamp audit chains and copy them out of their database's reach",
     "audit": "verify and export the tamper-evident audit chain",
     "credential": "create, list, suspend and delete signing credentials",

@@ -1,4 +1,4 @@
-"""``privyseal idp account``: people and what they sign in with."""
+"""``privyseal idp account``, and the same in ``privyseal account``: people and what they sign in with."""
 
 from __future__ import annotations
 
@@ -20,12 +20,16 @@ _WAIT_HOURS: Final = 72
 
 def add_commands(commands: Any) -> None:
     """Add ``account ...``."""
-    account = commands.add_parser("account", help="people").add_subparsers(required=True, metavar="COMMAND")
+    add_actions(commands.add_parser("account", help="people").add_subparsers(required=True, metavar="COMMAND"))
+
+
+def add_actions(account: Any) -> None:
+    """Add what can be done with accounts."""
     _account_options(add(account, "create", _create_account, "add a person"))
     for name, status in (("disable", "disabled"), ("enable", "active")):
-        command = add(account, name, _set_status, f"{name} a person's account")
+        command = add(account, name, set_status, f"{name} a person's account")
         command.add_argument("--username", required=True)
-        command.set_defaults(status=status)
+        command.set_defaults(status=status, reason="")
     groups = add(account, "set-groups", _set_groups, "replace a person's groups, which the policy's conditions look at")
     groups.add_argument("--username", required=True)
     some = groups.add_mutually_exclusive_group(required=True)
@@ -74,7 +78,12 @@ def _account_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--group", action="append", default=[], help="for the policy's conditions; may be repeated")
     _attribute_option(command)
-    command.add_argument("--password-file", type=Path, required=True, metavar="FILE", help="owner-only file")
+    command.add_argument(
+        "--password-file",
+        type=Path,
+        metavar="FILE",
+        help="owner-only file; without it the person sets one, with a code of `privyseal account activate`",
+    )
 
 
 def _attribute_option(command: Any, **more: Any) -> None:
@@ -109,7 +118,7 @@ def _create_account(settings: IdpSettings, options: argparse.Namespace) -> dict[
     from idp.storage import accounts, authenticators
     from idp.storage.audit import DatabaseAudit
 
-    encoded = _hashed(settings, options)
+    encoded = None if options.password_file is None else _hashed(settings, options)
     new = accounts.NewAccount(
         username=options.username,
         name=options.name,
@@ -255,8 +264,9 @@ def _describe(settings: IdpSettings, options: argparse.Namespace, **changes: Any
     return {"account_id": account.id, "groups": sorted(changed.groups), "attributes": shown}
 
 
-def _set_status(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
-    from idp.storage import accounts, sessions
+def set_status(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
+    """Lock or unlock a person; what they signed in with stays as it was, disabled or not."""
+    from idp.storage import accounts, authenticators, sessions
     from idp.storage.audit import DatabaseAudit
     from idp.storage.outbox import Outbox
 
@@ -268,6 +278,19 @@ def _set_status(settings: IdpSettings, options: argparse.Namespace) -> dict[str,
             Outbox(seals, options.clock, secrets.token_bytes).account_disabled(connection, account.id)
         accounts.set_status(connection, account.id, options.status)
         DatabaseAudit(options.clock).record(
-            connection, "account.status_changed", account_id=account.id, status=options.status, sessions_ended=ended
+            connection,
+            "account.status_changed",
+            account_id=account.id,
+            status=options.status,
+            sessions_ended=ended,
+            **({"reason": options.reason} if options.reason else {}),
         )
-    return {"account_id": account.id, "status": options.status}
+        owned = authenticators.of_account(connection, seals, account.id)
+    usable = {item.kind for item in owned if not item.disabled}
+    return {
+        "account_id": account.id,
+        "status": options.status,
+        "sessions_ended": ended,
+        # Unlocking enables none of them again (NIST SP 800-63B r4 3.2.2).
+        "to_be_bound_anew": sorted({item.kind for item in owned} - usable),
+    }

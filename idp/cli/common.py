@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import json
 import secrets
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from foundation.clock import Clock, SystemClock
+from foundation.errors import PrivySealError, SettingsError
 from foundation.files import read_secret
-from idp.errors import InputRefused, UnknownAccount
+from foundation.settings import load
+from idp.errors import AlreadyExists, InputRefused, UnknownAccount
 from idp.settings import IdpSettings
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
+    from idp.desk import Desk
     from idp.storage.accounts import Account
     from idp.storage.seal import Sealer
 
@@ -23,14 +29,47 @@ EXIT_DONE: Final = 0
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_EXISTS: Final = 3
+EXIT_SOME_REFUSED: Final = 4
 
 EXIT_CODES: Final = """exit codes:
   0  done
   1  refused or failed
   2  wrong usage, or settings that cannot be used
   3  an account or client of that name exists already
+  4  account import: some rows were refused, the others are done
 """
 _ID_OCTETS: Final = 16
+
+
+def run_command(parser: argparse.ArgumentParser, argv: Sequence[str], clock: Clock | None = None) -> int:
+    """Run a command line whose commands were added with :func:`add`; returns the exit code."""
+    try:
+        options = parser.parse_args(argv)
+    except SystemExit as stop:
+        return EXIT_DONE if stop.code in {None, 0} else EXIT_USAGE
+    options.clock = clock or SystemClock()
+    options.exit_code = EXIT_DONE
+    try:
+        settings = load(IdpSettings, options.config, prefix="IDP")
+        result: dict[str, Any] = options.run(settings, options)
+    except SettingsError as error:
+        return _failed(error, EXIT_USAGE)
+    except AlreadyExists as error:
+        return _failed(error, EXIT_EXISTS)
+    except PrivySealError as error:
+        return _failed(error, EXIT_FAILED)
+    if options.json:
+        print(json.dumps(result, indent=2, sort_keys=True))
+    else:
+        for line in lines(result):
+            print(line)
+    done: int = options.exit_code
+    return done
+
+
+def _failed(error: PrivySealError, code: int) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return code
 
 
 def add(commands: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
@@ -90,6 +129,18 @@ def transaction(settings: IdpSettings) -> Iterator[tuple[Connection, Sealer]]:
         seals = Sealer(KeyStore(engine, settings.key_dir).secret)
         with engine.begin() as connection:
             yield connection, seals
+
+
+def desk_of(settings: IdpSettings, seals: Sealer, connection: Connection, clock: Clock) -> Desk:
+    """What it takes to change a person's factors."""
+    from idp.desk import Desk
+    from idp.storage.audit import DatabaseAudit
+    from idp.storage.keys import KeyStore
+    from idp.storage.outbox import Outbox
+
+    keys = KeyStore(connection.engine, settings.key_dir)
+    outbox = Outbox(seals, clock, secrets.token_bytes)
+    return Desk(seals, DatabaseAudit(clock), outbox, keys.secret, secrets.token_bytes, clock.now())
 
 
 def account_of(connection: Connection, username: str) -> Account:

@@ -78,7 +78,7 @@ def create(connection: Connection, account_id: str, new: NewAccount, now: dateti
     :raises InputRefused: a field is not of its form.
     :raises AlreadyExists: the user name is taken.
     """
-    _check(new)
+    check_new(new)
     values = {
         "id": account_id,
         "username": normalise_username(new.username),
@@ -105,7 +105,11 @@ def create(connection: Connection, account_id: str, new: NewAccount, now: dateti
     return found
 
 
-def _check(new: NewAccount) -> None:
+def check_new(new: NewAccount) -> None:
+    """What is stated about a person is of its form.
+
+    :raises InputRefused: something is not.
+    """
     if not _USERNAME.match(normalise_username(new.username)):
         raise InputRefused("a user name is 1 to 128 of a-z, 0-9 and . _ @ + -, a letter or digit first and last")
     for label, text in (("name", new.name), ("given name", new.given_name), ("surname", new.surname)):

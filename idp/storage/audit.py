@@ -34,6 +34,7 @@ EVENTS: Final = (
         "account.status_changed",
         "An administrator disabled or enabled an account.",
         frozenset({"account_id", "status", "sessions_ended"}),
+        frozenset({"reason"}),
     ),
     Event(
         "authenticator.replaced",

@@ -13,6 +13,7 @@ import pytest
 import anchoring.cli
 import auditlog.cli
 import idp.cli.administration
+import idp.cli.people
 import idp.cli.policy
 import operators.cli
 import signing.enrolment.cli
@@ -25,6 +26,7 @@ from signing.settings import WebSettings
 from tests.architecture.source import ROOT
 
 PARSERS = {
+    "account": (idp.cli.people.parser, ("identity-provider.md",)),
     "anchor": (anchoring.cli._parser, ("audit-events.md",)),
     "audit": (auditlog.cli._parser, ("audit-events.md",)),
     "credential": (signing.enrolment.cli._parser, ("signing.md",)),

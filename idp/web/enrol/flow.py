@@ -96,6 +96,7 @@ def confirm(enrolment_id: str) -> Response:
             origin.proceed(connection, enrolment, new)
             change.bind(connection, enrolment, account, new)
             enroller.bound(connection, enrolment, new)
+            origin.bound(connection, enrolment, new)
     except EnrolmentRefused as error:
         with services().engine.begin() as connection:
             enrolments.failed(connection, enrolment.id)

@@ -71,12 +71,18 @@ def proceed(connection: Connection, enrolment: Enrolment, new: NewAuthenticator)
     """
     if enrolment.origin != "activation":
         return
-    with_services = services()
-    last = new.kind != FIRST
-    activations.proceed(connection, enrolment.txn, enrolment.session_id, with_services.clock.now(), last=last)
+    accounts.lock(connection, enrolment.account_id)
+    last, now = new.kind != FIRST, services().clock.now()
+    activations.proceed(connection, enrolment.txn, enrolment.session_id, now, last=last)
     if not allows(held(connection, enrolment.account_id), new.kind):
         raise EnrolmentLost("an activation replaces nothing")
-    with_services.audit.record(
+
+
+def bound(connection: Connection, enrolment: Enrolment, new: NewAuthenticator) -> None:
+    """Record that an activation bound an authenticator, after it did, in its transaction."""
+    if enrolment.origin != "activation":
+        return
+    services().audit.record(
         connection,
         "activation.used",
         account_id=enrolment.account_id,
@@ -84,7 +90,7 @@ def proceed(connection: Connection, enrolment: Enrolment, new: NewAuthenticator)
         activation_id=enrolment.txn,
         factor=new.kind,
         authenticator_id=new.id,
-        finished=last,
+        finished=new.kind != FIRST,
     )
 
 

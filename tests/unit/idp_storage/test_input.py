@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from idp.errors import InputRefused
-from idp.storage.accounts import NewAccount, _check, normalise_username
+from idp.storage.accounts import NewAccount, check_new, normalise_username
 from idp.storage.authenticators import check_address
 
 
@@ -68,7 +68,7 @@ def test_OTP_10_addresses_that_could_carry_something_else_are_refused(kind: str,
 def test_an_account_with_a_field_of_another_form_is_refused(values: dict[str, Any]) -> None:
     given = {"username": "alice", "name": "Alice Example", **values}
     with pytest.raises(InputRefused):
-        _check(NewAccount(**given))
+        check_new(NewAccount(**given))
 
 
 def test_user_names_tell_neither_case_nor_blanks() -> None:
