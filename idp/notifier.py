@@ -19,6 +19,7 @@ from connectors.ports.messaging import (
     OutcomeUnknown,
     SmsMessage,
 )
+from connectors.ports.sms_text import plain
 from foundation import log
 from idp.delivery import Delivery
 from idp.errors import NoGateway
@@ -80,7 +81,7 @@ class Notifier:
         with self._app.app_context():
             written = notice_texts.write(pending)
         if pending.channel == "sms_otp" and messaging.sms is not None:
-            messaging.sms.send_sms(SmsMessage(pending.address, written.short))
+            messaging.sms.send_sms(SmsMessage(pending.address, plain(written.short), pending.id))
         elif pending.channel == "email_otp" and messaging.mail is not None:
             messaging.mail.send_mail(MailMessage(pending.address, written.subject, written.text))
         else:

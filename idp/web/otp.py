@@ -7,6 +7,7 @@ import hashlib
 import re
 import unicodedata
 from typing import Final
+from urllib.parse import urlsplit
 
 from connectors.ports.messaging import (
     Delivery,
@@ -17,6 +18,7 @@ from connectors.ports.messaging import (
     RecentlySwapped,
     SmsMessage,
 )
+from connectors.ports.sms_text import plain, segments
 from foundation import log
 from idp.authn.methods import evidence_of
 from idp.authn.otp import derive_code
@@ -36,6 +38,9 @@ from idp.web.services import services
 
 _KEY: Final = "one-time codes"
 _LABEL_CHARACTERS: Final = 40
+_SHORTER_LABELS: Final = (28, 20, 14, 10)
+"""For text messages that would take more than one segment."""
+_LEAST_OF_PARTY: Final = 20
 _CODE_CHARACTERS: Final = 16
 _logger = log.get(__name__)
 
@@ -147,27 +152,41 @@ def _purpose(interaction: Interaction, found: Assessment, item: Authenticator) -
 
 def _deliver(interaction: Interaction, item: Authenticator, challenge: Challenge, message_id: str) -> Delivery:
     code = derive_code(services().keys.secret(_KEY), challenge.binding)
-    text = _text(interaction, code)
     messaging = services().messaging
     if item.kind == "sms_otp" and messaging.sms is not None:
         number = item.address or ""
         if isinstance(messaging.sms, KnowsSwaps) and messaging.sms.recently_swapped(number):
             raise RecentlySwapped("another SIM card took over the number a short while ago")
-        return messaging.sms.send_sms(SmsMessage(number, text, message_id))
+        return messaging.sms.send_sms(SmsMessage(number, _short(interaction, code), message_id))
     if item.kind == "email_otp" and messaging.mail is not None:
         subject = _("Your code for %(party)s", party=_plain(interaction.request.display_name))
-        return messaging.mail.send_mail(MailMessage(item.address or "", subject, text + "\n"))
+        return messaging.mail.send_mail(MailMessage(item.address or "", subject, _text(interaction, code) + "\n"))
     raise NoSuchFactor("no gateway is enabled for this factor")
 
 
-def _text(interaction: Interaction, code: str) -> str:
-    """The message: what the code is for, in the person's language; the code first, so that a preview shows it."""
+def _short(interaction: Interaction, code: str) -> str:
+    """The text message, of one segment where names can be cut so far, and without accents where those would cost one.
+
+    Its last line binds the code to our origin (WICG, Origin-bound one-time codes delivered via SMS, 4): a browser fills
+    it in on our pages, and on nobody else's.
+    """
+    bound = f"\n@{urlsplit(services().settings.issuer).hostname} #{code}"
+    texts = (plain(_text(interaction, code, most) + bound) for most in (_LABEL_CHARACTERS, *_SHORTER_LABELS))
+    written = list(texts)
+    return next((text for text in written if segments(text) == 1), written[0])
+
+
+def _text(interaction: Interaction, code: str, most: int = _LABEL_CHARACTERS) -> str:
+    """The message: what the code is for, in the person's language; the code first, so that a preview shows it.
+
+    :param most: characters of each document's name, and of the relying party's, which keeps 20.
+    """
     asked = interaction.request
-    party = _plain(asked.display_name)
+    party = _plain(asked.display_name, max(most, _LEAST_OF_PARTY))
     if asked.intent is not None:
         count = len(asked.intent.digests) or asked.intent.sign_count
         # Once more over all of them: what one name must not hold, two must not hold between them.
-        names = _without_codes(", ".join(_plain(item.label) for item in asked.intent.digests[:2] if item.label))
+        names = _without_codes(", ".join(_plain(item.label, most) for item in asked.intent.digests[:2] if item.label))
         what = ngettext("sign %(num)d document", "sign %(num)d documents", count)
         purpose = f"{what} ({names}{', ...' if len(asked.intent.digests) > 2 else ''})" if names else what
     elif asked.action == "credential.create":
@@ -195,7 +214,7 @@ def _text(interaction: Interaction, code: str) -> str:
     )
 
 
-def _plain(text: str) -> str:
+def _plain(text: str, most: int = _LABEL_CHARACTERS) -> str:
     """Somebody else's words in a message of ours: no line breaks, no links, nothing that reads like a code, not long.
 
     A message is where people look for the code, so a relying party must not be able to put one there (OTP-10).  Dots
@@ -207,7 +226,7 @@ def _plain(text: str) -> str:
     words = re.sub(r"[^\w .,()&'-]|_", " ", unicodedata.normalize("NFKC", text))
     words = _without_codes(re.sub(r"(?<=\w)\.(?=\w)", " ", words))
     short = " ".join(words.split())
-    return short if len(short) <= _LABEL_CHARACTERS else short[: _LABEL_CHARACTERS - 3] + "..."
+    return short if len(short) <= most else short[: most - 3] + "..."
 
 
 def _without_codes(words: str) -> str:
