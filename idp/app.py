@@ -34,6 +34,7 @@ from idp.storage.seal import Sealer
 from idp.web import account, activate, altered, browser, faults, headers, health, language, login, oidc, pages
 from idp.web import services as composition
 from idp.web.admin import setup as admin
+from idp.web.certificates import present, trust
 from idp.web.credential_info import CscCredentialReader
 from idp.web.enrol import flow as enrol
 from idp.web.policies import FixedPolicy, Policies, Surroundings
@@ -105,6 +106,8 @@ def create_app(
         random=random,
     )
     composition.install(app, made)
+    if settings.certificate is not None:
+        trust.install(app, made, settings.certificate)
     _assemble(app)
     return app
 
@@ -127,6 +130,7 @@ def _assemble(app: Flask) -> None:
     for blueprint in (pages.blueprint, account.blueprint, health.blueprint, oidc.blueprint):
         app.register_blueprint(blueprint)
     account.setup(app)
+    present.setup(app)
     prove.setup(app)
     enrol.setup(app)
     activate.setup(app)
@@ -181,6 +185,7 @@ def _messaging(settings: IdpSettings) -> Messaging:
     return Messaging(
         sms=SmsFailover(Ordered(sms)) if len(sms) > 1 else next((gateway for _, gateway in sms), None),
         mail=MailFailover(Ordered(mail)) if len(mail) > 1 else next((gateway for _, gateway in mail), None),
+        certificates=settings.certificate is not None,
     )
 
 

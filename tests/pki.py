@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from asn1crypto import core
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -46,6 +47,11 @@ def statements(*der: bytes) -> x509.UnrecognizedExtension:
     """QCStatements, each given in DER."""
     body = b"".join(der)
     return x509.UnrecognizedExtension(QC_STATEMENTS, bytes([0x30, len(body)]) + body)
+
+
+def upn(text: str) -> x509.OtherName:
+    """A Microsoft userPrincipalName."""
+    return x509.OtherName(ObjectIdentifier("1.3.6.1.4.1.311.20.2.3"), core.UTF8String(text).dump())
 
 
 QC_SSCD = bytes.fromhex("3008 0606 04008e460104".replace(" ", ""))
@@ -174,12 +180,13 @@ def authority(
     issuer: Authority | None = None,
     key: Key | None = None,
     path_length: int | None = None,
+    at: datetime = NOW,
 ) -> Authority:
-    """A self-signed authority, or one below ``issuer``."""
+    """A self-signed authority, or one below ``issuer``, valid at ``at``."""
     key = key or ec.generate_private_key(ec.SECP256R1())
     subject = name(common_name)
     above = subject if issuer is None else issuer.certificate.subject
-    builder = _begin(subject, above, key, NOW - 300 * DAY, NOW + 3000 * DAY)
+    builder = _begin(subject, above, key, at - 300 * DAY, at + 3000 * DAY)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
     builder = builder.add_extension(usage("key_cert_sign", "crl_sign"), critical=True)
     for extension in more:

@@ -78,4 +78,16 @@ EVENTS: Final = (
         frozenset({"account_id", "session_id", "factor", "authenticator_id"}),
         frozenset({"txn", "decision_id"}),
     ),
+    Event(
+        "certificate.refused",
+        "A certificate was presented and not accepted: what is wrong with it, or whose it is.",
+        frozenset({"session_id", "purpose", "cause"}),
+        _TRANSACTION | {"account_id", "certificate", "detail"},
+    ),
+    Event(
+        "certificate.header_ignored",
+        "Headers about a certificate came from somebody who is no proxy of ours: from another address, or without the "
+        "proxy's secret.",
+        frozenset({"session_id", "peer", "cause"}),
+    ),
 )

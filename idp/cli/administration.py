@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Sequence
 
 from foundation.clock import Clock
-from idp.cli import accounts, clients, decisions, keys, messages, policies, roles
+from idp.cli import accounts, clients, decisions, keys, listener, messages, policies, roles
 from idp.cli.common import EXIT_CODES, run_command
 
 
@@ -35,4 +35,5 @@ def parser() -> argparse.ArgumentParser:
     decisions.add_commands(commands)
     messages.add_commands(commands)
     policies.add_commands(commands)
+    listener.add_commands(commands)
     return made

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 from sqlalchemy import Connection, Row, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -152,6 +152,12 @@ def find_by_username(connection: Connection, username: str) -> Account | None:
     wanted = normalise_username(username)
     row = connection.execute(select(accounts).where(accounts.c.username == wanted)).one_or_none()
     return None if row is None else _account(row)
+
+
+def having(connection: Connection, column: Literal["username", "serial_number"], value: str) -> tuple[Account, ...]:
+    """The accounts with this very value; two at most, since two are as good as none."""
+    rows = connection.execute(select(accounts).where(accounts.c[column] == value).order_by(accounts.c.id).limit(2))
+    return tuple(_account(row) for row in rows.all())
 
 
 def set_status(connection: Connection, account_id: str, status: str) -> None:

@@ -163,7 +163,7 @@ def reload() -> None:
         row = sessions.find_by_id(
             connection, services().seals, found.id, services().clock.now(), services().settings.session
         )
-    g.browser = None if row is None else BrowserSession(row.id, row.account_id, row.evidence, _csrf(row.id))
+    g.browser = None if row is None else BrowserSession(row.id, row.account_id, row.evidence, form_token(row.id))
 
 
 def account_of(session: BrowserSession | None) -> Account | None:
@@ -202,7 +202,8 @@ def require_csrf() -> None:
         raise CsrfRefused("the form does not belong to this browser's session")
 
 
-def _csrf(session_id: str) -> str:
+def form_token(session_id: str) -> str:
+    """What every form of this session's pages carries."""
     key = services().keys.secret("form tokens")
     return encode_base64url(hmac.new(key, session_id.encode(), hashlib.sha256).digest())
 
@@ -220,7 +221,7 @@ def _load() -> BrowserSession | None:
     if sessions.needs_touch(row, now):
         with with_services.engine.begin() as connection:
             sessions.touch(connection, with_services.seals, row, now)
-    return BrowserSession(row.id, row.account_id, row.evidence, _csrf(row.id))
+    return BrowserSession(row.id, row.account_id, row.evidence, form_token(row.id))
 
 
 def _begin(connection: Connection, account_id: str | None, session_id: str = "") -> BrowserSession:
@@ -238,7 +239,7 @@ def _begin(connection: Connection, account_id: str | None, session_id: str = "")
         limits=with_services.settings.session,
     )
     g.browser_cookie = token
-    g.browser = BrowserSession(session_id, account_id, (), _csrf(session_id))
+    g.browser = BrowserSession(session_id, account_id, (), form_token(session_id))
     return cast("BrowserSession", g.browser)
 
 

@@ -17,14 +17,18 @@ _STATIC_SECONDS: Final = 3600
 
 
 def allow_form_target(uri: str) -> None:
-    """Let the forms of this page end at a relying party: Chromium judges a redirect after a POST by ``form-action``."""
+    """Let the forms of this page end at another origin: Chromium judges a redirect after a POST by ``form-action``."""
     parts = urlsplit(uri)
     if parts.scheme in {"http", "https"} and parts.hostname and parts.username is None:
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        g.form_target = f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port else "")
+        _allow(f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port else ""))
     elif parts.scheme and parts.scheme not in {"http", "https", "javascript", "data", "blob", "file"}:
         # An app's own scheme (RFC 8252 7.1).
-        g.form_target = f"{parts.scheme}:"
+        _allow(f"{parts.scheme}:")
+
+
+def _allow(source: str) -> None:
+    g.form_targets = tuple(dict.fromkeys((*g.get("form_targets", ()), source)))
 
 
 def install(app: Flask) -> None:
@@ -33,9 +37,9 @@ def install(app: Flask) -> None:
 
 
 def _add(response: Response) -> Response:
-    target = g.get("form_target")
+    targets = "".join(f" {target}" for target in g.get("form_targets", ()))
     headers = response.headers
-    headers.setdefault("Content-Security-Policy", _POLICY + (f" {target}" if target else ""))
+    headers.setdefault("Content-Security-Policy", _POLICY + targets)
     headers.setdefault("X-Content-Type-Options", "nosniff")
     headers.setdefault("X-Frame-Options", "DENY")
     headers.setdefault("Referrer-Policy", "no-referrer")

@@ -30,7 +30,7 @@ PARSERS = {
     "anchor": (anchoring.cli._parser, ("audit-events.md",)),
     "audit": (auditlog.cli._parser, ("audit-events.md",)),
     "credential": (signing.enrolment.cli._parser, ("signing.md",)),
-    "idp": (idp.cli.administration.parser, ("identity-provider.md", "csc.md")),
+    "idp": (idp.cli.administration.parser, ("identity-provider.md", "certificates.md", "csc.md")),
     "policy": (idp.cli.policy.parser, ("policy-language.md", "policy-tools.md", "policy-operations.md")),
     "operator": (operators.cli._parser, ("operators.md",)),
     "sam": (signing.sam_cli._parser, ("signing.md",)),

@@ -253,7 +253,7 @@ def make_idp(directory: Path, database_url: str | None = None, policy: bytes | N
         made,
         clock=clock,
         engine=engine,
-        messaging=Messaging(inbox, inbox),
+        messaging=Messaging(inbox, inbox, certificates=made.certificate is not None),
         credentials=credentials,
         policy=None if policy is None else parse_policy(policy, "tests.yaml"),
     )

@@ -35,7 +35,7 @@ from idp.storage.engine import reading
 from idp.storage.enrolments import Enrolment, NewEnrolment
 from idp.storage.seal import Altered
 from idp.web import browser, faults, prospects
-from idp.web.enrol import change, origin, passkey, password, totp
+from idp.web.enrol import certificate, change, origin, passkey, password, totp
 from idp.web.enrol.registry import Enroller, enroller_of, register
 from idp.web.interaction import Action, BeginInteraction, Finished, begin, register_finisher
 from idp.web.language import gettext as _
@@ -51,7 +51,7 @@ def setup(app: Flask) -> None:
     app.register_blueprint(blueprint)
     register_finisher(app, _ENROL, _approved)
     register_finisher(app, _REMOVE, _removed)
-    for module in (passkey, password, totp):
+    for module in (certificate, passkey, password, totp):
         register(app, module.ENROLLER)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -30,15 +30,17 @@ def keys(cls: type[typing.Any], prefix: str = "") -> Iterator[str]:
     hints = typing.get_type_hints(cls)
     for field in dataclasses.fields(cls):
         kinds = [kind for kind in (hints[field.name], *typing.get_args(hints[field.name])) if kind is not type(None)]
+        named = typing.get_origin(hints[field.name]) is Mapping
         nested = [kind for kind in kinds if dataclasses.is_dataclass(kind)]
         if nested:
-            yield from keys(typing.cast("type[typing.Any]", nested[0]), f"{prefix}{field.name}.")
+            inner = f"{prefix}{field.name}.<name>." if named else f"{prefix}{field.name}."
+            yield from keys(typing.cast("type[typing.Any]", nested[0]), inner)
         else:
             yield f"{prefix}{field.name}"
 
 
 def test_every_setting_is_documented() -> None:
-    text = (DOCS / "identity-provider.md").read_text()
+    text = "".join((DOCS / name).read_text() for name in ("identity-provider.md", "certificates.md"))
     assert [key for key in keys(IdpSettings) if f"`{key}`" not in text] == []
 
 

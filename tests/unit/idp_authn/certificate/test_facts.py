@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from asn1crypto import core
 from cryptography import x509
-from cryptography.x509.oid import ObjectIdentifier
 
 from idp.authn.certificate import facts, mapping
 from idp.authn.certificate.chain import Anchor, validate
@@ -21,16 +19,12 @@ ROOT = pki.authority("Root")
 QCP_QSCD, QSSCD, ESIGN = "0.4.0.194112.1.2", "0.4.0.1862.1.4", "0.4.0.1862.1.6.1"
 
 
-def upn(text: str) -> x509.OtherName:
-    return x509.OtherName(ObjectIdentifier("1.3.6.1.4.1.311.20.2.3"), core.UTF8String(text).dump())
-
-
 def facts_of(issued: Issued) -> CertificateFacts:
     return facts.of(validate(Presented(issued.certificate), [Anchor("root", ROOT.certificate)], NOW))
 
 
 def test_what_stands_in_it() -> None:
-    names = (upn("ana@corp.example"), x509.RFC822Name("ana@mail.example"), x509.DNSName("host.example"))
+    names = (pki.upn("ana@corp.example"), x509.RFC822Name("ana@mail.example"), x509.DNSName("host.example"))
     more = ((pki.statements(QC_SSCD, QC_TYPE_ESIGN), False),)
     found = facts_of(ROOT.issue(Leaf(names=names, policies=(QCP_QSCD,), more=more)))
     assert (found.anchor, found.common_name, found.serial_number) == ("root", "Ana Example", "PNOES-12345678Z")
@@ -72,7 +66,7 @@ def test_flags_are_the_operators_words_for_policies_and_statements() -> None:
 
 
 def test_only_what_the_anchor_allows_names_an_account() -> None:
-    names = (upn("Ana@corp.example"), x509.RFC822Name("ana@mail.example"))
+    names = (pki.upn("Ana@corp.example"), x509.RFC822Name("ana@mail.example"))
     found = facts_of(ROOT.issue(Leaf(names=names)))
     assert claims(found, ()) == ()
     assert claims(found, ("serial_number",)) == (Claim("serial_number", "PNOES-12345678Z"),)

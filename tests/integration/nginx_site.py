@@ -1,0 +1,343 @@
+"""The shipped nginx configuration in front of the real server, with an authority that answers about certificates."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from http.client import HTTPResponse
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import pytest
+import requests
+from cryptography import x509
+from cryptography.x509 import ocsp as der
+
+from foundation.clock import SystemClock
+from foundation.files import write_secret
+from foundation.settings import process_environment
+from idp.cli.administration import main
+from launcher.toml import dumps
+from tests import pki
+from tests.architecture.source import ROOT
+from tests.fakes.idp import PASSWORD
+from tests.integration.answering_authority import Answer, Responder, answering
+from tests.pki import Issued, Leaf
+
+SHIPPED = ROOT / "deploy" / "nginx"
+IDP, CERT = "idp.localhost", "cert.idp.localhost"
+SECRET = "a-secret-of-the-proxy-0123456789abcdef"
+NUMBER = "PNOES-12345678Z"
+PATIENCE = 20
+POLICY = """\
+policy: 1
+name: certificates
+levels:
+  - name: known
+    acr: urn:example:known
+    any_of:
+      - all_of: [{factor: certificate}]
+      - all_of: [{factor: password}]
+  - name: strong
+    acr: urn:example:strong
+    implies: known
+    any_of:
+      - all_of: [{factor: password}, {factor: certificate}]
+        different_categories: 2
+rules:
+  - {id: sign-in, action: [sign_in, account.enrol_factor, account.reset_factor], require: known}
+  - {id: order, action: credential.create, require: strong, because: A credential takes a certificate as well.}
+"""
+NGINX = """\
+daemon off;
+worker_processes 1;
+pid nginx.pid;
+error_log error.log warn;
+events { worker_connections 128; }
+http {
+    access_log access.log;
+    client_body_temp_path temporary;
+    proxy_temp_path temporary;
+    fastcgi_temp_path temporary;
+    uwsgi_temp_path temporary;
+    scgi_temp_path temporary;
+    include privyseal.conf;
+}
+"""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An answer over HTTP."""
+
+    status: int
+    headers: dict[str, str]
+    text: str
+
+
+@dataclass
+class Site:
+    """nginx, the server behind it, an authority for people's certificates, and one for the servers' own."""
+
+    directory: Path
+    port: int
+    behind: int
+    root: pki.Authority
+    servers: pki.Authority
+    responder: Responder
+    now: datetime = field(default_factory=SystemClock().now)
+
+    def person(self, **values: Any) -> Issued:
+        """A certificate of ours for alice."""
+        day = timedelta(days=1)
+        begin, end = self.now - day, self.now + 300 * day
+        return self.root.issue(self.responder.leaf(**{"begin": begin, "end": end, **values}))
+
+    def says(self, issued: Issued, status: der.OCSPCertStatus = der.OCSPCertStatus.GOOD) -> None:
+        """What the authority answers from now on."""
+        times = {"this_update": self.now - timedelta(minutes=1), "next_update": self.now + timedelta(hours=1)}
+
+        def answer(request: bytes) -> bytes:
+            nonce = der.load_der_ocsp_request(request).extensions.get_extension_for_class(x509.OCSPNonce).value.nonce
+            return self.root.ocsp(issued.certificate, nonce, status=status, **times)
+
+        self.responder.ocsp = answer
+
+    def silent(self) -> None:
+        """The authority answers nothing."""
+        nothing: Answer = lambda _request: 503  # noqa: E731 - it is data
+        self.responder.ocsp = self.responder.crl = nothing
+
+    @property
+    def issuer(self) -> str:
+        return f"https://{IDP}:{self.port}"
+
+    @contextmanager
+    def tls(self, host: str, issued: Issued | None = None) -> Iterator[ssl.SSLSocket]:
+        """A connection to nginx under a name, with a certificate or without one."""
+        context = ssl.create_default_context(cadata=self.servers.pem.decode())
+        if issued is not None:
+            with tempfile.NamedTemporaryFile(suffix=".pem") as both:
+                both.write(issued.pem + issued.key_pem)
+                both.flush()
+                context.load_cert_chain(both.name)
+        with (
+            socket.create_connection(("127.0.0.1", self.port), PATIENCE) as plain,
+            context.wrap_socket(plain, server_hostname=host) as connection,
+        ):
+            yield connection
+
+    def raw(self, host: str, request: bytes, issued: Issued | None = None) -> bytes:
+        """All that comes back until nginx hangs up, or is silent for a second."""
+        got = bytearray()
+        with self.tls(host, issued) as connection:
+            connection.sendall(request)
+            connection.settimeout(1)
+            try:
+                while chunk := connection.recv(65536):
+                    got += chunk
+            except (TimeoutError, OSError):
+                pass
+        return bytes(got)
+
+    def ask(
+        self,
+        method: str,
+        url: str,
+        form: dict[str, str] | None = None,
+        *,
+        cookie: str = "",
+        headers: dict[str, str] | None = None,
+        issued: Issued | None = None,
+    ) -> Answered:
+        """One request on a connection of its own."""
+        parts = urlsplit(url)
+        body = urlencode(form or {}).encode() if form is not None else b""
+        lines = [f"{method} {parts.path}{'?' + parts.query if parts.query else ''} HTTP/1.1"]
+        sent = {"Host": parts.netloc, "Connection": "close", **(headers or {})}
+        if form is not None:
+            sent |= {"Content-Type": "application/x-www-form-urlencoded", "Content-Length": str(len(body))}
+        if cookie:
+            sent["Cookie"] = cookie
+        lines += [f"{name}: {value}" for name, value in sent.items()]
+        with self.tls(parts.hostname or "", issued) as connection:
+            connection.sendall("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body)
+            response = HTTPResponse(connection, method=method)
+            response.begin()
+            found = {name.lower(): value for name, value in response.getheaders()}
+            return Answered(response.status, found, response.read().decode())
+
+    def at_sign_in(self) -> tuple[str, str]:
+        """A browser without an account at the sign-in page; returns its cookie and its ticket."""
+        first = self.ask("GET", f"{self.issuer}/account/")
+        cookie = first.headers["set-cookie"].split(";")[0]
+        page = self.ask("GET", f"{self.issuer}{first.headers['location']}", cookie=cookie)
+        return cookie, field_of(page.text, "certificate_ticket")
+
+    def present(self, ticket: str, issued: Issued | None, **headers: str) -> Answered:
+        """Post a ticket where certificates are presented."""
+        url = f"https://{CERT}:{self.port}/certificate"
+        return self.ask("POST", url, {"certificate_ticket": ticket}, issued=issued, headers=headers)
+
+    def served(self) -> str:
+        """What the server behind nginx has seen: a line for each request."""
+        return (self.directory / "behind.log").read_text()
+
+
+def field_of(page: str, name: str) -> str:
+    """The value of a form's field."""
+    found = re.search(rf'name="{name}" value="([^"]*)"', page)
+    assert found is not None, page
+    return found.group(1)
+
+
+def header_of(issued: Issued) -> str:
+    """A certificate as RFC 9440 writes it."""
+    return f":{base64.b64encode(issued.der).decode()}:"
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+@contextmanager
+def site() -> Iterator[Site]:
+    """All of it, in a directory of its own; nginx without privileges."""
+    now = datetime.now(UTC)  # noqa: TID251 - real servers have real clocks
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nginx-")))
+        made = Site(
+            directory,
+            free_port(),
+            free_port(),
+            pki.authority("People", at=now),
+            pki.authority("Servers", at=now),
+            stack.enter_context(answering()),
+            now,
+        )
+        (directory / "nginx").mkdir()
+        (directory / "idp").mkdir(mode=0o700)
+        write_idp(made, directory / "idp")
+        write_nginx(made, directory / "nginx")
+        stack.enter_context(behind(made))
+        stack.enter_context(nginx(made, directory / "nginx"))
+        yield made
+
+
+def write_idp(made: Site, directory: Path) -> None:
+    """Settings, database, and alice."""
+    (directory / "root.pem").write_bytes(made.root.pem)
+    write_secret(directory / "proxy.secret", SECRET.encode())
+    write_secret(directory / "password", PASSWORD.encode())
+    (directory / "policy.yaml").write_text(POLICY)
+    settings: dict[str, Any] = {
+        "mode": "development",
+        "issuer": made.issuer,
+        "database_url": f"sqlite:///{directory / 'idp.sqlite'}",
+        "key_dir": "keys",
+        "policy_file": "policy.yaml",
+        "egress_allow": [made.responder.address],
+        "trusted_proxies": ["127.0.0.1"],
+        "signing": {"csc_base": "http://sign.localhost:8402/csc/v2", "sam_id": "urn:sam"},
+        "certificate": {
+            "origin": f"https://{CERT}:{made.port}",
+            "proxy_secret_file": "proxy.secret",
+            "cache_seconds": 0,
+            "anchors": {"people": {"file": "root.pem", "match": ["serial_number"]}},
+        },
+    }
+    (directory / "idp.toml").write_text(dumps(settings))
+    config = ("--config", str(directory / "idp.toml"))
+    assert main(("init", *config)) == 0
+    person = ("--username", "alice", "--name", "Alice Example", "--serial-number", NUMBER)
+    assert main(("account", "create", *person, "--password-file", str(directory / "password"), *config)) == 0
+
+
+def write_nginx(made: Site, directory: Path) -> None:
+    """The shipped files, with this test's names, ports and paths."""
+    for name in ("privyseal-common.conf", "privyseal-proxy.conf"):
+        shutil.copy(SHIPPED / name, directory / name)
+    text = (SHIPPED / "privyseal.conf").read_text()
+    text = re.sub(r"\n *listen \[::\]:443.*", "", text).replace("listen 443", f"listen 127.0.0.1:{made.port}")
+    text = text.replace("127.0.0.1:8401", f"127.0.0.1:{made.behind}").replace("/etc/privyseal/nginx", str(directory))
+    text = re.sub(r"(Host (?:cert\.)?)idp\.example;", rf"\1{IDP}:{made.port};", text)
+    (directory / "privyseal.conf").write_text(text.replace("idp.example", IDP))
+    (directory / "nginx.conf").write_text(NGINX)
+    (directory / "client-issuers.pem").write_bytes(made.root.pem)
+    (directory / "proxy-secret.conf").write_text(f'proxy_set_header X-Privyseal-Proxy "{SECRET}";\n')
+    for host in (IDP, CERT):
+        names = (x509.DNSName(host),)
+        begin, end = made.now - timedelta(days=1), made.now + timedelta(days=30)
+        own = made.servers.issue(Leaf(pki.name(host), begin, end, extended=None, names=names))
+        (directory / f"{host}.pem").write_bytes(own.pem)
+        (directory / f"{host}.key").write_bytes(own.key_pem)
+
+
+@contextmanager
+def behind(made: Site) -> Iterator[None]:
+    """The real server; it writes a line for each request that it is given."""
+    command = (
+        sys.executable, "-m", "granian", "--interface", "wsgi", "--factory", "--host", "127.0.0.1", "--port",
+        str(made.behind), "--workers", "1", "--blocking-threads", "4", "--no-ws", "--log-level", "warning",
+        "--access-log", "--access-log-fmt", "%(method)s %(path)s", "wsgi:idp",
+    )  # fmt: skip
+    environment = {**process_environment(), "PRIVYSEAL_IDP_CONFIG": str(made.directory / "idp" / "idp.toml")}
+    with (made.directory / "behind.log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+        try:
+            wait(lambda: requests.get(f"http://127.0.0.1:{made.behind}/health/ready", timeout=5).ok, process, made)
+            yield
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+@contextmanager
+def nginx(made: Site, directory: Path) -> Iterator[None]:
+    """Debian's nginx as nobody in particular."""
+    program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/sbin")
+    assert program is not None, "the Debian package nginx is missing (script/test installs it)"
+    as_nobody: dict[str, Any] = {}
+    if os.geteuid() == 0:
+        made.directory.chmod(0o711)
+        for path in (directory, *directory.iterdir()):
+            shutil.chown(path, "nobody", "nogroup")
+        as_nobody = {"user": "nobody", "group": "nogroup", "extra_groups": []}
+    command = (program, "-p", str(directory), "-c", "nginx.conf", "-e", "error.log")
+    with (made.directory / "nginx.out").open("wb") as log:
+        process = subprocess.Popen(command, cwd=directory, stdout=log, stderr=log, **as_nobody)
+        try:
+            wait(lambda: made.ask("GET", f"{made.issuer}/health/ready").status == 200, process, made)
+            yield
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def wait(ready: Any, process: subprocess.Popen[bytes], made: Site) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if ready():
+                return
+        except (requests.RequestException, OSError, ValueError):
+            pass
+        time.sleep(0.1)
+    logs = "\n".join(path.read_text() for path in made.directory.rglob("*.[lo][ou][gt]"))
+    pytest.fail(f"{process.args!r} does not answer\n{logs[-4000:]}")
