@@ -21,6 +21,9 @@ from connectors.messaging.smpp import SmppSms
 from connectors.messaging.smtp import SmtpMailer
 from connectors.messaging.twilio_sms import TwilioSms
 from connectors.ports.messaging import (
+    AsksDelivery,
+    Delivery,
+    DeliveryState,
     GatewayMisconfigured,
     GatewayUnavailable,
     Mailer,
@@ -395,3 +398,39 @@ def test_a_mail_server_that_goes_away_with_the_message_may_have_taken_it(tmp_pat
         thread.join()
         listener.close()
         assert type(caught.value) is expected
+
+
+@pytest.mark.parametrize(
+    ("said", "state"),
+    [
+        ("delivered", DeliveryState.DELIVERED),
+        ("failed", DeliveryState.FAILED),
+        ("undelivered", DeliveryState.FAILED),
+        ("sent", DeliveryState.PENDING),
+        ("gibberish", DeliveryState.PENDING),
+    ],
+)
+def test_a_gateway_is_asked_what_became_of_a_message(tmp_path: Path, said: str, state: DeliveryState) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def answer(request: Request) -> Response:
+        asked.append((request.method, request.path))
+        return Response(json.dumps({"status": said, "sid": "x"}), mimetype="application/json")
+
+    write_secret(tmp_path / "token", b"token")
+    sid = "SM" + "0" * 32
+    with served(answer) as url:
+        http = HttpSms(http_settings(
+            tmp_path, url, status_url=f"{url}/messages/{{reference}}", status_path="status",
+            delivered_values=["delivered"], failed_values=["failed", "undelivered"],
+        ))  # fmt: skip
+        gateways: tuple[AsksDelivery, ...] = (http, TwilioSms(_twilio_settings(tmp_path, url)))
+        assert [gateway.delivery_of(Delivery(sid)) for gateway in gateways] == [state, state]
+        assert http.delivery_of(Delivery("../a?b")) is state
+        for gateway in gateways:
+            with pytest.raises(GatewayMisconfigured):
+                gateway.delivery_of(Delivery(""))
+    assert asked[0] == ("GET", f"/messages/{sid}")
+    assert asked[1] == ("GET", f"/2010-04-01/Accounts/{SID}/Messages/{sid}.json")
+    with pytest.raises(GatewayUnavailable):
+        http.delivery_of(Delivery(sid))

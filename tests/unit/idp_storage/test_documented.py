@@ -26,6 +26,13 @@ def test_every_event_is_documented_with_its_fields(event: typing.Any) -> None:
     assert optional == (", ".join(f"`{field}`" for field in sorted(event.optional)) or "none")
 
 
+def test_values_of_fields_are_documented_below_the_events() -> None:
+    _events, heading, values = (DOCS / "audit-events-idp.md").read_text().partition("\n## Values\n")
+    assert heading, "a script that writes the table anew must keep what follows it"
+    for field in ("factor", "cause` of `otp.not_sent", "change` of `notice.*", "scope"):
+        assert f"| `{field}` |" in values
+
+
 def keys(cls: type[typing.Any], prefix: str = "") -> Iterator[str]:
     hints = typing.get_type_hints(cls)
     for field in dataclasses.fields(cls):
