@@ -26,7 +26,7 @@ from connectors.ports.messaging import (
     SmsMessage,
 )
 from foundation.egress import Egress, read_limited
-from foundation.errors import EgressRefused
+from foundation.errors import EgressRefused, SettingsError
 from foundation.files import read_secret
 from foundation.settings import from_table
 
@@ -47,6 +47,8 @@ class HttpSms:
         if made.username is not None and made.password_file is not None:
             # Octets: the library would write text in Latin-1 (RFC 7617 2.1 allows UTF-8).
             self._auth = HTTPBasicAuth(made.username.encode(), read_secret(made.password_file))
+        if made.ca_file is not None and not made.ca_file.is_file():
+            raise SettingsError(("ca_file is not there",))
         self._egress = Egress(allow=tuple(_place(url) for url in (made.url, made.status_url) if url is not None))
 
     def send_sms(self, message: SmsMessage) -> Delivery:

@@ -115,6 +115,7 @@ class SmppSms:
             "source_addr_npi": _ISDN if made.sender[0] == "+" else 0,
         }  # fmt: skip
         self._login = {"system_id": made.system_id, "password": password, "system_type": made.system_type}
+        self._tls = _tls(made.ca_file)
         self._receipts = made.receipts and made.bind == "transceiver"
         self._monotonic = monotonic
         self._connecting = threading.Lock()
@@ -223,10 +224,8 @@ class SmppSms:
             )
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if settings.security == "tls":
-                context = ssl.create_default_context(cafile=settings.ca_file)
-                context.minimum_version = ssl.TLSVersion.TLSv1_2
                 connection.settimeout(max(0.001, until - self._monotonic()))
-                connection = context.wrap_socket(connection, server_hostname=settings.host)
+                connection = self._tls.wrap_socket(connection, server_hostname=settings.host)
             buffer = bind(connection, f"bind_{settings.bind}", self._login, self._monotonic, until)
             return Session(
                 connection,
@@ -241,6 +240,15 @@ class SmppSms:
         except (GatewayUnavailable, GatewayMisconfigured, RecipientRefused):
             _close(connection)
             raise
+
+
+def _tls(ca_file: Path | None) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise SettingsError((f"ca_file cannot be used ({type(error).__name__})",)) from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
 
 
 def _close(connection: socket.socket | None) -> None:

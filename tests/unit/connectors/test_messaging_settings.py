@@ -120,6 +120,7 @@ HTTP: dict[str, Any] = {"url": "https://sms.example.org/send", "body": {"to": "{
         ({"success_status": [200, 500]}, "success_status"),
         ({"recipient_status": [200]}, "recipient_status"),
         ({"timeout_seconds": 0}, "timeout_seconds"),
+        ({"ca_file": "/nowhere/ca.pem"}, "ca_file"),
     ],
 )
 def test_http_settings_that_are_refused(change: dict[str, Any], fault: str) -> None:
@@ -149,10 +150,12 @@ def test_a_secret_that_others_can_read_is_refused(tmp_path: Path) -> None:
         ({"validity_seconds": 3600}, "validity_seconds"),
         ({"enquire_link_seconds": 0}, "enquire_link_seconds"),
         ({"password": "hunter2"}, "password is not a setting"),
+        ({"ca_file": "/nowhere/ca.pem"}, "ca_file"),
     ],
 )
-def test_smpp_settings_that_are_refused(token: str, change: dict[str, Any], fault: str) -> None:
-    good = {"host": "smsc.example.org", "system_id": "us", "password_file": token, "sender": "Example"}
+def test_smpp_settings_that_are_refused(tmp_path: Path, change: dict[str, Any], fault: str) -> None:
+    write_secret(tmp_path / "short", b"secret")
+    good = {"host": "smsc.example.org", "system_id": "us", "password_file": str(tmp_path / "short"), "sender": "Us"}
     with pytest.raises(SettingsError, match=fault) as caught:
         SmppSms({**good, **change})
     assert "hunter2" not in str(caught.value)
