@@ -29,6 +29,8 @@ from idp.certificate_settings import CertificateSettings
 
 _MAX_STATUSES: Final = 10_000
 _MAX_LISTS: Final = 32
+_CONCURRENT: Final = 8
+"""Who asks an authority at one time: one that is slow does not take all of the server's threads (DOS-03)."""
 _CHUNK: Final = 64 * 1024
 _logger = log.get(__name__)
 
@@ -77,6 +79,7 @@ class RevocationChecker:
         self._monotonic = monotonic
         self._max_age = timedelta(seconds=settings.max_age_seconds)
         self._cache = _Cache()
+        self._places = threading.BoundedSemaphore(_CONCURRENT)
 
     def check(self, path: ValidPath) -> Checked:
         """Whether every certificate of a path is good; the anchor is the operator's to take away.
@@ -103,7 +106,12 @@ class RevocationChecker:
             known = self._cache.statuses.get(identity)
         if known is not None and now < known[0]:
             return known[1]
-        end, source = self._ask(step, now)
+        if not self._places.acquire(timeout=max(0.0, step.deadline - self._monotonic())):
+            raise NotChecked("busy", "too many certificates are being asked about")
+        try:
+            end, source = self._ask(step, now)
+        finally:
+            self._places.release()
         with self._cache.lock:
             self._cache.statuses[identity] = (self._capped(end, now), source)
             self._cache.statuses.move_to_end(identity)
