@@ -39,7 +39,7 @@ from benchmarks.stand import (
 from foundation.clock import SystemClock
 from foundation.errors import PrivySealError
 from foundation.files import write_secret
-from idp.authn.password import Passwords
+from idp.authn.password import KEY, Passwords
 from idp.settings import PasswordSettings
 from idp.storage import accounts, authenticators
 from idp.storage.engine import open_engine
@@ -109,10 +109,11 @@ class LoginStand:
 
     def enrol(self, prefix: str, count: int) -> list[Person]:
         """People with a password (all the same one, so that it is hashed once here) and a phone of their own."""
-        encoded = Passwords(self.costs).hash(self.password)
         now = SystemClock().now()
         engine = open_engine(self.database.url)
-        seals = Sealer(KeyStore(engine, self.key_dir).secret)
+        keys = KeyStore(engine, self.key_dir)
+        seals = Sealer(keys.secret)
+        encoded = Passwords(self.costs, key=keys.secret(KEY)).hash(self.password)
         people = []
         with engine.begin() as connection:
             for number in range(count):

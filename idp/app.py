@@ -22,7 +22,7 @@ from foundation.errors import SettingsError
 from foundation.files import read_secret
 from foundation.jose import VerificationKey
 from idp.errors import PlainRedirect
-from idp.policy.limits import password_limits
+from idp.policy.limits import code_limits, password_limits
 from idp.policy.lint import Deployment
 from idp.policy.model import Policy
 from idp.settings import ApprovalSettings, ConnectorSettings, IdpSettings
@@ -156,6 +156,7 @@ def _tightened(settings: IdpSettings, policy: Policy) -> IdpSettings:
         settings,
         session=dataclasses.replace(settings.session, idle_seconds=idle),
         password=password_limits(settings.password, policy),
+        codes=code_limits(settings.codes, policy),
     )
 
 

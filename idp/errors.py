@@ -33,6 +33,12 @@ class UnknownAccount(IdpError):
     code = "unknown_account"
 
 
+class UnknownDevice(IdpError):
+    """There is no code device of that serial number, or somebody carries it."""
+
+    code = "unknown_device"
+
+
 class UnknownClient(IdpError):
     """There is no such client, or it has no secret to renew."""
 
@@ -57,6 +63,25 @@ class InputRefused(IdpError):
     code = "input_refused"
 
 
+class TooManyAuthenticators(InputRefused):
+    """The account has as many authenticators of the kind as it may have."""
+
+    code = "too_many_authenticators"
+
+
+class PasswordRefused(InputRefused):
+    """A new password is not accepted; ``cause`` tells why, for a page that says it in the person's language.
+
+    The causes: ``too_short``, ``too_long``, ``control``, ``common``, ``about_you``, ``pattern``, ``unchanged``.
+    """
+
+    code = "password_refused"
+
+    def __init__(self, cause: str, text: str) -> None:
+        super().__init__(text)
+        self.cause = cause
+
+
 class LoginRefused(IdpError):
     """User name or password is wrong, or the account may not sign in: which of these is never told."""
 
@@ -77,6 +102,32 @@ class OtpWrong(OtpRefused):
     """Not the code that was sent."""
 
     code = "otp_wrong"
+
+
+class OtpUsed(OtpRefused):
+    """A right code that was accepted before (NIST SP 800-63B 5.1.4.2: the person may be warned)."""
+
+    code = "otp_used"
+
+
+class OtpBehind(OtpRefused):
+    """A code from a while ago: the clock of the device that shows it is slow, by so many seconds."""
+
+    code = "otp_behind"
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(f"the clock of the device is {seconds} seconds behind")
+        self.seconds = seconds
+
+
+class OtpPaused(OtpRefused):
+    """None is tried for so many seconds after several wrong codes."""
+
+    code = "otp_paused"
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(f"codes are tried again in {seconds} seconds")
+        self.seconds = seconds
 
 
 class OtpDead(OtpRefused):

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from idp.certificate_settings import CertificateSettings
+from idp.code_settings import CodeSettings
 
 LANGUAGES: Final = ("en", "es", "de", "fr")
 """Languages in which the pages exist; the first is their source."""
@@ -49,7 +50,12 @@ class PasswordSettings:
     concurrent: int = 4
     """Verifications at one time: each takes ``memory_kib``."""
     min_length: int = 8
-    """NIST SP 800-63B r4 3.1.1: 8 where it is one of two factors."""
+    """NIST SP 800-63B r4 3.1.1: 8 where it is one of two factors; 15 hold by themselves where a policy's level of r4
+    is reached by a password alone."""
+    blocklist_file: Path | None = None
+    """Passwords that nobody may choose besides those that are shipped, one a line, UTF-8."""
+    blocked_words: tuple[str, ...] = ()
+    """Names of the operator, its products, its places: refused as passwords, alone or with a few characters more."""
 
     def faults(self) -> Iterable[str]:
         """Not weaker than OWASP's weakest recommendation (7 MiB, 5 iterations)."""
@@ -59,6 +65,8 @@ class PasswordSettings:
             yield "parallelism is 1 to 16, concurrent is 1 to 256"
         if self.min_length < 8:
             yield "min_length is at least 8"
+        if any(len(word.strip()) < 3 for word in self.blocked_words):
+            yield "blocked_words have at least 3 characters each"
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +295,7 @@ class IdpSettings:
     otp: OtpSettings = field(default_factory=OtpSettings)
     activation: ActivationSettings = field(default_factory=ActivationSettings)
     passkeys: PasskeySettings = field(default_factory=PasskeySettings)
+    codes: CodeSettings = field(default_factory=CodeSettings)
     tokens: TokenSettings = field(default_factory=TokenSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
     messaging: MessagingSettings = field(default_factory=MessagingSettings)

@@ -90,4 +90,16 @@ EVENTS: Final = (
         "proxy's secret.",
         frozenset({"session_id", "peer", "cause"}),
     ),
+    Event(
+        "hotp.imported",
+        "An operator added code devices that nobody carries yet.",
+        frozenset({"devices"}),
+        frozenset(),
+    ),
+    Event(
+        "hotp.assigned",
+        "An operator gave a code device to a person.",
+        frozenset({"account_id", "authenticator_id", "serial", "not_before"}),
+        frozenset(),
+    ),
 )

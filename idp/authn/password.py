@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import threading
 import unicodedata
 from collections.abc import Iterable
@@ -10,14 +13,19 @@ from typing import Final
 import argon2
 from argon2.exceptions import HashingError, InvalidHashError, VerificationError
 
-from idp.errors import InputRefused
+from idp.authn import new_password
+from idp.authn.new_password import MAX_LENGTH
+from idp.errors import PasswordRefused
 from idp.settings import PasswordSettings
 
-MAX_LENGTH: Final = 256
-"""Longer ones are refused unhashed: hashing is work that a stranger may ask for."""
 _MAX_TYPED: Final = 4 * MAX_LENGTH
 """Characters that are normalised at all: no character is composed from more than four (UAX #15), and putting combining
 marks in their order takes time that grows with the square of their number (DOS-03)."""
+
+KEY: Final = "passwords"
+"""For what the key is derived from the master secret."""
+_KEYED: Final = "k1"
+"""Before an encoded hash: what went into argon2id is an HMAC of the password."""
 
 _Costs = tuple[int, int, int]
 """KiB, iterations, lanes."""
@@ -26,10 +34,10 @@ _Costs = tuple[int, int, int]
 def normalise(password: str) -> str:
     """NFC (NIST SP 800-63B r4 3.1.1.2): the same characters are the same password on every keyboard.
 
-    :raises InputRefused: there is more than any password has, and nothing is normalised.
+    :raises PasswordRefused: there is more than any password has, and nothing is normalised.
     """
     if len(password) > _MAX_TYPED:
-        raise InputRefused(f"a password has at most {MAX_LENGTH} characters")
+        raise PasswordRefused("too_long", f"a password has at most {MAX_LENGTH} characters")
     return unicodedata.normalize("NFC", password)
 
 
@@ -39,10 +47,14 @@ class Passwords:
     :param stored: hashes of people's passwords, one for each of the costs that are in use.  As long as some hashes
         have other costs than the settings', every verification does the work of all of them: otherwise the time would
         tell who has an account until everybody's hash is renewed (OTP-11).
+    :param key: 32 octets outside the database, with which passwords are hashed before argon2id (NIST SP 800-63B r4
+        3.1.1.2, a SHOULD): whoever has the database alone has nothing to try passwords against.  None: only for a
+        command that has no keys; the hash is renewed at the next login.
     """
 
-    def __init__(self, settings: PasswordSettings, stored: Iterable[str] = ()) -> None:
+    def __init__(self, settings: PasswordSettings, stored: Iterable[str] = (), key: bytes | None = None) -> None:
         self._settings = settings
+        self._key = key
         self._hasher = argon2.PasswordHasher(
             time_cost=settings.iterations, memory_cost=settings.memory_kib, parallelism=settings.parallelism
         )
@@ -53,17 +65,16 @@ class Passwords:
         for encoded in stored:
             self._know(_costs_of(encoded))
 
-    def hash(self, password: str) -> str:
+    def hash(self, password: str, *, about: Iterable[str] = (), limits: PasswordSettings | None = None) -> str:
         """The encoded hash of a new password.
 
-        :raises InputRefused: too short, too long, or with control characters.
+        :param about: what is not to be taken for a password here: names of the service and of the person.
+        :param limits: the settings with the policy's limits, where they are not those of this object.
+        :raises PasswordRefused: it is not accepted; see :mod:`idp.authn.new_password`.
         """
         text = normalise(password)
-        if not self._settings.min_length <= len(text) <= MAX_LENGTH:
-            raise InputRefused(f"a password has {self._settings.min_length} to {MAX_LENGTH} characters")
-        if any(unicodedata.category(character) == "Cc" for character in text):
-            raise InputRefused("a password has no control characters")
-        return self._hasher.hash(text)
+        new_password.check(text, limits or self._settings, about)
+        return self._hashed(text)
 
     def verify(self, encoded: str | None, password: str) -> bool:
         """Whether this is the password; one verification for each of the costs in use, whoever it is.
@@ -72,7 +83,7 @@ class Passwords:
         """
         try:
             text = normalise(password)
-        except InputRefused:
+        except PasswordRefused:
             encoded, text = None, ""
         if len(text) > MAX_LENGTH:
             encoded, text = None, text[:MAX_LENGTH]
@@ -87,16 +98,34 @@ class Passwords:
         return right
 
     def renewed(self, encoded: str, password: str) -> str | None:
-        """The hash with today's costs, if the stored one has others; call it after a successful verification."""
-        if not self._hasher.check_needs_rehash(encoded):
+        """The hash with today's costs and the key, if the stored one has others or none; lowered costs count too.
+
+        Call it after a successful verification.
+        """
+        keyed, plain = _parted(encoded)
+        if keyed == (self._key is not None) and not self._hasher.check_needs_rehash(plain):
             return None
-        return self._hasher.hash(normalise(password))
+        return self._hashed(normalise(password))
+
+    def _hashed(self, text: str) -> str:
+        keyed = self._key is not None
+        return (_KEYED if keyed else "") + self._hasher.hash(self._input(text, keyed=keyed))
+
+    def _input(self, text: str, *, keyed: bool) -> str:
+        """What argon2id gets: for a keyed hash 256 bits that only whoever has the key can compute."""
+        if not keyed or self._key is None:
+            return text
+        message = b"password\n" + text.encode("utf-8", "surrogatepass")
+        return base64.b64encode(hmac.new(self._key, message, hashlib.sha256).digest()).decode()
 
     def _matches(self, encoded: str, text: str) -> bool:
+        keyed, plain = _parted(encoded)
         try:
-            return self._hasher.verify(encoded, text)
+            # One that needs a key which is not there is as much work, and is never right.
+            self._hasher.verify(plain, self._input(text, keyed=keyed))
         except (VerificationError, InvalidHashError):
             return False
+        return not keyed or self._key is not None
 
     def _know(self, costs: _Costs | None) -> None:
         """From now on every verification does the work of these costs too."""
@@ -116,10 +145,15 @@ class Passwords:
 def _costs_of(encoded: str) -> _Costs | None:
     """The costs of a hash; None: it is damaged."""
     try:
-        found = argon2.extract_parameters(encoded)
+        found = argon2.extract_parameters(_parted(encoded)[1])
     except InvalidHashError:
         return None
     return found.memory_cost, found.time_cost, found.parallelism
+
+
+def _parted(encoded: str) -> tuple[bool, str]:
+    """Whether a hash is keyed, and argon2's part of it."""
+    return encoded.startswith(_KEYED), encoded.removeprefix(_KEYED)
 
 
 def back_off_seconds(failures: int) -> int:

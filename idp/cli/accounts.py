@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from foundation.clock import epoch
-from idp.authn.password import Passwords
-from idp.cli.common import account_of, add, new_id, secret_text, transaction
+from idp.authn.password import KEY, Passwords
+from idp.cli.common import account_of, add, database, new_id, secret_text, transaction
 from idp.errors import InputRefused
 from idp.policy.model import PROOFING
 from idp.settings import IdpSettings
@@ -162,9 +162,14 @@ def _hashed(settings: IdpSettings, options: argparse.Namespace) -> str:
     """A new password's hash; the policy may ask for a longer one than the settings."""
     from idp.policy.limits import password_limits
     from idp.policy.load import load_policy
+    from idp.storage.keys import KeyStore
 
     limits = password_limits(settings.password, load_policy(settings.policy_file))
-    return Passwords(limits).hash(secret_text(options.password_file))
+    with database(settings) as engine:
+        key = KeyStore(engine, settings.key_dir).secret(KEY)
+    person = (getattr(options, field, None) or "" for field in ("username", "name", "email"))
+    about = (settings.service_name, *person)
+    return Passwords(limits, key=key).hash(secret_text(options.password_file), about=about)
 
 
 def _set_password(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:

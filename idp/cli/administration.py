@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Sequence
 
 from foundation.clock import Clock
-from idp.cli import accounts, clients, decisions, keys, listener, messages, policies, roles
+from idp.cli import accounts, clients, decisions, hotp, keys, listener, messages, policies, roles
 from idp.cli.common import EXIT_CODES, run_command
 
 
@@ -29,6 +29,7 @@ def parser() -> argparse.ArgumentParser:
     commands = made.add_subparsers(required=True, metavar="COMMAND")
     keys.add_init(commands)
     accounts.add_commands(commands)
+    hotp.add_commands(commands)
     clients.add_commands(commands)
     roles.add_commands(commands)
     keys.add_commands(commands)

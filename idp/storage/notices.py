@@ -43,7 +43,7 @@ class Pending:
     id: str
     account_id: str
     change: str
-    """``added``, ``removed``, ``replaced`` or ``reset``."""
+    """``added``, ``removed``, ``replaced``, ``reset`` or ``used``."""
     factor: str
     """Kind of the authenticator that changed."""
     channel: str

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -11,7 +13,7 @@ from sqlalchemy import Connection
 
 from idp.authn.device import BrowserStanding, is_known, may_try
 from idp.authn.methods import evidence_of
-from idp.authn.password import Passwords
+from idp.authn.password import KEY, Passwords
 from idp.errors import LoginBusy, LoginRefused
 from idp.policy.limits import failure_limit
 from idp.storage import accounts, authenticators, devices, interactions
@@ -47,11 +49,11 @@ class _Standing:
 def install(app: Flask) -> None:
     """Prepare password verification for an app."""
     with app.app_context():
-        settings = services().settings.password
+        settings, key = services().settings.password, services().keys.secret(KEY)
         with reading(services().engine) as connection:
             stored = authenticators.hashes_of_all_costs(connection)
     app.extensions[_EXTENSION] = _Verifier(
-        Passwords(settings, stored), threading.BoundedSemaphore(settings.concurrent)
+        Passwords(settings, stored, key), threading.BoundedSemaphore(settings.concurrent)
     )
 
 
@@ -68,16 +70,12 @@ def with_password(interaction: Interaction, username: str, password: str) -> Non
     :raises LoginRefused: something is wrong; what is never told.
     :raises LoginBusy: too many verifications are going on.
     """
-    verifier = cast("_Verifier", current_app.extensions[_EXTENSION])
-    if not verifier.slots.acquire(timeout=_WAIT_SECONDS):
-        raise LoginBusy("too many password verifications at one time")
-    try:
+    verifier = _verifier()
+    with _place(verifier):
         found = _look_up(username)
         tried = _usable(interaction, found)
         encoded = found.owned.secret_hash if found.owned is not None and tried else None
         matched = verifier.passwords.verify(encoded, password)
-    finally:
-        verifier.slots.release()
     with services().engine.begin() as connection:
         owned = _settle(connection, interaction, found, tried=tried, matched=matched)
     if owned is None:
@@ -85,6 +83,35 @@ def with_password(interaction: Interaction, username: str, password: str) -> Non
     device.remember(owned.id)
     _renew(verifier, owned, password)
     browser.reload()
+
+
+def hash_new(password: str, about: Iterable[str], present: str | None) -> str | None:
+    """The hash of a new password, in one of the places for such work; None: it is the one that the person has.
+
+    :param about: names of the service and of the person.
+    :param present: the hash of the one that the person has.
+    :raises PasswordRefused: it is not accepted.
+    :raises LoginBusy: too many verifications are going on.
+    """
+    verifier = _verifier()
+    with _place(verifier):
+        encoded = verifier.passwords.hash(password, about=about, limits=services().settings.password)
+        same = present is not None and verifier.passwords.verify(present, password)
+    return None if same else encoded
+
+
+def _verifier() -> _Verifier:
+    return cast("_Verifier", current_app.extensions[_EXTENSION])
+
+
+@contextmanager
+def _place(verifier: _Verifier) -> Iterator[None]:
+    if not verifier.slots.acquire(timeout=_WAIT_SECONDS):
+        raise LoginBusy("too many password verifications at one time")
+    try:
+        yield
+    finally:
+        verifier.slots.release()
 
 
 def _look_up(username: str) -> _Standing:

@@ -47,6 +47,7 @@ _CHANGES: Final[dict[str, Callable[[str], str]]] = {
     "removed": lambda name: _("%(service)s: a way to sign in was removed from your account", service=name),
     "replaced": lambda name: _("%(service)s: a way to sign in was replaced in your account", service=name),
     "reset": lambda name: _("%(service)s: a way to sign in was reset by the help desk", service=name),
+    "used": lambda name: _("%(service)s: a way to sign in for emergencies was used in your account", service=name),
 }
 
 _METHODS: Final[dict[str, Callable[[], str]]] = {

@@ -24,12 +24,15 @@ from idp.errors import (
     LoginBusy,
     LoginRefused,
     NoSuchFactor,
+    OtpBehind,
     OtpCoolDown,
     OtpDead,
     OtpLocked,
     OtpNotSent,
+    OtpPaused,
     OtpRefused,
     OtpStopped,
+    OtpUsed,
     OtpWrong,
 )
 from idp.storage import challenges, interactions
@@ -178,7 +181,19 @@ def notice_of(error: OtpRefused) -> Notice:
     if isinstance(error, OtpStopped):
         text = _("No text messages are sent at the moment. Please use another way or try again later.")
         return Notice(text, _UNAVAILABLE)
+    if isinstance(error, OtpPaused):
+        text = _("Too many wrong codes. You can try again in %(seconds)d seconds.", seconds=error.seconds)
+        return Notice(text, _TOO_MANY, error.seconds)
+    if isinstance(error, OtpBehind):
+        return Notice(
+            _(
+                "This code is from %(minutes)d minutes ago. The clock of your device seems to be slow: "
+                "let it set its time by itself, then type the new code.",
+                minutes=max(1, round(error.seconds / 60)),
+            )
+        )
     texts: dict[type[OtpRefused], str] = {
+        OtpUsed: _("This code was used before. Please wait for the next one."),
         OtpWrong: _("That is not the right code. Please check it and try again."),
         OtpDead: _("This code can no longer be used. Please ask for a new one."),
         OtpLocked: _("This way of proving who you are is locked for now. Please use another one or try tomorrow."),

@@ -17,7 +17,7 @@ from werkzeug.wrappers import Response
 from connectors.ports.messaging import Delivery, MailMessage, MessagingError, SmsMessage
 from foundation.clock import FixedClock
 from idp.app import create_app
-from idp.authn.password import Passwords
+from idp.authn.password import KEY, Passwords
 from idp.authn.roles import Role
 from idp.errors import IdpError
 from idp.policy.load import parse_policy
@@ -282,9 +282,11 @@ def _add_person(
     proofing: Any = "substantial",
 ) -> str:
     costs = (settings.password.memory_kib, settings.password.iterations, PASSWORD)
+    keys = KeyStore(engine, settings.key_dir)
     if costs not in HASHES:
-        HASHES[costs] = Passwords(settings.password).hash(PASSWORD)
-    seals = Sealer(KeyStore(engine, settings.key_dir).secret)
+        # Every identity provider for tests has the same master secret.
+        HASHES[costs] = Passwords(settings.password, key=keys.secret(KEY)).hash(PASSWORD)
+    seals = Sealer(keys.secret)
     new = NewAccount(username, "Alice Example", "Alice", "Example", "ES", proofing=proofing)
     with engine.begin() as connection:
         account = accounts.create(connection, f"account-{username}", new, NOW)

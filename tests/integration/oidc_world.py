@@ -27,7 +27,7 @@ from connectors.ports.messaging import Delivery, MailMessage, SmsMessage
 from foundation.clock import Clock, FixedClock, SystemClock
 from foundation.jose import SigningKey, encode_base64url, generate_signing_key
 from idp.app import create_app
-from idp.authn.password import Passwords
+from idp.authn.password import KEY, Passwords
 from idp.oidc.client import Registration
 from idp.settings import IdpSettings, OtpSettings, PasswordSettings, SigningSettings
 from idp.storage import accounts, audit, authenticators, clients
@@ -352,13 +352,14 @@ def seed(directory: Path, database_url: str) -> Seed:
     create_tables(engine)
     create_keys(engine, directory / "keys", now=NOW, random=secrets.token_bytes(32))
     made: dict[str, str] = {}
-    seals = Sealer(KeyStore(engine, directory / "keys").secret)
+    secret = KeyStore(engine, directory / "keys").secret
+    seals = Sealer(secret)
     with engine.begin() as connection:
         audit.DatabaseAudit(FixedClock(NOW)).initialise(connection)
         new = accounts.NewAccount("alice", "Alice Example", proofing="high")
         account = accounts.create(connection, ACCOUNT, new, NOW)
-        for kind, address, secret in (
-            ("password", None, Passwords(PasswordSettings()).hash(PASSWORD)),
+        for kind, address, hashed in (
+            ("password", None, Passwords(PasswordSettings(), key=secret(KEY)).hash(PASSWORD)),
             ("sms_otp", "+43660123456", None),
         ):
             authenticators.add(
@@ -369,7 +370,7 @@ def seed(directory: Path, database_url: str) -> Seed:
                 kind=kind,
                 now=NOW,
                 address=address,
-                secret_hash=secret,
+                secret_hash=hashed,
             )
         for registration in registrations(client_key):
             _, client_secret = clients.create(connection, registration, NOW, secrets.token_bytes)

@@ -23,7 +23,7 @@ from werkzeug.test import TestResponse
 from contract.order import CreateParameters
 from foundation.egress import Egress
 from foundation.files import write_secret
-from idp.authn.password import Passwords
+from idp.authn.password import KEY, Passwords
 from idp.settings import PasswordSettings
 from idp.storage import accounts, authenticators
 from idp.web import oidc
@@ -217,13 +217,13 @@ def _web_settings(directory: Path, idp: World, idp_port: int, changes: dict[str,
 
 def _add_person(idp: World, username: str) -> None:
     """Another person, with a password and a telephone of their own."""
-    seals = idp.app.extensions["privyseal"].seals
+    seals, key = idp.app.extensions["privyseal"].seals, idp.app.extensions["privyseal"].keys.secret(KEY)
     with idp.engine.begin() as connection:
         account = accounts.create(
             connection, f"account-of-{username}", accounts.NewAccount(username, "Bob Example", proofing="high"), NOW
         )
         for kind, address, secret in (
-            ("password", None, Passwords(PasswordSettings()).hash(PASSWORD)),
+            ("password", None, Passwords(PasswordSettings(), key=key).hash(PASSWORD)),
             ("sms_otp", "+43660999999", None),
         ):
             authenticators.add(

@@ -8,6 +8,7 @@ from typing import Final
 
 from idp.policy import wording
 from idp.policy.evidence import SELF
+from idp.policy.lint.deployment import NOTHING_KNOWN
 from idp.policy.lint.frameworks import (
     LONE_PASSWORD,
     SESSION_LIMITS,
@@ -19,7 +20,7 @@ from idp.policy.lint.frameworks import (
 from idp.policy.lint.model import Hit, LintRule, Severity
 from idp.policy.lint.offers import Candidate
 from idp.policy.lint.subject import Subject
-from idp.policy.model import Level
+from idp.policy.model import Level, Policy
 
 MAX_LIFETIME: Final = 600
 """Seconds that a code may live."""
@@ -99,6 +100,11 @@ def short_passwords(subject: Subject) -> Iterator[Hit]:
         yield replace(too_short[0], where=limits.where)
     elif length < MIN_LENGTH:
         yield from (replace(hit, where=limits.where) for hit in _passwords(subject, length))
+
+
+def lone_password(policy: Policy) -> bool:
+    """Whether some level that claims revision 4 is reached by a password alone."""
+    return any(_lone_passwords(Subject(policy, NOTHING_KNOWN), None))
 
 
 def _lone_passwords(subject: Subject, length: int | None) -> Iterator[Hit]:

@@ -25,6 +25,7 @@ from idp.errors import (
     InputRefused,
     InteractionLost,
     LastWayIn,
+    LoginBusy,
     NotWhatWasApproved,
 )
 from idp.settings import ACCOUNT_CLIENT_ID
@@ -35,7 +36,7 @@ from idp.storage.engine import reading
 from idp.storage.enrolments import Enrolment, NewEnrolment
 from idp.storage.seal import Altered
 from idp.web import browser, faults, prospects
-from idp.web.enrol import certificate, change, origin, passkey, password, totp
+from idp.web.enrol import certificate, change, hotp, origin, passkey, password, recovery_code, texts, totp
 from idp.web.enrol.registry import Enroller, enroller_of, register
 from idp.web.interaction import Action, BeginInteraction, Finished, begin, register_finisher
 from idp.web.language import gettext as _
@@ -51,7 +52,7 @@ def setup(app: Flask) -> None:
     app.register_blueprint(blueprint)
     register_finisher(app, _ENROL, _approved)
     register_finisher(app, _REMOVE, _removed)
-    for module in (certificate, passkey, password, totp):
+    for module in (certificate, passkey, password, totp, hotp, recovery_code):
         register(app, module.ENROLLER)
 
 
@@ -102,7 +103,9 @@ def confirm(enrolment_id: str) -> Response:
             enrolments.failed(connection, enrolment.id)
         return _page(_open(enrolment_id), error.shown or _("That was not right. Please check it and try again."))
     except (InputRefused, AlreadyExists) as error:
-        return _page(enrolment, _explained(error))
+        return _page(enrolment, texts.explained(error))
+    except LoginBusy:
+        return _page(enrolment, _("Many people are signing in. Please try again in a moment."), 503)
     return redirect(origin.after(enrolment), 303)
 
 
@@ -208,7 +211,7 @@ def _enroller(enrolment: Enrolment) -> Enroller:
     return found
 
 
-def _page(enrolment: Enrolment, notice: str = "") -> Response:
+def _page(enrolment: Enrolment, notice: str = "", status: int = 400) -> Response:
     account, session = origin.whose(enrolment), browser.current()
     enroller = _enroller(enrolment)
     values = {
@@ -219,13 +222,10 @@ def _page(enrolment: Enrolment, notice: str = "") -> Response:
         "back": origin.back(enrolment),
     }
     page = render_template(enroller.template, **values, **enroller.values(enrolment, account))
-    return make_response(page, 400 if notice else 200)
-
-
-def _explained(error: InputRefused | AlreadyExists) -> str:
-    if isinstance(error, AlreadyExists):
-        return _("This one is bound to an account already.")
-    return _("That cannot be accepted in this form. Please check it.")
+    response = make_response(page, status if notice else 200)
+    if status == 503:
+        response.headers["Retry-After"] = "5"
+    return response
 
 
 def _last_way() -> Response:

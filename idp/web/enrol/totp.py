@@ -7,43 +7,67 @@ from typing import Any, Final
 
 import segno
 
-from idp.authn.totp import SEED_OCTETS, base32, matching_step, provisioning_uri
-from idp.errors import EnrolmentRefused
-from idp.storage import boxes
+from idp.authn.totp import NO_STEP, SEED_OCTETS, Timing, base32, judge, provisioning_uri, timing
+from idp.errors import EnrolmentRefused, TooManyAuthenticators
+from idp.storage import authenticators, boxes
 from idp.storage.accounts import Account
 from idp.storage.authenticators import NewAuthenticator
+from idp.storage.engine import reading
 from idp.storage.enrolments import Enrolment
 from idp.web.enrol.registry import Enroller, Prepared
 from idp.web.services import services
 
 KIND: Final = "totp"
-_NO_STEP: Final = -1
 
 
 def _prepare(enrolment_id: str, account: Account) -> Prepared:
     seed = services().random(SEED_OCTETS)
-    return Prepared(boxes.close(services().keys.secret, services().random, _about(enrolment_id, account.id), seed))
+    box = boxes.close(services().keys.secret, services().random, _about(enrolment_id, account.id), seed)
+    # The step that holds now is the app's for good: it learns it from the picture.
+    return Prepared(box, {"step": services().settings.codes.totp_step_seconds})
 
 
 def _values(enrolment: Enrolment, account: Account) -> Mapping[str, Any]:
-    seed = _seed(enrolment)
-    uri = provisioning_uri(seed, account=account.username, issuer=services().settings.service_name)
+    seed, step = _seed(enrolment), _timing(enrolment).step
+    uri = provisioning_uri(seed, account=account.username, issuer=services().settings.service_name, step=step)
     # Inline, so that no address holds the seed and the page's policy needs no exception.
     picture = segno.make(uri, error="m").svg_inline(scale=5, border=4, dark="#000", light="#fff", svgclass="qr")
-    return {"seed": base32(seed), "qr": picture}
+    return {"seed": base32(seed), "qr": picture, "step": step}
 
 
 def _confirm(enrolment: Enrolment, account: Account, form: Mapping[str, str]) -> NewAuthenticator:
     seed = _seed(enrolment)
-    step = matching_step(seed, form.get("code", "")[:16], services().clock.now(), _NO_STEP)
+    step = judge(seed, form.get("code", "")[:16], services().clock.now(), NO_STEP, _timing(enrolment)).step
     if step is None:
         raise EnrolmentRefused("the code is not the app's")
+    _check_room(account)
     # The authenticator takes the enrolment's id, so that the seed's box belongs to it from the first moment; and the
     # step of this code is spent: it cannot be used to sign in as well.
     box = boxes.close(services().keys.secret, services().random, (enrolment.id, account.id, KIND), seed)
     return NewAuthenticator(
-        enrolment.id, account.id, KIND, label=form.get("label", ""), secret_box=box, counter=step
+        enrolment.id,
+        account.id,
+        KIND,
+        label=form.get("label", ""),
+        data=dict(enrolment.data),
+        secret_box=box,
+        counter=step,
     )
+
+
+def _check_room(account: Account) -> None:
+    """Each app more is one code more that a guess may meet.
+
+    :raises TooManyAuthenticators: the account has as many as it may have.
+    """
+    with reading(services().engine) as connection:
+        owned = authenticators.of_account(connection, services().seals, account.id)
+    if sum(item.kind == KIND and not item.disabled for item in owned) >= services().settings.codes.totp_apps:
+        raise TooManyAuthenticators("the account has as many apps as it may have")
+
+
+def _timing(enrolment: Enrolment) -> Timing:
+    return timing(enrolment.data, services().settings.codes)
 
 
 def _seed(enrolment: Enrolment) -> bytes:

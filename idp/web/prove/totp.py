@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any, Final
 
 from flask import Blueprint, request
 from sqlalchemy import Connection
 from werkzeug.wrappers import Response
 
-from idp.authn.totp import matching_step
-from idp.errors import OtpRefused
+from idp.authn import totp
+from idp.errors import OtpBehind, OtpRefused, OtpUsed, OtpWrong
 from idp.storage import authenticators, boxes
 from idp.storage.authenticators import Authenticator
 from idp.web import pages, progress
@@ -25,7 +26,7 @@ blueprint = Blueprint("prove_totp", __name__, url_prefix="/interaction/<interact
 
 
 def seed_of(item: Authenticator) -> bytes:
-    """The seed that is shared with the app.
+    """The seed that is shared with the app or device.
 
     :raises BoxBroken: somebody altered it.
     """
@@ -38,18 +39,31 @@ def code(interaction_id: str) -> Response:
     interaction = load(interaction_id)
     given = request.form.get("code", "")[:16]
     try:
-        typed.verify(interaction, pages.assessed(interaction), KIND, _uses(given))
+        typed.verify(interaction, pages.assessed(interaction), KIND, _uses(given), _chance)
     except OtpRefused as error:
         return pages.render(interaction, pages.notice_of(error), factor=KIND)
     return progress.advance(load(interaction_id))
 
 
 def _uses(given: str) -> typed.Uses:
-    def uses(connection: Connection, item: Authenticator) -> bool:
-        step = matching_step(seed_of(item), given, services().clock.now(), item.counter)
-        return step is not None and authenticators.move_counter(connection, item.id, above=step - 1, to=step)
+    def uses(connection: Connection, item: Authenticator) -> OtpRefused | None:
+        judged = totp.judge(seed_of(item), given, services().clock.now(), item.counter, _timing(item))
+        if judged.step is not None:
+            moved = authenticators.move_counter(connection, item.id, above=judged.step - 1, to=judged.step)
+            return None if moved else OtpUsed("the code was used a moment ago")
+        if judged.used:
+            return OtpUsed("the code was used before")
+        return OtpBehind(judged.behind_seconds) if judged.behind_seconds else OtpWrong("not a code of this app")
 
     return uses
+
+
+def _timing(item: Authenticator) -> totp.Timing:
+    return totp.timing(item.data, services().settings.codes)
+
+
+def _chance(item: Authenticator) -> Fraction:
+    return totp.chance(_timing(item))
 
 
 def _values(_interaction: Interaction, _found: Assessment, owned: tuple[Authenticator, ...]) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ import pytest
 from auditlog.sql import read_entries
 from foundation.clock import FixedClock
 from foundation.jose import import_verification_key
-from idp.authn.password import Passwords
+from idp.authn.password import KEY, Passwords
 from idp.cli.administration import main
 from idp.cli.common import EXIT_DONE, EXIT_EXISTS, EXIT_FAILED, EXIT_USAGE
 from idp.oidc.client import Client
@@ -143,9 +143,10 @@ def test_another_password_takes_the_place_of_the_former_one(ready: Path, capsys:
     engine = open_engine(f"sqlite:///{ready / 'idp.sqlite'}")
     with reading(engine) as connection:
         found = authenticators.of_kind(connection, sealer(ready), account_id, "password")
+    key = KeyStore(engine, ready / "keys").secret(KEY)
     engine.dispose()
     assert found is not None
-    passwords = Passwords(PasswordSettings())
+    passwords = Passwords(PasswordSettings(), key=key)
     assert passwords.verify(found.secret_hash, "another good password")
     assert not passwords.verify(found.secret_hash, PASSWORD)
 

@@ -1,0 +1,70 @@
+"""Codes from a device that counts (RFC 4226): one code, or two in a row where it has run ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any, Final
+
+from flask import Blueprint, request
+from sqlalchemy import Connection
+from werkzeug.wrappers import Response
+
+from idp.authn import hotp
+from idp.errors import OtpRefused, OtpUsed, OtpWrong
+from idp.storage import authenticators
+from idp.storage.authenticators import Authenticator
+from idp.web import pages, progress
+from idp.web.interaction import Interaction, load
+from idp.web.progress import Assessment
+from idp.web.prove import typed
+from idp.web.prove.registry import ProofPage
+from idp.web.prove.totp import seed_of
+from idp.web.services import services
+
+KIND: Final = "hotp"
+blueprint = Blueprint("prove_hotp", __name__, url_prefix="/interaction/<interaction_id>")
+
+
+@blueprint.post("/hotp")
+def code(interaction_id: str) -> Response:
+    """Somebody typed what their device shows, or two codes that it showed one after the other."""
+    interaction = load(interaction_id)
+    given, second = (request.form.get(name, "")[:24] for name in ("code", "second"))
+    try:
+        typed.verify(interaction, pages.assessed(interaction), KIND, _uses(given, second), _chance)
+    except OtpRefused as error:
+        return pages.render(interaction, pages.notice_of(error), factor=KIND)
+    return progress.advance(load(interaction_id))
+
+
+def digits_of(item: Authenticator) -> int:
+    """How long the device's codes are."""
+    return int(item.data["digits"])
+
+
+def _uses(given: str, second: str) -> typed.Uses:
+    def uses(connection: Connection, item: Authenticator) -> OtpRefused | None:
+        limits, seed, digits = services().settings.codes, seed_of(item), digits_of(item)
+        if second.strip():
+            then = hotp.resynchronise(seed, digits, (given, second), item.counter, limits.hotp_resync_window)
+        else:
+            then = hotp.next_counter(seed, digits, given, item.counter, limits.hotp_window)
+        if then is None:
+            return OtpWrong("not a code of this device")
+        # Only from where it was read: whoever was faster, on whatever node, has moved it past this code.
+        moved = authenticators.move_counter(connection, item.id, above=item.counter, to=then)
+        return None if moved else OtpUsed("the code was used a moment ago")
+
+    return uses
+
+
+def _chance(item: Authenticator) -> Fraction:
+    return hotp.chance(digits_of(item), services().settings.codes.hotp_window)
+
+
+def _values(_interaction: Interaction, _found: Assessment, owned: tuple[Authenticator, ...]) -> Mapping[str, Any]:
+    return {"labels": [item.label for item in owned if item.label]}
+
+
+PAGE: Final = ProofPage(KIND, "prove_hotp.html", _values)
