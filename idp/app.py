@@ -31,14 +31,16 @@ from idp.storage.audit import DatabaseAudit
 from idp.storage.engine import check_schema, open_engine, reading
 from idp.storage.keys import KeyStore
 from idp.storage.seal import Sealer
-from idp.web import account, activate, altered, browser, faults, headers, health, language, login, oidc, pages
+from idp.web import activate, altered, browser, faults, headers, health, language, login, oidc, pages
 from idp.web import services as composition
+from idp.web.account import setup as account
 from idp.web.admin import setup as admin
 from idp.web.certificates import present, trust
 from idp.web.credential_info import CscCredentialReader
 from idp.web.enrol import flow as enrol
 from idp.web.policies import FixedPolicy, Policies, Surroundings
 from idp.web.prove import setup as prove
+from idp.web.remembered import RememberingTrail
 from idp.web.services import CredentialReader, Messaging, Services, services
 
 __all__ = ["Services", "create_app", "open_database", "services"]
@@ -82,7 +84,7 @@ def create_app(
     keys = KeyStore(engine, settings.key_dir)
     # Nothing uses Flask's own session; the key keeps Flask-Login from tripping over a cookie that somebody made up.
     app.secret_key = keys.secret("flask")
-    seals, audit = Sealer(keys.secret), DatabaseAudit(clock)
+    seals, audit = Sealer(keys.secret), RememberingTrail(DatabaseAudit(clock), clock)
     messaging = messaging or _messaging(settings)
     around = Surroundings(
         settings=settings,
@@ -127,7 +129,7 @@ def _assemble(app: Flask) -> None:
     altered.install(app)
     faults.install(app)
     login.install(app)
-    for blueprint in (pages.blueprint, account.blueprint, health.blueprint, oidc.blueprint):
+    for blueprint in (pages.blueprint, health.blueprint, oidc.blueprint):
         app.register_blueprint(blueprint)
     account.setup(app)
     present.setup(app)

@@ -236,11 +236,23 @@ class EnrolmentRefused(IdpError):
     """What was given to bind an authenticator does not prove that the person has it; it may be tried again.
 
     :param shown: what the person is told, where there is more to say than that it was not right.
+    :param counted: it has been counted as a failure already.
     """
 
     code = "enrolment_refused"
 
-    def __init__(self, text: str, shown: str = "") -> None:
+    def __init__(self, text: str, shown: str = "", *, counted: bool = False) -> None:
+        super().__init__(text)
+        self.shown = shown
+        self.counted = counted
+
+
+class AddressRefused(IdpError):
+    """A telephone number or mail address that cannot be bound; ``shown`` says why to the person."""
+
+    code = "address_refused"
+
+    def __init__(self, text: str, shown: str) -> None:
         super().__init__(text)
         self.shown = shown
 

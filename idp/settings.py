@@ -105,6 +105,8 @@ class OtpSettings:
     """Of telephone numbers, without the plus sign; none: all country codes that belong to a country."""
     denied_prefixes: tuple[str, ...] = ()
     """Whatever is allowed: ranges of premium numbers, for example."""
+    address_wait_hours: int = 72
+    """Until a changed number or mail address counts, its person having been told (OTP-08)."""
 
     def faults(self) -> Iterable[str]:
         """The ceilings of NIST SP 800-63B, and what limits need to be limits."""
@@ -115,6 +117,8 @@ class OtpSettings:
             yield "max_wrong is 1 to 10"
         if not 1 <= self.max_failed_challenges_a_day <= 20 or not 1 <= self.max_wrong_ever <= 100:
             yield "max_failed_challenges_a_day is 1 to 20, max_wrong_ever is 1 to 100"
+        if not 1 <= self.address_wait_hours <= 720:
+            yield "address_wait_hours is 1 to 720"
         if not 1 <= self.cool_down_seconds <= 300 or not 1 <= self.max_sends <= 10 or self.max_messages_an_hour < 1:
             yield "cool_down_seconds is 1 to 300, max_sends is 1 to 10, max_messages_an_hour is at least 1"
 

@@ -170,6 +170,11 @@ def set_status(connection: Connection, account_id: str, status: str) -> None:
         raise UnknownAccount("there is no such account")
 
 
+def set_locale(connection: Connection, account_id: str, locale: str | None) -> None:
+    """The language in which the person is spoken to; None: whatever their browser asks for."""
+    connection.execute(update(accounts).where(accounts.c.id == account_id).values(locale=locale))
+
+
 def describe(
     connection: Connection,
     account: Account,

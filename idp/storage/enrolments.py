@@ -5,7 +5,7 @@ Each belongs to one browser's session and to what allowed it, ends once, and gra
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -156,6 +156,45 @@ def remember(connection: Connection, seals: Sealer, enrolment_id: str, data: Map
     """Replace what its kind remembers; nothing happens if it has ended."""
     still = (_E.id == enrolment_id) & (_E.seal != NO_SEAL)
     change(connection, seals, enrolments, still, lambda _: {"data": dict(data)})
+
+
+def advance(
+    connection: Connection, seals: Sealer, enrolment_id: str, step: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Replace what its kind remembers by what follows from it; its row is locked meanwhile.
+
+    :param step: may raise, and nothing is changed.
+    :raises EnrolmentLost: it has ended.
+    """
+    made: dict[str, Any] = {}
+
+    def stepped(row: Row[Any]) -> dict[str, Any]:
+        made.update(step(row.data))
+        return {"data": dict(made)}
+
+    still = (_E.id == enrolment_id) & (_E.seal != NO_SEAL) & (_E.failures < MAX_FAILURES)
+    if change(connection, seals, enrolments, still, stepped) != 1:
+        raise EnrolmentLost("the enrolment has ended")
+    return made
+
+
+def spend(connection: Connection, enrolment_id: str) -> None:
+    """Use up one of the tries, before it is judged: of many at once no more are judged than may be.
+
+    :raises EnrolmentLost: none is left, or it has ended.
+    """
+    spent = connection.execute(
+        update_rows(enrolments)
+        .where(_E.id == enrolment_id, _E.seal != NO_SEAL, _E.failures < MAX_FAILURES)
+        .values(failures=_E.failures + 1)
+    )
+    if spent.rowcount != 1:
+        raise EnrolmentLost("the enrolment has ended")
+
+
+def give_back(connection: Connection, enrolment_id: str) -> None:
+    """The try was right."""
+    connection.execute(update_rows(enrolments).where(_E.id == enrolment_id).values(failures=_E.failures - 1))
 
 
 def failed(connection: Connection, enrolment_id: str) -> None:

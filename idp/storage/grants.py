@@ -61,7 +61,7 @@ oidc_grants: Final = Table(
     Column("id", String(64), primary_key=True),
     Column("client_id", String(128), nullable=False, index=True),
     # The account, or the client's own id where no person stands behind the grant.
-    Column("subject", String(128), nullable=False),
+    Column("subject", String(128), nullable=False, index=True),
     Column("session_id", String(64), index=True),
     Column("request", JSON(none_as_null=True)),
     Column("approval", JSON(none_as_null=True)),
@@ -276,6 +276,42 @@ def find(connection: Connection, seals: Sealer, grant_id: str) -> Grant | None:
     """The grant, revoked or not."""
     row = connection.execute(select(oidc_grants).where(oidc_grants.c.id == grant_id)).one_or_none()
     return None if row is None else of_row(seals, row)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a client holds of a person's; times are seconds since the epoch."""
+
+    id: str
+    client_id: str
+    scopes: tuple[str, ...]
+    created_at: int
+    issued_at: int | None
+    """When it last gave something out."""
+    expires_at: int
+
+
+def of_subject(connection: Connection, seals: Sealer, subject: str, now: datetime) -> tuple[Held, ...]:
+    """The grants of a person that are alive, the oldest first.
+
+    Not those of one signature, which end with it, nor this server's own for the person's pages.
+    """
+    query = (
+        select(oidc_grants)
+        .where(
+            oidc_grants.c.subject == subject,
+            oidc_grants.c.revoked_at.is_(None),
+            oidc_grants.c.expires_at > epoch(now),
+        )
+        .order_by(oidc_grants.c.created_at, oidc_grants.c.id)
+    )
+    found = ((row, of_row(seals, row)) for row in connection.execute(query).all())
+    return tuple(
+        Held(row.id, row.client_id, grant.request.scopes, row.created_at, row.issued_at, row.expires_at)
+        for row, grant in found
+        if grant is not None and grant.request is not None and grant.request.intent is None
+        if grant.session_id is None or session_lasts(connection, seals, grant.session_id, now)
+    )
 
 
 def revoke(connection: Connection, grant_id: str, now: datetime, reason: str) -> None:

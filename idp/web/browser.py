@@ -24,6 +24,7 @@ from idp.policy.evidence import Evidence
 from idp.storage import accounts, grants, interactions, sessions
 from idp.storage.accounts import Account
 from idp.storage.engine import reading
+from idp.web import language
 from idp.web.services import Services, services
 
 CSRF_FIELD: Final = "csrf_token"
@@ -172,7 +173,10 @@ def account_of(session: BrowserSession | None) -> Account | None:
         return None
     with reading(services().engine) as connection:
         found = accounts.find(connection, session.account_id)
-    return found if found is not None and found.active else None
+    if found is None or not found.active:
+        return None
+    language.remember(found.locale)
+    return found
 
 
 def csrf_exempt(view: View) -> View:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import requests
@@ -32,11 +32,11 @@ _logger = log.get(__name__)
 
 
 class CscCredentialReader:
-    """``credentials/info`` of the CSC API (2.0.0.2 clause 11.5)."""
+    """``credentials/info`` and ``credentials/list`` of the CSC API (2.0.0.2 clauses 11.5 and 11.4)."""
 
     def __init__(self, egress: Egress, base: str, timeout_seconds: float, token_for: TokenFor) -> None:
         self._session = egress.session(timeout_seconds)
-        self._url = f"{base}/credentials/info"
+        self._base = base
         self._tokens = _Tokens(token_for)
 
     def read(self, account_id: str, client_id: str, credential_id: str) -> CredentialView:
@@ -45,27 +45,41 @@ class CscCredentialReader:
         :raises CredentialUnavailable: the service does not answer, or not in the form of its standard.
         :raises CredentialUnusable: the service refuses: unknown, or not this account's.
         """
+        body = {"credentialID": credential_id, "certificates": "single", "certInfo": True, "authInfo": False}
+        status, data = self._asked(account_id, client_id, "credentials/info", body)
+        if status in _CLIENT_FAULTS and status not in {401, 403, 429}:
+            raise CredentialUnusable("the signing service does not know the credential as this person's")
+        return _view(credential_id, _answer(status, data))
+
+    def of_account(self, account_id: str, client_id: str) -> tuple[CredentialView, ...]:
+        """All of an account's credentials, read with a token for their owner.
+
+        :raises CredentialUnavailable: the service does not answer, or not in the form of its standard.
+        """
+        body = {"credentialInfo": True, "certificates": "single", "certInfo": True, "authInfo": False}
+        status, data = self._asked(account_id, client_id, "credentials/list", body)
+        answer = _answer(status, data)
+        try:
+            return tuple(_view(_text(item, "credentialID"), item) for item in answer["credentialInfos"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise CredentialUnavailable("the signing service's answer cannot be read") from error
+
+    def _asked(self, account_id: str, client_id: str, method: str, body: Mapping[str, Any]) -> tuple[int, bytes]:
         token, held = self._tokens.take(account_id, client_id)
-        status, data = self._ask(token, credential_id)
+        status, data = self._ask(token, method, body)
         if status == requests.codes.unauthorized and held:
             # What it rests on may have ended since it was made; what is said of a new one is an answer.
             self._tokens.forget(account_id, client_id)
             token, _ = self._tokens.take(account_id, client_id)
-            status, data = self._ask(token, credential_id)
+            status, data = self._ask(token, method, body)
         if status == requests.codes.unauthorized:
             self._tokens.forget(account_id, client_id)
-        if status in _CLIENT_FAULTS and status not in {401, 403, 429}:
-            raise CredentialUnusable("the signing service does not know the credential as this person's")
-        if status != requests.codes.ok:
-            _logger.warning("the signing service refused", extra={"fields": {"status": status}})
-            raise CredentialUnavailable(f"the signing service answered {status}")
-        return _view(credential_id, data)
+        return status, data
 
-    def _ask(self, token: str, credential_id: str) -> tuple[int, bytes]:
-        body = {"credentialID": credential_id, "certificates": "single", "certInfo": True, "authInfo": False}
+    def _ask(self, token: str, method: str, body: Mapping[str, Any]) -> tuple[int, bytes]:
         try:
             response = self._session.post(
-                self._url, json=body, headers={"Authorization": f"Bearer {token}"}, stream=True
+                f"{self._base}/{method}", json=body, headers={"Authorization": f"Bearer {token}"}, stream=True
             )
             with response:
                 return response.status_code, read_limited(response, _MAX_ANSWER)
@@ -104,9 +118,18 @@ class _Tokens:
             self._held.pop((account_id, client_id), None)
 
 
-def _view(credential_id: str, data: bytes) -> CredentialView:
+def _answer(status: int, data: bytes) -> Mapping[str, Any]:
+    if status != requests.codes.ok:
+        _logger.warning("the signing service refused", extra={"fields": {"status": status}})
+        raise CredentialUnavailable(f"the signing service answered {status}")
     try:
-        answer = parse_json_object(data)
+        return parse_json_object(data)
+    except (TokenMalformed, ValueError) as error:
+        raise CredentialUnavailable("the signing service's answer cannot be read") from error
+
+
+def _view(credential_id: str, answer: Mapping[str, Any]) -> CredentialView:
+    try:
         key, cert = answer["key"], answer["cert"]
         return CredentialView(
             credential_id=credential_id,
@@ -118,7 +141,7 @@ def _view(credential_id: str, data: bytes) -> CredentialView:
             qualifier=_text(answer, "signatureQualifier", optional=True) or None,
             status=_status(_text(key, "status"), _text(cert, "status", optional=True)),
         )
-    except (TokenMalformed, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise CredentialUnavailable("the signing service's answer cannot be read") from error
 
 

@@ -1,4 +1,5 @@
-"""Which language a page is in: what the relying party asked for, else what the browser asks for."""
+"""Which language a page is in: what the relying party asked for, else what the person chose on their account pages,
+else what the browser asks for."""
 
 from __future__ import annotations
 
@@ -30,10 +31,18 @@ def prefer(tags: tuple[str, ...]) -> None:
     flask_babel.refresh()
 
 
+def remember(locale: str | None) -> None:
+    """What the person who is signed in chose for themselves: no cookie says it."""
+    if g.get("account_locale") != locale:
+        g.account_locale = locale
+        flask_babel.refresh()
+
+
 def select() -> str:
     """The language of this request's answer."""
     known = services().settings.languages
-    asked = _first(g.get("ui_locales", ()))
+    chosen = (g.get("account_locale") or "").replace("_", "-")
+    asked = _first((*g.get("ui_locales", ()), *chosen.split()))
     return asked or request.accept_languages.best_match(known) or known[0]
 
 

@@ -36,7 +36,7 @@ from idp.web.language import ngettext
 from idp.web.progress import Assessment
 from idp.web.services import services
 
-_KEY: Final = "one-time codes"
+KEY: Final = "one-time codes"
 _LABEL_CHARACTERS: Final = 40
 _SHORTER_LABELS: Final = (28, 20, 14, 10)
 """For text messages that would take more than one segment."""
@@ -119,7 +119,7 @@ def verify(interaction: Interaction, found: Assessment, typed: str) -> None:
             connection,
             _purpose(interaction, found, item),
             typed[:_CODE_CHARACTERS],
-            key=services().keys.secret(_KEY),
+            key=services().keys.secret(KEY),
             now=now,
             limits=_limits(item),
         )
@@ -151,7 +151,7 @@ def _purpose(interaction: Interaction, found: Assessment, item: Authenticator) -
 
 
 def _deliver(interaction: Interaction, item: Authenticator, challenge: Challenge, message_id: str) -> Delivery:
-    code = derive_code(services().keys.secret(_KEY), challenge.binding)
+    code = derive_code(services().keys.secret(KEY), challenge.binding)
     messaging = services().messaging
     if item.kind == "sms_otp" and messaging.sms is not None:
         number = item.address or ""
@@ -164,13 +164,18 @@ def _deliver(interaction: Interaction, item: Authenticator, challenge: Challenge
     raise NoSuchFactor("no gateway is enabled for this factor")
 
 
+def bound_to_origin(code: str) -> str:
+    """The last line of a text message, by which a browser knows whose code it is."""
+    return f"\n@{urlsplit(services().settings.issuer).hostname} #{code}"
+
+
 def _short(interaction: Interaction, code: str) -> str:
     """The text message, of one segment where names can be cut so far, and without accents where those would cost one.
 
     Its last line binds the code to our origin (WICG, Origin-bound one-time codes delivered via SMS, 4): a browser fills
     it in on our pages, and on nobody else's.
     """
-    bound = f"\n@{urlsplit(services().settings.issuer).hostname} #{code}"
+    bound = bound_to_origin(code)
     texts = (plain(_text(interaction, code, most) + bound) for most in (_LABEL_CHARACTERS, *_SHORTER_LABELS))
     written = list(texts)
     return next((text for text in written if segments(text) == 1), written[0])

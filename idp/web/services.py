@@ -43,12 +43,19 @@ class CredentialView:
 
 
 class CredentialReader(Protocol):
-    """Reads ``credentials/info`` for an account."""
+    """Reads ``credentials/info`` and ``credentials/list`` for an account."""
 
     def read(self, account_id: str, client_id: str, credential_id: str) -> CredentialView:
         """The credential, read for its owner.
 
         :raises CredentialUnavailable: it is not there, not this account's, or the service does not answer.
+        """
+        ...
+
+    def of_account(self, account_id: str, client_id: str) -> tuple[CredentialView, ...]:
+        """All of an account's, suspended ones too.
+
+        :raises CredentialUnavailable: :raises CredentialUnusable: the service does not say.
         """
         ...
 

@@ -280,7 +280,7 @@ def test_the_account_pages_show_factors_and_sessions_and_end_one(product: Produc
     expect(others).to_have_count(count - 1)
 
     alice.page.goto(f"{product.ports.url('idp')}/account/credentials")
-    alice.at("Order a signing credential")
+    alice.at("Your signing credentials")
     alice.picture("order")
     alice.form("order-credential").get_by_role("button").click()
     alice.ask_for_code("E-mail")
@@ -349,7 +349,8 @@ def test_no_page_puts_a_barrier_before_anybody(product: Product, visitor: NewVis
     alice.decide("approve")
     alice.at(SIGNED)
     look()
-    for path in ("/account/", "/account/credentials", "/oauth2/logout"):
+    sections = ("applications", "credentials", "history", "language")
+    for path in ("/account/", *(f"/account/{name}" for name in sections), "/oauth2/logout"):
         alice.page.goto(product.ports.url("idp") + path)
         expect(alice.heading).to_be_visible()
         look()

@@ -145,6 +145,10 @@ class Credentials:
             raise self.error
         return self.view
 
+    def of_account(self, account_id: str, client_id: str) -> tuple[CredentialView, ...]:
+        """The one credential, whoever asks, or the error that was set."""
+        return (self.read(account_id, client_id, self.view.credential_id),)
+
 
 @dataclass
 class Idp:

@@ -87,6 +87,10 @@ class Credentials:
             status="enabled",
         )
 
+    def of_account(self, account_id: str, client_id: str) -> tuple[CredentialView, ...]:
+        """One."""
+        return (self.read(account_id, client_id, "credential-1"),)
+
 
 @dataclass
 class World:

@@ -134,6 +134,13 @@ def test_OAU_17_every_member_that_a_method_reads_is_in_a_table(
 ROUTES: dict[str, frozenset[str]] = {
     "interaction": frozenset({"interaction_id"}),
     "account.revoke": frozenset({"session_id"}),
+    "account.way": frozenset({"authenticator_id"}),
+    "account.rename": frozenset({"authenticator_id"}),
+    "account.disconnect": frozenset({"client_id"}),
+    "enrol.remove": frozenset({"authenticator_id"}),
+    "enrol.show": frozenset({"enrolment_id"}),
+    "enrol.confirm": frozenset({"enrolment_id"}),
+    "enrol.send": frozenset({"enrolment_id"}),
     "static": frozenset({"filename"}),
 }
 """Variable parts of the identity provider's addresses, by endpoint or blueprint."""
@@ -146,10 +153,17 @@ TRIED, SECRET, VALUE, CLIENT = (
 )
 
 FIELDS: dict[str, dict[str, str]] = {
-    "web/account.py": {
+    "web/account/credentials.py": {
         "profile": "one of the settings' profiles, the same for everybody",
         "operation": VALUE,
         "credential_id": TRIED,
+    },
+    "web/account/language.py": {"language": VALUE},
+    "web/account/ways.py": {"label": VALUE},
+    "web/activate.py": {
+        "username": "who one claims to be: the code says whether",
+        "code": SECRET,
+        "factor": "a kind, looked up among those that may be added",
     },
     "web/pages.py": {
         "username": "who one claims to be: the password says whether",
@@ -159,6 +173,10 @@ FIELDS: dict[str, dict[str, str]] = {
         "decision": VALUE,
         "binding": "the hash of what the page showed",
         "choose": VALUE,
+    },
+    "web/passkeys.py": {
+        "answer": "an authenticator's signature over this session's challenge",
+        "ticket": "sealed by this server, for one session and occasion",
     },
     "web/oidc.py": {"client_id": CLIENT, "request_uri": "a secret of one client's: OAU-08"},
     "web/oidc_server.py": {
@@ -208,13 +226,15 @@ def test_OAU_17_every_identifier_in_an_address_of_the_identity_provider_is_in_th
         blueprint = rule.endpoint.partition(".")[0]
         if blueprint in ADMINISTRATION or not rule.arguments:
             continue
+        if rule.arguments == ROUTES["interaction"]:
+            continue  # one of those that are all tried below
         listed = ROUTES.get(rule.endpoint, ROUTES.get(blueprint, frozenset()))
         assert rule.arguments == listed, f"{rule.rule}: say whose {set(rule.arguments)} must be"
 
 
 def test_OAU_17_every_parameter_of_the_identity_provider_is_in_the_table() -> None:
     folder = Path(idp.__path__[0])
-    for path in sorted((*folder.glob("web/*.py"), *folder.glob("oidc/*.py"))):
+    for path in sorted((*folder.glob("web/*.py"), *folder.glob("web/account/*.py"), *folder.glob("oidc/*.py"))):
         module = path.relative_to(folder).as_posix()
         read = set(_parameters_read(ast.parse(path.read_text(encoding="utf-8"))))
         listed = set(FIELDS.get(module, {}))

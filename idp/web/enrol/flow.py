@@ -19,6 +19,7 @@ from idp.activation.binding import check_approved
 from idp.authn.approval import Approval
 from idp.errors import (
     ActivationLost,
+    AddressRefused,
     AlreadyExists,
     EnrolmentLost,
     EnrolmentRefused,
@@ -27,6 +28,7 @@ from idp.errors import (
     LastWayIn,
     LoginBusy,
     NotWhatWasApproved,
+    OtpRefused,
 )
 from idp.settings import ACCOUNT_CLIENT_ID
 from idp.storage import authenticators, enrolments
@@ -36,10 +38,23 @@ from idp.storage.engine import reading
 from idp.storage.enrolments import Enrolment, NewEnrolment
 from idp.storage.seal import Altered
 from idp.web import browser, faults, prospects
-from idp.web.enrol import certificate, change, hotp, origin, passkey, password, recovery_code, texts, totp
+from idp.web.enrol import (
+    certificate,
+    change,
+    hotp,
+    mail,
+    origin,
+    passkey,
+    password,
+    phone,
+    recovery_code,
+    texts,
+    totp,
+)
 from idp.web.enrol.registry import Enroller, enroller_of, register
 from idp.web.interaction import Action, BeginInteraction, Finished, begin, register_finisher
 from idp.web.language import gettext as _
+from idp.web.pages import notice_of
 from idp.web.services import services
 
 blueprint = Blueprint("enrol", __name__, url_prefix="/account/factors")
@@ -52,7 +67,7 @@ def setup(app: Flask) -> None:
     app.register_blueprint(blueprint)
     register_finisher(app, _ENROL, _approved)
     register_finisher(app, _REMOVE, _removed)
-    for module in (certificate, passkey, password, totp, hotp, recovery_code):
+    for module in (certificate, passkey, password, totp, hotp, recovery_code, phone, mail):
         register(app, module.ENROLLER)
 
 
@@ -99,14 +114,33 @@ def confirm(enrolment_id: str) -> Response:
             enroller.bound(connection, enrolment, new)
             origin.bound(connection, enrolment, new)
     except EnrolmentRefused as error:
-        with services().engine.begin() as connection:
-            enrolments.failed(connection, enrolment.id)
+        if not error.counted:
+            with services().engine.begin() as connection:
+                enrolments.failed(connection, enrolment.id)
         return _page(_open(enrolment_id), error.shown or _("That was not right. Please check it and try again."))
     except (InputRefused, AlreadyExists) as error:
         return _page(enrolment, texts.explained(error))
     except LoginBusy:
         return _page(enrolment, _("Many people are signing in. Please try again in a moment."), 503)
     return redirect(origin.after(enrolment), 303)
+
+
+@blueprint.post("/new/<enrolment_id>/send")
+def send(enrolment_id: str) -> Response:
+    """Send a code to what is to be bound, or the same one again."""
+    enrolment = _open(enrolment_id)
+    sending = _enroller(enrolment).send
+    if sending is None:
+        return _cannot()
+    try:
+        sending(enrolment, origin.whose(enrolment), request.form)
+    except OtpRefused as error:
+        return _page(_open(enrolment_id), notice_of(error).text)
+    except AddressRefused as error:
+        return _page(enrolment, error.shown)
+    except InputRefused as error:
+        return _page(enrolment, texts.explained(error))
+    return redirect(url_for("enrol.show", enrolment_id=enrolment_id), 303)
 
 
 @blueprint.errorhandler(ActivationLost)

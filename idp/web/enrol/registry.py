@@ -49,6 +49,12 @@ class Enroller:
 
     :raises AlreadyExists: somebody else was faster, and nothing is bound.
     """
+    send: Callable[[Enrolment, Account, Mapping[str, str]], None] | None = None
+    """Of the form: sends a code, where the proof is one that is sent.
+
+    :raises OtpRefused: no message went out.
+    :raises AddressRefused: :raises InputRefused: not to this address.
+    """
 
 
 def register(app: Flask, enroller: Enroller) -> None:

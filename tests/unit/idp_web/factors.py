@@ -67,8 +67,8 @@ def enrolment(idp: Idp, browser: FlaskClient, kind: str, *, by: str = "sms_otp")
     if path.startswith("/interaction/"):
         idp.sign_in(browser, path)
     path = account_post(browser, "/account/factors/add", factor=kind).location
-    if by == "sms_otp":
-        idp.pass_otp(browser, path)
+    if by in {"sms_otp", "email_otp"}:
+        idp.pass_otp(browser, path, by)
     return approve(idp, browser, path).location
 
 

@@ -1,14 +1,12 @@
-"""The person's own pages: factors, sessions, and ordering a signing credential."""
+"""The person's signing credentials: which there are, and orders about them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from functools import wraps
+from contextlib import suppress
 from typing import Any, Final
 
-from flask import Blueprint, Flask, make_response, redirect, render_template, request, url_for
-from flask_login import current_user
+from flask import Flask, make_response, request
 from werkzeug.wrappers import Response
 
 from contract.order import CreateParameters, CredentialParameters, SubjectClaim
@@ -16,24 +14,16 @@ from contract.order import encode as encode_order
 from idp.activation.binding import check_approved
 from idp.activation.orders import order_for
 from idp.authn.approval import Approval
-from idp.authn.methods import MESSAGES, NATIVE
-from idp.authn.otp import mask
-from idp.errors import NotWhatWasApproved
+from idp.errors import CredentialUnavailable, CredentialUnusable, NotWhatWasApproved
 from idp.settings import ACCOUNT_CLIENT_ID
-from idp.storage import authenticators, sessions
 from idp.storage.accounts import Account
-from idp.storage.authenticators import Authenticator
-from idp.storage.engine import reading
 from idp.storage.seal import Altered
 from idp.web import browser, faults, wording
-from idp.web.enrol.registry import kinds as enrolled_kinds
+from idp.web.account.common import blueprint, me, page, signed_in
 from idp.web.interaction import Action, BeginInteraction, Finished, begin, register_finisher
 from idp.web.language import gettext as _
-from idp.web.services import services
+from idp.web.services import CredentialView, services
 
-blueprint = Blueprint("account", __name__, url_prefix="/account")
-
-_SIGN_IN: Final = "account"
 _ORDER: Final = "order"
 _OPERATIONS: Final[dict[str, Action]] = {
     "suspend": "credential.suspend",
@@ -41,106 +31,21 @@ _OPERATIONS: Final[dict[str, Action]] = {
     "delete": "credential.delete",
 }
 _CREDENTIAL_ID: Final = re.compile(r"[A-Za-z0-9._~-]{1,128}\Z")
-_DESTINATIONS: Final = {"/account/": "account.overview", "/account/credentials": "account.credentials"}
-"""Where somebody may be sent after signing in: never where an address line says (SES-08)."""
 
 
 def setup(app: Flask) -> None:
-    """Register the ends of the interactions that these pages begin."""
-    register_finisher(app, _SIGN_IN, _signed_in)
+    """Register the end of an order."""
     register_finisher(app, _ORDER, _ordered)
-
-
-def signed_in(view: Callable[..., Response]) -> Callable[..., Response]:
-    """Let nobody but a signed-in person in; a stranger signs in first."""
-
-    @wraps(view)
-    def guarded(*args: Any, **values: Any) -> Response:
-        return view(*args, **values) if current_user.is_authenticated else _begin_sign_in()
-
-    return guarded
-
-
-def _begin_sign_in() -> Response:
-    destination = request.path if request.path in _DESTINATIONS else "/account/"
-    return begin(
-        BeginInteraction(
-            kind=_SIGN_IN,
-            action="sign_in",
-            client_id=ACCOUNT_CLIENT_ID,
-            client_name=services().settings.service_name,
-            payload={"destination": destination},
-        )
-    )
-
-
-def _signed_in(outcome: Finished) -> Response:
-    if outcome.approval is None:
-        return faults.not_approved(outcome.cause)
-    return redirect(url_for(_DESTINATIONS.get(outcome.payload["destination"], "account.overview")), 303)
-
-
-@blueprint.get("/")
-@signed_in
-def overview() -> Response:
-    """Factors and sessions."""
-    account = _me()
-    now = services().clock.now()
-    enrolled_here = enrolled_kinds()
-    with reading(services().engine) as connection:
-        owned = authenticators.of_account(connection, services().seals, account.id)
-        live = sessions.of_account(connection, services().seals, account.id, now, services().settings.session)
-    factors = [
-        {
-            "id": item.id,
-            "kind": item.kind,
-            "address": mask(item.kind, item.address or "") if item.kind in MESSAGES else item.label,
-            "usable": item.usable(now),
-            "since": item.created_at,
-            "removable": item.kind in enrolled_here and not item.disabled,
-        }
-        for item in sorted(_shown(owned), key=lambda item: NATIVE.index(item.kind))
-    ]
-    addable = [kind for kind in enrolled_here if kind in services().messaging.factors]
-    return _page("account.html", account=account, factors=factors, sessions=live, wording=wording, addable=addable)
-
-
-def _shown(owned: tuple[Authenticator, ...]) -> list[Authenticator]:
-    """The enabled ones, and of a kind that has none, the last one."""
-    last = {item.kind: item for item in owned}
-    enabled = [item for item in owned if not item.disabled]
-    return enabled + [item for kind, item in last.items() if kind not in {found.kind for found in enabled}]
-
-
-@blueprint.post("/sessions/<session_id>/revoke")
-@signed_in
-def revoke(session_id: str) -> Response:
-    """End one of the person's sessions; another person's is left alone."""
-    account = _me()
-    now = services().clock.now()
-    with services().engine.begin() as connection:
-        live = sessions.of_account(connection, services().seals, account.id, now, services().settings.session)
-        if session_id in {item.id for item in live}:
-            services().outbox.session_ended(connection, session_id)
-            sessions.revoke(connection, session_id, now)
-            services().audit.record(
-                connection, "session.ended", account_id=account.id, session_id=session_id, cause="revoked"
-            )
-    return redirect(url_for("account.overview"), 303)
-
-
-@blueprint.post("/sign-out")
-def sign_out() -> Response:
-    """End this browser's session."""
-    browser.sign_out()
-    return faults.page(_("You are signed out"), _("Your session on this device has ended."), 200)
 
 
 @blueprint.get("/credentials")
 @signed_in
 def credentials() -> Response:
-    """The form to order a signing credential."""
-    return _page("credentials.html", account=_me(), profiles=services().settings.signing.profiles)
+    """The person's signing credentials as the signing service states them, and the form to order one."""
+    held: tuple[CredentialView, ...] | None = None
+    with suppress(CredentialUnavailable, CredentialUnusable):
+        held = services().credentials.of_account(me().id, ACCOUNT_CLIENT_ID)
+    return page("credentials.html", profiles=services().settings.signing.profiles, held=held, wording=wording)
 
 
 @blueprint.post("/credentials")
@@ -151,7 +56,7 @@ def order() -> Response:
     profile = request.form.get("profile", profiles[0])
     if profile not in profiles:
         return faults.page(_("There is no such profile"), _("Please go back and choose another one."), 400)
-    subject = _subject(_me())
+    subject = _subject(me())
     detail = {"profile": profile, "subject": {name: getattr(subject, name) for name in SubjectClaim.__slots__}}
     return begin(
         BeginInteraction(
@@ -245,16 +150,3 @@ def _subject(account: Account) -> SubjectClaim:
         serial_number=account.serial_number,
         country=account.country,
     )
-
-
-def _me() -> Account:
-    account: Account = current_user.account
-    return account
-
-
-def _page(template: str, **values: Any) -> Response:
-    session = browser.current()
-    csrf, session_id = ("", "") if session is None else (session.csrf, session.id)
-    return make_response(render_template(template, csrf=csrf, session_id=session_id, **values))
-
-

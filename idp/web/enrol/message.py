@@ -1,0 +1,207 @@
+"""A telephone number or a mail address: typed, proved with a code that is sent there, bound.
+
+A changed one counts only after a while, and the former one is told (OTP-08); an account's first counts at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from connectors.ports.messaging import (
+    KnowsSwaps,
+    MailMessage,
+    MessagingError,
+    OutcomeUnknown,
+    RecentlySwapped,
+    SmsMessage,
+)
+from connectors.ports.sms_text import plain
+from foundation import log
+from idp.authn.otp import derive_code, mask, matches
+from idp.authn.pending import PendingCode, asked, not_sent
+from idp.errors import AddressRefused, EnrolmentRefused, NoSuchFactor, OtpNotSent, OtpStopped
+from idp.policy.limits import otp_limits
+from idp.settings import ACCOUNT_CLIENT_ID, OtpSettings
+from idp.storage import authenticators, enrolments
+from idp.storage.accounts import Account
+from idp.storage.authenticators import Authenticator, NewAuthenticator, check_address
+from idp.storage.caps import Cap
+from idp.storage.engine import reading
+from idp.storage.enrolments import Enrolment
+from idp.web import browser, caps, otp
+from idp.web.enrol.registry import Enroller, Prepared
+from idp.web.language import gettext as _
+from idp.web.services import services
+
+TEMPLATE: Final = "enrol_address.html"
+_CODE_CHARACTERS: Final = 16
+_logger = log.get(__name__)
+
+
+def enroller(kind: str) -> Enroller:
+    """The enrolment of one kind of address."""
+    return Enroller(kind, TEMPLATE, _prepare, _values, _confirm, send=_send)
+
+
+def _prepare(_enrolment_id: str, _account: Account) -> Prepared:
+    return Prepared()
+
+
+def _values(enrolment: Enrolment, account: Account) -> Mapping[str, Any]:
+    pending, now = PendingCode.from_json(enrolment.data), services().clock.now()
+    live = pending is not None and pending.live(now)
+    return {
+        "kind": enrolment.kind,
+        "pending": pending if live else None,
+        "masked": mask(enrolment.kind, pending.address) if pending is not None and live else "",
+        "counts_from": _not_before(enrolment, account, now),
+        "reference": otp.reference(enrolment.txn),
+    }
+
+
+def _send(enrolment: Enrolment, account: Account, form: Mapping[str, str]) -> None:
+    """Send a code to the address that was typed, or the same one again.
+
+    :raises AddressRefused: :raises InputRefused: it is none that a message goes to.
+    :raises OtpCoolDown: :raises OtpStopped: no message may go out yet.
+    :raises OtpNotSent: the gateway did not take it.
+    """
+    kind, now, limits = enrolment.kind, services().clock.now(), _limits(enrolment.kind)
+    before = PendingCode.from_json(enrolment.data)
+    typed = form.get("address", "")[:300]
+    address = check_address(kind, typed) if typed else before.address if before is not None else check_address(kind, "")
+    if any(item.address == address and item.kind == kind for item in _owned(account) if not item.disabled):
+        raise AddressRefused("the account has this address", _("This is the one that you have now."))
+    own = _counted_for(enrolment, address, now)
+    try:
+        caps.check_prefix(own, limits)
+    except caps.PrefixRefused:
+        raise AddressRefused("no message goes there", _("We send no messages to numbers like this one.")) from None
+    counts, new_id = caps.of(own, limits), browser.new_id(services())
+
+    def advanced(data: Mapping[str, Any]) -> Mapping[str, Any]:
+        return asked(PendingCode.from_json(data), address, now, limits, new_id).to_json()
+
+    try:
+        with services().engine.begin() as connection:
+            data = enrolments.advance(connection, services().seals, enrolment.id, advanced)
+            caps.count(connection, counts, now)
+    except OtpStopped as error:
+        caps.stop(error, limits, now)
+        raise
+    pending = PendingCode(**data)
+    try:
+        _deliver(enrolment, pending)
+    except MessagingError as error:
+        _refused(enrolment, pending, counts, error)
+        raise OtpNotSent("the gateway did not take the message") from None
+    with services().engine.begin() as connection:
+        fields = _fields(enrolment, pending)
+        services().audit.record(connection, "otp.sent", **fields, sends=pending.sends)
+
+
+def _counted_for(enrolment: Enrolment, address: str, now: datetime) -> Authenticator:
+    """The authenticator that there would be, as far as limits on messages look at it (OTP-07)."""
+    return Authenticator(
+        id=enrolment.id,
+        account_id=enrolment.account_id,
+        kind=enrolment.kind,
+        address=address,
+        secret_hash=None,
+        failures=0,
+        blocked_until=now,
+        last_success_at=now,
+        disabled=False,
+        not_before=now,
+        created_at=now,
+    )
+
+
+def _refused(enrolment: Enrolment, pending: PendingCode, counts: tuple[Cap, ...], error: MessagingError) -> None:
+    _logger.warning("a message was not sent", extra={"fields": {"factor": enrolment.kind, "cause": error.code}})
+    with services().engine.begin() as connection:
+        if not isinstance(error, OutcomeUnknown):
+            enrolments.advance(connection, services().seals, enrolment.id, lambda _: not_sent(pending).to_json())
+            caps.give_back(connection, counts, services().clock.now())
+        services().audit.record(connection, "otp.not_sent", **_fields(enrolment, pending), cause=error.code)
+
+
+def _confirm(enrolment: Enrolment, account: Account, form: Mapping[str, str]) -> NewAuthenticator:
+    pending, now = PendingCode.from_json(enrolment.data), services().clock.now()
+    if pending is None or not pending.live(now):
+        shown = _("This code can no longer be used. Please ask for a new one.")
+        raise EnrolmentRefused("no code is live", shown, counted=True)
+    # The try is used up before it is judged, so that many at once are no more tries than may be (OTP-01).
+    with services().engine.begin() as connection:
+        enrolments.spend(connection, enrolment.id)
+    binding = pending.binding(enrolment.id, enrolment.session_id, enrolment.txn)
+    if not matches(services().keys.secret(otp.KEY), binding, form.get("code", "")[:_CODE_CHARACTERS]):
+        shown = _("That is not the right code. Please check it and try again.")
+        raise EnrolmentRefused("the code is not the one that was sent", shown, counted=True)
+    with services().engine.begin() as connection:
+        enrolments.give_back(connection, enrolment.id)
+    return NewAuthenticator(
+        enrolment.id,
+        account.id,
+        enrolment.kind,
+        address=pending.address,
+        not_before=_not_before(enrolment, account, now),
+    )
+
+
+def _not_before(enrolment: Enrolment, account: Account, now: datetime) -> datetime | None:
+    """From when the address counts; None: at once.
+
+    Any that the account ever had makes it a change, so nobody gets round the wait by removing that one first.  Whoever
+    activates an account does so after the help desk has seen to it, under dual control.
+    """
+    changed = any(item.kind == enrolment.kind for item in _owned(account))
+    if enrolment.origin == "activation" or not changed:
+        return None
+    return now + timedelta(hours=services().settings.otp.address_wait_hours)
+
+
+def _owned(account: Account) -> tuple[Authenticator, ...]:
+    with reading(services().engine) as connection:
+        return authenticators.of_account(connection, services().seals, account.id)
+
+
+def _limits(kind: str) -> OtpSettings:
+    return otp_limits(services().settings.otp, services().policy, kind)
+
+
+def _deliver(enrolment: Enrolment, pending: PendingCode) -> None:
+    binding = pending.binding(enrolment.id, enrolment.session_id, enrolment.txn)
+    code = derive_code(services().keys.secret(otp.KEY), binding)
+    text = _(
+        "%(code)s is your code for %(party)s: %(purpose)s. Reference %(reference)s. Never tell it to anyone.",
+        code=code,
+        party=services().settings.service_name,
+        purpose=_("add this to your account"),
+        reference=otp.reference(enrolment.txn),
+    )
+    messaging = services().messaging
+    if enrolment.kind == "sms_otp" and messaging.sms is not None:
+        if isinstance(messaging.sms, KnowsSwaps) and messaging.sms.recently_swapped(pending.address):
+            raise RecentlySwapped("another SIM card took over the number a short while ago")
+        messaging.sms.send_sms(SmsMessage(pending.address, plain(text + otp.bound_to_origin(code))))
+    elif enrolment.kind == "email_otp" and messaging.mail is not None:
+        subject = _("Your code for %(party)s", party=services().settings.service_name)
+        messaging.mail.send_mail(MailMessage(pending.address, subject, text + "\n"))
+    else:
+        raise NoSuchFactor("no gateway is enabled for this factor")
+
+
+def _fields(enrolment: Enrolment, pending: PendingCode) -> dict[str, Any]:
+    return {
+        "account_id": enrolment.account_id,
+        "session_id": enrolment.session_id,
+        "factor": enrolment.kind,
+        "authenticator_id": enrolment.id,
+        "challenge_id": pending.challenge_id,
+        "txn": enrolment.txn,
+        "client_id": ACCOUNT_CLIENT_ID,
+        "action": "account.enrol_factor",
+    }

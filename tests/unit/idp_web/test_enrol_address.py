@@ -1,0 +1,178 @@
+"""A telephone number or a mail address is bound: proved with a code, once, and a changed one counts later (OTP-08)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+
+from connectors.ports.messaging import RecipientRefused
+from idp.storage import authenticators, notices
+from idp.storage.authenticators import Authenticator
+from idp.storage.engine import reading
+from tests.fakes.idp import EMAIL, NOW, PHONE, Idp, make_idp
+from tests.unit.idp_web.factors import POLICY, enrolment
+
+NUMBER = "+34600000077"
+
+
+@pytest.fixture
+def idp(tmp_path: Path) -> Iterator[Idp]:
+    made = make_idp(tmp_path, policy=POLICY)
+    yield made
+    made.engine.dispose()
+
+
+@pytest.fixture
+def browser(idp: Idp) -> FlaskClient:
+    return idp.client()
+
+
+def at_form(idp: Idp, browser: FlaskClient, kind: str = "sms_otp", by: str = "sms_otp") -> str:
+    """The path of the form, with nothing sent to it yet."""
+    path = enrolment(idp, browser, kind, by=by)
+    idp.inbox.messages.clear()
+    idp.clock.advance(60)
+    return path
+
+
+def send(idp: Idp, browser: FlaskClient, path: str, address: str = "") -> int:
+    return idp.post(browser, path, "/send", address=address).status_code
+
+
+def live(idp: Idp, kind: str) -> list[Authenticator]:
+    with reading(idp.engine) as connection:
+        owned = authenticators.of_account(connection, idp.seals, idp.alice)
+    return [item for item in owned if item.kind == kind and not item.disabled]
+
+
+def test_OTP_08_a_changed_number_counts_after_72_hours_and_the_former_one_is_told(
+    idp: Idp, browser: FlaskClient
+) -> None:
+    path = at_form(idp, browser)
+    assert browser.get(path).status_code == 200
+    assert idp.inbox.messages == [], "a GET sends nothing"
+    assert send(idp, browser, path, " +34 600-000 077 ") == 303
+    (message,) = idp.inbox.messages
+    assert message.to == NUMBER
+    page = browser.get(path).text
+    assert "+34•••••••77" in page
+    assert NUMBER not in page
+    assert "codes go to neither" in page
+    assert idp.post(browser, path, code=idp.inbox.code).location == "/account/"
+    (item,) = live(idp, "sms_otp")
+    assert (item.address, item.not_before - item.created_at) == (NUMBER, timedelta(hours=72))
+    assert "Not active until" in browser.get("/account/").text
+    with reading(idp.engine) as connection:
+        told = notices.due(connection, idp.seals, NOW + timedelta(days=1), 10)
+    assert {(notice.change, notice.address) for notice in told} == {("replaced", PHONE), ("replaced", EMAIL)}
+
+
+def test_OTP_08_removing_the_number_first_does_not_get_round_the_wait(idp: Idp, browser: FlaskClient) -> None:
+    with idp.engine.begin() as connection:
+        authenticators.remove(connection, "alice-sms_otp", NOW)
+    path = at_form(idp, browser, by="email_otp")
+    send(idp, browser, path, NUMBER)
+    idp.post(browser, path, code=idp.inbox.code)
+    assert not live(idp, "sms_otp")[0].usable(idp.clock.now())
+
+
+def test_OTP_08_an_accounts_first_address_counts_at_once(idp: Idp, browser: FlaskClient) -> None:
+    idp.add_account("bert")
+    idp.sign_in(browser, browser.get("/account/").location, "bert")
+    path = at_form(idp, browser, "email_otp")
+    send(idp, browser, path, "bert@example.org")
+    assert idp.inbox.messages[-1].to == "bert@example.org"
+    assert idp.post(browser, path, code=idp.inbox.code).status_code == 303
+    with reading(idp.engine) as connection:
+        owned = authenticators.of_account(connection, idp.seals, "account-bert")
+    assert next(item for item in owned if item.kind == "email_otp").usable(idp.clock.now())
+
+
+def test_OTP_07_OTP_09_the_same_code_goes_out_again_after_a_pause_and_not_too_often(
+    idp: Idp, browser: FlaskClient
+) -> None:
+    path = at_form(idp, browser)
+    send(idp, browser, path, NUMBER)
+    code = idp.inbox.code
+    assert send(idp, browser, path) == 400, "too soon"
+    codes = []
+    for _ in range(2):
+        idp.clock.advance(31)
+        assert send(idp, browser, path) == 303
+        codes.append(idp.inbox.code)
+    assert codes == [code, code]
+    idp.clock.advance(31)
+    assert send(idp, browser, path) == 400, "as often as it may be"
+    idp.inbox.fail = RecipientRefused("no")
+    assert len(idp.inbox.messages) == 3
+
+
+def test_OTP_03_another_number_ends_the_code_of_the_first_and_a_third_is_the_last(
+    idp: Idp, browser: FlaskClient
+) -> None:
+    path = at_form(idp, browser)
+    send(idp, browser, path, NUMBER)
+    first = idp.inbox.code
+    for number in ("+34600000078", "+34600000079"):
+        idp.clock.advance(31)
+        assert send(idp, browser, path, number) == 303
+    idp.clock.advance(31)
+    assert send(idp, browser, path, "+34600000080") == 400
+    assert idp.post(browser, path, code=first).status_code == 400
+    assert idp.post(browser, path, code=idp.inbox.code).status_code == 303
+    assert live(idp, "sms_otp")[0].address == "+34600000079"
+
+
+def test_OTP_09_a_refused_message_may_be_tried_again_at_once(idp: Idp, browser: FlaskClient) -> None:
+    path = at_form(idp, browser)
+    idp.inbox.fail = RecipientRefused("no")
+    assert send(idp, browser, path, NUMBER) == 400
+    assert send(idp, browser, path) == 303
+    assert idp.post(browser, path, code=idp.inbox.code).status_code == 303
+
+
+@pytest.mark.parametrize("address", ["", "12345", "+34600\r\nBcc: x", PHONE, "\uff0b34600000077"])
+def test_OTP_10_what_is_no_number_or_is_there_already_gets_no_message(
+    idp: Idp, browser: FlaskClient, address: str
+) -> None:
+    path = at_form(idp, browser)
+    assert send(idp, browser, path, address) == 400
+    assert idp.inbox.messages == []
+
+
+def test_OTP_01_five_wrong_codes_at_whatever_pace_end_it(idp: Idp, browser: FlaskClient) -> None:
+    path = at_form(idp, browser)
+    send(idp, browser, path, NUMBER)
+    code, token = idp.inbox.code, idp.csrf(browser, path)
+    cookie = browser.get_cookie("privyseal_session")
+    assert cookie is not None
+
+    def guess(number: int) -> int:
+        client = idp.client()
+        client.set_cookie("privyseal_session", cookie.value)
+        wrong = f"{(int(code) + 1 + number) % 1_000_000:06}"
+        return client.post(path, data={"csrf_token": token, "code": wrong}).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(guess, range(12))) == {400}
+    assert idp.post(browser, "/account/", code="").status_code in {400, 405}
+    assert browser.post(path, data={"csrf_token": token, "code": code}).status_code == 400, "it is over"
+    assert [item.address for item in live(idp, "sms_otp")] == [PHONE]
+
+
+def test_OTP_03_OTP_06_a_code_dies_with_its_time_and_is_in_no_row(idp: Idp, browser: FlaskClient) -> None:
+    path = at_form(idp, browser)
+    send(idp, browser, path, NUMBER)
+    code = idp.inbox.code
+    with reading(idp.engine) as connection:
+        rows = connection.exec_driver_sql("select * from enrolments").all()
+        chain = connection.exec_driver_sql("select fields from audit_entries").all()
+    assert code not in json.dumps([[str(value) for value in row] for row in (*rows, *chain)])
+    idp.clock.advance(301)
+    assert "can no longer be used" in idp.post(browser, path, code=code).text
