@@ -14,7 +14,9 @@ from sqlalchemy.exc import IntegrityError
 
 from foundation.clock import epoch
 from idp.authn.passkey.challenge import Ticket
-from idp.storage.models import metadata
+from idp.storage.authenticators import Authenticator
+from idp.storage.models import authenticators, metadata
+from idp.storage.seal import Sealer, change
 
 passkey_answers: Final = Table(
     "passkey_answers",
@@ -35,6 +37,14 @@ def use_up(connection: Connection, ticket: Ticket, now: datetime) -> bool:
     except IntegrityError:
         return False
     return True
+
+
+def note_backup(connection: Connection, seals: Sealer, owned: Authenticator, *, backed_up: bool) -> None:
+    """Keep whether a passkey has been copied by now (WebAuthn 7.2, step 26); nothing happens where it is known."""
+    if owned.data.get("backed_up") is backed_up:
+        return
+    enabled = (authenticators.c.id == owned.id) & authenticators.c.disabled_at.is_(None)
+    change(connection, seals, authenticators, enabled, lambda row: {"data": {**row.data, "backed_up": backed_up}})
 
 
 def purge(connection: Connection, now: datetime) -> int:

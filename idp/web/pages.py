@@ -241,8 +241,8 @@ def _identify(interaction: Interaction, notice: Notice | None) -> Response:
         return _page("continue.html", interaction, notice, account=account)
     hint = account.username if account is not None else interaction.request.login_hint or ""
     username = request.form.get("username", "") if request.method == "POST" else hint
-    reasons = progress.reasons_for_anybody(interaction)
-    asked = passkeys.offered(interaction)
+    decision = progress.for_anybody(interaction)
+    reasons, asked = decision.reasons, passkeys.offered(interaction, decision)
     return _page("sign_in.html", interaction, notice, username=username, again=False, reasons=reasons, passkey=asked)
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, cast
 
 from flask import Flask, current_app
+from werkzeug.wrappers import Response
 
 from foundation import log
 from idp.authn.passkey import answer, challenge, options
@@ -16,9 +18,10 @@ from idp.authn.passkey.attestation import Trust, parse_trust
 from idp.authn.passkey.challenge import Occasion, Purpose, Ticket
 from idp.authn.passkey.options import Preference, RelyingParty
 from idp.authn.passkey.record import Passkey
-from idp.errors import PasskeyRefused
+from idp.errors import PasskeyRefused, TrustRefused
+from idp.policy.model import Decision
 from idp.storage.authenticators import Authenticator
-from idp.web import progress
+from idp.web import faults
 from idp.web.interaction import Interaction
 from idp.web.language import gettext as _
 from idp.web.services import services
@@ -42,11 +45,25 @@ class Asked:
 def install(app: Flask) -> None:
     """Read which makes of authenticators the operator trusts.
 
-    :raises TrustRefused: the file is not of the form.
+    :raises TrustRefused: the file cannot be read, or is not of the form.
     """
     with app.app_context():
         file = services().settings.passkeys.trust_file
-    app.extensions[_EXTENSION] = Trust() if file is None else parse_trust(file.read_bytes())
+    app.register_error_handler(PasskeyRefused, _cannot)
+    app.extensions[_EXTENSION] = Trust() if file is None else _read_trust(file)
+
+
+def _cannot(error: PasskeyRefused) -> Response:
+    """A page cannot ask for a passkey: the host is an address."""
+    refused(error)
+    return faults.page(_("The request cannot be answered"), _("Please go back and start again."), 400)
+
+
+def _read_trust(file: Path) -> Trust:
+    try:
+        return parse_trust(file.read_bytes())
+    except OSError as error:
+        raise TrustRefused(f"{file} cannot be read") from error
 
 
 def trust() -> Trust:
@@ -93,9 +110,12 @@ def ask(about: Occasion, owned: Iterable[Authenticator], user_verification: Pref
     return Asked(ticket, json.dumps(found))
 
 
-def offered(interaction: Interaction) -> Asked | None:
-    """What the sign-in page asks browsers for; None: a passkey leads nowhere here, or nobody can have one."""
-    if KIND not in progress.first_factors_for_anybody(interaction):
+def offered(interaction: Interaction, decision: Decision) -> Asked | None:
+    """What the sign-in page asks browsers for; None: a passkey leads nowhere here, or nobody can have one.
+
+    :param decision: of whoever it may be.
+    """
+    if KIND not in {option.missing[0] for option in decision.options if option.missing}:
         return None
     try:
         return ask(occasion("sign_in", interaction), (), "preferred")

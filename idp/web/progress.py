@@ -13,7 +13,7 @@ from idp.authn.session import AuthnContext, context_of, decide
 from idp.authn.stepup import Allowed, AskPassword, Refused, Step, next_step
 from idp.errors import CredentialUnavailable, CredentialUnusable, InteractionLost
 from idp.policy.evaluate import evaluate
-from idp.policy.model import CredentialFacts, Decision, EnrolledFactor, Facts, Reason
+from idp.policy.model import CredentialFacts, Decision, EnrolledFactor, Facts
 from idp.storage import authenticators, decisions, interactions
 from idp.storage.accounts import Account
 from idp.storage.authenticators import Authenticator
@@ -115,20 +115,11 @@ def enrolled(owned: tuple[Authenticator, ...], *, bound: bool) -> tuple[Enrolled
     return methods.enrolled(usable, services().messaging.factors, bound=bound)
 
 
-def reasons_for_anybody(interaction: Interaction) -> tuple[Reason, ...]:
-    """Why somebody has to sign in, before it is known who: what the policy says of whoever it may be.
+def for_anybody(interaction: Interaction) -> Decision:
+    """What is asked of whoever it may be, and why, before it is known who.
 
     Nothing of it comes from an account, so the page tells nobody whether there is one (OTP-11).
     """
-    return _for_anybody(interaction).reasons
-
-
-def first_factors_for_anybody(interaction: Interaction) -> frozenset[str]:
-    """Kinds of factor that somebody could begin with, in the same way."""
-    return frozenset(option.missing[0] for option in _for_anybody(interaction).options if option.missing)
-
-
-def _for_anybody(interaction: Interaction) -> Decision:
     asked = interaction.request
     facts = Facts(
         action=asked.action,

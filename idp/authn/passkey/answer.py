@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from webauthn.helpers import parse_authenticator_data
@@ -45,7 +45,11 @@ class Registration:
     client_data: bytes
     attestation_object: bytes
     transports: tuple[str, ...]
-    json: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """For the library: what it verifies, and nothing that only the browser says."""
+        return _plain(self.credential_id, clientDataJSON=self.client_data, attestationObject=self.attestation_object)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,22 @@ class Assertion:
     authenticator_data: bytes
     signature: bytes
     user_handle: bytes | None
-    json: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """For the library: what it verifies, and nothing that only the browser says."""
+        return _plain(
+            self.credential_id,
+            clientDataJSON=self.client_data,
+            authenticatorData=self.authenticator_data,
+            signature=self.signature,
+        )
+
+
+def _plain(credential_id: bytes, **response: bytes) -> dict[str, Any]:
+    name = encode_base64url(credential_id)
+    members = {key: encode_base64url(octets) for key, octets in response.items()}
+    return {"id": name, "rawId": name, "type": "public-key", "response": members}
 
 
 def lookup(credential_id: bytes) -> str:
@@ -70,11 +89,11 @@ def read_registration(text: str) -> Registration:
 
     :raises PasskeyRefused: ``too_large`` or ``malformed``.
     """
-    credential_id, response, whole = _read(text)
+    credential_id, response = _read(text)
     stated = response.get("transports", [])
     transports = tuple(name for name in TRANSPORTS if isinstance(stated, list) and name in stated)
     return Registration(
-        credential_id, _octets(response, "clientDataJSON"), _octets(response, "attestationObject"), transports, whole
+        credential_id, _octets(response, "clientDataJSON"), _octets(response, "attestationObject"), transports
     )
 
 
@@ -83,7 +102,7 @@ def read_assertion(text: str) -> Assertion:
 
     :raises PasskeyRefused: ``too_large`` or ``malformed``.
     """
-    credential_id, response, whole = _read(text)
+    credential_id, response = _read(text)
     handle = None if response.get("userHandle") is None else _octets(response, "userHandle")
     return Assertion(
         credential_id,
@@ -91,18 +110,17 @@ def read_assertion(text: str) -> Assertion:
         _octets(response, "authenticatorData"),
         _octets(response, "signature"),
         handle,
-        whole,
     )
 
 
-def _read(text: str) -> tuple[bytes, Mapping[str, Any], Mapping[str, Any]]:
+def _read(text: str) -> tuple[bytes, Mapping[str, Any]]:
     if len(text) > MAX_ANSWER:
         raise PasskeyRefused("too_large", "the answer is longer than any passkey's")
     whole = _object(text)
     response = whole.get("response")
     if whole.get("type") != "public-key" or not isinstance(response, dict) or whole.get("id") != whole.get("rawId"):
         raise PasskeyRefused("malformed", "not a public key credential in JSON (WebAuthn 5.1)")
-    return _octets(whole, "rawId"), response, whole
+    return _octets(whole, "rawId"), response
 
 
 def _object(data: str | bytes) -> dict[str, Any]:

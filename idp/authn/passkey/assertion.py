@@ -23,6 +23,7 @@ class Use:
     flags: frozenset[str]
     """Of the evidence: what this very use showed of ``user_verified``, ``backup_eligible`` and ``attested``."""
     backed_up: bool
+    """Whether it has been copied by now (BS)."""
 
 
 def verify(
@@ -59,7 +60,7 @@ def verify(
         raise PasskeyRefused("counter", "the counter did not go up: the passkey may have been copied (WebAuthn 6.1.1)")
     with translated("signature"):
         verify_authentication_response(
-            credential=dict(answer.json),
+            credential=answer.plain,
             expected_challenge=challenge,
             expected_rp_id=party.id,
             expected_origin=party.origin,

@@ -30,6 +30,8 @@ class Passkey:
     """Its user was verified when it was made (``uvInitialized``)."""
     backup_eligible: bool
     attested: bool
+    backed_up: bool = False
+    """Whether it had been copied when it was last used (BS).  No evidence: it may be otherwise a moment later."""
 
     @property
     def known(self) -> Known:
@@ -57,6 +59,7 @@ class Passkey:
             "format": self.format,
             "flags": [name for name, there in flags.items() if there],
             "attestation": self.attestation,
+            "backed_up": self.backed_up,
         }
 
     @classmethod
@@ -77,6 +80,7 @@ class Passkey:
                 user_verified="user_verified" in flags,
                 backup_eligible="backup_eligible" in flags,
                 attested="attested" in flags,
+                backed_up=value.get("backed_up") is True,
             )
         except (KeyError, TypeError, AttributeError, JoseError) as error:
             raise PasskeyRefused("unknown", "the stored passkey cannot be read") from error

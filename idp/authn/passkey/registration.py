@@ -46,7 +46,6 @@ class Made:
 
     passkey: Passkey
     counter: int
-    backed_up: bool
 
 
 def verify(
@@ -77,7 +76,7 @@ def verify(
     aaguid = aaguid_to_string(held.aaguid)
     with translated("attestation"):
         verify_registration_response(
-            credential=dict(answer.json),
+            credential=answer.plain,
             expected_challenge=challenge,
             expected_rp_id=party.id,
             expected_origin=party.origin,
@@ -90,7 +89,7 @@ def verify(
         )
     attested = is_attested(trust, aaguid, statement, form, now)
     passkey = _passkey(answer, data, user_handle, form, attested=attested)
-    return Made(passkey, data.sign_count, data.flags.bs)
+    return Made(passkey, data.sign_count)
 
 
 def _attestation(octets: bytes) -> tuple[str, dict[str, Any], bytes]:
@@ -138,4 +137,5 @@ def _passkey(
         user_verified=data.flags.uv,
         backup_eligible=data.flags.be,
         attested=attested,
+        backed_up=data.flags.bs,
     )

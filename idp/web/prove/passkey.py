@@ -133,6 +133,7 @@ def used_well(
         raise PasskeyRefused("replayed", "the challenge was answered before")
     if not authenticators.move_counter(connection, owned.id, above=max(0, use.counter - 1), to=use.counter):
         raise PasskeyRefused("counter", "the counter was moved on by another use")
+    passkeys.note_backup(connection, services().seals, owned, backed_up=use.backed_up)
     return use
 
 
@@ -144,8 +145,9 @@ def verification(interaction: Interaction, found: Assessment) -> Preference:
     bound = interaction.binds_evidence
     facts = found.facts
     for item in proof.wanted(found, KIND):
+        make = Passkey.from_json(item.data).attestation
         plain = flags_of(item.kind, item.data, bound=bound) - {"user_verified"}
-        supposed = replace(evidence_of(item, facts.now, interaction.txn, bound=bound), flags=plain)
+        supposed = replace(evidence_of(item, facts.now, interaction.txn, bound=bound), flags=plain, attestation=make)
         decision = evaluate(services().policy, replace(facts, evidence=(*facts.evidence, supposed)))
         if decision.outcome == "allow" or decision.options != found.decision.options:
             return "preferred"

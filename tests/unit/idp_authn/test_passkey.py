@@ -146,14 +146,12 @@ def test_a_challenge_is_of_one_session_purpose_subject_content_and_ticket() -> N
     assert len({one, *others}) == 8
 
 
-def test_a_ticket_is_over_after_five_minutes_and_cannot_be_longer() -> None:
+def test_a_ticket_is_over_after_five_minutes() -> None:
     assert challenge.read(str(TICKET), NOW) == TICKET
     assert challenge.read(str(TICKET), NOW + timedelta(seconds=299)) == TICKET
-    longer = replace(TICKET, expires_at=TICKET.expires_at + timedelta(seconds=1))
-    for text, now in ((str(TICKET), NOW + timedelta(seconds=300)), (str(longer), NOW)):
-        with pytest.raises(PasskeyRefused) as info:
-            challenge.read(text, now)
-        assert cause(info) == "expired"
+    with pytest.raises(PasskeyRefused) as info:
+        challenge.read(str(TICKET), NOW + timedelta(seconds=300))
+    assert cause(info) == "expired"
 
 
 @pytest.mark.parametrize(
@@ -179,7 +177,7 @@ def test_a_passkey_is_registered_and_used(algorithm: str, form: Any) -> None:
     assert made.passkey.attestation is None
     assert Passkey.from_json(json.loads(json.dumps(made.passkey.to_json()))) == made.passkey
     assert use(device, made.passkey, require_uv=True, require_handle=True) == assertion.Use(
-        2, frozenset({"user_verified"}), False
+        2, frozenset({"user_verified"}), backed_up=False
     )
 
 

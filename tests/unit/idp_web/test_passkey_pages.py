@@ -13,8 +13,10 @@ from sqlalchemy import event
 
 from foundation.jose import encode_base64url
 from idp.authn.passkey.challenge import read
+from idp.errors import CredentialUnavailable, TrustRefused
+from idp.settings import PasskeySettings
 from idp.storage import accounts, authenticators, passkeys
-from tests.fakes.authenticator import Authenticator
+from tests.fakes.authenticator import AAGUID, Authenticator, Maker
 from tests.fakes.idp import Idp, make_idp
 from tests.unit.idp_web.factors import POLICY, enrolment
 from tests.unit.idp_web.interactions import cookie, last, plain, signature
@@ -124,6 +126,51 @@ def test_an_answer_of_another_enrolment_or_after_its_time_binds_nothing(idp: Idp
     assert alice.send(other, "", fresh, alice.device.create(fresh.options)).location == "/account/"
 
 
+def test_a_trusted_model_names_its_passkey_and_is_stated_in_the_evidence(tmp_path: Path) -> None:
+    maker = Maker()
+    file = tmp_path / "models.json"
+    file.write_bytes(maker.metadata())
+    settings = PasskeySettings(user_verification="required", resident_key="required", trust_file=file)
+    made = make_idp(tmp_path, policy=POLICY, passkeys=settings)
+    alice = Person(made, made.client())
+    alice.device.attestation, alice.device.maker, alice.device.aaguid = "packed", maker, AAGUID
+    path = enrolment(made, alice.browser, "passkey")
+    options = asked(alice.browser, path).options
+    assert (options["attestation"], options["authenticatorSelection"]["residentKey"]) == ("direct", "required")
+    alice.device.user_verified = False
+    found = asked(alice.browser, path)
+    assert "by a PIN" in alice.send(path, "", found, alice.device.create(found.options)).text
+    alice.device.user_verified = True
+    assert alice.send(path, "", found, alice.device.create(found.options)).status_code == 303
+    assert [item.label for item in stored(made)] == ["Example Key 5"]
+    stranger = signed_out(alice)
+    assert stranger.sign_in(made.path(stranger.browser, plain())).status_code == 302
+    approval = last(made).approval
+    assert approval is not None
+    (item,) = approval.evidence
+    assert ("attested" in item.flags, item.attestation) == (True, AAGUID)
+    made.engine.dispose()
+
+
+@pytest.mark.parametrize("content", [None, b"{}"])
+def test_a_trust_file_that_cannot_be_used_keeps_the_service_from_starting(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    file = tmp_path / "models.json"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(TrustRefused):
+        make_idp(tmp_path, policy=POLICY, passkeys=PasskeySettings(trust_file=file))
+
+
+def test_where_the_issuer_is_an_address_there_are_no_passkeys(tmp_path: Path) -> None:
+    made = make_idp(tmp_path, policy=POLICY, issuer="http://127.0.0.1:8401")
+    browser = made.client()
+    assert "data-passkey" not in browser.get(made.path(browser, plain())).text
+    assert browser.get(enrolment(made, browser, "passkey")).status_code == 400
+    made.engine.dispose()
+
+
 # A further factor
 
 
@@ -150,6 +197,14 @@ def binding(person: Person, path: str) -> str:
     found = re.search(r'name="binding" value="([^"]+)"', person.browser.get(path).text)
     assert found is not None
     return found.group(1)
+
+
+def test_whether_a_passkey_has_been_copied_is_kept_up_to_date(idp: Idp, alice: Person) -> None:
+    alice.hold(backup_eligible=True)
+    for copied in (True, False):
+        alice.device.backed_up = copied
+        assert alice.prove(idp.path(alice.browser, signature())).status_code == 303
+        assert stored(idp)[0].data["backed_up"] is copied
 
 
 def test_SES_06_a_passkey_for_one_transaction_is_none_for_another(idp: Idp, alice: Person) -> None:
@@ -255,6 +310,15 @@ def test_what_is_no_answer_is_told_and_loses_nothing(idp: Idp, alice: Person, an
     alert = re.search(r'<p id="notice"[^>]*>([^<]*)', response.text)
     assert alert is not None
     assert ("JavaScript" in alert.group(1)) is (answer == "")
+    assert alice.prove(path).status_code == 303
+
+
+def test_a_credential_that_cannot_be_read_in_the_middle_of_it_is_told(idp: Idp, alice: Person) -> None:
+    alice.hold()
+    idp.credentials.error = CredentialUnavailable("down")
+    path = idp.path(alice.browser, signature())
+    assert idp.post(alice.browser, path, "/passkey", answer="x").status_code == 503
+    idp.credentials.error = None
     assert alice.prove(path).status_code == 303
 
 
