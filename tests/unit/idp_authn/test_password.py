@@ -148,5 +148,40 @@ def test_a_hash_with_other_costs_is_renewed_at_login(passwords: Passwords) -> No
     assert passwords.renewed(renewed, "correct horse battery") is None
 
 
+def test_a_hash_with_any_one_of_the_costs_lowered_or_raised_is_renewed() -> None:
+    settings = PasswordSettings(memory_kib=128, iterations=2, parallelism=2)
+    passwords = Passwords(settings)
+    for memory, iterations, lanes in ((256, 2, 2), (64, 2, 2), (128, 1, 2), (128, 3, 2), (128, 2, 1)):
+        other = argon2.PasswordHasher(time_cost=iterations, memory_cost=memory, parallelism=lanes)
+        renewed = passwords.renewed(other.hash("correct horse battery"), "correct horse battery")
+        assert renewed is not None
+        assert renewed.startswith("$argon2id$v=19$m=128,t=2,p=2$")
+
+
+def test_OTP_06_without_the_key_a_hash_gives_nothing_to_try_passwords_against() -> None:
+    settings = PasswordSettings(memory_kib=64, iterations=1)
+    keyed = Passwords(settings, key=bytes(32))
+    encoded = keyed.hash("correct horse battery")
+    assert encoded.startswith("k1$argon2id$v=19$m=64,t=1,p=1$")
+    assert keyed.verify(encoded, "correct horse battery")
+    assert not keyed.verify(encoded, "wrong horse battery")
+    for other in (Passwords(settings), Passwords(settings, key=bytes(31) + b"1")):
+        assert not other.verify(encoded, "correct horse battery")
+    # Neither what argon2id was given nor the part of the hash that is argon2's own is the password's.
+    assert not Passwords(settings).verify(encoded.removeprefix("k1"), "correct horse battery")
+
+
+def test_a_hash_from_before_there_was_a_key_still_verifies_and_is_renewed_with_it() -> None:
+    settings = PasswordSettings(memory_kib=64, iterations=1)
+    old = Passwords(settings).hash("correct horse battery")
+    keyed = Passwords(settings, [old], key=bytes(32))
+    assert keyed.verify(old, "correct horse battery")
+    renewed = keyed.renewed(old, "correct horse battery")
+    assert renewed is not None
+    assert renewed.startswith("k1$")
+    assert keyed.verify(renewed, "correct horse battery")
+    assert keyed.renewed(renewed, "correct horse battery") is None
+
+
 def test_back_off_grows_and_stays_within_a_quarter_of_an_hour() -> None:
     assert [back_off_seconds(number) for number in (0, 4, 5, 6, 10, 60, 99)] == [0, 0, 2, 4, 64, 900, 900]
