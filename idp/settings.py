@@ -49,6 +49,9 @@ class PasswordSettings:
     parallelism: int = 1
     concurrent: int = 4
     """Verifications at one time: each takes ``memory_kib``."""
+    waiting: int = 32
+    """Logins that may wait for their turn; the next is refused at once.  With ``concurrent``, fewer than the server has
+    threads: then somebody is free to answer everything else during a flood of logins (DOS-03)."""
     min_length: int = 8
     """NIST SP 800-63B r4 3.1.1: 8 where it is one of two factors; 15 hold by themselves where a policy's level of r4
     is reached by a password alone."""
@@ -63,6 +66,8 @@ class PasswordSettings:
             yield "memory_kib and iterations are at least 7168 and 5, or their equivalent with more memory"
         if not 1 <= self.parallelism <= 16 or not 1 <= self.concurrent <= 256:
             yield "parallelism is 1 to 16, concurrent is 1 to 256"
+        if not 0 <= self.waiting <= 1024:
+            yield "waiting is 0 to 1024"
         if self.min_length < 8:
             yield "min_length is at least 8"
         if any(len(word.strip()) < 3 for word in self.blocked_words):

@@ -35,6 +35,8 @@ class _Verifier:
     passwords: Passwords
     slots: threading.BoundedSemaphore
     """Each verification takes megabytes: a flood of logins may wait, and may not take all memory (DOS-03)."""
+    room: threading.BoundedSemaphore
+    """Whoever waits takes a thread: a flood may not take all of them either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,9 @@ def install(app: Flask) -> None:
         with reading(services().engine) as connection:
             stored = authenticators.hashes_of_all_costs(connection)
     app.extensions[_EXTENSION] = _Verifier(
-        Passwords(settings, stored, key), threading.BoundedSemaphore(settings.concurrent)
+        Passwords(settings, stored, key),
+        threading.BoundedSemaphore(settings.concurrent),
+        threading.BoundedSemaphore(settings.concurrent + settings.waiting),
     )
 
 
@@ -106,12 +110,17 @@ def _verifier() -> _Verifier:
 
 @contextmanager
 def _place(verifier: _Verifier) -> Iterator[None]:
-    if not verifier.slots.acquire(timeout=_WAIT_SECONDS):
-        raise LoginBusy("too many password verifications at one time")
+    if not verifier.room.acquire(blocking=False):
+        raise LoginBusy("too many people wait for a password verification")
     try:
-        yield
+        if not verifier.slots.acquire(timeout=_WAIT_SECONDS):
+            raise LoginBusy("too many password verifications at one time")
+        try:
+            yield
+        finally:
+            verifier.slots.release()
     finally:
-        verifier.slots.release()
+        verifier.room.release()
 
 
 def _look_up(username: str) -> _Standing:

@@ -1,0 +1,121 @@
+"""A real server under a flood of logins: it goes on answering everybody else, and says when to come back."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from urllib.parse import urljoin
+
+import pytest
+import requests
+
+from foundation.files import write_secret
+from foundation.settings import process_environment
+from idp.cli.administration import main
+from tests.architecture.source import ROOT
+from tests.fakes.idp import EMAIL, PASSWORD
+from tests.integration.test_policy_live import CASES, CONFIG, POLICY, _wait
+
+COSTS = """\
+[password]
+memory_kib = 65536
+iterations = 5
+concurrent = 1
+waiting = 2
+"""
+"""Slow, so that few logins are a flood; three of the server's eight threads may be taken."""
+FLOODERS = 16
+SECONDS = 4.0
+PATIENCE = 30
+
+
+def form(origin: str, browser: requests.Session) -> tuple[str, dict[str, str]]:
+    """Where a login goes, and its fields."""
+    page = browser.get(f"{origin}/account/", timeout=PATIENCE).text
+    action = re.search(r'<form data-form="sign-in"[^>]*action="([^"]+)"', page)
+    token = re.search(r'name="csrf_token" value="([^"]+)"', page)
+    assert action is not None
+    assert token is not None
+    return urljoin(origin, action[1]), {"csrf_token": token[1], "username": "alice", "password": PASSWORD}
+
+
+def test_DOS_03_during_a_flood_of_logins_health_stays_green_and_whoever_is_refused_is_told_when_to_come_back(
+    tmp_path: Path,
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    origin = f"http://127.0.0.1:{port}"
+    (tmp_path / "policy.yaml").write_text(POLICY.format(word="one"))
+    (tmp_path / "policy.test.yaml").write_text(CASES.format(word="one"))
+    (tmp_path / "idp.toml").write_text(CONFIG.format(directory=tmp_path, port=port) + COSTS)
+    write_secret(tmp_path / "password", PASSWORD.encode())
+    config = ("--config", str(tmp_path / "idp.toml"))
+    person = ("--username", "alice", "--name", "Alice Example", "--email", EMAIL)
+    secret = ("--password-file", str(tmp_path / "password"))
+    assert main(("init", *config)) == 0
+    assert main(("account", "create", *person, *secret, *config)) == 0
+    command = (
+        sys.executable, "-m", "granian", "--interface", "wsgi", "--factory", "--host", "127.0.0.1",
+        "--port", str(port), "--workers", "1", "--blocking-threads", "8", "--no-ws", "--log-level", "warning",
+        "wsgi:idp",
+    )  # fmt: skip
+    environment = {**process_environment(), "PRIVYSEAL_IDP_CONFIG": str(tmp_path / "idp.toml")}
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+        try:
+            _wait(f"{origin}/health/ready", process)
+            answers, health = _flood(origin)
+            with requests.Session() as browser:
+                url, fields = form(origin, browser)
+                after = browser.post(url, data=fields, timeout=PATIENCE).status_code
+        finally:
+            process.terminate()
+            process.wait(30)
+    refused = [retry for status, retry in answers if status == 503]
+    assert {status for status, _ in answers} <= {200, 403, 503}
+    assert refused
+    assert set(refused) == {"5"}
+    assert len(health) >= 3
+    assert {status for status, _ in health} == {200}
+    assert max(seconds for _, seconds in health) < SECONDS, health
+    assert after == 200
+
+
+def _flood(origin: str) -> tuple[list[tuple[int, str | None]], list[tuple[int, float]]]:
+    """Logins from many browsers without a pause, and meanwhile health: statuses, each with header or seconds."""
+    answers: list[tuple[int, str | None]] = []
+    health: list[tuple[int, float]] = []
+    ready = threading.Barrier(FLOODERS + 1)
+    end: list[float] = []
+
+    def flood() -> None:
+        with requests.Session() as browser:
+            url, fields = form(origin, browser)
+            ready.wait(PATIENCE)
+            while not end or time.monotonic() < end[0]:
+                # Nobody's name, which is the same work: nobody's password gets blocked.
+                answer = browser.post(url, data={**fields, "username": "nobody"}, timeout=PATIENCE)
+                answers.append((answer.status_code, answer.headers.get("Retry-After")))
+
+    threads = [threading.Thread(target=flood) for _ in range(FLOODERS)]
+    for thread in threads:
+        thread.start()
+    try:
+        ready.wait(PATIENCE)
+    except threading.BrokenBarrierError:
+        pytest.fail("the server did not answer before the flood")
+    end.append(time.monotonic() + SECONDS)
+    while time.monotonic() < end[0]:
+        began = time.monotonic()
+        status = requests.get(f"{origin}/health/ready", timeout=PATIENCE).status_code
+        health.append((status, time.monotonic() - began))
+        time.sleep(0.1)
+    for thread in threads:
+        thread.join()
+    return answers, health
