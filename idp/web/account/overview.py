@@ -7,7 +7,8 @@ from werkzeug.wrappers import Response
 
 from idp.authn.methods import MESSAGES, NATIVE
 from idp.authn.otp import mask
-from idp.storage import authenticators, history, sessions
+from idp.authn.recovery import LOW
+from idp.storage import authenticators, history, recovery, sessions
 from idp.storage.authenticators import Authenticator
 from idp.storage.engine import reading
 from idp.storage.sessions import StoredSession
@@ -52,7 +53,17 @@ def described(item: Authenticator) -> dict[str, object]:
         "used": item.last_success_at if item.last_success_at.timestamp() > 0 else None,
         "not_before": item.not_before,
         "manageable": not item.disabled,
+        "few_left": _few_left(item),
     }
+
+
+def _few_left(item: Authenticator) -> int | None:
+    """How many recovery codes are left, where the person should make new ones."""
+    if item.kind != "recovery_code" or item.disabled:
+        return None
+    with reading(services().engine) as connection:
+        left = recovery.left(connection, item.id)
+    return left if left <= LOW else None
 
 
 def _shown(owned: tuple[Authenticator, ...]) -> list[Authenticator]:

@@ -275,3 +275,18 @@ def test_new_recovery_codes_replace_all_that_are_left(idp: Idp, browser: FlaskCl
     assert type_code(idp, browser, path, "recovery_code", former[1]).status_code == 403
     assert type_code(idp, browser, path, "recovery_code", made[1]).status_code == 303
     assert ("replaced", "recovery_code", "email_otp") in told(idp)
+
+
+def test_the_account_page_asks_for_new_codes_when_three_are_left_and_when_none_is(
+    idp: Idp, browser: FlaskClient
+) -> None:
+    give_recovery_codes(idp)
+    idp.sign_in(browser, browser.get("/account/").location)
+    for gone, expected in ((6, []), (1, ["3"]), (3, ["0"])):
+        with idp.engine.begin() as connection:
+            rows = connection.execute(select(codes.recovery_codes.c.digest).limit(gone)).scalars().all()
+            for digest in rows:
+                assert codes.use(connection, "alice-codes", digest)
+        page = browser.get("/account/").text
+        assert re.findall(r'data-left="([0-9]+)"', page) == expected
+    assert "No recovery code is left" in page
