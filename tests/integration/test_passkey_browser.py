@@ -115,7 +115,7 @@ class Alice:
 
     def to_enrolment(self) -> None:
         """From the account page to the page that makes a passkey, proved by a text message."""
-        self.page.get_by_role("button", name="Add: Passkey").click()
+        self.page.locator('form[data-form="add-factor"] button[value="passkey"]').click()
         self.by_text_message()
         self.page.locator('form[data-form="consent"] button[value="approve"]').click()
         self.at("Add a passkey")
@@ -221,7 +221,9 @@ def test_several_passkeys_each_found_by_its_device_and_one_removed(chromium: Bro
         alice.at("Alice Example")
         assert {item.label for item in stored(idp)} == {"my laptop", "Security key"}
 
-        alice.page.get_by_role("button", name="Remove Passkey Security key").click()
+        key = alice.page.get_by_role("listitem").filter(has_text="Security key")
+        key.get_by_role("link", name="Passkey").click()
+        alice.page.locator('form[data-form="remove-factor"] button').click()
         alice.page.get_by_role("button", name="Passkey").click()
         alice.at("Use your passkey")
         alice.press("Use passkey")
