@@ -1,7 +1,8 @@
 """Learns what became of messages with codes, where a gateway says so, and watches how many of the codes are used.
 
 Receipts are taken from the gateways that get them, the others are asked a few times: nothing reaches this server from
-outside for it.  What is learnt is for operators (``privyseal idp messages status``) and decides nothing.
+outside for it.  What is learnt is for operators (``privyseal idp messages status``) and decides nothing.  What no limit
+looks at any more is forgotten.
 """
 
 from __future__ import annotations
@@ -54,6 +55,9 @@ class StatusReader:
         if self._watched is None or now - self._watched >= _WATCH_EVERY:
             self._watched = now
             self._watch(now)
+            with self._services.engine.begin() as connection:
+                caps.purge(connection, now)
+                messages.purge(connection, now)
         return well
 
     def _take_receipts(self, gateway: object, now: datetime) -> None:

@@ -129,10 +129,10 @@ def _locked(connection: Connection, caps: Sequence[tuple[str, Cap]], at: int) ->
         return {}
     adding = (postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert)(message_counts)
     # The update is what locks a row that is there, and reads it as others left it.
-    upsert = adding.values(values).on_conflict_do_update(
+    upsert = adding.on_conflict_do_update(
         index_elements=["key"], set_={"expires_at": adding.excluded.expires_at}
-    )
-    rows = connection.execute(upsert.returning(message_counts.c.key, message_counts.c.slices)).all()
+    ).returning(message_counts.c.key, message_counts.c.slices)
+    rows = connection.execute(upsert, values).all()
     return {row.key: [(int(begin), int(count)) for begin, count in row.slices] for row in rows}
 
 

@@ -18,7 +18,7 @@ from idp.activation.intent import SignatureIntent
 from idp.authn.approval import Approval
 from idp.authn.roles import VISITS, AdminAction
 from idp.errors import InteractionLost
-from idp.storage import caps, challenges, interactions, messages
+from idp.storage import challenges, interactions
 from idp.storage.engine import reading
 from idp.storage.interactions import StoredInteraction
 from idp.web import browser, language
@@ -213,8 +213,6 @@ def begin(request: BeginInteraction) -> Response:
     with with_services.engine.begin() as connection:
         interactions.purge(connection, now)
         challenges.purge(connection, now)
-        messages.purge(connection, now)
-        caps.purge(connection, now)
         interactions.create(
             connection,
             with_services.seals,
