@@ -158,3 +158,12 @@ class KnowsSwaps(Protocol):
         :raises GatewayUnavailable: :raises GatewayMisconfigured: it does not say; then no message is sent.
         """
         ...
+
+
+def refuse_swapped(gateway: object, number: str) -> None:
+    """Ask a gateway that knows of SIM swaps, before a code or anything like it goes to a number (OTP-08).
+
+    :raises RecentlySwapped: it was.  :raises MessagingError: the gateway does not say.
+    """
+    if isinstance(gateway, KnowsSwaps) and gateway.recently_swapped(number):
+        raise RecentlySwapped("another SIM card took over the number a short while ago")

@@ -11,12 +11,11 @@ from urllib.parse import urlsplit
 
 from connectors.ports.messaging import (
     Delivery,
-    KnowsSwaps,
     MailMessage,
     MessagingError,
     OutcomeUnknown,
-    RecentlySwapped,
     SmsMessage,
+    refuse_swapped,
 )
 from connectors.ports.sms_text import plain, segments
 from foundation import log
@@ -155,8 +154,7 @@ def _deliver(interaction: Interaction, item: Authenticator, challenge: Challenge
     messaging = services().messaging
     if item.kind == "sms_otp" and messaging.sms is not None:
         number = item.address or ""
-        if isinstance(messaging.sms, KnowsSwaps) and messaging.sms.recently_swapped(number):
-            raise RecentlySwapped("another SIM card took over the number a short while ago")
+        refuse_swapped(messaging.sms, number)
         return messaging.sms.send_sms(SmsMessage(number, _short(interaction, code), message_id))
     if item.kind == "email_otp" and messaging.mail is not None:
         subject = _("Your code for %(party)s", party=_plain(interaction.request.display_name))

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 from sqlalchemy import Connection
 
-from connectors.ports.messaging import KnowsSwaps, MailMessage, MessagingError, RecentlySwapped, SmsMessage
+from connectors.ports.messaging import MailMessage, MessagingError, SmsMessage, refuse_swapped
 from foundation import log
 from idp.authn.otp import mask
 from idp.authn.resets import ResetProposal
@@ -86,8 +86,7 @@ def _send(account_id: str, issued: Issued, channel: Channel) -> None:
         subject = _("%(service)s: your activation code", service=service)
     messaging = with_services.messaging
     if channel.kind == "sms_otp" and messaging.sms is not None:
-        if isinstance(messaging.sms, KnowsSwaps) and messaging.sms.recently_swapped(channel.address):
-            raise RecentlySwapped("another SIM card took over the number a short while ago")
+        refuse_swapped(messaging.sms, channel.address)
         messaging.sms.send_sms(SmsMessage(channel.address, text))
     elif messaging.mail is not None:
         messaging.mail.send_mail(MailMessage(channel.address, subject, text))

@@ -10,12 +10,11 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from connectors.ports.messaging import (
-    KnowsSwaps,
     MailMessage,
     MessagingError,
     OutcomeUnknown,
-    RecentlySwapped,
     SmsMessage,
+    refuse_swapped,
 )
 from connectors.ports.sms_text import plain
 from foundation import log
@@ -184,8 +183,7 @@ def _deliver(enrolment: Enrolment, pending: PendingCode) -> None:
     )
     messaging = services().messaging
     if enrolment.kind == "sms_otp" and messaging.sms is not None:
-        if isinstance(messaging.sms, KnowsSwaps) and messaging.sms.recently_swapped(pending.address):
-            raise RecentlySwapped("another SIM card took over the number a short while ago")
+        refuse_swapped(messaging.sms, pending.address)
         messaging.sms.send_sms(SmsMessage(pending.address, plain(text + otp.bound_to_origin(code))))
     elif enrolment.kind == "email_otp" and messaging.mail is not None:
         subject = _("Your code for %(party)s", party=services().settings.service_name)

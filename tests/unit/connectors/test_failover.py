@@ -21,6 +21,7 @@ from connectors.ports.messaging import (
     RecipientRefused,
     SmsGateway,
     SmsMessage,
+    refuse_swapped,
 )
 from tests.fakes.messaging import FakeMessaging
 
@@ -95,6 +96,9 @@ def test_OTP_08_a_number_that_was_swapped_is_no_other_gateways_either() -> None:
     assert gateway.recently_swapped(MESSAGE.to)
     assert not gateway.recently_swapped("+34600000002")
     assert not several(FakeMessaging()).recently_swapped(MESSAGE.to), "nobody knows"
+    refuse_swapped(FakeMessaging(), MESSAGE.to)
+    with pytest.raises(RecentlySwapped):
+        refuse_swapped(gateway, MESSAGE.to)
 
 
 def test_a_gateway_that_fails_is_left_out_for_longer_each_time_and_comes_back() -> None:
