@@ -241,7 +241,7 @@ def site() -> Iterator[Site]:
 
 
 def write_idp(made: Site, directory: Path) -> None:
-    """Settings, database, and alice."""
+    """Settings, database, and two people."""
     (directory / "root.pem").write_bytes(made.root.pem)
     write_secret(directory / "proxy.secret", SECRET.encode())
     write_secret(directory / "password", PASSWORD.encode())
@@ -265,8 +265,9 @@ def write_idp(made: Site, directory: Path) -> None:
     (directory / "idp.toml").write_text(dumps(settings))
     config = ("--config", str(directory / "idp.toml"))
     assert main(("init", *config)) == 0
-    person = ("--username", "alice", "--name", "Alice Example", "--serial-number", NUMBER)
-    assert main(("account", "create", *person, "--password-file", str(directory / "password"), *config)) == 0
+    for person in (("alice", "--name", "Alice Example", "--serial-number", NUMBER), ("bob", "--name", "Bob Example")):
+        given = ("--username", *person, "--password-file", str(directory / "password"))
+        assert main(("account", "create", *given, *config)) == 0
 
 
 def write_nginx(made: Site, directory: Path) -> None:
