@@ -115,6 +115,18 @@ def test_a_list_serves_for_everybody_that_it_is_about(authority: Responder) -> N
     assert authority.asked == ["crl"]
 
 
+def test_PKI_02_what_one_authority_said_counts_for_no_other_of_its_name(authority: Responder) -> None:
+    twin = pki.authority("Root")
+    ana = ROOT.issue(authority.leaf(crl=()))
+    other = ValidPath(Anchor("twin", twin.certificate), (ana.certificate,), frozenset())
+    authority.ocsp = lambda _: twin.ocsp(ana.certificate)
+    check = checker(authority)
+    assert check.check(other).sources == ("ocsp",)
+    authority.ocsp = good(ana, status=der.OCSPCertStatus.REVOKED)
+    with pytest.raises(Revoked):
+        check.check(path_of(ana))
+
+
 def test_every_certificate_below_the_anchor_is_asked_about(authority: Responder) -> None:
     url = x509.UniformResourceIdentifier(f"http://{authority.address}/crl")
     point = x509.CRLDistributionPoints([x509.DistributionPoint([url], None, None, None)])

@@ -22,8 +22,9 @@ from idp.authn.certificate.errors import CertificateRefused, HeaderMalformed
 
 MAX_CERTIFICATE_OCTETS: Final = 8 * 1024
 """Qualified certificates have 1.5 to 3 KiB; what is larger costs more to read than a person's can be worth."""
-MAX_CHAIN: Final = 5
-"""Certificates above the person's; every one multiplies the paths that may have to be tried."""
+MAX_CHAIN: Final = 3
+"""Certificates above the person's.  Each multiplies the paths that may have to be tried: three have 15 orders, five
+325."""
 _MAX_ITEM: Final = (MAX_CERTIFICATE_OCTETS + 2) // 3 * 4 + 2
 _MAX_LIST: Final = MAX_CHAIN * (_MAX_ITEM + 2)
 _ITEM: Final = re.compile(r":([A-Za-z0-9+/]+={0,2}):", re.ASCII)

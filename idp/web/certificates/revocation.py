@@ -100,7 +100,8 @@ class RevocationChecker:
         return Checked(tuple(sources))
 
     def _status(self, step: _Step) -> str:
-        identity = facts.identity(step.certificate)
+        # With the issuer's: another authority of the same name says nothing about this one's certificates.
+        identity = facts.identity(step.certificate) + facts.identity(step.issuer)
         now = self._clock.now()
         with self._cache.lock:
             known = self._cache.statuses.get(identity)
