@@ -328,7 +328,7 @@ def test_OTP_09_a_gateway_that_hangs_costs_the_timeout_and_may_have_taken_it(tmp
     hanging: tuple[SmsGateway, ...] = (
         TwilioSms({**_twilio_settings(tmp_path, url), "timeout_seconds": 0.3}),
         HttpSms(http_settings(tmp_path, url, timeout_seconds=0.3)),
-        SmppSms(smpp_settings(tmp_path, centre.port, timeout_seconds=0.3)),
+        SmppSms(smpp_settings(tmp_path, centre.port, timeout_seconds=1.0)),
     )
     try:
         for gateway in hanging:

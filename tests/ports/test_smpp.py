@@ -88,7 +88,7 @@ def settings(path: Path, centre: Smsc, **changes: Any) -> dict[str, Any]:
 def test_OTP_09_a_refusal_is_certain_and_silence_is_not(
     client: Client, centre: Smsc, status: int, expected: type[MessagingError]
 ) -> None:
-    gateway = client(timeout_seconds=0.3)
+    gateway = client(timeout_seconds=1.0)
     centre.statuses.append(status)
     with pytest.raises(MessagingError) as caught:
         gateway.send_sms(SmsMessage(NUMBER, CODE))
