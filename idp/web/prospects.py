@@ -50,10 +50,13 @@ def prospect(
         )
         return _asked(account, having, "signature.activate", bound=True, credential=facts).outcome != "deny"
 
+    def can_add(having: tuple[Authenticator, ...]) -> bool:
+        return _asked(account, having, "account.enrol_factor", bound=True).outcome != "deny"
+
     return Prospect(
         locks_out(account, owned, gone),
         tuple(item.credential_id for item in credentials if can(owned, item) and not can(rest, item)),
-        _asked(account, rest, "account.enrol_factor", bound=True).outcome == "deny",
+        can_add(owned) and not can_add(rest),
     )
 
 
