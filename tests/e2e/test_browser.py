@@ -354,6 +354,10 @@ def test_no_page_puts_a_barrier_before_anybody(product: Product, visitor: NewVis
         alice.page.goto(product.ports.url("idp") + path)
         expect(alice.heading).to_be_visible()
         look()
+    alice.page.goto(f"{product.ports.url('idp')}/account/")
+    alice.page.get_by_role("link", name="Password").click()
+    alice.at("Password")
+    look()
     alice.page.goto(product.ports.url("inbox"))
     look()
     assert found == []

@@ -178,6 +178,17 @@ def signed_in_stranger(idp: Idp) -> FlaskClient:
     return signed_in(idp, "carl")
 
 
+PAGES = ("", "applications", "credentials", "history", "language", "ways/alice-password")
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_no_page_has_a_script_or_may_be_stored(browser: FlaskClient, path: str) -> None:
+    page = browser.get(f"/account/{path}")
+    assert page.status_code == 200
+    assert "<script" not in page.text
+    assert page.headers["Cache-Control"] == "no-store"
+
+
 # Whose it is
 
 
