@@ -72,7 +72,7 @@ def test_ENR_01_one_form_that_is_sent_several_times_at_once_sets_one_password(id
     browser, fields = ready(idp, issue(idp))
     browser.post("/activate", data=fields)
     page = idp.post(browser, "/activate", "/factors", factor="password").location
-    form = {"csrf_token": idp.csrf(browser, page), "password": CHOSEN, "again": CHOSEN}
+    form = {"csrf_token": idp.csrf(browser, page), "password": CHOSEN}
     cookie = browser.get_cookie("privyseal_session")
     assert cookie is not None
     twins = [idp.client() for _ in range(4)]

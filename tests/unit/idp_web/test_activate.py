@@ -69,7 +69,7 @@ def choose(idp: Idp, browser: FlaskClient, kind: str) -> str:
 
 def set_password(idp: Idp, browser: FlaskClient) -> TestResponse:
     page = choose(idp, browser, "password")
-    return idp.post(browser, page, password=CHOSEN, again=CHOSEN)
+    return idp.post(browser, page, password=CHOSEN)
 
 
 def kinds(idp: Idp, account_id: str = NAME) -> list[str]:
@@ -117,12 +117,12 @@ def test_ENR_01_a_code_is_taken_once_and_what_it_opened_is_one_browsers(idp: Idp
     other.get("/activate")
     assert other.get(page).status_code == 400
     token = idp.csrf(other, "/activate")
-    fields = {"csrf_token": token, "password": CHOSEN, "again": CHOSEN, "factor": "password"}
+    fields = {"csrf_token": token, "password": CHOSEN, "factor": "password"}
     assert other.post(page, data=fields).status_code == 400
     assert other.post("/activate/factors", data=fields).status_code == 400
     assert other.post("/activate/finish", data=fields).status_code == 400
     assert kinds(idp) == []
-    assert idp.post(browser, page, password=CHOSEN, again=CHOSEN).status_code == 303
+    assert idp.post(browser, page, password=CHOSEN).status_code == 303
 
 
 @pytest.mark.parametrize("case", ["another person", "nobody", "disabled", "expired", "replaced", "form", "nul"])
@@ -241,7 +241,7 @@ def test_ENR_01_whoever_is_disabled_meanwhile_goes_on_with_nothing(idp: Idp) -> 
     token = idp.csrf(browser, page)
     with idp.engine.begin() as connection:
         accounts.set_status(connection, NAME, "disabled")
-    fields = {"csrf_token": token, "password": CHOSEN, "again": CHOSEN}
+    fields = {"csrf_token": token, "password": CHOSEN}
     assert browser.post(page, data=fields).status_code == 400
     assert kinds(idp) == []
 
