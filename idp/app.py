@@ -151,9 +151,14 @@ def _page_values() -> dict[str, Any]:
 
 
 def _tightened(settings: IdpSettings, policy: Policy) -> IdpSettings:
-    """The settings with the policy's limits: an idle session ends at the shortest limit that a level sets."""
-    limits = [level.idle_limit for level in policy.levels if level.idle_limit is not None]
-    idle = min([settings.session.idle_seconds, *limits])
+    """The settings with the policy's limits.
+
+    Each level's own idle limit lowers a session (:func:`idp.policy.matching.slept`); one that no level bears any more
+    ends.
+    """
+    limits = [level.idle_limit for level in policy.levels]
+    longest = max((limit for limit in limits if limit is not None), default=0)
+    idle = settings.session.idle_seconds if None in limits else min(settings.session.idle_seconds, longest)
     return dataclasses.replace(
         settings,
         session=dataclasses.replace(settings.session, idle_seconds=idle),

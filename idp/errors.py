@@ -190,6 +190,21 @@ class InteractionLost(IdpError):
     code = "interaction_lost"
 
 
+class InteractionExpired(InteractionLost):
+    """The interaction's time was over before it was finished.
+
+    :ivar party: who asked for it, as people know them.
+    :ivar return_to: the redirect URI that was checked when it began; empty for our own pages.
+    """
+
+    code = "interaction_expired"
+
+    def __init__(self, party: str, return_to: str) -> None:
+        super().__init__("the time of the interaction is over")
+        self.party = party
+        self.return_to = return_to
+
+
 class CsrfRefused(IdpError):
     """A form came without the token of the session it belongs to."""
 

@@ -2,13 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Final
 
+from foundation.clock import epoch
 from idp.policy.evaluate import evaluate
 from idp.policy.evidence import Evidence
 from idp.policy.model import Decision, Facts, Policy
+
+MOST_PAUSES: Final = 16
+"""That are kept of a session.  Of more, two count as one that ended with the later and was as long as the longer."""
+
+LEAST_PAUSE: Final = 60
+"""Seconds; people read a page for as long."""
+
+Pause = tuple[int, int]
+"""A time in which nobody used a session: when it ended, as a NumericDate, and how many seconds it had lasted."""
+
+
+def with_pause(pauses: Sequence[Pause], ended: int, seconds: int) -> tuple[Pause, ...]:
+    """A session's pauses and one more, if it is one: the oldest first, each shorter than the one before.
+
+    What was proved before a pause was proved before all later ones too, so a shorter one that came earlier tells
+    nothing more.
+    """
+    if seconds < LEAST_PAUSE:
+        return tuple(pauses)
+    kept = [each for each in pauses if each[1] > seconds]
+    kept.append((ended, seconds))
+    if len(kept) > MOST_PAUSES:
+        kept[-2:] = [(ended, kept[-2][1])]
+    return tuple(kept)
+
+
+def _rested(item: Evidence, pauses: Sequence[Pause]) -> Evidence:
+    longest = max((seconds for ended, seconds in pauses if ended > epoch(item.at)), default=0)
+    return item if longest == item.idle else replace(item, idle=longest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +61,7 @@ def context_of(
     txn: str,
     now: datetime,
     session_limit: int | None = None,
+    pauses: Sequence[Pause] = (),
 ) -> AuthnContext:
     """The evidence that may be relied on for one transaction.
 
@@ -37,10 +69,11 @@ def context_of(
 
     :param session_limit: seconds after which what the session remembers no longer counts; what was proved for this
         transaction does.
+    :param pauses: of the session: each level of the policy bears its own.
     """
     oldest = None if session_limit is None else now - timedelta(seconds=session_limit)
     kept = [
-        item
+        _rested(item, pauses)
         for item in (*session_evidence, *transaction_evidence)
         if item.at <= now
         and (not item.has("transaction_bound") or item.transaction == txn)

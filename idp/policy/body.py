@@ -29,6 +29,7 @@ from idp.policy.matching import (
     misfit,
     obstacle,
     proofed,
+    slept,
 )
 from idp.policy.model import Facts, Level, Policy, Requirement
 from idp.policy.selecting import FREE_TRIES, MAX_TRIES, Search
@@ -109,6 +110,8 @@ class Body:
     def misfit(self, quest: Quest, need: Requirement, item: Evidence) -> Misfit | None:
         """Why the evidence does not meet one of the quest's requirements, or None if it does."""
         why = misfit(need, item, self.facts, quest.freshness)
+        if why is None and slept(self.policy, item, quest.towards):
+            return "idle"
         return "cap" if why is None and capped(self.policy, item, quest.towards) else why
 
     def selection(self, quest: Quest, mask: int) -> tuple[Evidence, ...] | None:
@@ -202,6 +205,7 @@ class _Sorted:
         self._attestations: dict[str | None, int] = {}
         self._for_this = 0
         self._kinds: dict[int, int] = {}
+        self._rested = tuple((item, 1 << index) for index, item in enumerate(items) if item.idle)
         for index, item in enumerate(items):
             bit = 1 << index
             self._factors[item.factor] = self._factors.get(item.factor, 0) | bit
@@ -220,6 +224,9 @@ class _Sorted:
         :param young: for each of them, how many pieces are not too old.
         """
         allowed = ~self._capped(sort.towards) if self._policy.upstream else -1
+        for item, bit in self._rested:
+            if slept(self._policy, item, sort.towards):
+                allowed &= ~bit
         found = []
         for kind, newest in zip(sort.kinds, young, strict=True):
             mask = self._kinds.get(id(kind))

@@ -75,6 +75,8 @@ class Evidence:
     """The transaction during which it was asked for."""
     attestation: str | None = None
     """The authenticator's make or model where it is proved, for example a passkey's AAGUID."""
+    idle: int = 0
+    """Seconds: the longest time since then in which nobody used the session."""
 
     def __post_init__(self) -> None:
         if self.factor not in FACTORS:
@@ -86,6 +88,8 @@ class Evidence:
             raise EvidenceInvalid(f"unknown flags {sorted(unknown)}")
         if not self.authenticator_id or not self.issuer:
             raise EvidenceInvalid("authenticator_id and issuer may not be empty")
+        if self.idle < 0:
+            raise EvidenceInvalid("'idle' is not negative")
         if self.at.tzinfo is None or self.at.utcoffset() != timedelta(0):
             raise EvidenceInvalid("the time of evidence is aware and in UTC")
         object.__setattr__(self, "at", self.at.replace(microsecond=0))
@@ -95,8 +99,10 @@ class Evidence:
         return flag in self.flags
 
     def to_json(self) -> dict[str, Any]:
-        """The record as JSON values; ``at`` is a NumericDate, ``flags`` is sorted."""
+        """The record as JSON values; ``at`` is a NumericDate, ``flags`` is sorted, an ``idle`` of 0 is left out."""
+        idle = {"idle": self.idle} if self.idle else {}
         return {
+            **idle,
             "factor": self.factor,
             "authenticator_id": self.authenticator_id,
             "category": self.category,
@@ -110,16 +116,19 @@ class Evidence:
 
     @classmethod
     def from_json(cls, value: object) -> Evidence:
-        """Read what :meth:`to_json` wrote; every key is required and none may be unknown.
+        """Read what :meth:`to_json` wrote; every key but ``idle`` is required and none may be unknown.
 
         :raises EvidenceInvalid: anything else.
         """
-        if not isinstance(value, Mapping) or set(value) != _JSON_KEYS:
+        if not isinstance(value, Mapping) or set(value) - {"idle"} != _JSON_KEYS:
             raise EvidenceInvalid(f"an evidence record is an object with exactly the keys {sorted(_JSON_KEYS)}")
         texts = {key: _text(value, key) for key in ("factor", "authenticator_id", "category", "issuer")}
         at = value["at"]
         if not isinstance(at, int) or isinstance(at, bool):
             raise EvidenceInvalid("'at' is a whole number of seconds")
+        idle = value.get("idle", 0)
+        if not isinstance(idle, int) or isinstance(idle, bool):
+            raise EvidenceInvalid("'idle' is a whole number of seconds")
         flags = value["flags"]
         if not isinstance(flags, list) or not all(isinstance(flag, str) for flag in flags):
             raise EvidenceInvalid("'flags' is a list of strings")
@@ -137,6 +146,7 @@ class Evidence:
             channel=_optional_text(value, "channel"),
             transaction=_optional_text(value, "transaction"),
             attestation=_optional_text(value, "attestation"),
+            idle=idle,
         )
 
 

@@ -17,7 +17,7 @@ _SECOND: Final = timedelta(seconds=1)
 Obstacle = Literal["future", "max_age", "reauthentication", "bound_elsewhere", "upstream_age"]
 """Why evidence counts for nothing in this evaluation."""
 
-Misfit = Literal["kind", "issuer", "flags", "channel", "attestation", "transaction", "age", "cap"]
+Misfit = Literal["kind", "issuer", "flags", "channel", "attestation", "transaction", "age", "cap", "idle"]
 """Why evidence does not meet one requirement; ``kind`` is another factor or category altogether."""
 
 
@@ -75,6 +75,13 @@ def misfit(need: Requirement, item: Evidence, facts: Facts, freshness: int | Non
     if freshness is not None and age(item, facts) > freshness:
         return "age"
     return None
+
+
+def slept(policy: Policy, item: Evidence, towards: Iterable[str]) -> bool:
+    """Whether the session was left alone since for longer than one of these levels bears: it no longer counts there,
+    and goes on counting towards levels that bear more."""
+    limits = (policy.by_name[name].idle_limit for name in towards)
+    return any(limit is not None and item.idle >= limit for limit in limits)
 
 
 def capped(policy: Policy, item: Evidence, towards: Iterable[str]) -> bool:

@@ -198,5 +198,6 @@ _MISFITS: Final[dict[Misfit, str]] = {
     "attestation": "is not proved to be of such a make",
     "transaction": "was not made for this transaction",
     "age": "is too old",
+    "idle": "was left alone for longer than the level bears",
     "cap": "is capped below it",
 }

@@ -19,6 +19,8 @@ _I = interactions.c
 _MAX_EVIDENCE = 16
 MAX_OPEN: Final = 20
 """Of one browser's session: tabs in which somebody is in the middle of something."""
+KEPT_SECONDS: Final = 3600
+"""After its time is over, so that a page which comes too late can say so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +88,36 @@ def find(
             _I.id == interaction_id, _I.session_id == session_id, _I.state == "open", _I.expires_at > epoch(now)
         )
     ).one_or_none()
-    if row is None or not seals.holds(interactions, row):
-        return None
+    return None if row is None or not seals.holds(interactions, row) else _stored(row)
+
+
+def find_expired(
+    connection: Connection, seals: Sealer, interaction_id: str, session_id: str
+) -> StoredInteraction | None:
+    """The interaction of that id in that browser's session which nobody ended before its time was over, or None.
+
+    For whoever knows that :func:`find` has none.
+    """
+    row = connection.execute(
+        select(interactions).where(_I.id == interaction_id, _I.session_id == session_id, _I.state == "open")
+    ).one_or_none()
+    return None if row is None or not seals.holds(interactions, row) else _stored(row)
+
+
+def of_session(
+    connection: Connection, seals: Sealer, session_id: str, now: datetime
+) -> tuple[StoredInteraction, ...]:
+    """The open interactions of a browser's session, the latest first."""
+    rows = connection.execute(
+        select(interactions)
+        .where(_I.session_id == session_id, _I.state == "open", _I.expires_at > epoch(now))
+        .order_by(_I.created_at.desc(), _I.id)
+        .limit(MAX_OPEN)
+    ).all()
+    return tuple(_stored(row) for row in rows if seals.holds(interactions, row))
+
+
+def _stored(row: Row[Any]) -> StoredInteraction:
     return StoredInteraction(
         id=row.id,
         session_id=row.session_id,
@@ -151,5 +181,5 @@ def close(connection: Connection, interaction_id: str) -> bool:
 
 
 def purge(connection: Connection, now: datetime) -> int:
-    """Forget interactions that are over; returns how many."""
-    return connection.execute(delete(interactions).where(_I.expires_at <= epoch(now))).rowcount
+    """Forget interactions that have been over for a while; returns how many."""
+    return connection.execute(delete(interactions).where(_I.expires_at <= epoch(now) - KEPT_SECONDS)).rowcount

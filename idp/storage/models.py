@@ -135,6 +135,8 @@ sessions: Final = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("last_seen_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False, index=True),
+    # Times in which nobody used it: see idp.authn.session.with_pause.
+    Column("pauses", JSON, nullable=False, default=list),
     Column("revoked_at", BigInteger),
     Column("seal", String(64), nullable=False, default=""),
     info={
@@ -147,6 +149,7 @@ sessions: Final = Table(
             "created_at",
             "last_seen_at",
             "expires_at",
+            "pauses",
         )
     },
 )

@@ -5,19 +5,24 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Row, delete, insert, or_, select, update
 
 from foundation.clock import epoch, from_epoch
+from idp.authn.session import Pause, with_pause
 from idp.errors import InteractionLost
 from idp.policy.evidence import Evidence
 from idp.settings import SessionSettings
-from idp.storage.models import sessions
+from idp.storage.models import interactions, sessions
 from idp.storage.seal import NO_SEAL, Sealer, change
 
 _MAX_EVIDENCE = 16
 _TOUCH_SECONDS = 15
+MOST_ANONYMOUS: Final = 100_000
+"""Sessions in which nobody has signed in: some twenty new visitors a second for as long as each is kept."""
+KEPT_SECONDS: Final = 3600
+"""After the time of a session is over in which nobody signed in, so that a page which comes too late can say so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,12 @@ class StoredSession:
     created_at: datetime
     last_seen_at: datetime
     expires_at: datetime
+    pauses: tuple[Pause, ...] = ()
+    """Times in which nobody used it; the one that this very request ends is not among them."""
+
+    def pauses_until(self, now: datetime) -> tuple[Pause, ...]:
+        """The same with that one."""
+        return with_pause(self.pauses, epoch(now), epoch(now) - epoch(self.last_seen_at))
 
 
 def hash_token(token: str) -> str:
@@ -61,6 +72,7 @@ def create(
         "created_at": at,
         "last_seen_at": at,
         "expires_at": at + life,
+        "pauses": [],
     }
     connection.execute(insert(sessions).values(**values, seal=seals.seal(sessions, values)))
 
@@ -83,6 +95,24 @@ def find_by_id(
     return None if row is None or not seals.holds(sessions, row) else _session(row)
 
 
+def find_ended(connection: Connection, seals: Sealer, token: str) -> str | None:
+    """The identifier of the session of a cookie's token, whether or not its time is over; None once it was revoked.
+
+    For telling a browser what it was in the middle of; it opens nothing.
+    """
+    row = connection.execute(
+        select(sessions).where(sessions.c.token_hash == hash_token(token), sessions.c.revoked_at.is_(None))
+    ).one_or_none()
+    return None if row is None or not seals.holds(sessions, row) else str(row.id)
+
+
+def prolong(connection: Connection, seals: Sealer, session_id: str, now: datetime, limits: SessionSettings) -> None:
+    """A session in which nobody is signed in lives as long as what was begun in it last."""
+    at = epoch(now) + limits.interaction_seconds
+    anonymous = _active(session_id) & sessions.c.account_id.is_(None) & (sessions.c.expires_at < at)
+    change(connection, seals, sessions, anonymous, lambda _: {"expires_at": at})
+
+
 def _live(now: datetime, limits: SessionSettings) -> Any:
     at = epoch(now)
     return (
@@ -96,7 +126,12 @@ def touch(connection: Connection, seals: Sealer, session: StoredSession, now: da
     """Note activity, at most every few seconds: a page view need not cost a write."""
     at = epoch(now)
     idle = _active(session.id) & (sessions.c.last_seen_at <= at - _TOUCH_SECONDS)
-    change(connection, seals, sessions, idle, lambda _: {"last_seen_at": at})
+
+    def seen(row: Row[Any]) -> dict[str, Any]:
+        pauses = with_pause([(ended, length) for ended, length in row.pauses], at, at - row.last_seen_at)
+        return {"last_seen_at": at, "pauses": [list(each) for each in pauses]}
+
+    change(connection, seals, sessions, idle, seen)
 
 
 def needs_touch(session: StoredSession, now: datetime) -> bool:
@@ -163,12 +198,30 @@ def of_account(
 
 
 def purge(connection: Connection, now: datetime) -> int:
-    """Forget sessions without an account that have ended, and others a day after they have; returns how many."""
+    """Forget sessions an hour after they have ended where nobody signed in, others after a day; returns how many."""
     at = epoch(now)
     day = 24 * 60 * 60
-    anonymous = sessions.c.account_id.is_(None) & (sessions.c.expires_at <= at)
+    anonymous = sessions.c.account_id.is_(None) & (sessions.c.expires_at <= at - KEPT_SECONDS)
     gone = connection.execute(delete(sessions).where(or_(anonymous, sessions.c.expires_at <= at - day)))
     return gone.rowcount
+
+
+def evict(connection: Connection) -> int:
+    """Forget the oldest sessions beyond :data:`MOST_ANONYMOUS` in which nobody signed in, and what was begun in them;
+    returns how many (DOS-04).
+
+    The oldest, not the newest: whoever fills the table would otherwise keep everybody out for as long as it is full.
+    """
+    nobody = sessions.c.account_id.is_(None)
+    beyond = select(sessions.c.created_at).where(nobody).order_by(sessions.c.created_at.desc())
+    latest = connection.execute(beyond.offset(MOST_ANONYMOUS).limit(1)).scalar_one_or_none()
+    if latest is None:
+        return 0
+    which = nobody & (sessions.c.created_at <= latest)
+    connection.execute(
+        delete(interactions).where(interactions.c.session_id.in_(select(sessions.c.id).where(which)))
+    )
+    return connection.execute(delete(sessions).where(which)).rowcount
 
 
 def _session(row: Row[Any]) -> StoredSession:
@@ -180,4 +233,5 @@ def _session(row: Row[Any]) -> StoredSession:
         created_at=from_epoch(row.created_at),
         last_seen_at=from_epoch(row.last_seen_at),
         expires_at=from_epoch(row.expires_at),
+        pauses=tuple((ended, length) for ended, length in row.pauses),
     )

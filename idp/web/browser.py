@@ -19,6 +19,7 @@ from flask_login import LoginManager
 from sqlalchemy import Connection
 
 from foundation.jose import encode_base64url
+from idp.authn.session import Pause
 from idp.errors import CsrfRefused
 from idp.policy.evidence import Evidence
 from idp.storage import accounts, grants, interactions, sessions
@@ -32,6 +33,8 @@ _EXEMPT: Final = "privyseal_csrf_exempt"
 _TOKEN_OCTETS: Final = 32
 _ID_OCTETS: Final = 16
 _MAX_COOKIE: Final = 128
+_PICKED: Final = frozenset("AEIM")
+"""Of the 64 characters with which an identifier may begin."""
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -45,6 +48,8 @@ class BrowserSession:
     evidence: tuple[Evidence, ...]
     csrf: str
     """Goes into every form of this session's pages."""
+    pauses: tuple[Pause, ...] = ()
+    """Times in which nobody used it."""
 
 
 class User:
@@ -79,6 +84,16 @@ def current() -> BrowserSession | None:
     return cast("BrowserSession | None", g.browser)
 
 
+def lately() -> str | None:
+    """The identifier of the session that this browser has or had, unless it was ended; it proves nothing."""
+    found = current()
+    token = request.cookies.get(cookie_name(services()), "")
+    if found is not None or not 0 < len(token) <= _MAX_COOKIE:
+        return None if found is None else found.id
+    with reading(services().engine) as connection:
+        return sessions.find_ended(connection, services().seals, token)
+
+
 def ensure() -> BrowserSession:
     """The browser's session; an anonymous one begins if there is none."""
     found = current()
@@ -86,6 +101,9 @@ def ensure() -> BrowserSession:
         with services().engine.begin() as connection:
             sessions.purge(connection, services().clock.now())
             found = _begin(connection, None)
+            # Counting costs as much as there are: chance picks one of sixteen.
+            if found.id[0] in _PICKED:
+                sessions.evict(connection)
     return found
 
 
@@ -164,7 +182,10 @@ def reload() -> None:
         row = sessions.find_by_id(
             connection, services().seals, found.id, services().clock.now(), services().settings.session
         )
-    g.browser = None if row is None else BrowserSession(row.id, row.account_id, row.evidence, form_token(row.id))
+    made = None if row is None else BrowserSession(
+        row.id, row.account_id, row.evidence, form_token(row.id), row.pauses
+    )
+    g.browser = made
 
 
 def account_of(session: BrowserSession | None) -> Account | None:
@@ -225,7 +246,8 @@ def _load() -> BrowserSession | None:
     if sessions.needs_touch(row, now):
         with with_services.engine.begin() as connection:
             sessions.touch(connection, with_services.seals, row, now)
-    return BrowserSession(row.id, row.account_id, row.evidence, form_token(row.id))
+    # Another request may have noted the activity first: this one's session had its pause all the same.
+    return BrowserSession(row.id, row.account_id, row.evidence, form_token(row.id), row.pauses_until(now))
 
 
 def _begin(connection: Connection, account_id: str | None, session_id: str = "") -> BrowserSession:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from typing import Final
+from urllib.parse import urlsplit
 
-from flask import Flask, abort, make_response, render_template, request
+from flask import Flask, abort, make_response, render_template, request, url_for
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
 from foundation import log
 from foundation.errors import PrivySealError
-from idp.errors import ConsentMismatch, CsrfRefused, IdpError, InteractionLost
+from idp.errors import ConsentMismatch, CsrfRefused, IdpError, InteractionExpired, InteractionLost
 from idp.web.language import gettext as _
 
 _SERVER_ERROR: Final = 500
+_GONE: Final = 410
 _logger = log.get(__name__)
 
 
@@ -22,6 +24,7 @@ def install(app: Flask) -> None:
     app.before_request(_refuse_nul)
     app.register_error_handler(CsrfRefused, _csrf)
     app.register_error_handler(InteractionLost, _lost)
+    app.register_error_handler(InteractionExpired, _expired)
     app.register_error_handler(ConsentMismatch, _mismatch)
     app.register_error_handler(IdpError, _internal)
     app.register_error_handler(HTTPException, _http)
@@ -33,9 +36,13 @@ def _refuse_nul() -> None:
         abort(404)
 
 
-def page(title: str, text: str, status: int, detail: str = "") -> Response:
-    """An error page; the detail is for whoever has to repair the cause, in English."""
-    return make_response(render_template("error.html", title=title, text=text, detail=detail), status)
+def page(title: str, text: str, status: int, detail: str = "", way_on: tuple[str, str] | None = None) -> Response:
+    """An error page; the detail is for whoever has to repair the cause, in English.
+
+    :param way_on: an address where the person can go on, already checked, and what its link says.
+    """
+    values = {"title": title, "text": text, "detail": detail, "way_on": way_on}
+    return make_response(render_template("error.html", **values), status)
 
 
 def not_approved(cause: str | None) -> Response:
@@ -49,6 +56,11 @@ def not_approved(cause: str | None) -> Response:
 
 
 def _csrf(_error: CsrfRefused) -> Response:
+    from idp.web.interaction import expired
+
+    late = expired((request.view_args or {}).get("interaction_id", ""))
+    if late is not None:
+        return _expired(late)
     return page(
         _("This page is out of date"),
         _(
@@ -68,6 +80,24 @@ def _lost(_error: InteractionLost) -> Response:
         ),
         400,
     )
+
+
+def _expired(error: InteractionExpired) -> Response:
+    """Too late: said plainly, with the way back to whoever asked."""
+    return page(
+        _("The time for this request is over"),
+        _("It was not finished in time, so nothing was signed and nothing was changed. You can start again."),
+        _GONE,
+        way_on=_start_again(error),
+    )
+
+
+def _start_again(error: InteractionExpired) -> tuple[str, str]:
+    """Back to the relying party's own site: the origin of the redirect URI that was registered (SES-08)."""
+    parts = urlsplit(error.return_to)
+    if parts.scheme in {"http", "https"} and parts.netloc:
+        return f"{parts.scheme}://{parts.netloc}/", _("Go back to %(party)s", party=error.party)
+    return url_for("account.overview"), _("Your account")
 
 
 def _mismatch(_error: ConsentMismatch) -> Response:

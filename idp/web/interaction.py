@@ -17,8 +17,8 @@ from idp.activation import binding
 from idp.activation.intent import SignatureIntent
 from idp.authn.approval import Approval
 from idp.authn.roles import VISITS, AdminAction
-from idp.errors import InteractionLost
-from idp.storage import challenges, interactions
+from idp.errors import InteractionExpired, InteractionLost
+from idp.storage import challenges, interactions, sessions
 from idp.storage.engine import reading
 from idp.storage.interactions import StoredInteraction
 from idp.web import browser, language
@@ -213,6 +213,8 @@ def begin(request: BeginInteraction) -> Response:
     with with_services.engine.begin() as connection:
         interactions.purge(connection, now)
         challenges.purge(connection, now)
+        if session.account_id is None:
+            sessions.prolong(connection, with_services.seals, session.id, now, with_services.settings.session)
         interactions.create(
             connection,
             with_services.seals,
@@ -230,18 +232,19 @@ def begin(request: BeginInteraction) -> Response:
 def load(interaction_id: str) -> Interaction:
     """The open interaction of this id in this browser.
 
+    :raises InteractionExpired: its time was over before it ended.
     :raises InteractionLost: there is none, it has ended, or it is another browser's or another person's.
     """
     session = browser.current()
     with_services = services()
     if session is None:
-        raise InteractionLost("the browser has no session")
+        raise expired(interaction_id) or InteractionLost("the browser has no session")
     with reading(with_services.engine) as connection:
         stored = interactions.find(
             connection, with_services.seals, interaction_id, session.id, with_services.clock.now()
         )
     if stored is None:
-        raise InteractionLost("no open interaction of that id belongs to this session")
+        raise expired(interaction_id) or InteractionLost("no open interaction of that id belongs to this session")
     if stored.account_id is not None and stored.account_id != session.account_id:
         raise InteractionLost("the interaction is another person's")
     request = BeginInteraction.from_json(stored.request)
@@ -249,9 +252,28 @@ def load(interaction_id: str) -> Interaction:
     return Interaction(stored, request)
 
 
-def page(interaction: Interaction, factor: str | None = None) -> Response:
+def expired(interaction_id: str) -> InteractionExpired | None:
+    """What to say of an interaction of this browser whose time is over; None if there is nothing to be said of it.
+
+    The session may be over as well: the cookie still tells whose it was, and opens nothing.
+    """
+    session_id = browser.lately()
+    if session_id is None:
+        return None
+    with reading(services().engine) as connection:
+        stored = interactions.find_expired(connection, services().seals, interaction_id, session_id)
+    if stored is None or stored.expires_at > services().clock.now():
+        return None
+    request = BeginInteraction.from_json(stored.request)
+    language.prefer(request.ui_locales)
+    return InteractionExpired(request.display_name, request.return_to)
+
+
+def page(interaction: Interaction, factor: str | None = None, then: str | None = None) -> Response:
     """Send the browser to the interaction's page.
 
     :param factor: the way that the person chose.
+    :param then: what that way asks for after it.
     """
-    return redirect(url_for("interaction.show", interaction_id=interaction.id, factor=factor), 303)
+    target = url_for("interaction.show", interaction_id=interaction.id, factor=factor, then=then or None)
+    return redirect(target, 303)

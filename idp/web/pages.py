@@ -6,7 +6,6 @@ A GET shows where the interaction is and changes nothing; it never sends a messa
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,7 +13,7 @@ from flask import Blueprint, make_response, render_template, request
 from werkzeug.wrappers import Response
 
 from idp.authn.methods import MESSAGES
-from idp.authn.otp import mask, seconds_until_resend
+from idp.authn.otp import seconds_until_resend
 from idp.authn.stepup import Allowed, AskFactor, AskPassword, Refused
 from idp.errors import (
     ConsentMismatch,
@@ -36,13 +35,13 @@ from idp.errors import (
     OtpWrong,
 )
 from idp.storage import challenges, interactions
-from idp.storage.authenticators import Authenticator
 from idp.storage.challenges import Challenge
 from idp.storage.engine import reading
-from idp.web import browser, login, otp, passkeys, progress, proof, wording
+from idp.web import because, browser, login, otp, passkeys, progress, proof, resume, wording
 from idp.web.headers import allow_form_target
 from idp.web.interaction import Interaction, load, page
 from idp.web.language import gettext as _
+from idp.web.offers import Offer, offers, parted
 from idp.web.progress import Assessment
 from idp.web.prove.registry import page_for
 from idp.web.services import services
@@ -66,20 +65,22 @@ class Notice:
 @blueprint.get("")
 def show(interaction_id: str) -> Response:
     """The page that the interaction is at."""
-    return render(load(interaction_id), choose="choose" in request.args, factor=request.args.get("factor"))
+    choose, chosen = "choose" in request.args, request.args.get("factor")
+    return render(load(interaction_id), choose=choose, factor=chosen, then=request.args.get("then", ""))
 
 
 @blueprint.post("/password")
 def password(interaction_id: str) -> Response:
     """Somebody typed a password."""
-    interaction = load(interaction_id)
+    interaction, then = load(interaction_id), request.form.get("then", "")
     try:
         login.with_password(interaction, request.form.get("username", ""), request.form.get("password", ""))
     except LoginRefused:
-        return render(interaction, Notice(_("User name or password is not right.")))
+        return render(interaction, Notice(_("User name or password is not right.")), then=then)
     except LoginBusy:
-        return render(interaction, Notice(_("Many people are signing in. Please try again in a moment."), 503, 5))
-    return progress.advance(load(interaction_id))
+        busy = Notice(_("Many people are signing in. Please try again in a moment."), 503, 5)
+        return render(interaction, busy, then=then)
+    return progress.advance(load(interaction_id), then)
 
 
 @blueprint.post("/continue")
@@ -99,12 +100,12 @@ def go_on(interaction_id: str) -> Response:
 def factor(interaction_id: str) -> Response:
     """The person chose a way: a code is sent, or sent again; what needs no message has a page of its own."""
     interaction = load(interaction_id)
-    chosen = request.form.get("factor", "")
+    chosen, then = parted(request.form.get("factor", ""))
     try:
         found = assessed(interaction)
         if chosen not in MESSAGES:
             proof.wanted(found, chosen)
-            return page(interaction, factor=chosen)
+            return page(interaction, factor=chosen, then=then)
         otp.send(interaction, found, chosen)
     except OtpRefused as error:
         return render(interaction, notice_of(error))
@@ -209,12 +210,18 @@ def notice_of(error: OtpRefused) -> Notice:
 
 
 def render(
-    interaction: Interaction, notice: Notice | None = None, *, choose: bool = False, factor: str | None = None
+    interaction: Interaction,
+    notice: Notice | None = None,
+    *,
+    choose: bool = False,
+    factor: str | None = None,
+    then: str = "",
 ) -> Response:
     """The page that the interaction is at now.
 
     :param choose: let the person choose among the ways that there are.
     :param factor: the way that they chose.
+    :param then: what that way asks for after it.
     """
     if interaction.request.return_to:
         allow_form_target(interaction.request.return_to)
@@ -225,13 +232,13 @@ def render(
     if found is None:
         return _identify(interaction, notice)
     if isinstance(found.step, AskPassword):
-        return _again(interaction, found, notice)
+        return _again(interaction, found, notice, then)
     if isinstance(found.step, AskFactor):
-        return _ask(interaction, found, found.step, notice, None if choose else factor, choose=choose)
+        return _ask(interaction, found, notice, _Choice(None if choose else factor, then, choose))
     if isinstance(found.step, Refused):
         return _page("refused.html", interaction, Notice("", _FORBIDDEN), found, refusal=found.step.refusal)
     if interaction.request.needs_consent:
-        return _page("consent.html", interaction, notice, found, wording=wording)
+        return _page("consent.html", interaction, notice, found, wording=wording, unfinished=tuple)
     return _page("continue.html", interaction, notice, found)
 
 
@@ -246,43 +253,38 @@ def _identify(interaction: Interaction, notice: Notice | None) -> Response:
     return _page("sign_in.html", interaction, notice, username=username, again=False, reasons=reasons, passkey=asked)
 
 
-def _again(interaction: Interaction, found: Assessment, notice: Notice | None) -> Response:
+def _again(interaction: Interaction, found: Assessment, notice: Notice | None, then: str) -> Response:
     username = found.account.username
-    return _page("sign_in.html", interaction, notice, found, username=username, again=True, passkey=None)
+    return _page("sign_in.html", interaction, notice, found, username=username, again=True, passkey=None, then=then)
 
 
-def _ask(
-    interaction: Interaction,
-    found: Assessment,
-    step: AskFactor,
-    notice: Notice | None,
-    chosen: str | None,
-    *,
-    choose: bool,
-) -> Response:
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """What a person chose: a factor, what follows it, or to choose again."""
+
+    factor: str | None
+    then: str
+    again: bool
+
+
+def _ask(interaction: Interaction, found: Assessment, notice: Notice | None, choice: _Choice) -> Response:
     """The page of the way that was chosen, that a code was sent by, or that is the only one; else the choice."""
-    owned = {item.kind: item for item in found.authenticators if item.usable(found.context.now)}
-    offers = [(kind, _recognised(owned[kind])) for kind in step.factors if kind in owned]
-    kinds = [kind for kind, _address in offers]
-    if chosen not in kinds and not choose:
+    ways, chosen = offers(found), choice.factor
+    kinds = {offer.parts[0].kind: offer.parts[0].recognised for offer in ways}
+    if chosen not in kinds and not choice.again:
         chosen = _sent_by(interaction, found)
-        if chosen is None and len(kinds) == 1 and kinds[0] not in MESSAGES:
-            chosen = kinds[0]
-    if choose or chosen not in kinds:
-        return _page("choose.html", interaction, notice, found, offers=offers)
+        if chosen is None and len(kinds) == 1 and not kinds.keys() & MESSAGES.keys():
+            chosen = next(iter(kinds))
+    if choice.again or chosen not in kinds:
+        return _page("choose.html", interaction, notice, found, offers=ways)
     if chosen == "password":
-        return _again(interaction, found, notice)
+        return _again(interaction, found, notice, choice.then)
     own = page_for(chosen)
     if own is None:
-        return _code(interaction, found, notice, dict(offers), chosen)
+        return _code(interaction, found, notice, ways, chosen)
     mine = tuple(item for item in found.authenticators if item.kind == chosen and item.usable(found.context.now))
     values = own.values(interaction, found, mine)
-    return _page(own.template, interaction, notice, found, others=len(offers) > 1, **values)
-
-
-def _recognised(item: Authenticator) -> str:
-    """By what the person knows which one is meant."""
-    return mask(item.kind, item.address or "") if item.kind in MESSAGES else item.label
+    return _page(own.template, interaction, notice, found, others=len(ways) > 1, **values)
 
 
 def _live(interaction: Interaction, found: Assessment) -> Challenge | None:
@@ -298,22 +300,22 @@ def _sent_by(interaction: Interaction, found: Assessment) -> str | None:
 
 
 def _code(
-    interaction: Interaction, found: Assessment, notice: Notice | None, offers: Mapping[str, str], factor: str
+    interaction: Interaction, found: Assessment, notice: Notice | None, ways: tuple[Offer, ...], factor: str
 ) -> Response:
     """Where a code that was sent is typed; without a live one, the choice."""
     challenge = _live(interaction, found) if _sent_by(interaction, found) == factor else None
     if challenge is None:
-        return _page("choose.html", interaction, notice, found, offers=list(offers.items()))
+        return _page("choose.html", interaction, notice, found, offers=ways)
     return _page(
         "otp.html",
         interaction,
         notice,
         found,
         factor=factor,
-        address=offers[factor],
+        address=next(offer.parts[0].recognised for offer in ways if offer.parts[0].kind == factor),
         wait=seconds_until_resend(challenge.sent, services().clock.now(), services().settings.otp),
         final=challenge.sent.sends >= services().settings.otp.max_sends,
-        others=len(offers) > 1,
+        others=len(ways) > 1,
     )
 
 
@@ -335,9 +337,16 @@ def _page(
             found=found,
             notice=notice.text if notice else "",
             because=() if found is None else _because(found),
+            need=() if found is None else because.in_words(interaction.request, found),
+            until=interaction.stored.expires_at,
             reference=otp.reference(interaction.txn),
             csrf=session.csrf if session else "",
-            **{"reasons": () if found is None else found.decision.reasons, **values},
+            **{
+                "reasons": () if found is None else found.decision.reasons,
+                "unfinished": lambda: resume.unfinished(interaction),
+                "then": "",
+                **values,
+            },
         ),
         notice.status if notice else 200,
     )

@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response
 from idp.authn import methods
 from idp.authn.approval import Approval
 from idp.authn.session import AuthnContext, context_of, decide
-from idp.authn.stepup import Allowed, AskPassword, Refused, Step, next_step
+from idp.authn.stepup import Allowed, AskFactor, AskPassword, Refused, Step, next_step
 from idp.errors import CredentialUnavailable, CredentialUnusable, InteractionLost
 from idp.policy.evaluate import evaluate
 from idp.policy.model import CredentialFacts, Decision, EnrolledFactor, Facts
@@ -74,6 +74,7 @@ def _context(
         txn=interaction.txn,
         now=services().clock.now(),
         session_limit=session_limit,
+        pauses=session.pauses,
     )
 
 
@@ -156,8 +157,11 @@ def _credential(with_services: Services, interaction: Interaction, account: Acco
     return view
 
 
-def advance(interaction: Interaction) -> Response:
-    """Go as far as it goes without the person: to a page, or to the end."""
+def advance(interaction: Interaction, then: str | None = None) -> Response:
+    """Go as far as it goes without the person: to a page, or to the end.
+
+    :param then: the factor that the way which the person chose asks for next.
+    """
     asked = interaction.request
     try:
         found = assess(interaction)
@@ -174,7 +178,9 @@ def advance(interaction: Interaction) -> Response:
     if not isinstance(found.step, Allowed):
         # OIDC Core 3.1.2.6: whoever would have to sign in again is as good as nobody who is signed in.
         needed = "login" if isinstance(found.step, AskPassword) else "step_up"
-        return refuse(interaction, _SILENT_ERRORS[needed], needed, found) if asked.silent else page(interaction)
+        if asked.silent:
+            return refuse(interaction, _SILENT_ERRORS[needed], needed, found)
+        return page(interaction, then if isinstance(found.step, AskFactor) and then in found.step.factors else None)
     if asked.needs_consent:
         return refuse(interaction, _SILENT_ERRORS["consent"], "consent", found) if asked.silent else page(interaction)
     return approve(interaction, found)

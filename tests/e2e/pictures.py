@@ -9,9 +9,8 @@ import pytest
 
 PUBLISHED: Final = frozenset(
     {
-        "start", "sign-in", "review", "step-up", "code", "inbox", "consent", "consent-dark", "consent-phone", "signed",
-        "not-approved", "account", "admin-overview", "admin-policy", "admin-explore", "admin-explore-dark",
-        "admin-explore-phone", "admin-try", "admin-roles", "admin-role-consent", "admin-audit", "admin-decision",
+        "sign-in", "step-up", "step-up-phone", "consent", "signed", "admin-overview", "admin-policy", "admin-explore",
+        "admin-try", "admin-roles", "admin-audit", "admin-decision",
     }
 )  # fmt: skip
 """The pages that docs/ and README show."""

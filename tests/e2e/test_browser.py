@@ -76,7 +76,7 @@ def test_a_person_signs_with_a_code_by_text_message(product: Product, visitor: N
     reason = alice.page.locator('[data-reason][data-rule="sign"]').first
     expect(reason).to_be_visible()
     assert re.fullmatch(r"\d+", reason.get_attribute("data-line") or "")
-    alice.picture("step-up", everywhere=True)
+    alice.picture("step-up-of-the-demo", everywhere=True)
     alice.ask_for_code("Text message")
     code = alice.read_code(picture="inbox")
     expect(alice.page.get_by_label("Six-digit code")).to_be_focused()

@@ -6,6 +6,7 @@ import json
 import os
 import pwd
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -163,16 +164,23 @@ def test_a_taken_port_is_named_with_the_setting(product: Product, place: Path) -
     assert not (place / "never-made").exists()
 
 
+def _processor_seconds() -> float:
+    """Of the children that were waited for, and of theirs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def test_the_second_run_on_a_state_is_quick_and_ends_by_itself(product: Product, place: Path) -> None:
     # a copy of a stopped installation would do, but a state belongs to its ports: so a new one is run twice
     ports, state = free_ports(), place / "twice"
     first, second = place / "first-run", place / "second-run"
     assert start(state, ports, first, "--once").wait(150) == 0, first.read_text()
-    began = time.monotonic()
-    assert start(state, ports, second, "--once").wait(60) == 0, second.read_text()
-    took = time.monotonic() - began
+    before = _processor_seconds()
+    assert start(state, ports, second, "--once").wait(150) == 0, second.read_text()
+    # Of itself and of all that it started and waited for: other work on the machine takes time, not this.
+    used = _processor_seconds() - before
     assert "preparing" not in second.read_text()
-    assert took < 25, f"{took:.1f} s"  # 10 s where nothing else runs
+    assert used < 10, f"{used:.1f} s of processor time"
     assert children_of_state(state) == []
     refused = place / "other-ports"
     assert start(state, Ports(ports.base + 1), refused, "--once").wait(30) == 2

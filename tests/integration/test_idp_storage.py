@@ -344,8 +344,8 @@ def test_what_is_over_is_purged(engine: Engine) -> None:
     begin_session(engine, "anonymous", "t-1", None)
     begin_session(engine, "alices", "t-2", "alice")
     with engine.begin() as connection:
-        assert interactions.purge(connection, NOW + timedelta(seconds=899)) == 0
-        assert interactions.purge(connection, NOW + timedelta(seconds=900)) == 1
+        assert interactions.purge(connection, NOW + timedelta(seconds=900 + 3599)) == 0
+        assert interactions.purge(connection, NOW + timedelta(seconds=900 + 3600)) == 1
         assert sessions.purge(connection, NOW + timedelta(hours=13)) == 1
         assert sessions.purge(connection, NOW + timedelta(hours=37)) == 1
 

@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response
 from idp.errors import InteractionLost
 from idp.settings import ACCOUNT_CLIENT_ID
 from idp.storage.accounts import Account
-from idp.web import browser, faults
+from idp.web import browser, faults, resume
 from idp.web.interaction import BeginInteraction, Finished, begin
 from idp.web.language import gettext as _
 from idp.web.services import services
@@ -76,9 +76,8 @@ def page(template: str, status: int = 200, **values: Any) -> Response:
     """One of these pages."""
     session = browser.current()
     csrf, session_id = ("", "") if session is None else (session.csrf, session.id)
-    return make_response(
-        render_template(template, account=me(), csrf=csrf, session_id=session_id, **values), status
-    )
+    common = {"account": me(), "csrf": csrf, "session_id": session_id, "unfinished": resume.unfinished}
+    return make_response(render_template(template, **common, **values), status)
 
 
 def refused() -> Response:

@@ -130,6 +130,7 @@ def _evidence(account: Account, session: browser.BrowserSession, session_limit: 
         txn="",
         now=services().clock.now(),
         session_limit=session_limit,
+        pauses=session.pauses,
     ).evidence
 
 

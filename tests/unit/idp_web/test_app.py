@@ -19,12 +19,14 @@ from foundation.files import write_secret
 from foundation.settings import from_table
 from idp.app import create_app, open_database
 from idp.errors import CredentialUnavailable, CredentialUnusable, NotInitialised
+from idp.policy.load import parse_policy
 from idp.settings import ConnectorSettings, IdpSettings, MessagingSettings
 from idp.storage.engine import open_engine
 from idp.web import credential_info, wording
 from idp.web.credential_info import CscCredentialReader
 from idp.web.interaction import BeginInteraction
 from tests.fakes.idp import Idp, make_idp
+from tests.unit.idp_web.interactions import plain
 
 
 @pytest.fixture
@@ -379,10 +381,38 @@ def test_times_and_devices_that_are_not_known_are_left_out() -> None:
     assert wording.hash_name("1.2.3") == "1.2.3"
 
 
-def test_the_policys_idle_limit_shortens_the_sessions(tmp_path: Path) -> None:
+def test_a_session_ends_when_no_level_bears_the_pause_any_more(tmp_path: Path) -> None:
     from tests.fakes.idp import POLICY
 
     policy = POLICY.replace(b"    session_limit: 1h\n", b"    idle_limit: 5m\n")
     idp = make_idp(tmp_path, policy=policy)
-    assert idp.app.extensions["privyseal"].settings.session == replace(idp.settings.session, idle_seconds=300)
+    assert idp.app.extensions["privyseal"].settings.session == idp.settings.session, "the other level bears any pause"
+    policy = policy.replace(b"    proofing: low\n", b"    proofing: low\n    idle_limit: 10m\n")
+    made = create_app(idp.settings, engine=idp.engine, policy=parse_policy(policy, "tests.yaml"))
+    assert made.extensions["privyseal"].settings.session == replace(idp.settings.session, idle_seconds=600)
+    idp.engine.dispose()
+
+
+def test_a_pause_takes_the_level_away_that_does_not_bear_it_and_leaves_the_other(tmp_path: Path) -> None:
+    from tests.fakes.idp import POLICY
+
+    idp = make_idp(tmp_path, policy=POLICY.replace(b"    session_limit: 1h\n", b"    idle_limit: 5m\n"))
+    browser, strict = idp.client(), plain(client_id="strict")
+    path = idp.path(browser, strict)
+    idp.sign_in(browser, path)
+    idp.pass_otp(browser, path)
+    idp.clock.advance(299)
+    assert idp.begin(browser, strict).status_code == 302, "it goes straight through"
+    idp.clock.advance(300)
+    assert idp.begin(browser, plain()).status_code == 302
+    assert idp.finished[-1].approval is not None
+    assert idp.finished[-1].approval.loa == "low"
+    # Nor does the activity just now bring it back.
+    path = idp.path(browser, strict)
+    assert "Please type your password again" in browser.get(path).text
+    idp.sign_in(browser, path)
+    assert "One more step" in browser.get(path).text
+    idp.pass_otp(browser, path)
+    assert idp.finished[-1].approval is not None
+    assert idp.finished[-1].approval.loa == "substantial"
     idp.engine.dispose()

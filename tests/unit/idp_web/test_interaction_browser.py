@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 from idp.storage import accounts
 from idp.storage.engine import reading
 from idp.storage.models import sessions
+from idp.storage.sessions import KEPT_SECONDS, find_by_token
 from tests.fakes.idp import PASSWORD, Idp, make_idp
 from tests.unit.idp_web.interactions import (
     SUBSTANTIAL,
@@ -234,8 +235,51 @@ def test_pages_have_nothing_inline(idp: Idp, browser: FlaskClient) -> None:
 def test_sessions_without_a_person_are_kept_for_the_length_of_an_interaction_only(
     idp: Idp, browser: FlaskClient
 ) -> None:
+    def live(begun: FlaskClient) -> bool:
+        limits = idp.settings.session
+        with reading(idp.engine) as connection:
+            return find_by_token(connection, idp.seals, cookie(begun), idp.clock.now(), limits) is not None
+
     idp.begin(browser, plain())
-    idp.clock.advance(idp.settings.session.interaction_seconds)
+    idp.clock.advance(idp.settings.session.interaction_seconds - 1)
+    assert live(browser)
+    idp.clock.advance(1)
+    assert not live(browser)
+    # An hour longer, so that its page can say that it came too late.
+    idp.clock.advance(KEPT_SECONDS)
     idp.begin(idp.client(), plain())
     with reading(idp.engine) as connection:
         assert connection.execute(select(func.count()).select_from(sessions)).scalar_one() == 1
+
+
+def test_a_session_without_a_person_lives_as_long_as_what_was_begun_in_it_last(
+    idp: Idp, browser: FlaskClient
+) -> None:
+    first = idp.path(browser, signature())
+    idp.clock.advance(600)
+    second = idp.path(browser, signature())
+    idp.clock.advance(600)
+    assert browser.get(first).status_code == 410
+    assert browser.get(second).status_code == 200
+
+
+def test_a_form_that_comes_too_late_is_told_so_and_where_to_begin_again(idp: Idp, browser: FlaskClient) -> None:
+    path = idp.path(browser, signature())
+    token = idp.csrf(browser, path)
+    idp.clock.advance(900)
+    late = browser.post(f"{path}/password", data={"csrf_token": token, "username": "alice", "password": PASSWORD})
+    assert late.status_code == 410
+    assert 'href="http://rp.localhost:8405/"' in late.text
+    assert "The time for this request is over" in late.text
+    assert idp.client().get(path).status_code == 400, "to another browser it says nothing"
+
+
+def test_SES_08_what_ran_out_of_time_in_a_session_that_was_ended_says_nothing(idp: Idp, browser: FlaskClient) -> None:
+    path = idp.path(browser, signature())
+    idp.sign_in(browser, path)
+    kept = cookie(browser)
+    idp.post(browser, "/account/", "sign-out")
+    idp.clock.advance(900)
+    thief = idp.client()
+    thief.set_cookie("privyseal_session", kept)
+    assert thief.get(path).status_code == 400

@@ -49,7 +49,8 @@ def edit(idp: Idp, data: bytes) -> None:
 
 def test_the_policys_limits_follow_it_without_a_restart(idp: Idp) -> None:
     browser = idp.client()
-    edit(idp, POLICY.replace(b"    session_limit: 1h\n", b"    idle_limit: 5m\n"))
+    each = POLICY.replace(b"    proofing: ", b"    idle_limit: 5m\n    proofing: ")
+    edit(idp, each)
     browser.get("/health/live")
     assert composition.of(idp.app).settings.session.idle_seconds == 300
     edit(idp, POLICY)

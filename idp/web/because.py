@@ -1,0 +1,43 @@
+"""Why a person is asked for more, in words of their own language; the policy's own stay beside them."""
+
+from __future__ import annotations
+
+from idp.authn.need import Need, need_of
+from idp.web.interaction import BeginInteraction
+from idp.web.language import gettext as _
+from idp.web.progress import Assessment
+
+
+def in_words(asked: BeginInteraction, found: Assessment) -> tuple[str, ...]:
+    """Sentences for the page that asks for a factor; none where nothing is asked for."""
+    need = need_of(found.decision, found.facts.evidence)
+    if need is None:
+        return ()
+    what = _what(asked, found)
+    texts = {
+        Need.AGAIN: _("%(what)s needs your password once more: it was typed too long ago.", what=what),
+        Need.ANOTHER_KIND: _("%(what)s needs a second factor of another kind.", what=what),
+        Need.NOW: _("%(what)s needs a second factor that you use now, for this alone.", what=what),
+        Need.KEY: _("%(what)s needs a key that cannot be used on a false page, such as a passkey.", what=what),
+        Need.MORE: _("%(what)s needs a stronger proof that it is you.", what=what),
+    }
+    wished = "request" in {reason.contributor for reason in found.decision.reasons}
+    if wished and asked.opens_pages:
+        return texts[need], _("%(party)s asks for it.", party=asked.display_name)
+    return (texts[need],)
+
+
+def _what(asked: BeginInteraction, found: Assessment) -> str:
+    """What is to be done, as the subject of a sentence."""
+    if asked.action == "signature.activate":
+        qualified = found.credential is not None and found.credential.qualifier == "eu_eidas_qes"
+        return _("Signing with a qualified certificate") if qualified else _("Signing")
+    if asked.action == "credential.create":
+        return _("Ordering a signing credential")
+    if asked.action.startswith("credential."):
+        return _("Changing a signing credential")
+    if asked.action.startswith("account."):
+        return _("Changing how you prove who you are")
+    if asked.action.startswith("admin."):
+        return _("Administration")
+    return _("Signing in to %(party)s", party=asked.display_name)

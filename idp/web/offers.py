@@ -1,0 +1,68 @@
+"""The ways that are open to a person now, as the page of the choice shows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from foundation.clock import from_epoch
+from idp.authn.methods import MESSAGES
+from idp.authn.otp import mask
+from idp.authn.ways import ways
+from idp.storage.authenticators import Authenticator
+from idp.web.progress import Assessment
+
+_NEVER: Final = from_epoch(0)
+_THEN: Final = "+"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One factor of a way."""
+
+    kind: str
+    recognised: str
+    """By what the person knows which one is meant: a masked address, or what they call it; may be empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One whole way: what is asked for first, and what follows."""
+
+    parts: tuple[Part, ...]
+    usual: bool
+    """The way that was taken last."""
+
+    @property
+    def value(self) -> str:
+        """What the form sends; :func:`parted` reads it."""
+        return _THEN.join(part.kind for part in self.parts)
+
+
+def parted(value: str) -> tuple[str, str]:
+    """The first factor of a way that a form or an address names, and the one that follows; empty if there is none.
+
+    Neither is believed: whoever uses them looks whether the policy asks for them.
+    """
+    first, _, then = value.partition(_THEN)
+    return first, then.partition(_THEN)[0]
+
+
+def offers(found: Assessment) -> tuple[Offer, ...]:
+    """Every way that the policy leaves, of which the person has all parts."""
+    owned = {item.kind: item for item in found.authenticators if item.usable(found.context.now)}
+    used: dict[str, datetime] = {}
+    for item in found.authenticators:
+        if item.last_success_at > _NEVER and item.kind in owned:
+            used[item.kind] = max(item.last_success_at, used.get(item.kind, _NEVER))
+    return tuple(
+        Offer(tuple(Part(kind, recognised(owned[kind])) for kind in way.factors), way.usual)
+        for way in ways(found.decision, used)
+        if all(kind in owned for kind in way.factors)
+    )
+
+
+def recognised(item: Authenticator) -> str:
+    """By what the person knows which authenticator is meant."""
+    return mask(item.kind, item.address or "") if item.kind in MESSAGES else item.label

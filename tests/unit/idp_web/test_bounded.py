@@ -1,0 +1,108 @@
+"""DOS-04: no table that somebody else can fill grows without an end.
+
+Each table of the database is named here with what bounds it, so that a new one is not forgotten.
+"""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import func, select, update
+
+from idp.storage import activations, engine, grants, hotp_devices, models, passkeys, sessions  # noqa: F401  # all tables
+from idp.storage.interactions import MAX_OPEN
+from idp.storage.models import interactions, metadata
+from tests.fakes.idp import Idp
+from tests.unit.idp_web.interactions import plain, signature
+
+OPERATORS = "whoever runs the service fills it, one row a deed"
+CLIENT = "a client that authenticated itself fills it; purged with every token, pushed requests counted for each client"
+PERSON = "a person who proved something fills it; so many a person are kept, the others go when their time is over"
+RECORD = "is a record of what was done by somebody who is known, and kept on purpose"
+OUTBOX = "holds what waits to be delivered, of deeds that were done"
+STRANGERS = "anybody's browser fills it: capped in all, and purged"
+
+BOUNDED_BY = {
+    "accounts": OPERATORS,
+    "activations": OPERATORS,
+    "admin_proposals": PERSON,
+    "admin_roles": OPERATORS,
+    "audit_entries": RECORD,
+    "audit_head": RECORD,
+    "authenticators": PERSON,
+    "certificate_handovers": PERSON,
+    "decisions": RECORD,
+    "device_failures": PERSON,
+    "enrolments": PERSON,
+    "event_outbox": OUTBOX,
+    "hotp_devices": OPERATORS,
+    "interactions": STRANGERS,
+    "message_counts": PERSON,
+    "message_stops": OPERATORS,
+    "notices": OUTBOX,
+    "oidc_access_tokens": CLIENT,
+    "oidc_assertions": CLIENT,
+    "oidc_clients": OPERATORS,
+    "oidc_codes": CLIENT,
+    "oidc_grants": CLIENT,
+    "oidc_pushed_requests": CLIENT,
+    "oidc_refresh_tokens": CLIENT,
+    "otp_challenges": PERSON,
+    "otp_messages": PERSON,
+    "passkey_answers": PERSON,
+    "policy_differences": RECORD,
+    "policy_history": RECORD,
+    "policy_states": RECORD,
+    "policy_versions": RECORD,
+    "recovery_codes": PERSON,
+    "reset_proposals": PERSON,
+    "schema_version": OPERATORS,
+    "sessions": STRANGERS,
+    "token_keys": OPERATORS,
+    "wrong_codes": PERSON,
+}
+
+
+def count(idp: Idp, table: str) -> int:
+    with idp.engine.connect() as connection:
+        return connection.execute(select(func.count()).select_from(metadata.tables[table])).scalar_one()
+
+
+def test_DOS_04_of_every_table_somebody_has_said_what_bounds_it(idp: Idp) -> None:
+    assert set(BOUNDED_BY) == set(metadata.tables)
+
+
+def test_DOS_04_strangers_without_cookies_fill_no_table_beyond_its_cap(
+    idp: Idp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "MOST_ANONYMOUS", 10)
+    alice = idp.client()
+    idp.sign_in(alice, idp.path(alice, plain()))
+    mine = idp.path(alice, signature())
+    before = {name: count(idp, name) for name in metadata.tables}
+    for _ in range(120):
+        idp.begin(idp.client(), plain())
+        idp.clock.advance(1)
+    # One newcomer of sixteen looks, so some more may be there; never as many as came.
+    strangers = count(idp, "sessions") - before["sessions"]
+    assert strangers <= 10 + 60
+    assert count(idp, "interactions") - before["interactions"] <= strangers + 1
+    grown = {name for name in before if count(idp, name) > before[name]}
+    assert grown <= {"sessions", "interactions"}
+    assert alice.get(mine).status_code == 200, "whoever is signed in is never pushed out"
+    with idp.engine.begin() as connection:
+        sessions.evict(connection)
+        nobody = select(func.count()).where(models.sessions.c.account_id.is_(None))
+        assert connection.execute(nobody).scalar_one() == 10
+        assert sessions.evict(connection) == 0
+
+
+def test_DOS_04_one_browser_keeps_so_many_interactions_open_and_all_go_when_their_time_is_over(idp: Idp) -> None:
+    browser = idp.client()
+    for _ in range(MAX_OPEN + 15):
+        idp.begin(browser, plain())
+    assert count(idp, "interactions") == MAX_OPEN
+    with idp.engine.begin() as connection:
+        connection.execute(update(interactions).values(created_at=0))
+    idp.clock.advance(2 * 60 * 60)
+    idp.begin(idp.client(), plain())
+    assert (count(idp, "sessions"), count(idp, "interactions")) == (1, 1)
