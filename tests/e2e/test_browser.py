@@ -62,7 +62,7 @@ def test_a_person_signs_with_a_code_by_text_message(product: Product, visitor: N
 
     alice.at("Sign in")
     expect(alice.page.get_by_label("User name")).to_be_focused()
-    alice.picture("sign-in", everywhere=True)
+    alice.picture("sign-in-of-the-demo", everywhere=True)
     alice.sign_in()
 
     alice.at("Review and sign")

@@ -127,6 +127,8 @@ def page(world: World, chromium: Browser, request: pytest.FixtureRequest) -> Ite
 @pytest.mark.parametrize("page", LANGUAGES, indirect=True)
 def test_the_choice_is_among_whole_ways_and_fits_in_every_language(world: World, page: Page) -> None:
     here = world.begin(page, signature())
+    shown = "" if page.locator("html").get_attribute("lang") == "en" else "-elsewhere"
+    world.picture(page, f"sign-in{shown}")
     world.sign_in(page)
     page.goto(f"{here}?choose=1")
     ways = page.locator(".choice")
@@ -136,7 +138,7 @@ def test_the_choice_is_among_whole_ways_and_fits_in_every_language(world: World,
     expect(page.locator(".proved li")).to_have_count(1)
     expect(page.locator(".until .left")).to_contain_text("15")
     assert world.barriers(page) == []
-    world.picture(page, "step-up" if page.locator("html").get_attribute("lang") == "en" else "step-up-other")
+    world.picture(page, f"step-up{shown}")
 
 
 def test_every_page_of_an_interaction_is_free_of_barriers(world: World, page: Page) -> None:

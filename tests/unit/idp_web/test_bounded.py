@@ -22,6 +22,7 @@ OUTBOX = "holds what waits to be delivered, of deeds that were done"
 STRANGERS = "anybody's browser fills it: capped in all, and purged"
 
 BOUNDED_BY = {
+    "account_history": RECORD,
     "accounts": OPERATORS,
     "activations": OPERATORS,
     "admin_proposals": PERSON,
