@@ -208,12 +208,21 @@ def signing_stand(pairs: int, workers: int, say: Say) -> Iterator[SigningStand]:
         )
 
 
-def start_web(processes: Processes, name: str, port: int, factory: str, environment: Mapping[str, str]) -> None:
+def start_web(
+    processes: Processes,
+    name: str,
+    port: int,
+    factory: str,
+    environment: Mapping[str, str],
+    *,
+    module: str = "wsgi",
+    workers: int = 1,
+) -> None:
     """Start one of the two web applications, with the options that the development supervisor uses."""
     processes.start(
         name, answers_http(f"{factory}.localhost", port, "/health/ready"),
-        "granian", "--interface", "wsgi", "--factory", "--host", HOST, "--port", str(port), "--workers", "1",
-        "--blocking-threads", "8", "--no-ws", "--log-level", "warning", f"wsgi:{factory}", **environment,
+        "granian", "--interface", "wsgi", "--factory", "--host", HOST, "--port", str(port), "--workers", str(workers),
+        "--blocking-threads", "8", "--no-ws", "--log-level", "warning", f"{module}:{factory}", **environment,
     )  # fmt: skip
 
 

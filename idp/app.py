@@ -21,6 +21,7 @@ from foundation.egress import Egress
 from foundation.errors import SettingsError
 from foundation.files import read_secret
 from foundation.jose import VerificationKey
+from idp.authn.password import Passwords
 from idp.errors import PlainRedirect
 from idp.policy.limits import code_limits, password_limits
 from idp.policy.lint import Deployment
@@ -68,9 +69,12 @@ def create_app(
     messaging: Messaging | None = None,
     credentials: CredentialReader | None = None,
     policy: Policy | None = None,
+    passwords: Passwords | None = None,
     random: Callable[[int], bytes] = secrets.token_bytes,
 ) -> Flask:
     """The WSGI application; what is not given is made from the settings.
+
+    No setting takes the place of ``passwords``: it is for whoever measures what a login costs apart from the hash.
 
     :raises PrivySealError: the database, a key, the policy or a connector cannot be used.
     """
@@ -110,7 +114,7 @@ def create_app(
     composition.install(app, made)
     if settings.certificate is not None:
         trust.install(app, made, settings.certificate)
-    _assemble(app)
+    _assemble(app, passwords)
     return app
 
 
@@ -122,13 +126,13 @@ def _check_redirects(engine: Engine) -> None:
         raise PlainRedirect(f"mode is production: disable the clients with redirect URIs that are not https: {plain}")
 
 
-def _assemble(app: Flask) -> None:
+def _assemble(app: Flask, passwords: Passwords | None) -> None:
     headers.install(app)
     language.install(app)
     browser.install(app)
     altered.install(app)
     faults.install(app)
-    login.install(app)
+    login.install(app, passwords)
     for blueprint in (pages.blueprint, health.blueprint, oidc.blueprint):
         app.register_blueprint(blueprint)
     account.setup(app)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal, cast
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from foundation.clock import epoch
@@ -21,6 +21,8 @@ _USERNAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9._@+-]{0,126}[a-z0-9])?\Z", re
 _COUNTRY: Final = re.compile(r"[A-Z]{2}\Z", re.ASCII)
 _NAME_MAX: Final = 64
 _DESCRIBED_MAX: Final = 255
+_BY_ID: Final = select(accounts).where(accounts.c.id == bindparam("account_id"))
+_BY_USERNAME: Final = select(accounts).where(accounts.c.username == bindparam("wanted"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,7 @@ def _attributes_json(attributes: Mapping[str, tuple[str, ...]]) -> dict[str, lis
 
 def find(connection: Connection, account_id: str) -> Account | None:
     """The account, or None."""
-    row = connection.execute(select(accounts).where(accounts.c.id == account_id)).one_or_none()
+    row = connection.execute(_BY_ID, {"account_id": account_id}).one_or_none()
     return None if row is None else _account(row)
 
 
@@ -149,8 +151,7 @@ def lock(connection: Connection, account_id: str) -> None:
 
 def find_by_username(connection: Connection, username: str) -> Account | None:
     """The account of that user name, or None."""
-    wanted = normalise_username(username)
-    row = connection.execute(select(accounts).where(accounts.c.username == wanted)).one_or_none()
+    row = connection.execute(_BY_USERNAME, {"wanted": normalise_username(username)}).one_or_none()
     return None if row is None else _account(row)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
 from foundation.clock import epoch, from_epoch
 from idp.authn.otp import DAY, HOUR, Binding, Sent, Standing, check_may_send, check_usable, matches
@@ -18,6 +18,31 @@ from idp.storage.authenticators import Authenticator
 from idp.storage.models import otp_challenges
 
 _C = otp_challenges.c
+# Made once: putting a statement together takes longer than the database's answer.
+_BY_SLOT: Final = select(otp_challenges).where(
+    _C.live_slot == bindparam("slot"),
+    _C.session_id == bindparam("in_session"),
+    _C.intent_sha256 == bindparam("intent"),
+    _C.expires_at > bindparam("at"),
+)
+_BY_TXN: Final = (
+    select(otp_challenges)
+    .where(
+        _C.txn == bindparam("of_txn"),
+        _C.session_id == bindparam("in_session"),
+        _C.state == "live",
+        _C.expires_at > bindparam("at"),
+    )
+    .order_by(_C.sent_at.desc(), _C.created_at.desc())
+)
+_WRONG: Final = select(func.coalesce(func.sum(_C.failures), 0)).where(
+    _C.authenticator_id == bindparam("owned"), _C.created_at >= bindparam("since")
+)
+_MESSAGES: Final = select(func.coalesce(func.sum(_C.sends), 0)).where(
+    _C.authenticator_id == bindparam("owned"), _C.created_at > bindparam("after")
+)
+_OPEN: Final = insert(otp_challenges)
+_FORGET: Final = delete(otp_challenges).where(_C.expires_at < bindparam("at"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,37 +89,21 @@ def standing(connection: Connection, item: Authenticator, now: datetime) -> Stan
     """What happened to an authenticator so far."""
     # A success does not begin the day anew: whoever guesses need only wait for the person to sign something (OTP-02).
     since = epoch(now - DAY) + 1
-    wrong = connection.execute(
-        select(func.coalesce(func.sum(_C.failures), 0)).where(_C.authenticator_id == item.id, _C.created_at >= since)
-    ).scalar_one()
-    messages = connection.execute(
-        select(func.coalesce(func.sum(_C.sends), 0)).where(
-            _C.authenticator_id == item.id, _C.created_at > epoch(now - HOUR)
-        )
-    ).scalar_one()
+    wrong = connection.execute(_WRONG, {"owned": item.id, "since": since}).scalar_one()
+    messages = connection.execute(_MESSAGES, {"owned": item.id, "after": epoch(now - HOUR)}).scalar_one()
     return Standing(item.disabled, item.not_before, item.failures, int(wrong), int(messages))
 
 
 def live(connection: Connection, purpose: Purpose, now: datetime) -> Challenge | None:
     """The live challenge of a purpose: of this very session, transaction and content."""
-    row = connection.execute(
-        select(otp_challenges).where(
-            _C.live_slot == purpose.slot,
-            _C.session_id == purpose.session_id,
-            _C.intent_sha256 == purpose.intent_sha256,
-            _C.expires_at > epoch(now),
-        )
-    ).one_or_none()
+    given = {"slot": purpose.slot, "in_session": purpose.session_id, "intent": purpose.intent_sha256, "at": epoch(now)}
+    row = connection.execute(_BY_SLOT, given).one_or_none()
     return None if row is None else _challenge(row)
 
 
 def latest(connection: Connection, session_id: str, txn: str, now: datetime) -> Challenge | None:
     """The live challenge of a transaction that was sent last, whatever its authenticator."""
-    rows = connection.execute(
-        select(otp_challenges)
-        .where(_C.txn == txn, _C.session_id == session_id, _C.state == "live", _C.expires_at > epoch(now))
-        .order_by(_C.sent_at.desc(), _C.created_at.desc())
-    ).all()
+    rows = connection.execute(_BY_TXN, {"of_txn": txn, "in_session": session_id, "at": epoch(now)}).all()
     return _challenge(rows[0]) if rows else None
 
 
@@ -116,22 +125,21 @@ def open_or_resend(
         return Challenge(found.id, purpose, found.failures, sent)
     # What else is in the slot has expired, or was made for another session or content: it is never to be right again.
     _close(connection, "expired", at, _C.live_slot == purpose.slot)
-    connection.execute(
-        insert(otp_challenges).values(
-            id=new_id,
-            authenticator_id=purpose.authenticator_id,
-            session_id=purpose.session_id,
-            txn=purpose.txn,
-            intent_sha256=purpose.intent_sha256,
-            state="live",
-            live_slot=purpose.slot,
-            failures=0,
-            sends=1,
-            created_at=at,
-            sent_at=at,
-            expires_at=at + limits.lifetime_seconds,
-        )
-    )
+    values = {
+        "id": new_id,
+        "authenticator_id": purpose.authenticator_id,
+        "session_id": purpose.session_id,
+        "txn": purpose.txn,
+        "intent_sha256": purpose.intent_sha256,
+        "state": "live",
+        "live_slot": purpose.slot,
+        "failures": 0,
+        "sends": 1,
+        "created_at": at,
+        "sent_at": at,
+        "expires_at": at + limits.lifetime_seconds,
+    }
+    connection.execute(_OPEN, values)
     sent = Sent(1, from_epoch(at), from_epoch(at) + timedelta(seconds=limits.lifetime_seconds))
     return Challenge(new_id, purpose, 0, sent)
 
@@ -199,8 +207,7 @@ def _close(connection: Connection, state: str, at: int, which: Any) -> bool:
 
 def purge(connection: Connection, now: datetime) -> int:
     """Forget challenges that no limit looks at any more; returns how many."""
-    gone = connection.execute(delete(otp_challenges).where(_C.expires_at < epoch(now - DAY) - 3600))
-    return gone.rowcount
+    return connection.execute(_FORGET, {"at": epoch(now - DAY) - 3600}).rowcount
 
 
 def _challenge(row: Row[Any]) -> Challenge:

@@ -7,7 +7,20 @@ from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, Connection, Row, String, Table, insert, select, update
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Row,
+    String,
+    Table,
+    bindparam,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from foundation.clock import epoch
@@ -27,6 +40,7 @@ oidc_clients: Final = Table(
 )
 
 _SALT_OCTETS: Final = 16
+_BY_ID: Final = select(oidc_clients).where(oidc_clients.c.client_id == bindparam("wanted"))
 
 
 def create(
@@ -68,7 +82,7 @@ def find(connection: Connection, client_id: str) -> Client | None:
     """The client, active or not; None if there is none."""
     if not CLIENT_ID.match(client_id):
         return None
-    row = connection.execute(select(oidc_clients).where(oidc_clients.c.client_id == client_id)).one_or_none()
+    row = connection.execute(_BY_ID, {"wanted": client_id}).one_or_none()
     return None if row is None else _client(row)
 
 

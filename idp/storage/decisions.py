@@ -24,6 +24,7 @@ from idp.storage.models import decisions
 
 _EVENTS: Final = ("transaction.approved", "transaction.refused")
 _PAGE: Final = 500
+_KEEP: Final = insert(decisions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +49,19 @@ def record(
     detail = to_json(
         decision_id=decision_id, txn=txn, account_id=account_id, policy=policy, facts=facts, decision=decision
     )
-    connection.execute(
-        insert(decisions).values(
-            id=decision_id,
-            at=epoch(facts.now),
-            txn=txn,
-            account_id=account_id,
-            client_id=facts.client_id or "",
-            action=facts.action,
-            effect=decision.outcome,
-            policy_name=policy.name,
-            policy_sha256=policy.sha256,
-            detail=detail,
-        )
-    )
+    values = {
+        "id": decision_id,
+        "at": epoch(facts.now),
+        "txn": txn,
+        "account_id": account_id,
+        "client_id": facts.client_id or "",
+        "action": facts.action,
+        "effect": decision.outcome,
+        "policy_name": policy.name,
+        "policy_sha256": policy.sha256,
+        "detail": detail,
+    }
+    connection.execute(_KEEP, values)
     return digest(detail)
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, select
+import psycopg
+from sqlalchemy import URL, Connection, Dialect, Engine, create_engine, event, insert, select
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from foundation.errors import SettingsError
@@ -21,6 +24,9 @@ from idp.storage.models import SCHEMA_VERSION, metadata, schema_version
 _BUSY_MILLISECONDS: Final = 10_000
 _OWNER_ONLY: Final = 0o600
 _READS: Final = "privyseal_reads_only"
+_USED: Final = "privyseal_used_at"
+_TRUSTED_SECONDS: Final = 1.0
+"""A connection that was used so short a time ago is taken to stand; otherwise a ping is sent first."""
 
 
 def open_engine(url: str, *, production: bool = False) -> Engine:
@@ -31,8 +37,7 @@ def open_engine(url: str, *, production: bool = False) -> Engine:
     parsed = make_url(url)
     # An error's text must not quote what was written: hide_parameters.
     if parsed.get_backend_name() != "sqlite":
-        driver = parsed.set(drivername="postgresql+psycopg")
-        return create_engine(driver, pool_pre_ping=True, hide_parameters=True)
+        return _postgresql(parsed)
     if production:
         raise SettingsError((SQLITE_IN_PRODUCTION,))
     engine = create_engine(parsed, connect_args={"timeout": _BUSY_MILLISECONDS / 1000}, hide_parameters=True)
@@ -40,6 +45,83 @@ def open_engine(url: str, *, production: bool = False) -> Engine:
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _postgresql(url: URL) -> Engine:
+    engine = create_engine(url.set(drivername="postgresql+psycopg"), hide_parameters=True)
+    event.listen(engine, "connect", _prepare_postgresql)
+    event.listen(engine, "begin", _begin_postgresql)
+    event.listen(engine, "checkin", _note_use)
+    event.listen(engine, "checkout", _look_after(engine.dialect))
+    return engine
+
+
+def _prepare_postgresql(connection: Any, _entry: ConnectionPoolEntry) -> None:
+    # The driver would begin a transaction with every first statement: _begin_postgresql does, where there is to be one.
+    connection.autocommit = True
+    connection.cursor_factory = _Cursor
+
+
+class _Cursor(psycopg.Cursor[Any]):
+    """Describes a result's columns when somebody looks at them: SQLAlchemy, which knows them from the statement, asks
+    every time whether there are any, and the description takes as long as the rest of the driver's work."""
+
+    @property
+    def description(self) -> list[psycopg.Column] | None:
+        """As PEP 249 has it."""
+        result = self.pgresult
+        if result is None or not result.nfields:
+            return super().description
+
+        def read() -> list[psycopg.Column]:
+            if self.pgresult is not result:
+                raise psycopg.InterfaceError("the result whose columns are asked for is gone")
+            return super(_Cursor, self).description or []
+
+        return cast("list[psycopg.Column]", _Columns(read))
+
+
+class _Columns(Sequence[psycopg.Column]):
+    def __init__(self, read: Callable[[], Sequence[psycopg.Column]]) -> None:
+        self._read = functools.cache(read)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._read()[index]
+
+    def __len__(self) -> int:
+        return len(self._read())
+
+    def __bool__(self) -> bool:
+        return True
+
+
+def _begin_postgresql(connection: Connection) -> None:
+    # Each statement of what only reads is a transaction of its own: at READ COMMITTED it sees what is committed when
+    # it begins, with BEGIN and COMMIT around it too.
+    driver = connection.connection.driver_connection
+    if not connection.get_execution_options().get(_READS, False) and driver is not None:
+        driver.execute("BEGIN")
+
+
+def _note_use(_connection: Any, entry: ConnectionPoolEntry) -> None:
+    entry.info[_USED] = time.monotonic()
+
+
+def _look_after(dialect: Dialect) -> Callable[[Any, ConnectionPoolEntry, Any], None]:
+    """What sees whether a connection still stands before it is used again, where nobody has used it just now."""
+
+    def look(connection: Any, entry: ConnectionPoolEntry, _proxy: Any) -> None:
+        used = entry.info.get(_USED)
+        if used is None or time.monotonic() - used < _TRUSTED_SECONDS:
+            return
+        try:
+            stands = dialect.do_ping(connection)
+        except dialect.loaded_dbapi.Error as error:
+            raise DisconnectionError("the connection is lost") from error
+        if not stands:
+            raise DisconnectionError("the connection is lost")
+
+    return look
 
 
 def _own_sqlite_file(_dialect: Any, _entry: object, arguments: Sequence[Any], _options: object) -> None:
@@ -70,8 +152,10 @@ def _begin_sqlite(connection: Connection) -> None:
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """A transaction that only reads, and on SQLite waits for no writer."""
-    with engine.execution_options(**{_READS: True}).begin() as connection:
-        yield connection
+    with engine.connect() as connection:
+        connection.execution_options(**{_READS: True})
+        with connection.begin():
+            yield connection
 
 
 def create_tables(engine: Engine) -> None:

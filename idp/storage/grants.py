@@ -126,6 +126,9 @@ oidc_assertions: Final = Table(
     Column("expires_at", BigInteger, nullable=False, index=True),
 )
 
+_BEGIN: Final = insert(oidc_grants)
+_KEEP_CODE: Final = insert(oidc_codes)
+
 KEEP_SECONDS: Final = 24 * 60 * 60
 """How long an ended grant is remembered, so that a code used again is known for what it is."""
 
@@ -268,7 +271,7 @@ def begin(
         "created_at": at,
         "expires_at": at + seconds,
     }
-    connection.execute(insert(oidc_grants).values(**values, seal=seals.seal(oidc_grants, values)))
+    connection.execute(_BEGIN, {**values, "seal": seals.seal(oidc_grants, values)})
     return Grant(grant_id, client_id, subject, session_id, request, approval, at + seconds, revoked=False)
 
 
@@ -355,9 +358,8 @@ def _revoke(connection: Connection, condition: Any, now: datetime, reason: str) 
 
 def add_code(connection: Connection, code: str, grant_id: str, now: datetime, *, seconds: int) -> None:
     """Keep a code of the grant."""
-    connection.execute(
-        insert(oidc_codes).values(code_hash=hash_token(code), grant_id=grant_id, expires_at=epoch(now) + seconds)
-    )
+    values = {"code_hash": hash_token(code), "grant_id": grant_id, "expires_at": epoch(now) + seconds}
+    connection.execute(_KEEP_CODE, values)
 
 
 def redeem_code(connection: Connection, seals: Sealer, code: str, client_id: str, now: datetime) -> Grant | Refused:

@@ -52,6 +52,7 @@ class KeyStore:
         self._lock = threading.Lock()
         self._loaded: dict[str, SigningKey] = {}
         self._master: bytes | None = None
+        self._derived: dict[str, bytes] = {}
 
     def activation_key(self) -> SigningKey:
         """The key that signs SADs, orders and security events, and nothing else.
@@ -90,8 +91,15 @@ class KeyStore:
     def secret(self, purpose: str) -> bytes:
         """32 octets for one purpose, derived from the master secret; the same in every process.
 
+        :param purpose: one of few, named in the program and never by a request: what is derived is kept.
         :raises KeyUnavailable: the master secret's file is missing or too short.
         """
+        found = self._derived.get(purpose)
+        if found is None:
+            found = self._derived[purpose] = self._derive(purpose)
+        return found
+
+    def _derive(self, purpose: str) -> bytes:
         with self._lock:
             if self._master is None:
                 _check_directory(self._directory)

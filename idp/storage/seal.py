@@ -10,6 +10,7 @@ by clearing the column that says so.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import json
@@ -19,7 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, Row, Table, select, update
+from sqlalchemy import Connection, Row, Select, Table, Update, bindparam, select, update
 
 from foundation import log
 from idp.errors import SealBroken
@@ -28,6 +29,7 @@ NO_SEAL: Final = ""
 """Of a row that has ended."""
 
 _MOST_REMEMBERED: Final = 10_000
+_KEY: Final = "key_of_row"
 _DOMAIN: Final = b"privyseal-row-1\n"
 _log = log.get(__name__)
 
@@ -126,22 +128,36 @@ def change(
     table: Table,
     condition: Any,
     changes: Callable[[Row[Any]], Mapping[str, Any]],
+    **given: Any,
 ) -> int:
     """Change rows and seal them anew; returns how many.  What was altered is left as it is: no seal is put under it.
 
-    :param condition: which rows; it leaves out those that have ended.
+    :param condition: which rows; it leaves out those that have ended.  Or what :func:`locking` made of it.
     :param changes: the new values of a row.
+    :param given: values of the condition's parameters.
     """
-    key = next(iter(table.primary_key.columns))
-    done = 0
-    for row in connection.execute(select(table).where(condition).order_by(key).with_for_update()).all():
+    wanted = condition if isinstance(condition, Select) else locking(table, condition)
+    key = next(iter(table.primary_key.columns)).name
+    written, done = _written(table), 0
+    for row in connection.execute(wanted, given).all():
         if not seals.holds(table, row):
             continue
         values = dict(changes(row))
         seal = seals.seal(table, {**_values(row), **values})
-        changed = connection.execute(update(table).where(key == _values(row)[key.name]).values(**values, seal=seal))
-        done += changed.rowcount
+        done += connection.execute(written, {**values, "seal": seal, _KEY: _values(row)[key]}).rowcount
     return done
+
+
+def locking(table: Table, condition: Any) -> Select[Any]:
+    """The statement by which :func:`change` reads rows: for a module to make once and keep."""
+    key = next(iter(table.primary_key.columns))
+    return select(table).where(condition).order_by(key).with_for_update()
+
+
+@functools.cache
+def _written(table: Table) -> Update:
+    key = next(iter(table.primary_key.columns))
+    return update(table).where(key == bindparam(_KEY))
 
 
 def _values(row: Row[Any]) -> dict[str, Any]:

@@ -48,14 +48,14 @@ class _Standing:
     known: BrowserStanding | None
 
 
-def install(app: Flask) -> None:
-    """Prepare password verification for an app."""
+def install(app: Flask, passwords: Passwords | None = None) -> None:
+    """Prepare password verification for an app; without ``passwords``, with argon2id as the settings say."""
     with app.app_context():
         settings, key = services().settings.password, services().keys.secret(KEY)
         with reading(services().engine) as connection:
             stored = authenticators.hashes_of_all_costs(connection)
     app.extensions[_EXTENSION] = _Verifier(
-        Passwords(settings, stored, key),
+        passwords or Passwords(settings, stored, key),
         threading.BoundedSemaphore(settings.concurrent),
         threading.BoundedSemaphore(settings.concurrent + settings.waiting),
     )

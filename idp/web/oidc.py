@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from flask import Blueprint, Flask, make_response, render_template, request
+from flask import Blueprint, Flask, g, make_response, render_template, request
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Response
 
@@ -52,6 +52,7 @@ MAX_PUSHED_REQUESTS: Final = 1000
 MAX_FORM_QUERY: Final = 8 * 1024
 """Characters of a posted authorization request, which goes on as a query."""
 
+_FOUND: Final = "clients_found"
 _PUBLIC: Final = {"Cache-Control": "public, max-age=300"}
 """Metadata and keys: a next key is published long before it signs."""
 
@@ -196,8 +197,12 @@ def _context(*, pushed: bool) -> RequestContext:
 
 
 def _find_client(client_id: str) -> Client | None:
-    with reading(services().engine) as connection:
-        return _served(clients.find_active(connection, client_id))
+    """The client, read once a request."""
+    found: dict[str, Client | None] = g.setdefault(_FOUND, {})
+    if client_id not in found:
+        with reading(services().engine) as connection:
+            found[client_id] = _served(clients.find_active(connection, client_id))
+    return found[client_id]
 
 
 def _served(client: Client | None) -> Client | None:

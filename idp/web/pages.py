@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hmac
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from flask import Blueprint, make_response, render_template, request
+from flask import Blueprint, g, make_response, render_template, request
 from werkzeug.wrappers import Response
 
 from idp.authn.methods import MESSAGES
@@ -48,6 +48,7 @@ from idp.web.services import services
 
 blueprint = Blueprint("interaction", __name__, url_prefix="/interaction/<interaction_id>")
 
+_LIVE: Final = "live_challenge"
 _FORBIDDEN: Final = 403
 _TOO_MANY: Final = 429
 _UNAVAILABLE: Final = 503
@@ -288,6 +289,13 @@ def _ask(interaction: Interaction, found: Assessment, notice: Notice | None, cho
 
 
 def _live(interaction: Interaction, found: Assessment) -> Challenge | None:
+    """The challenge whose code would be right now; while one page is made, the database is asked once."""
+    if _LIVE not in g:
+        setattr(g, _LIVE, _read_live(interaction, found))
+    return cast("Challenge | None", g.get(_LIVE))
+
+
+def _read_live(interaction: Interaction, found: Assessment) -> Challenge | None:
     with reading(services().engine) as connection:
         return challenges.latest(connection, found.context.session_id, interaction.txn, services().clock.now())
 
