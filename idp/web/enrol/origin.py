@@ -7,6 +7,7 @@ lets them bind what they have not, never replaces what they have, and signs nobo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from flask import url_for
 from flask_login import current_user
@@ -14,7 +15,7 @@ from sqlalchemy import Connection
 
 from idp.authn.methods import SINGLE
 from idp.errors import EnrolmentLost
-from idp.storage import accounts, activations, authenticators
+from idp.storage import accounts, activations, authenticators, sessions
 from idp.storage.accounts import Account
 from idp.storage.activations import Activation
 from idp.storage.authenticators import NewAuthenticator
@@ -64,18 +65,33 @@ def whose(enrolment: Enrolment) -> Account:
 
 
 def proceed(connection: Connection, enrolment: Enrolment, new: NewAuthenticator) -> None:
-    """Before an authenticator is bound, in its transaction: an activation allows it still, and ends with the last one.
+    """Before an authenticator is bound, in its transaction: what allowed it allows it still.
 
-    :raises EnrolmentLost: the person has got one of the kind meanwhile.
+    The proof may have taken a while.  Whoever was signed out meanwhile, or had what they sign in with reset, does not
+    bind another one behind that.  An activation ends with the last one.
+
+    :raises EnrolmentLost: the account or the session has ended, or the person has got one of the kind meanwhile.
     :raises ActivationLost: the activation is over.
     """
-    if enrolment.origin != "activation":
-        return
     accounts.lock(connection, enrolment.account_id)
-    last, now = new.kind != FIRST, services().clock.now()
+    account, now = accounts.find(connection, enrolment.account_id), services().clock.now()
+    if account is None or not account.active:
+        raise EnrolmentLost("the account was disabled meanwhile")
+    if enrolment.origin != "activation":
+        _check_session(connection, enrolment, now)
+        return
+    last = new.kind != FIRST
     activations.proceed(connection, enrolment.txn, enrolment.session_id, now, last=last)
     if not allows(held(connection, enrolment.account_id), new.kind):
         raise EnrolmentLost("an activation replaces nothing")
+
+
+def _check_session(connection: Connection, enrolment: Enrolment, now: datetime) -> None:
+    """:raises EnrolmentLost: the person was signed out meanwhile."""
+    limits = services().settings.session
+    session = sessions.find_by_id(connection, services().seals, enrolment.session_id, now, limits)
+    if session is None or session.account_id != enrolment.account_id:
+        raise EnrolmentLost("the session has ended meanwhile")
 
 
 def bound(connection: Connection, enrolment: Enrolment, new: NewAuthenticator) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
-from idp.storage import authenticators, notices, sessions
+from idp.storage import accounts, authenticators, notices, sessions
 from idp.storage.audit import TABLES
+from idp.storage.authenticators import NewAuthenticator
 from idp.storage.engine import reading
+from idp.web.enrol import totp
 from tests.fakes.idp import NOW, Idp, make_idp
 from tests.unit.idp_web.factors import POLICY, account_post, approve, enrolment
 from tests.unit.idp_web.interactions import SUBSTANTIAL, plain, signature
@@ -123,3 +127,23 @@ def test_SES_03_browsers_in_which_a_removed_factor_was_used_are_signed_out(idp: 
     assert other.get("/account/").status_code == 303, "it has to sign in again"
     assert browser.get("/account/").status_code == 200
     assert any("authenticator_changed" in fields for fields in audited(idp, "session.ended"))
+
+
+@pytest.mark.parametrize("meanwhile", ["signed out", "disabled"])
+def test_ENR_02_whoever_is_signed_out_while_a_proof_is_judged_binds_nothing_behind_that(
+    idp: Idp, browser: FlaskClient, meanwhile: str
+) -> None:
+    """The help desk resets a person's factors, or locks the account, while whoever took it over is binding one."""
+    path = enrolment(idp, browser, "totp")
+
+    def slow(enrolment_: Any, account: Any, _form: Any) -> NewAuthenticator:
+        with idp.engine.begin() as connection:
+            if meanwhile == "disabled":
+                accounts.set_status(connection, idp.alice, "disabled")
+            else:
+                sessions.revoke_all(connection, idp.alice, NOW)
+        return NewAuthenticator(enrolment_.id, account.id, "totp", data={"step": 30})
+
+    idp.app.extensions["privyseal.enrol"]["totp"] = replace(totp.ENROLLER, confirm=slow)
+    assert idp.post(browser, path, code="123456").status_code == 400
+    assert "totp" not in owned(idp)
