@@ -25,9 +25,8 @@ from idp.storage import handovers, interactions
 from idp.storage.engine import reading
 from idp.storage.handovers import Handover
 from idp.web import browser, language
-from idp.web.certificates import ticket, transport
+from idp.web.certificates import refusal, ticket, transport
 from idp.web.certificates.offer import offer
-from idp.web.certificates.transport import Ignored
 from idp.web.certificates.trust import Trust, facts_to_json, trust
 from idp.web.certificates.words import explained
 from idp.web.headers import allow_form_target
@@ -74,7 +73,8 @@ def present() -> Response:
             raise CertificateRefused("missing", "the browser presented no certificate")
         found = believed.accept(shown, services())
     except CertificateRefused as error:
-        _record(wanted, error, shown)
+        identity = None if shown is None else certificate_facts.identity(shown.certificate)
+        refusal.record(error, session_id=wanted.session_id, purpose=wanted.purpose, identity=identity)
         status = _UNAVAILABLE if isinstance(error, NotChecked) else _FORBIDDEN
         page = render_template("certificate_refused.html", text=explained(error.cause), cause=error.cause, back=back)
         return make_response(page, status)
@@ -126,30 +126,3 @@ def _way_back(wanted: Handover) -> str:
         # The form that leads back may end the interaction, and then at the relying party.
         allow_form_target(asked.return_to)
     return f"{issuer}/interaction/{wanted.target}"
-
-
-def _record(wanted: Handover, error: CertificateRefused, shown: Presented | None) -> None:
-    with services().engine.begin() as connection:
-        if isinstance(error, Ignored):
-            peer = request.remote_addr or ""
-            services().audit.record(
-                connection,
-                "certificate.header_ignored",
-                session_id=wanted.session_id,
-                peer=peer,
-                cause=error.reason,
-            )
-            return
-        more: dict[str, str] = {}
-        if shown is not None:
-            more["certificate"] = certificate_facts.identity(shown.certificate)
-        if isinstance(error, NotChecked):
-            more["detail"] = error.detail
-        services().audit.record(
-            connection,
-            "certificate.refused",
-            session_id=wanted.session_id,
-            purpose=wanted.purpose,
-            cause=error.cause,
-            **more,
-        )

@@ -21,7 +21,7 @@ from idp.policy.evidence import Evidence
 from idp.storage import authenticators
 from idp.storage.authenticators import Authenticator
 from idp.web import browser, pages, progress, proof
-from idp.web.certificates import owner
+from idp.web.certificates import owner, refusal
 from idp.web.certificates.offer import handed_over, offer
 from idp.web.certificates.trust import Trust, trust
 from idp.web.certificates.words import explained
@@ -40,7 +40,7 @@ def use(interaction_id: str) -> Response:
     """Somebody comes back from presenting a certificate that was accepted."""
     interaction = load(interaction_id)
     believed = trust()
-    found = progress.assess(interaction)
+    found, facts = progress.assess(interaction), None
     try:
         if believed is None:
             raise CertificateRefused("missing", "certificates are not asked for here")
@@ -53,7 +53,7 @@ def use(interaction_id: str) -> Response:
     except OtpRefused as error:
         return pages.render(interaction, pages.notice_of(error), factor=KIND)
     except CertificateRefused as error:
-        _record(interaction, found, error)
+        _record(interaction, error, facts)
         return pages.render(interaction, pages.Notice(explained(error.cause)), factor=KIND)
     browser.reload()
     return progress.advance(load(interaction_id))
@@ -109,20 +109,16 @@ def _evidence(interaction: Interaction, believed: Trust, facts: CertificateFacts
     )
 
 
-def _record(interaction: Interaction, found: Assessment | None, error: CertificateRefused) -> None:
-    more = {} if found is None else {"account_id": found.account.id}
-    with services().engine.begin() as connection:
-        services().audit.record(
-            connection,
-            "certificate.refused",
-            session_id=interaction.stored.session_id,
-            purpose="interaction",
-            cause=error.cause,
-            txn=interaction.txn,
-            client_id=interaction.request.client_id,
-            action=interaction.request.action,
-            **more,
-        )
+def _record(interaction: Interaction, error: CertificateRefused, facts: CertificateFacts | None) -> None:
+    refusal.record(
+        error,
+        session_id=interaction.stored.session_id,
+        purpose="interaction",
+        identity=None if facts is None else facts.identity,
+        txn=interaction.txn,
+        client_id=interaction.request.client_id,
+        action=interaction.request.action,
+    )
 
 
 def _values(interaction: Interaction, _found: Assessment, owned: tuple[Authenticator, ...]) -> Mapping[str, Any]:
