@@ -223,7 +223,7 @@ def _invite(here: Installation, code: int) -> None:
 Try it by hand{"" if code == 0 else " (the walkthrough failed, the services run)"}; Ctrl-C stops everything.
 
   sign a PDF       {here.ports.url("rp")}/
-  account pages    {here.ports.url("idp")}/account/
+  account pages    {here.ports.url("idp")}/account/  (add an authenticator app, a passkey or recovery codes)
   administration   {here.ports.url("idp")}/admin/
   messages         {here.ports.url("inbox")}/
   sign in as       {preparation.PERSON}, password in {here.file("dev", preparation.PASSWORD)}

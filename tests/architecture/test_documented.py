@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import configparser
 import dataclasses
 import re
 import typing
@@ -12,12 +13,14 @@ import pytest
 
 import anchoring.cli
 import auditlog.cli
+import idp.app  # which imports every module that has a table
 import idp.cli.administration
 import idp.cli.people
 import idp.cli.policy
 import operators.cli
 import signing.enrolment.cli
 import signing.sam_cli
+from idp.storage.models import metadata
 from launcher import cli, dev
 from signing.csc import core, errors, responses, views
 from signing.csc.dialect import V1, V2
@@ -132,3 +135,17 @@ def test_both_dialects_are_documented() -> None:
         assert f"| {dialect.specs} | `<public_url>{dialect.path}` | `{dialect.specs}` |" in described
         assert f"`{dialect.hashes}`" in described
         assert f"`{dialect.hash_algorithm}`" in described
+
+
+@pytest.mark.parametrize("side", ["idp", "signing"])
+def test_the_layers_are_documented_as_the_import_rules_have_them(side: str) -> None:
+    rules = configparser.ConfigParser()
+    rules.read(ROOT / "setup.cfg", encoding="utf-8")
+    layers = rules[f"importlinter:contract:{side}-inside"]["layers"].split("\n")
+    assert f"- {side}: `{' > '.join(filter(None, map(str.strip, layers)))}`" in text("architecture.md")
+
+
+def test_every_sealed_table_is_documented() -> None:
+    section = text("identity-provider.md").partition("## Whoever writes to the database")[2].partition("\n## ")[0]
+    documented = set(re.findall(r"^\| `([a-z_]+)`", section, re.MULTILINE))
+    assert documented == {name for name, table in metadata.tables.items() if "sealed" in table.info}
