@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -97,6 +99,30 @@ def test_PKI_01_PKI_02_where_ocsp_says_nothing_the_list_is_read_and_without_it_n
     authority.crl = lambda _: 503
     with pytest.raises(NotChecked):
         check.check(path_of(ana))
+
+
+def test_DOS_03_an_authority_that_hangs_holds_no_more_threads_than_a_few(authority: Responder) -> None:
+    """Whoever waits for a place holds a thread: beyond some, the next is told at once instead of at the deadline."""
+    released = threading.Event()
+
+    def hanging(_request: bytes) -> int:
+        released.wait(10)
+        return 503
+
+    authority.ocsp = authority.crl = hanging
+    check = checker(authority, timeout_seconds=2.0, deadline_seconds=2.0)
+    path = path_of(ROOT.issue(authority.leaf()))
+
+    def asked(_number: int) -> float:
+        began = time.monotonic()
+        with pytest.raises(NotChecked):
+            check.check(path)
+        return time.monotonic() - began
+
+    with ThreadPoolExecutor(20) as pool:
+        took = sorted(pool.map(asked, range(20)))
+        released.set()
+    assert sum(seconds > 1.0 for seconds in took) <= 7
 
 
 def test_revoked_by_ocsp_is_not_asked_of_the_list(authority: Responder) -> None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -29,8 +30,11 @@ from idp.certificate_settings import CertificateSettings
 
 _MAX_STATUSES: Final = 10_000
 _MAX_LISTS: Final = 32
-_CONCURRENT: Final = 8
+_CONCURRENT: Final = 4
 """Who asks an authority at one time: one that is slow does not take all of the server's threads (DOS-03)."""
+_WAITING: Final = 3
+"""Who waits for a place among them; the next is told at once.  Whoever waits holds a thread of the server's too: of
+eight, one is left for everybody else while an authority hangs (DOS-03)."""
 _CHUNK: Final = 64 * 1024
 _logger = log.get(__name__)
 
@@ -80,6 +84,7 @@ class RevocationChecker:
         self._max_age = timedelta(seconds=settings.max_age_seconds)
         self._cache = _Cache()
         self._places = threading.BoundedSemaphore(_CONCURRENT)
+        self._room = threading.BoundedSemaphore(_CONCURRENT + _WAITING)
 
     def check(self, path: ValidPath) -> Checked:
         """Whether every certificate of a path is good; the anchor is the operator's to take away.
@@ -107,18 +112,30 @@ class RevocationChecker:
             known = self._cache.statuses.get(identity)
         if known is not None and now < known[0]:
             return known[1]
-        if not self._places.acquire(timeout=max(0.0, step.deadline - self._monotonic())):
-            raise NotChecked("busy", "too many certificates are being asked about")
-        try:
+        with self._place(step.deadline):
             end, source = self._ask(step, now)
-        finally:
-            self._places.release()
         with self._cache.lock:
             self._cache.statuses[identity] = (self._capped(end, now), source)
             self._cache.statuses.move_to_end(identity)
             while len(self._cache.statuses) > _MAX_STATUSES:
                 self._cache.statuses.popitem(last=False)
         return source
+
+    @contextmanager
+    def _place(self, deadline: float) -> Iterator[None]:
+        """:raises NotChecked: too many ask, and too many wait to, or none of them is done in time."""
+        busy = NotChecked("busy", "too many certificates are being asked about")
+        if not self._room.acquire(blocking=False):
+            raise busy
+        try:
+            if not self._places.acquire(timeout=max(0.0, deadline - self._monotonic())):
+                raise busy
+            try:
+                yield
+            finally:
+                self._places.release()
+        finally:
+            self._room.release()
 
     def _capped(self, end: datetime, now: datetime) -> datetime:
         return min(end, now + timedelta(seconds=self._settings.cache_seconds))
