@@ -178,6 +178,12 @@ class NoGateway(IdpError):
     code = "no_gateway"
 
 
+class TooManyNotices(IdpError):
+    """One number was sent as many notices of late as may be."""
+
+    code = "too_many"
+
+
 class NoSuchFactor(OtpRefused):
     """The account has no usable authenticator of that kind, or the policy does not ask for it now."""
 

@@ -22,11 +22,11 @@ from connectors.ports.messaging import (
 from connectors.ports.sms_text import plain
 from foundation import log
 from idp.delivery import Delivery
-from idp.errors import NoGateway
+from idp.errors import NoGateway, TooManyNotices
 from idp.storage import notices
 from idp.storage.engine import reading
 from idp.storage.notices import Pending
-from idp.web import notice_texts
+from idp.web import caps, notice_texts
 from idp.web import services as composition
 
 MOST_ATTEMPTS: Final = 24
@@ -70,16 +70,20 @@ class Notifier:
             if pending.attempts >= (MOST_UNKNOWN if isinstance(error, OutcomeUnknown) else MOST_ATTEMPTS):
                 self._end(pending, "notice.dropped", cause=error.code)
             return False
-        except (MessagingError, NoGateway) as error:
+        except (MessagingError, NoGateway, TooManyNotices) as error:
             self._end(pending, "notice.dropped", cause=error.code)
         else:
             self._end(pending, "notice.sent")
         return True
 
     def _send(self, pending: Pending) -> None:
-        messaging = self._services.messaging
+        services = self._services
+        messaging = services.messaging
         with self._app.app_context():
             written = notice_texts.write(pending)
+            # Counted once, however often it is tried.
+            if pending.channel == "sms_otp" and pending.attempts == 1:
+                caps.count_notice(pending.address, services.clock.now())
         if pending.channel == "sms_otp" and messaging.sms is not None:
             messaging.sms.send_sms(SmsMessage(pending.address, plain(written.short), pending.id))
         elif pending.channel == "email_otp" and messaging.mail is not None:

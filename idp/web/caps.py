@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from connectors.ports.messaging import RecipientRefused
 from foundation import log
 from idp.authn import numbers
-from idp.errors import OtpCoolDown, OtpStopped
+from idp.errors import OtpCoolDown, OtpStopped, TooManyNotices
 from idp.settings import OtpSettings
 from idp.storage import caps
 from idp.storage.authenticators import Authenticator
@@ -24,6 +24,8 @@ _HOUR: Final = 60 * 60
 _DAY: Final = 24 * _HOUR
 _IPV6_HOUSEHOLD: Final = 64
 """Bits of an IPv6 address that a provider gives to one customer (RFC 6177): the rest is theirs to choose."""
+_NOTICES_AN_HOUR: Final = 10
+"""By text message to one number: whoever got so many knows, and each costs."""
 _log = log.get(__name__)
 
 
@@ -37,7 +39,7 @@ def of(item: Authenticator, limits: OtpSettings) -> tuple[Cap, ...]:
     """The limits of a message to an authenticator, in this request."""
     window = limits.cap_minutes * 60
     found = [
-        Cap("address", f"{item.kind}:{item.address}", limits.max_per_address, window),
+        Cap("address", f"{item.kind}:{_mailbox(item.address or '')}", limits.max_per_address, window),
         Cap("account", item.account_id, limits.max_per_account, window),
     ]
     network = _network(client_address())
@@ -46,6 +48,13 @@ def of(item: Authenticator, limits: OtpSettings) -> tuple[Cap, ...]:
     if item.kind == "sms_otp":
         found += (Cap("hour", "", limits.budget_an_hour, _HOUR), Cap("day", "", limits.budget_a_day, _DAY))
     return tuple(found)
+
+
+def _mailbox(address: str) -> str:
+    """The same for all ways to write one mailbox that most servers take for the same: capitals, and a part of the name
+    after a plus sign (RFC 5233).  A number has neither."""
+    name, at, domain = address.lower().rpartition("@")
+    return f"{name.partition('+')[0] or name}{at}{domain}" if at else address
 
 
 def _network(address: str | None) -> str | None:
@@ -84,6 +93,17 @@ def count(connection: Connection, own: tuple[Cap, ...], now: datetime) -> None:
     if reached.cap.everybodys:
         raise OtpStopped(reached.cap.scope, reached.seconds)
     raise OtpCoolDown(reached.seconds)
+
+
+def count_notice(number: str, now: datetime) -> None:
+    """Count a notice by text message.  Codes do not count with them, so that none keeps a notice back.
+
+    :raises TooManyNotices: the number has had as many of late as may be.
+    """
+    own = Cap("notice", number, _NOTICES_AN_HOUR, _HOUR)
+    with services().engine.begin() as connection:
+        if caps.take(connection, services().keys.secret(_KEY), (own,), now) is not None:
+            raise TooManyNotices("the number was sent as many notices as may be")
 
 
 def give_back(connection: Connection, own: tuple[Cap, ...], now: datetime) -> None:

@@ -130,6 +130,7 @@ def test_every_change_of_every_factor_is_told_in_the_persons_language(idp: Idp, 
     for factor, what in cases:
         change(idp, factor, what, "account-bob")
         assert Notifier(idp.app).deliver()
+        idp.clock.advance(600)
     mails = [message for message in idp.inbox.messages if isinstance(message, MailMessage)]
     texts = [message for message in idp.inbox.messages if isinstance(message, SmsMessage)]
     assert len({mail.text for mail in mails}) == len({sms.text for sms in texts}) == len(cases) == len(texts)
@@ -138,6 +139,19 @@ def test_every_change_of_every_factor_is_told_in_the_persons_language(idp: Idp, 
         assert "Privy Seal" in message.text
         assert not any(factor in message.text for factor in ("sms_otp", "recovery_code", "http"))
     assert all("2026-03-02 10:00 UTC" in mail.text and "\n" not in mail.subject for mail in mails)
+
+
+def test_OTP_07_changes_without_end_send_no_text_messages_without_end(idp: Idp) -> None:
+    """Somebody makes new recovery codes over and over, each of which is told to a number that they earn on."""
+    for _ in range(15):
+        change(idp, "recovery_code", "replaced")
+        Notifier(idp.app).deliver()
+    assert (told(idp).count(PHONE), told(idp).count(EMAIL)) == (10, 15)
+    assert events(idp).count(("notice.dropped", "too_many")) == 5
+    idp.clock.advance(3600 + 120)
+    change(idp)
+    assert Notifier(idp.app).deliver()
+    assert told(idp).count(PHONE) == 11
 
 
 @pytest.mark.parametrize(

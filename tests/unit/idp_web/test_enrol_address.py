@@ -12,6 +12,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from connectors.ports.messaging import RecipientRefused
+from idp.settings import OtpSettings
 from idp.storage import authenticators, notices
 from idp.storage.authenticators import Authenticator
 from idp.storage.engine import reading
@@ -176,3 +177,19 @@ def test_OTP_03_OTP_06_a_code_dies_with_its_time_and_is_in_no_row(idp: Idp, brow
     assert code not in json.dumps([[str(value) for value in row] for row in (*rows, *chain)])
     idp.clock.advance(301)
     assert "can no longer be used" in idp.post(browser, path, code=code).text
+
+
+def test_OTP_07_one_mailbox_is_one_however_it_is_written(tmp_path: Path) -> None:
+    """Somebody buries a mailbox that is not theirs: capitals and sub-addresses lead to the same one (RFC 5233)."""
+    limits = OtpSettings(max_per_address=2, max_per_account=1000, max_per_network=1000)
+    idp = make_idp(tmp_path, policy=POLICY, otp=limits)
+    browser = idp.client()
+    path = at_form(idp, browser, "email_otp")
+    written = ("victim@example.net", "Victim@example.NET", "VICTIM@example.net", "victim+x@example.net")
+    statuses = []
+    for address in written:
+        statuses.append(send(idp, browser, path, address))
+        idp.clock.advance(31)
+    assert statuses == [303, 303, 400, 400]
+    assert [message.to for message in idp.inbox.messages] == list(written[:2])
+    idp.engine.dispose()
