@@ -47,7 +47,7 @@ class Cap:
     """A limit, and what it is of."""
 
     scope: str
-    """``address``, ``account``, ``network``, ``notice``, ``hour`` or ``day``; the last two are of everybody's messages."""
+    """``address``, ``account``, ``network``, ``notice``, or of everybody's messages ``hour`` or ``day``."""
     value: str
     limit: int
     window_seconds: int
