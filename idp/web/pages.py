@@ -284,8 +284,9 @@ def _ask(interaction: Interaction, found: Assessment, notice: Notice | None, cho
     if own is None:
         return _code(interaction, found, notice, ways, chosen)
     mine = tuple(item for item in found.authenticators if item.kind == chosen and item.usable(found.context.now))
+    labels = [item.label for item in mine if item.label]
     values = own.values(interaction, found, mine)
-    return _page(own.template, interaction, notice, found, others=len(ways) > 1, **values)
+    return _page(own.template, interaction, notice, found, others=len(ways) > 1, labels=labels, **values)
 
 
 def _live(interaction: Interaction, found: Assessment) -> Challenge | None:

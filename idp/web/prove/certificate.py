@@ -122,7 +122,7 @@ def _record(interaction: Interaction, error: CertificateRefused, facts: Certific
 
 
 def _values(interaction: Interaction, _found: Assessment, owned: tuple[Authenticator, ...]) -> Mapping[str, Any]:
-    return {"offer": offer("interaction", interaction.id), "labels": [item.label for item in owned if item.label]}
+    return {"offer": offer("interaction", interaction.id)}
 
 
 PAGE: Final = ProofPage(KIND, "prove_certificate.html", _values)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from fractions import Fraction
-from typing import Any, Final
+from typing import Final
 
 from flask import Blueprint, request
 from sqlalchemy import Connection
@@ -14,9 +13,6 @@ from idp.authn import hotp
 from idp.errors import OtpRefused, OtpUsed, OtpWrong
 from idp.storage import authenticators
 from idp.storage.authenticators import Authenticator
-from idp.web import pages, progress
-from idp.web.interaction import Interaction, load
-from idp.web.progress import Assessment
 from idp.web.prove import typed
 from idp.web.prove.registry import ProofPage
 from idp.web.prove.totp import seed_of
@@ -29,13 +25,8 @@ blueprint = Blueprint("prove_hotp", __name__, url_prefix="/interaction/<interact
 @blueprint.post("/hotp")
 def code(interaction_id: str) -> Response:
     """Somebody typed what their device shows, or two codes that it showed one after the other."""
-    interaction = load(interaction_id)
     given, second = (request.form.get(name, "")[:24] for name in ("code", "second"))
-    try:
-        typed.verify(interaction, pages.assessed(interaction), KIND, _uses(given, second), _chance)
-    except OtpRefused as error:
-        return pages.render(interaction, pages.notice_of(error), factor=KIND)
-    return progress.advance(load(interaction_id))
+    return typed.answer(interaction_id, KIND, _uses(given, second), _chance)
 
 
 def digits_of(item: Authenticator) -> int:
@@ -63,8 +54,4 @@ def _chance(item: Authenticator) -> Fraction:
     return hotp.chance(digits_of(item), services().settings.codes.hotp_window)
 
 
-def _values(_interaction: Interaction, _found: Assessment, owned: tuple[Authenticator, ...]) -> Mapping[str, Any]:
-    return {"labels": [item.label for item in owned if item.label]}
-
-
-PAGE: Final = ProofPage(KIND, "prove_hotp.html", _values)
+PAGE: Final = ProofPage(KIND, "prove_hotp.html")

@@ -156,7 +156,7 @@ def verification(interaction: Interaction, found: Assessment) -> Preference:
 
 def _values(interaction: Interaction, found: Assessment, owned: tuple[Authenticator, ...]) -> Mapping[str, Any]:
     asked = asking.ask(asking.occasion("prove", interaction), owned, verification(interaction, found))
-    return {"passkey": asked, "labels": [item.label for item in owned if item.label]}
+    return {"passkey": asked}
 
 
 PAGE: Final = ProofPage(KIND, "prove_passkey.html", _values)

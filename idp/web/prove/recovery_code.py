@@ -16,8 +16,7 @@ from idp.notices import notify_change
 from idp.storage import recovery as codes
 from idp.storage.authenticators import Authenticator
 from idp.storage.engine import reading
-from idp.web import pages, progress
-from idp.web.interaction import Interaction, load
+from idp.web.interaction import Interaction
 from idp.web.progress import Assessment
 from idp.web.prove import typed
 from idp.web.prove.registry import ProofPage
@@ -35,13 +34,8 @@ def key() -> bytes:
 @blueprint.post("/recovery-code")
 def code(interaction_id: str) -> Response:
     """Somebody typed one of their codes."""
-    interaction = load(interaction_id)
     given = recovery.read(request.form.get("code", "")[:40])
-    try:
-        typed.verify(interaction, pages.assessed(interaction), KIND, _uses(given), _chance)
-    except OtpRefused as error:
-        return pages.render(interaction, pages.notice_of(error), factor=KIND)
-    return progress.advance(load(interaction_id))
+    return typed.answer(interaction_id, KIND, _uses(given), _chance)
 
 
 def _uses(given: str | None) -> typed.Uses:

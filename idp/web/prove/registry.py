@@ -15,13 +15,17 @@ from idp.web.progress import Assessment
 _EXTENSION: Final = "privyseal.prove"
 
 
+def _nothing(_interaction: Interaction, _found: Assessment, _owned: tuple[Authenticator, ...]) -> Mapping[str, Any]:
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class ProofPage:
     """The page that asks for one kind of factor."""
 
     kind: str
     template: str
-    values: Callable[[Interaction, Assessment, tuple[Authenticator, ...]], Mapping[str, Any]]
+    values: Callable[[Interaction, Assessment, tuple[Authenticator, ...]], Mapping[str, Any]] = _nothing
     """What the template is told besides what all are: of the interaction, and of the person's usable authenticators
     of the kind.  It only reads: a GET changes nothing."""
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from fractions import Fraction
-from typing import Any, Final
+from typing import Final
 
 from flask import Blueprint, request
 from sqlalchemy import Connection
@@ -14,9 +13,6 @@ from idp.authn import totp
 from idp.errors import OtpBehind, OtpRefused, OtpUsed, OtpWrong
 from idp.storage import authenticators, boxes
 from idp.storage.authenticators import Authenticator
-from idp.web import pages, progress
-from idp.web.interaction import Interaction, load
-from idp.web.progress import Assessment
 from idp.web.prove import typed
 from idp.web.prove.registry import ProofPage
 from idp.web.services import services
@@ -36,13 +32,8 @@ def seed_of(item: Authenticator) -> bytes:
 @blueprint.post("/totp")
 def code(interaction_id: str) -> Response:
     """Somebody typed what their app shows."""
-    interaction = load(interaction_id)
     given = request.form.get("code", "")[:16]
-    try:
-        typed.verify(interaction, pages.assessed(interaction), KIND, _uses(given), _chance)
-    except OtpRefused as error:
-        return pages.render(interaction, pages.notice_of(error), factor=KIND)
-    return progress.advance(load(interaction_id))
+    return typed.answer(interaction_id, KIND, _uses(given), _chance)
 
 
 def _uses(given: str) -> typed.Uses:
@@ -66,8 +57,4 @@ def _chance(item: Authenticator) -> Fraction:
     return totp.chance(_timing(item))
 
 
-def _values(_interaction: Interaction, _found: Assessment, owned: tuple[Authenticator, ...]) -> Mapping[str, Any]:
-    return {"labels": [item.label for item in owned if item.label]}
-
-
-PAGE: Final = ProofPage(KIND, "prove_totp.html", _values)
+PAGE: Final = ProofPage(KIND, "prove_totp.html")

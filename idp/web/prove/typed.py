@@ -8,6 +8,7 @@ from datetime import datetime
 from fractions import Fraction
 
 from sqlalchemy import Connection
+from werkzeug.wrappers import Response
 
 from foundation.clock import epoch
 from idp.authn.codes import wrong_a_day
@@ -16,8 +17,8 @@ from idp.errors import OtpBehind, OtpLocked, OtpPaused, OtpRefused, OtpUsed, Otp
 from idp.policy.limits import failure_limit
 from idp.storage import authenticators, wrong_codes
 from idp.storage.authenticators import Authenticator
-from idp.web import browser, proof
-from idp.web.interaction import Interaction
+from idp.web import browser, pages, progress, proof
+from idp.web.interaction import Interaction, load
 from idp.web.progress import Assessment
 from idp.web.services import services
 
@@ -27,6 +28,16 @@ Chance = Callable[[Authenticator], Fraction]
 """That one guess at this authenticator's code is right; 0: it cannot be guessed."""
 _TELLING = (OtpUsed, OtpBehind)
 """Refusals that help more than that the code is wrong."""
+
+
+def answer(interaction_id: str, kind: str, uses: Uses, chance: Chance) -> Response:
+    """What a browser gets that sent a code: the next page, or the same one with why it was not accepted."""
+    interaction = load(interaction_id)
+    try:
+        verify(interaction, pages.assessed(interaction), kind, uses, chance)
+    except OtpRefused as error:
+        return pages.render(interaction, pages.notice_of(error), factor=kind)
+    return progress.advance(load(interaction_id))
 
 
 @dataclass(frozen=True, slots=True)
