@@ -7,8 +7,6 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from idp.authn.methods import MESSAGES
-from idp.authn.otp import mask
 from idp.cli.common import account_of, add, transaction
 from idp.settings import IdpSettings
 
@@ -35,9 +33,9 @@ def factor_list(owned: Iterable[Authenticator], now: datetime) -> list[dict[str,
             "id": item.id,
             "factor": item.kind,
             "state": "disabled" if item.disabled else "usable" if item.usable(now) else "counts later",
-            "address": mask(item.kind, item.address or "") if item.kind in MESSAGES else item.label,
+            "address": item.recognised_by,
             "since": _time(item.created_at),
-            "last_used": _time(item.last_success_at) if item.last_success_at.year > 1970 else "never",
+            "last_used": "never" if item.last_used is None else _time(item.last_used),
             "failures": item.failures,
         }
         for item in owned

@@ -12,6 +12,8 @@ from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from foundation.clock import epoch, from_epoch
+from idp.authn.methods import MESSAGES
+from idp.authn.otp import mask
 from idp.authn.password import back_off_seconds
 from idp.errors import AlreadyExists, InputRefused, NoSuchFactor
 from idp.storage.models import accounts, authenticators
@@ -71,6 +73,21 @@ class Authenticator:
     def usable(self, now: datetime) -> bool:
         """Whether it counts: enabled, and not so new that it does not yet (OTP-08)."""
         return not self.disabled and self.not_before <= now
+
+    @property
+    def masked_address(self) -> str:
+        """Enough of its address to recognise one's own; empty for kinds without one."""
+        return mask(self.kind, self.address or "") if self.kind in MESSAGES else ""
+
+    @property
+    def recognised_by(self) -> str:
+        """By what its person knows which one is meant: a masked address, or what they call it; may be empty."""
+        return self.masked_address or self.label
+
+    @property
+    def last_used(self) -> datetime | None:
+        """When it was last accepted; None: never."""
+        return self.last_success_at if epoch(self.last_success_at) > 0 else None
 
 
 @dataclass(frozen=True, slots=True)

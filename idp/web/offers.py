@@ -6,14 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from foundation.clock import from_epoch
-from idp.authn.methods import MESSAGES
-from idp.authn.otp import mask
 from idp.authn.ways import ways
-from idp.storage.authenticators import Authenticator
 from idp.web.progress import Assessment
 
-_NEVER: Final = from_epoch(0)
 _THEN: Final = "+"
 
 
@@ -54,15 +49,10 @@ def offers(found: Assessment) -> tuple[Offer, ...]:
     owned = {item.kind: item for item in found.authenticators if item.usable(found.context.now)}
     used: dict[str, datetime] = {}
     for item in found.authenticators:
-        if item.last_success_at > _NEVER and item.kind in owned:
-            used[item.kind] = max(item.last_success_at, used.get(item.kind, _NEVER))
+        if item.last_used is not None and item.kind in owned:
+            used[item.kind] = max(item.last_used, used.get(item.kind, item.last_used))
     return tuple(
-        Offer(tuple(Part(kind, recognised(owned[kind])) for kind in way.factors), way.usual)
+        Offer(tuple(Part(kind, owned[kind].recognised_by) for kind in way.factors), way.usual)
         for way in ways(found.decision, used)
         if all(kind in owned for kind in way.factors)
     )
-
-
-def recognised(item: Authenticator) -> str:
-    """By what the person knows which authenticator is meant."""
-    return mask(item.kind, item.address or "") if item.kind in MESSAGES else item.label

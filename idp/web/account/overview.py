@@ -5,8 +5,7 @@ from __future__ import annotations
 from flask import redirect, url_for
 from werkzeug.wrappers import Response
 
-from idp.authn.methods import MESSAGES, NATIVE
-from idp.authn.otp import mask
+from idp.authn.methods import NATIVE
 from idp.authn.recovery import LOW
 from idp.storage import authenticators, history, recovery, sessions
 from idp.storage.authenticators import Authenticator
@@ -43,14 +42,13 @@ def described(item: Authenticator) -> dict[str, object]:
     """What the pages say of an authenticator."""
     now = services().clock.now()
     waiting = not item.disabled and item.not_before > now
-    address = mask(item.kind, item.address or "") if item.kind in MESSAGES else ""
     return {
         "id": item.id,
         "kind": item.kind,
-        "address": " · ".join(text for text in (address, item.label) if text),
+        "address": " · ".join(text for text in (item.masked_address, item.label) if text),
         "state": "off" if item.disabled else "waiting" if waiting else "on",
         "since": item.created_at,
-        "used": item.last_success_at if item.last_success_at.timestamp() > 0 else None,
+        "used": item.last_used,
         "not_before": item.not_before,
         "manageable": not item.disabled,
         "few_left": _few_left(item),

@@ -10,8 +10,7 @@ from typing import Any
 from flask import abort, redirect, request, url_for
 from werkzeug.wrappers import Response
 
-from idp.authn.methods import MESSAGES, NATIVE
-from idp.authn.otp import mask
+from idp.authn.methods import NATIVE
 from idp.authn.resets import REASON_MAX, ResetFactor, check_reason, check_subject
 from idp.errors import InputRefused, ResetRefused
 from idp.storage import accounts, activations, authenticators, resets, roles, sessions
@@ -130,15 +129,13 @@ def _order(item: Authenticator) -> tuple[bool, int]:
 
 def _shown(item: Authenticator) -> dict[str, Any]:
     """What the help desk sees of an authenticator: enough to tell which one is meant."""
-    now = services().clock.now()
-    address = mask(item.kind, item.address or "") if item.kind in MESSAGES else item.label
     return {
         "id": item.id,
         "kind": item.kind,
-        "address": address,
+        "address": item.recognised_by,
         "disabled": item.disabled,
-        "usable": item.usable(now),
+        "usable": item.usable(services().clock.now()),
         "since": item.created_at,
-        "used": item.last_success_at if item.last_success_at.year > 1970 else None,
+        "used": item.last_used,
         "failures": item.failures,
     }
