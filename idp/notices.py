@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 from sqlalchemy import Connection
 
-from idp.authn.otp import FACTORS
+from idp.authn.methods import MESSAGES
 from idp.errors import UnknownAccount
 from idp.storage import accounts, authenticators, notices
 from idp.storage.notices import Pending
@@ -49,7 +49,7 @@ def notify_change(
     channels = {
         (item.kind, item.address)
         for item in authenticators.of_account(connection, seals, account_id)
-        if item.kind in FACTORS and item.address and not item.disabled
+        if item.kind in MESSAGES and item.address and not item.disabled
     }
     for channel, address in sorted(channels):
         pending = Pending(

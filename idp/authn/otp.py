@@ -14,16 +14,13 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, Literal
+from typing import Final
 
 from idp.errors import OtpCoolDown, OtpLocked
 from idp.settings import OtpSettings
 
 DIGITS: Final = 6
 """About 20 bits, the least that NIST SP 800-63B 5.1.3.2 allows."""
-
-OtpFactor = Literal["sms_otp", "email_otp"]
-FACTORS: Final[tuple[OtpFactor, ...]] = ("sms_otp", "email_otp")
 
 DAY: Final = timedelta(hours=24)
 HOUR: Final = timedelta(hours=1)

@@ -110,6 +110,11 @@ class NewEnrolment:
     origin: Origin = "approval"
 
 
+def about(enrolment_id: str, account_id: str, kind: str) -> tuple[str, ...]:
+    """What an enrolment's secret belongs to: see :mod:`idp.storage.boxes`."""
+    return ("enrolment", enrolment_id, account_id, kind)
+
+
 def begin(connection: Connection, seals: Sealer, new: NewEnrolment, now: datetime) -> None:
     """Remember an enrolment; of those that the account has open, only the latest :data:`MAX_OPEN` stay."""
     latest = (

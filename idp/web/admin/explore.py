@@ -16,7 +16,6 @@ from werkzeug.wrappers import Response
 
 from foundation.clock import epoch
 from idp.authn.methods import MESSAGES, flags_of
-from idp.authn.otp import FACTORS as CODES
 from idp.authn.roles import MATRIX, VISITS
 from idp.errors import InputRefused
 from idp.policy.evaluate import evaluate
@@ -184,7 +183,7 @@ def _assumed(asked: Question, factor: str, *, bound: bool) -> EnrolledFactor:
 
 
 def _flags(asked: Question, factor: str, *, bound: bool) -> frozenset[str]:
-    return flags_of(factor, {}, bound=bound) if factor in CODES else asked.flags.get(factor, frozenset())
+    return flags_of(factor, {}, bound=bound) if factor in MESSAGES else asked.flags.get(factor, frozenset())
 
 
 def _evidence(asked: Question, at: datetime) -> Iterator[Evidence]:

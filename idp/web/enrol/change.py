@@ -88,15 +88,14 @@ def _former(connection: Connection, account: Account, kind: str) -> list[Authent
 
 def _tell(connection: Connection, account: Account, kind: str, change: Change) -> None:
     """Over every channel from before the change, the address that goes among them (ENR-03, OTP-08)."""
-    services_ = services()
     notify_change(
         connection,
-        services_.seals,
+        services().seals,
         account_id=account.id,
         factor=kind,
         change=change,
-        now=services_.clock.now(),
-        random=services_.random,
+        now=services().clock.now(),
+        random=services().random,
     )
 
 
@@ -105,10 +104,8 @@ def _end_what_rests_on(connection: Connection, account: Account, item: Authentic
 
     :param kept: the session in which the person makes the change.
     """
-    with_services = services()
-    live = sessions.of_account(
-        connection, with_services.seals, account.id, with_services.clock.now(), with_services.settings.session
-    )
+    now, limits = services().clock.now(), services().settings.session
+    live = sessions.of_account(connection, services().seals, account.id, now, limits)
     resting = [
         session.id
         for session in live

@@ -14,7 +14,7 @@ from idp.storage import boxes
 from idp.storage import recovery as codes
 from idp.storage.accounts import Account
 from idp.storage.authenticators import NewAuthenticator
-from idp.storage.enrolments import Enrolment
+from idp.storage.enrolments import Enrolment, about
 from idp.web.enrol.registry import Enroller, Prepared
 from idp.web.prove.recovery_code import KIND, key
 from idp.web.services import services
@@ -22,7 +22,8 @@ from idp.web.services import services
 
 def _prepare(enrolment_id: str, account: Account) -> Prepared:
     made = json.dumps(recovery.make(services().random)).encode()
-    return Prepared(boxes.close(services().keys.secret, services().random, _about(enrolment_id, account.id), made))
+    owner = about(enrolment_id, account.id, KIND)
+    return Prepared(boxes.close(services().keys.secret, services().random, owner, made))
 
 
 def _values(enrolment: Enrolment, _account: Account) -> Mapping[str, Any]:
@@ -42,12 +43,8 @@ def _bound(connection: Connection, enrolment: Enrolment, new: NewAuthenticator) 
 
 
 def _made(enrolment: Enrolment) -> tuple[str, ...]:
-    about = _about(enrolment.id, enrolment.account_id)
-    return tuple(json.loads(boxes.unlock(services().keys.secret, about, enrolment.secret_box)))
-
-
-def _about(enrolment_id: str, account_id: str) -> tuple[str, ...]:
-    return ("enrolment", enrolment_id, account_id, KIND)
+    owner = about(enrolment.id, enrolment.account_id, KIND)
+    return tuple(json.loads(boxes.unlock(services().keys.secret, owner, enrolment.secret_box)))
 
 
 ENROLLER: Final = Enroller(KIND, "enrol_recovery_code.html", _prepare, _values, _confirm, _bound)

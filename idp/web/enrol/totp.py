@@ -13,7 +13,7 @@ from idp.storage import authenticators, boxes
 from idp.storage.accounts import Account
 from idp.storage.authenticators import NewAuthenticator
 from idp.storage.engine import reading
-from idp.storage.enrolments import Enrolment
+from idp.storage.enrolments import Enrolment, about
 from idp.web.enrol.registry import Enroller, Prepared
 from idp.web.services import services
 
@@ -22,7 +22,7 @@ KIND: Final = "totp"
 
 def _prepare(enrolment_id: str, account: Account) -> Prepared:
     seed = services().random(SEED_OCTETS)
-    box = boxes.close(services().keys.secret, services().random, _about(enrolment_id, account.id), seed)
+    box = boxes.close(services().keys.secret, services().random, about(enrolment_id, account.id, KIND), seed)
     # The step that holds now is the app's for good: it learns it from the picture.
     return Prepared(box, {"step": services().settings.codes.totp_step_seconds})
 
@@ -71,12 +71,8 @@ def _timing(enrolment: Enrolment) -> Timing:
 
 
 def _seed(enrolment: Enrolment) -> bytes:
-    about = _about(enrolment.id, enrolment.account_id)
-    return boxes.unlock(services().keys.secret, about, enrolment.secret_box)
-
-
-def _about(enrolment_id: str, account_id: str) -> tuple[str, ...]:
-    return ("enrolment", enrolment_id, account_id, KIND)
+    owner = about(enrolment.id, enrolment.account_id, KIND)
+    return boxes.unlock(services().keys.secret, owner, enrolment.secret_box)
 
 
 ENROLLER: Final = Enroller(KIND, "enrol_totp.html", _prepare, _values, _confirm)

@@ -78,7 +78,7 @@ def test_ENR_03_one_of_the_help_desk_proposes_another_confirms_and_the_code_goes
     begun = decide(idp, hugo, proposal)
     idp.pass_otp(hugo, begun.location)
     shown = hugo.get(begun.location).text
-    for text in ("Confirm this reset?", "carol", "hanna", REASON, "Code by text message"):
+    for text in ("Confirm this reset?", "carol", "hanna", REASON, "Text message"):
         assert text in shown
     done = idp.approve(hugo, begun.location)
     assert "the code is on its way" in done.text
