@@ -194,9 +194,9 @@ def _token_of(answer: bytes) -> bytes:
         reply = _Reply.load(answer, strict=True)
         status = reply["status"]["status"].native
         failures = reply["status"]["fail_info"].native or set()
+        token: bytes = reply["time_stamp_token"].dump()
     except (ValueError, TypeError) as error:
         raise TsaAnswerInvalid("the answer is not a time-stamp reply") from error
-    token: bytes = reply["time_stamp_token"].dump()
     if status == "granted":
         return token
     summary = f"the authority said {status} ({', '.join(sorted(failures)) or 'no reason given'})"

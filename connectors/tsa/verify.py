@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from asn1crypto import cms, core, pem, tsp, x509
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from connectors.ports.tsa import HashName, TimestampToken, TsaAnswerInvalid
 
 _VERSION: Final = "v1"
+_UNREADABLE: Final = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, UnsupportedAlgorithm)
+"""What the parsers raise, and pyHanko about algorithms that it has never heard of."""
 
 
 def read_anchors(files: Iterable[Path]) -> tuple[x509.Certificate, ...]:
@@ -44,6 +47,16 @@ def verify(
 
     :raises TsaAnswerInvalid: anything else.
     """
+    try:
+        return _read(token, imprint, hash_name, anchors)
+    except _UNREADABLE as error:
+        # Parts are parsed where they are first looked at.
+        raise TsaAnswerInvalid("the stamp cannot be read") from error
+
+
+def _read(
+    token: bytes, imprint: bytes, hash_name: HashName, anchors: Sequence[x509.Certificate]
+) -> TimestampToken:
     signed, info = _parsed(token)
     stamped = info["message_imprint"]
     if stamped["hash_algorithm"]["algorithm"].native != hash_name:
@@ -61,20 +74,17 @@ def verify(
 
 
 def _parsed(token: bytes) -> tuple[cms.SignedData, tsp.TSTInfo]:
-    try:
-        content = cms.ContentInfo.load(token, strict=True)
-        if content["content_type"].native != "signed_data":
-            raise TsaAnswerInvalid("the stamp is not signed data")
-        signed = content["content"]
-        wrapped = signed["encap_content_info"]
-        inner = wrapped["content"]
-        info = inner.parsed if isinstance(inner, core.ParsableOctetString) else None
-        if wrapped["content_type"].native != "tst_info" or not isinstance(info, tsp.TSTInfo):
-            raise TsaAnswerInvalid("the signed data is not a stamp")
-        if info["version"].native != _VERSION or len(signed["signer_infos"]) != 1:
-            raise TsaAnswerInvalid("the stamp is of another version, or several signed it")
-    except (ValueError, TypeError) as error:
-        raise TsaAnswerInvalid("the stamp cannot be read") from error
+    content = cms.ContentInfo.load(token, strict=True)
+    if content["content_type"].native != "signed_data":
+        raise TsaAnswerInvalid("the stamp is not signed data")
+    signed = content["content"]
+    wrapped = signed["encap_content_info"]
+    inner = wrapped["content"]
+    info = inner.parsed if isinstance(inner, core.ParsableOctetString) else None
+    if wrapped["content_type"].native != "tst_info" or not isinstance(info, tsp.TSTInfo):
+        raise TsaAnswerInvalid("the signed data is not a stamp")
+    if info["version"].native != _VERSION or len(signed["signer_infos"]) != 1:
+        raise TsaAnswerInvalid("the stamp is of another version, or several signed it")
     return signed, info
 
 
@@ -95,7 +105,7 @@ def _verified(
     try:
         found = asyncio.run(validate_tst_signed_data(signed, context, lambda _name: imprint))
         status = TimestampSignatureStatus(**found)
-    except (SignatureValidationError, ValidationError, ValueError, TypeError, KeyError) as error:
+    except (SignatureValidationError, ValidationError) as error:
         raise TsaAnswerInvalid("the stamp's signature cannot be verified") from error
     if not (status.intact and status.valid and status.trusted):
         raise TsaAnswerInvalid("the stamp's signature does not verify, or nobody answers for who made it")

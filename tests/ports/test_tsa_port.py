@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asn1crypto import tsp
+from asn1crypto import cms, keys, tsp
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from werkzeug.wrappers import Request, Response
 
@@ -215,6 +216,78 @@ def test_PKI_03_what_is_no_stamp_of_what_was_asked_is_refused(
         pytest.raises(error),
     ):
         stamper.stamp(IMPRINT, "sha256")
+
+
+def test_PKI_03_altered_stamps_are_refused_whatever_the_parsers_make_of_them(ca: RunningCa, authority: Handler) -> None:
+    """An anchor process that a crooked answer stops would be an anchor process that an attacker stops."""
+    with client(ca, authority) as stamper:
+        token = stamper.stamp(IMPRINT, "sha256")
+    anchors, imprint = read_anchors([ca.state / "root.crt"]), token.der.index(IMPRINT)
+    # All of what is stamped and of who signed it how; of the certificates, which come between, some.
+    places = {*range(imprint + 80), *range(imprint + 80, len(token.der), 7)}
+    for place, bits in itertools.product(sorted(places), (0x01, 0x20)):
+        altered = bytearray(token.der)
+        altered[place] ^= bits
+        try:
+            found = verify(bytes(altered), IMPRINT, "sha256", anchors)
+        except TsaAnswerInvalid:
+            continue
+        assert (found.at, found.serial, found.policy) == (token.at, token.serial, token.policy), place
+
+
+def test_PKI_03_altered_replies_are_refused(ca: RunningCa, authority: Handler) -> None:
+    places = itertools.count()
+
+    def alter(request: Request) -> Response:
+        body = bytearray(authority(request).get_data())
+        body[next(places)] ^= 0x20
+        return Response(bytes(body), content_type="application/timestamp-reply")
+
+    with client(ca, alter) as stamper:
+        for _ in range(24):
+            with pytest.raises((TsaAnswerInvalid, TsaRefused)):
+                stamper.stamp(IMPRINT, "sha256")
+
+
+@pytest.mark.parametrize("whose", ["unit", "authority"])
+def test_PKI_03_a_copy_of_a_certificate_that_holds_another_key(ca: RunningCa, authority: Handler, whose: str) -> None:
+    """Issuer, serial number and signature are the real one's: caches of libraries have taken one for the other."""
+    with client(ca, authority) as stamper:
+        token = stamper.stamp(IMPRINT, "sha256").der
+    anchors = read_anchors([ca.state / "root.crt"])
+    forged = forged_token(token, whose, anchors[0])
+    assert verify(token, IMPRINT, "sha256", anchors).der == token
+    with pytest.raises(TsaAnswerInvalid, match="nobody answers for"):
+        verify(forged, IMPRINT, "sha256", anchors)
+
+
+def forged_token(token: bytes, whose: str, root: asn1_x509.Certificate) -> bytes:
+    """Signed anew by a key of ours, with a copy of the unit's certificate, or one that a copy of the root issued."""
+    content = cms.ContentInfo.load(token)
+    signed, key = content["content"], ec.generate_private_key(ec.SECP256R1())
+    public = keys.PublicKeyInfo.load(key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+    (unit,) = [item.chosen.copy() for item in signed["certificates"]]
+    issuer = root.copy()
+    assert issuer.subject == unit.issuer
+    unit["tbs_certificate"]["subject_public_key_info"] = public
+    if whose == "authority":
+        issuer["tbs_certificate"]["subject_public_key_info"] = public
+        for algorithm in (unit["tbs_certificate"]["signature"], unit["signature_algorithm"]):
+            algorithm["algorithm"] = "sha256_ecdsa"
+        unit["signature_value"] = key.sign(unit["tbs_certificate"].dump(force=True), ec.ECDSA(hashes.SHA256()))
+    made = [asn1_x509.Certificate.load(item.dump(force=True)) for item in (unit, issuer)]
+    signed["certificates"] = cms.CertificateSet([cms.CertificateChoices("certificate", item) for item in made])
+    (signer,) = signed["signer_infos"]
+    for attribute in signer["signed_attrs"]:
+        if attribute["type"].native.startswith("signing_certificate"):
+            (named,) = attribute["values"][0]["certs"]
+            name = "sha1" if attribute["type"].native == "signing_certificate" else "sha256"
+            named["cert_hash"] = hashlib.new(name, made[0].dump()).digest()
+    signer["signature_algorithm"] = {"algorithm": "sha256_ecdsa"}
+    signer["digest_algorithm"] = {"algorithm": "sha256"}
+    signer["signature"] = key.sign(signer["signed_attrs"].untag().dump(force=True), ec.ECDSA(hashes.SHA256()))
+    forged: bytes = content.dump(force=True)
+    return forged
 
 
 def test_PKI_03_a_drip_and_silence_end_with_the_time(ca: RunningCa) -> None:

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from asn1crypto import keys
 from asn1crypto import x509 as asn1
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
 from idp.authn.certificate.chain import Anchor, ValidPath, validate
@@ -100,6 +102,27 @@ def test_authorities_that_a_stranger_presents_lead_nowhere() -> None:
     assert cause_of(as_authority(ana).issue(), chain=(ana.certificate,)) == "path", "a person is no authority"
     other = pki.authority("Other")
     assert cause_of(other.issue(), chain=(other.certificate,)) == "unknown_issuer", "a root that came along is none"
+
+
+def copy_with(issued: Issued, key: ec.EllipticCurvePrivateKey) -> Issued:
+    """Issuer, serial number and signature are the real one's; the key is another."""
+    loaded = asn1.Certificate.load(issued.der)
+    public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    loaded["tbs_certificate"]["subject_public_key_info"] = keys.PublicKeyInfo.load(public)
+    return Issued(x509.load_der_x509_certificate(loaded.dump(force=True)), key)
+
+
+def test_PKI_02_copies_of_certificates_that_hold_another_key_lead_nowhere() -> None:
+    """Caches of libraries have taken such a copy for the real one."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    ana, issuing, root = ISSUING.issue(), copy_with(ISSUING, key), copy_with(ROOT, key)
+    bare = Anchor("root", ROOT.certificate)
+    assert path_of(ana, bare, chain=(ISSUING.certificate,)).anchor is bare
+    assert cause_of(copy_with(ana, key)) == "path"
+    for chain in ((issuing.certificate,), (issuing.certificate, ISSUING.certificate), (root.certificate,)):
+        forged = as_authority(root if chain[0] == root.certificate else issuing).issue()
+        for anchor in (ANCHOR, bare):
+            assert cause_of(forged, anchor, chain=(*chain, ana.certificate)) in {"path", "unknown_issuer"}
 
 
 def test_extended_key_usage_may_be_absent() -> None:
