@@ -1,13 +1,19 @@
-"""What a person could still do after one of their authenticators is gone: the policy is asked, nothing is changed."""
+"""What a person could do with other authenticators than those they can use now: the policy is asked, nothing changes.
+
+Without one that is about to go, for the pages that warn of it; and with those that are only out of use.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final
 
 from idp.authn import methods
+from idp.authn.approval import Approval
 from idp.policy.evaluate import evaluate
+from idp.policy.limits import failure_limit
 from idp.policy.model import CredentialFacts, Decision, Facts
 from idp.settings import ACCOUNT_CLIENT_ID
 from idp.storage.accounts import Account
@@ -60,6 +66,33 @@ def prospect(
     )
 
 
+def proves_enough(account: Account, owned: Iterable[Authenticator], approval: Approval) -> bool:
+    """Whether a change of factors was approved with what the person proves when nothing of theirs is out of use.
+
+    An address that does not count yet, or a factor that met too many wrong codes, is still what the person has: whoever
+    has the password alone could bring either about, and does not bind something of their own behind it (ENR-02).
+    What was locked counts until something was bound after it, as the help desk sees to; a recovery code that was used
+    for the change stands for it, as everywhere.
+    """
+    owned, now = tuple(owned), services().clock.now()
+    usable = [item for item in owned if item.usable(now)]
+    asleep = [item for item in owned if _asleep(item, usable, now)]
+    if not asleep:
+        return True
+    facts = _facts(account, [*usable, *asleep], approval.action, bound=True)
+    proved = replace(facts, evidence=approval.evidence, transaction=approval.txn)
+    return evaluate(services().policy, proved).outcome == "allow"
+
+
+def _asleep(item: Authenticator, usable: Iterable[Authenticator], now: datetime) -> bool:
+    """Whether it is the person's, and out of use for now: not yet counting, or locked by wrong codes."""
+    if not item.disabled:
+        return not item.usable(now)
+    if item.failures < failure_limit(services().settings.otp.max_wrong_ever, services().policy, item.kind):
+        return False
+    return not any(other.created_at > item.created_at and other.kind != "password" for other in usable)
+
+
 def _signs_in(decision: Decision) -> bool:
     """Whether somebody can begin: by a password, a passkey or a certificate they are recognised, by nothing else."""
     return any(methods.IDENTIFYING & set(option.missing) for option in decision.options)
@@ -74,12 +107,23 @@ def _asked(
     credential: CredentialFacts | None = None,
 ) -> Decision:
     """What the policy says of somebody who has proved nothing yet."""
-    now = services().clock.now()
-    usable = [item for item in owned if item.usable(now)]
-    facts = Facts(
+    usable = [item for item in owned if item.usable(services().clock.now())]
+    return evaluate(services().policy, _facts(account, usable, action, bound=bound, credential=credential))
+
+
+def _facts(
+    account: Account,
+    having: Iterable[Authenticator],
+    action: str,
+    *,
+    bound: bool,
+    credential: CredentialFacts | None = None,
+) -> Facts:
+    """Of somebody with these authenticators who has proved nothing yet."""
+    return Facts(
         action=action,
         evidence=(),
-        now=now,
+        now=services().clock.now(),
         client_id=ACCOUNT_CLIENT_ID,
         groups=account.groups,
         attributes=account.attributes,
@@ -87,6 +131,5 @@ def _asked(
         credential=credential,
         network=client_address(),
         transaction=_NOBODYS,
-        enrolled=methods.enrolled(usable, services().messaging.factors, bound=bound),
+        enrolled=methods.enrolled(having, services().messaging.factors, bound=bound),
     )
-    return evaluate(services().policy, facts)

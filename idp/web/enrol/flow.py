@@ -170,6 +170,8 @@ def _approved(outcome: Finished) -> Response:
     approval = _checked(outcome)
     if approval is None:
         return faults.not_approved(outcome.cause)
+    if not _proved_enough(approval):
+        return _too_little()
     account, kind = _me(), str(outcome.payload["factor"])
     enroller = enroller_of(kind)
     if enroller is None:
@@ -196,6 +198,8 @@ def _removed(outcome: Finished) -> Response:
     approval = _checked(outcome)
     if approval is None:
         return faults.not_approved(outcome.cause)
+    if not _proved_enough(approval):
+        return _too_little()
     account, authenticator_id = _me(), str(outcome.payload["authenticator_id"])
     try:
         with services().engine.begin() as connection:
@@ -218,6 +222,23 @@ def _checked(outcome: Finished) -> Approval | None:
         services().seals.report(Altered("interactions", outcome.approval.txn, "binding"))
         raise
     return outcome.approval
+
+
+def _proved_enough(approval: Approval) -> bool:
+    with reading(services().engine) as connection:
+        owned = authenticators.of_account(connection, services().seals, approval.account_id)
+    return prospects.proves_enough(_me(), owned, approval)
+
+
+def _too_little() -> Response:
+    return faults.page(
+        _("Nothing was done"),
+        _(
+            "It needs a stronger proof of who you are than your account has ways for. "
+            "Please ask whoever runs this service."
+        ),
+        403,
+    )
 
 
 def _open(enrolment_id: str) -> Enrolment:

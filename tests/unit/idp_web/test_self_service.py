@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -147,3 +148,37 @@ def test_ENR_02_whoever_is_signed_out_while_a_proof_is_judged_binds_nothing_behi
     idp.app.extensions["privyseal.enrol"]["totp"] = replace(totp.ENROLLER, confirm=slow)
     assert idp.post(browser, path, code="123456").status_code == 400
     assert "totp" not in owned(idp)
+
+
+@pytest.mark.parametrize("way", ["too many wrong codes", "a number that does not count yet"])
+def test_ENR_02_whoever_puts_the_second_factor_out_of_use_adds_none_with_the_password_alone(
+    idp: Idp, browser: FlaskClient, way: str
+) -> None:
+    """A stolen password, and a rule by which a first second factor takes no more: wrong codes make it the first."""
+    idp.add_account("bert")
+    with idp.engine.begin() as connection:
+        if way == "too many wrong codes":
+            for _ in range(100):
+                authenticators.failed(connection, "bert-sms_otp", NOW, most=100)
+        else:
+            authenticators.replace(
+                connection,
+                idp.seals,
+                authenticator_id="new",
+                account_id="account-bert",
+                kind="sms_otp",
+                now=NOW,
+                address="+34600000005",
+                not_before=NOW + timedelta(hours=72),
+            )
+    path = account_post(signed_in(idp, browser, "bert"), "/account/factors/add", factor="totp").location
+    assert approve(idp, browser, path).status_code == 403
+    with idp.engine.begin() as connection:
+        # What the help desk's activation does, or time.
+        later = NewAuthenticator("helped", "account-bert", "email_otp", "bert@example.org")
+        authenticators.bind(connection, idp.seals, later, NOW + timedelta(seconds=1))
+    idp.clock.advance(73 * 60 * 60)
+    again = signed_in(idp, idp.client(), "bert")
+    path = account_post(again, "/account/factors/add", factor="totp").location
+    idp.pass_otp(again, path, "email_otp")
+    assert approve(idp, again, path).location.startswith("/account/factors/new/")
