@@ -6,6 +6,7 @@ import base64
 import hashlib
 import re
 import unicodedata
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -151,15 +152,48 @@ def _purpose(interaction: Interaction, found: Assessment, item: Authenticator) -
 
 def _deliver(interaction: Interaction, item: Authenticator, challenge: Challenge, message_id: str) -> Delivery:
     code = derive_code(services().keys.secret(KEY), challenge.binding)
+    subject = _("Your code for %(party)s", party=_plain(interaction.request.display_name))
+    message = Message(subject, _text(interaction, code), _short(interaction, code), message_id)
+    return deliver(item.kind, item.address or "", message)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A code on its way, as each channel takes it."""
+
+    subject: str
+    text: str = field(repr=False)
+    """For e-mail."""
+    short: str = field(repr=False)
+    """For a text message, with :func:`bound_to_origin`."""
+    id: str = ""
+    """The same for every attempt at it; empty: it has none."""
+
+
+def deliver(kind: str, address: str, message: Message) -> Delivery:
+    """Hand a message with a code to the gateway of its channel.
+
+    :raises NoSuchFactor: there is none.
+    :raises MessagingError: it did not take it, or did not say whether it did.
+    """
     messaging = services().messaging
-    if item.kind == "sms_otp" and messaging.sms is not None:
-        number = item.address or ""
-        refuse_swapped(messaging.sms, number)
-        return messaging.sms.send_sms(SmsMessage(number, _short(interaction, code), message_id))
-    if item.kind == "email_otp" and messaging.mail is not None:
-        subject = _("Your code for %(party)s", party=_plain(interaction.request.display_name))
-        return messaging.mail.send_mail(MailMessage(item.address or "", subject, _text(interaction, code) + "\n"))
+    if kind == "sms_otp" and messaging.sms is not None:
+        refuse_swapped(messaging.sms, address)
+        return messaging.sms.send_sms(SmsMessage(address, message.short, message.id))
+    if kind == "email_otp" and messaging.mail is not None:
+        return messaging.mail.send_mail(MailMessage(address, message.subject, message.text + "\n"))
     raise NoSuchFactor("no gateway is enabled for this factor")
+
+
+def sentence(code: str, party: str, purpose: str, txn: str) -> str:
+    """What every message with a code says; the code first, so that a preview shows it."""
+    return _(
+        "%(code)s is your code for %(party)s: %(purpose)s. Reference %(reference)s. Never tell it to anyone.",
+        code=code,
+        party=party,
+        purpose=purpose,
+        reference=reference(txn),
+    )
 
 
 def bound_to_origin(code: str) -> str:
@@ -180,7 +214,7 @@ def _short(interaction: Interaction, code: str) -> str:
 
 
 def _text(interaction: Interaction, code: str, most: int = _LABEL_CHARACTERS) -> str:
-    """The message: what the code is for, in the person's language; the code first, so that a preview shows it.
+    """The message: what the code is for, in the person's language.
 
     :param most: characters of each document's name, and of the relying party's, which keeps 20.
     """
@@ -208,13 +242,7 @@ def _text(interaction: Interaction, code: str, most: int = _LABEL_CHARACTERS) ->
         purpose = _("change a relying party")
     else:
         purpose = _("sign in")
-    return _(
-        "%(code)s is your code for %(party)s: %(purpose)s. Reference %(reference)s. Never tell it to anyone.",
-        code=code,
-        party=party,
-        purpose=purpose,
-        reference=reference(interaction.txn),
-    )
+    return sentence(code, party, purpose, interaction.txn)
 
 
 def _plain(text: str, most: int = _LABEL_CHARACTERS) -> str:

@@ -9,18 +9,12 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from connectors.ports.messaging import (
-    MailMessage,
-    MessagingError,
-    OutcomeUnknown,
-    SmsMessage,
-    refuse_swapped,
-)
+from connectors.ports.messaging import MessagingError, OutcomeUnknown
 from connectors.ports.sms_text import plain
 from foundation import log
 from idp.authn.otp import derive_code, mask, matches
 from idp.authn.pending import PendingCode, asked, not_sent
-from idp.errors import AddressRefused, EnrolmentRefused, NoSuchFactor, OtpNotSent, OtpStopped
+from idp.errors import AddressRefused, EnrolmentRefused, OtpNotSent, OtpStopped
 from idp.policy.limits import otp_limits
 from idp.settings import ACCOUNT_CLIENT_ID, OtpSettings
 from idp.storage import authenticators, enrolments
@@ -174,22 +168,10 @@ def _limits(kind: str) -> OtpSettings:
 def _deliver(enrolment: Enrolment, pending: PendingCode) -> None:
     binding = pending.binding(enrolment.id, enrolment.session_id, enrolment.txn)
     code = derive_code(services().keys.secret(otp.KEY), binding)
-    text = _(
-        "%(code)s is your code for %(party)s: %(purpose)s. Reference %(reference)s. Never tell it to anyone.",
-        code=code,
-        party=services().settings.service_name,
-        purpose=_("add this to your account"),
-        reference=otp.reference(enrolment.txn),
-    )
-    messaging = services().messaging
-    if enrolment.kind == "sms_otp" and messaging.sms is not None:
-        refuse_swapped(messaging.sms, pending.address)
-        messaging.sms.send_sms(SmsMessage(pending.address, plain(text + otp.bound_to_origin(code))))
-    elif enrolment.kind == "email_otp" and messaging.mail is not None:
-        subject = _("Your code for %(party)s", party=services().settings.service_name)
-        messaging.mail.send_mail(MailMessage(pending.address, subject, text + "\n"))
-    else:
-        raise NoSuchFactor("no gateway is enabled for this factor")
+    party = services().settings.service_name
+    text = otp.sentence(code, party, _("add this to your account"), enrolment.txn)
+    short = plain(text + otp.bound_to_origin(code))
+    otp.deliver(enrolment.kind, pending.address, otp.Message(_("Your code for %(party)s", party=party), text, short))
 
 
 def _fields(enrolment: Enrolment, pending: PendingCode) -> dict[str, Any]:
