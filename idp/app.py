@@ -78,16 +78,12 @@ def create_app(
 
     :raises PrivySealError: the database, a key, the policy or a connector cannot be used.
     """
-    engine = engine or open_database(settings)
-    clock = clock or SystemClock()
+    engine, clock = engine or open_database(settings), clock or SystemClock()
     check_schema(engine)
     if settings.production:
         _check_redirects(engine)
-    app = Flask("idp", template_folder="web/templates", static_folder="web/static")
-    app.config.update(MAX_CONTENT_LENGTH=_MAX_REQUEST_OCTETS, MAX_FORM_MEMORY_SIZE=_MAX_REQUEST_OCTETS)
     keys = KeyStore(engine, settings.key_dir)
-    # Nothing uses Flask's own session; the key keeps Flask-Login from tripping over a cookie that somebody made up.
-    app.secret_key = keys.secret("flask")
+    app = _flask(keys)
     seals, audit = Sealer(keys.secret), RememberingTrail(DatabaseAudit(clock), clock)
     messaging = messaging or _messaging(settings)
     around = Surroundings(
@@ -115,6 +111,14 @@ def create_app(
     if settings.certificate is not None:
         trust.install(app, made, settings.certificate)
     _assemble(app, passwords)
+    return app
+
+
+def _flask(keys: KeyStore) -> Flask:
+    app = Flask("idp", template_folder="web/templates", static_folder="web/static")
+    app.config.update(MAX_CONTENT_LENGTH=_MAX_REQUEST_OCTETS, MAX_FORM_MEMORY_SIZE=_MAX_REQUEST_OCTETS)
+    # Nothing uses Flask's own session; the key keeps Flask-Login from tripping over a cookie that somebody made up.
+    app.secret_key = keys.secret("flask")
     return app
 
 

@@ -18,7 +18,7 @@ from idp.authn.activation import Code, Purpose, new_code
 from idp.notices import Change, notify_change
 from idp.storage import accounts, activations, authenticators, sessions
 from idp.storage.activations import Activation, NewActivation
-from idp.storage.authenticators import Authenticator
+from idp.storage.authenticators import Authenticator, NewAuthenticator
 from idp.storage.outbox import Outbox
 from idp.storage.seal import Sealer
 
@@ -96,6 +96,47 @@ def disable_factors(
             **fields,
         )
     return ended
+
+
+def replace_factor(connection: Connection, desk: Desk, new: NewAuthenticator) -> tuple[int, int]:
+    """Bind an authenticator in place of the person's others of its kind, and end the person's sessions.
+
+    :returns: how many sessions there were, and over how many channels the person is told.
+    :raises InputRefused: the address is of no form that messages may be sent to.
+    :raises UnknownAccount: there is no such account.
+    """
+    told = notify_change(
+        connection,
+        desk.seals,
+        account_id=new.account_id,
+        factor=new.kind,
+        change="replaced",
+        now=desk.now,
+        random=desk.random,
+    )
+    authenticators.replace(
+        connection,
+        desk.seals,
+        authenticator_id=new.id,
+        account_id=new.account_id,
+        kind=new.kind,
+        now=desk.now,
+        address=new.address,
+        secret_hash=new.secret_hash,
+        not_before=new.not_before,
+    )
+    ended = sessions.revoke_all(connection, new.account_id, desk.now)
+    desk.outbox.authenticator_changed(connection, new.account_id)
+    desk.audit.record(
+        connection,
+        "authenticator.replaced",
+        account_id=new.account_id,
+        factor=new.kind,
+        authenticator_id=new.id,
+        not_before=epoch(new.not_before or desk.now),
+        sessions_ended=ended,
+    )
+    return ended, told
 
 
 def issue_code(

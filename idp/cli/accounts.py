@@ -6,16 +6,13 @@ import argparse
 import secrets
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from foundation.clock import epoch
 from idp.authn.password import KEY, Passwords
-from idp.cli.common import account_of, add, database, new_id, secret_text, transaction
+from idp.cli.common import account_of, add, database, desk_of, new_id, secret_text, transaction
 from idp.errors import InputRefused
 from idp.policy.model import PROOFING
 from idp.settings import IdpSettings
-
-_WAIT_HOURS: Final = 72
 
 
 def add_commands(commands: Any) -> None:
@@ -57,9 +54,9 @@ def add_actions(account: Any) -> None:
         "--wait-hours",
         type=int,
         choices=range(721),
-        default=_WAIT_HOURS,
         metavar="HOURS",
-        help="before the new address counts, so that whoever took the account over has to wait (default: %(default)s)",
+        help="before the new address counts, so that whoever took the account over has to wait "
+        "(default: otp.address_wait_hours of the settings)",
     )
 
 
@@ -179,7 +176,8 @@ def _set_password(settings: IdpSettings, options: argparse.Namespace) -> dict[st
 
 def _set_address(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
     kind = "sms_otp" if options.phone is not None else "email_otp"
-    return _replace(settings, options, kind, address=options.phone or options.email, wait_hours=options.wait_hours)
+    hours = settings.otp.address_wait_hours if options.wait_hours is None else options.wait_hours
+    return _replace(settings, options, kind, address=options.phone or options.email, wait_hours=hours)
 
 
 def _replace(
@@ -191,47 +189,16 @@ def _replace(
     secret_hash: str | None = None,
     wait_hours: int = 0,
 ) -> dict[str, Any]:
-    from idp.notices import notify_change
-    from idp.storage import authenticators, sessions
-    from idp.storage.audit import DatabaseAudit
-    from idp.storage.outbox import Outbox
+    from idp.desk import replace_factor
+    from idp.storage.authenticators import NewAuthenticator
 
-    now = options.clock.now()
-    not_before = now + timedelta(hours=wait_hours)
-    authenticator_id = new_id()
+    not_before = options.clock.now() + timedelta(hours=wait_hours)
     with transaction(settings) as (connection, seals):
         account = account_of(connection, options.username)
-        told = notify_change(
-            connection,
-            seals,
-            account_id=account.id,
-            factor=kind,
-            change="replaced",
-            now=now,
-            random=secrets.token_bytes,
+        new = NewAuthenticator(
+            new_id(), account.id, kind, address=address, secret_hash=secret_hash, not_before=not_before
         )
-        authenticators.replace(
-            connection,
-            seals,
-            authenticator_id=authenticator_id,
-            account_id=account.id,
-            kind=kind,
-            now=now,
-            address=address,
-            secret_hash=secret_hash,
-            not_before=not_before,
-        )
-        ended = sessions.revoke_all(connection, account.id, now)
-        Outbox(seals, options.clock, secrets.token_bytes).authenticator_changed(connection, account.id)
-        DatabaseAudit(options.clock).record(
-            connection,
-            "authenticator.replaced",
-            account_id=account.id,
-            factor=kind,
-            authenticator_id=authenticator_id,
-            not_before=epoch(not_before),
-            sessions_ended=ended,
-        )
+        ended, told = replace_factor(connection, desk_of(settings, seals, connection, options.clock), new)
     return {
         "account_id": account.id,
         "factor": kind,

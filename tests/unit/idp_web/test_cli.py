@@ -133,6 +133,17 @@ def test_OTP_08_another_phone_counts_only_after_a_while_and_the_former_one_no_mo
     assert run(ready, *argv[:-1], "nonsense") == EXIT_FAILED
 
 
+def test_OTP_08_the_command_waits_as_long_as_the_pages_do(
+    ready: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(ready, *ACCOUNT, "--password-file", str(ready / "password"))
+    capsys.readouterr()
+    monkeypatch.setenv("PRIVYSEAL_IDP_OTP__ADDRESS_WAIT_HOURS", "5")
+    argv = ("account", "set-address", "--username", "alice", "--phone", "+34600000002", "--json")
+    assert main((*argv, "--config", str(ready / "idp.toml")), FixedClock(NOW)) == EXIT_DONE
+    assert json.loads(capsys.readouterr().out)["not_before"] == (NOW + timedelta(hours=5)).isoformat()
+
+
 def test_another_password_takes_the_place_of_the_former_one(ready: Path, capsys: pytest.CaptureFixture[str]) -> None:
     password = ("--password-file", str(ready / "password"))
     run(ready, *ACCOUNT, *password, "--json")
