@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from flask import Flask, redirect
@@ -246,6 +248,8 @@ def make_idp(directory: Path, database_url: str | None = None, policy: bytes | N
         **settings,
     )
     clock = FixedClock(NOW)
+    if database_url is None:
+        _write_tables(directory / "idp.sqlite")
     engine = open_engine(made.database_url or "")
     create_tables(engine)
     with engine.begin() as connection:
@@ -274,6 +278,23 @@ def make_idp(directory: Path, database_url: str | None = None, policy: bytes | N
     app.add_url_rule("/test/begin", "test_begin", test_begin)
     register_finisher(app, "test", finisher)
     return idp
+
+
+@cache
+def _tables() -> bytes:
+    """A SQLite database with all tables and no rows: making it takes longer than most tests."""
+    with TemporaryDirectory() as made:
+        file = Path(made) / "tables.sqlite"
+        engine = open_engine(f"sqlite:///{file}")
+        create_tables(engine)
+        engine.dispose()
+        return file.read_bytes()
+
+
+def _write_tables(file: Path) -> None:
+    if not file.exists():
+        file.touch(0o600)
+        file.write_bytes(_tables())
 
 
 def _add_person(
