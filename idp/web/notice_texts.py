@@ -55,7 +55,7 @@ _METHODS: Final[dict[str, Callable[[], str]]] = {
     "sms_otp": lambda: _("codes by text message"),
     "email_otp": lambda: _("codes by e-mail"),
     "totp": lambda: _("authenticator app"),
-    "hotp": lambda: _("code generator"),
+    "hotp": lambda: _("code device"),
     "recovery_code": lambda: _("recovery codes"),
     "certificate": lambda: _("certificate"),
     "passkey": lambda: _("passkey"),
