@@ -16,13 +16,13 @@ from idp.storage import accounts, authenticators, interactions
 from idp.storage.accounts import Account
 from idp.storage.authenticators import Authenticator
 from idp.storage.engine import reading
-from idp.web import browser, pages, progress
+from idp.web import browser, pages, progress, proof
 from idp.web import passkeys as asking
 from idp.web.establish import establish
 from idp.web.interaction import Interaction, load
 from idp.web.language import gettext as _
 from idp.web.passkeys import KIND, Reply, explained
-from idp.web.prove.passkey import fresh, used_well
+from idp.web.prove.passkey import used_well
 from idp.web.services import services
 
 blueprint = Blueprint("passkey_login", __name__, url_prefix="/interaction/<interaction_id>")
@@ -56,7 +56,7 @@ def _with_passkey(interaction: Interaction, form: Mapping[str, str]) -> None:
         locked = authenticators.find_locked(connection, "" if found is None else found.id)
         account = accounts.find(connection, "" if locked is None else locked.account_id)
         # What was sealed is believed; the counts are those under the lock.
-        owned = None if found is None or locked is None else fresh(found, locked)
+        owned = None if found is None or locked is None else proof.fresh(found, locked)
         refusal = _settle(connection, interaction, account, owned, reply)
     if refusal is not None:
         raise refusal

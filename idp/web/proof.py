@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection
@@ -28,6 +29,17 @@ def wanted(found: Assessment, kind: str) -> tuple[Authenticator, ...]:
     if not usable:
         raise NoSuchFactor("the person has no such authenticator")
     return usable
+
+
+def fresh(item: Authenticator, locked: Authenticator) -> Authenticator:
+    """What the seal was looked at of, with the counts of the locked row, whose seal nobody looked at."""
+    return replace(
+        item,
+        counter=locked.counter,
+        disabled=locked.disabled,
+        failures=locked.failures,
+        blocked_until=locked.blocked_until,
+    )
 
 
 def accept(connection: Connection, interaction: Interaction, found: Assessment, evidence: Evidence) -> None:

@@ -80,7 +80,7 @@ def _judged(
     now = services().clock.now()
     required = verification(interaction, found) == "required"
     try:
-        locked = fresh(item, authenticators.lock(connection, item.id))
+        locked = proof.fresh(item, authenticators.lock(connection, item.id))
         use = used_well(connection, locked, reply, require_uv=required, require_handle=False)
     except PasskeyRefused as error:
         return error
@@ -96,11 +96,6 @@ def _judged(
     proof.accept(connection, interaction, found, evidence)
     services().audit.record(connection, "factor.accepted", **proof.fields(interaction, found, item))
     return None
-
-
-def fresh(item: Authenticator, locked: Authenticator) -> Authenticator:
-    """What the seal was looked at of, with the counts of the locked row."""
-    return replace(item, counter=locked.counter, disabled=locked.disabled, failures=locked.failures)
 
 
 def used_well(

@@ -70,7 +70,7 @@ def verify(interaction: Interaction, found: Assessment, kind: str, uses: Uses, c
     with services().engine.begin() as connection:
         attempt = _Attempt(connection, interaction, found, services().clock.now())
         owned = sorted(proof.wanted(found, kind), key=lambda item: item.id)
-        locked = [authenticators.lock(connection, item.id) for item in owned]
+        locked = [proof.fresh(item, authenticators.lock(connection, item.id)) for item in owned]
         tried = [item for item in locked if item.usable(attempt.now) and item.blocked_until <= attempt.now]
         if _spent(attempt, locked, chance):
             tried = []

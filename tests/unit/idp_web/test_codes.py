@@ -5,18 +5,20 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from idp.authn import hotp
 from idp.authn.totp import code_at
 from idp.code_settings import CodeSettings
 from idp.storage import authenticators, notices
 from idp.storage import recovery as codes
+from idp.storage.authenticators import Authenticator
 from idp.storage.engine import reading
 from idp.storage.enrolments import enrolments
 from idp.storage.hotp_devices import hotp_devices
@@ -175,6 +177,21 @@ def test_an_account_has_no_more_apps_than_it_may(tmp_path: Path) -> None:
     assert refused.status_code == 400
     assert "as many of these as you may have" in refused.text
     idp.engine.dispose()
+
+
+def test_KEY_03_what_was_altered_after_its_seal_was_looked_at_is_not_believed(
+    idp: Idp, browser: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever writes to the database is quick: between the seal and the lock the app's step becomes another one."""
+    give(idp, "totp")
+    path, lock = at_step_up(idp, browser), authenticators.lock
+
+    def altered(connection: Connection, authenticator_id: str) -> Authenticator:
+        return replace(lock(connection, authenticator_id), data={"step": 60})
+
+    monkeypatch.setattr(authenticators, "lock", altered)
+    assert type_code(idp, browser, path, "totp", code_at(SEED, idp.clock.now(), 60)).status_code == 403
+    assert type_code(idp, browser, path, "totp", shown(idp)).status_code == 303
 
 
 # Devices
