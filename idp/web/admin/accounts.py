@@ -33,6 +33,8 @@ def search() -> Response:
     found = by_username(username)
     if found is None:
         return _search(_("There is nobody of that user name."), 404, username)
+    # Here too, and not only on the page: who follows no redirect has learned all the same that there is somebody.
+    record_view("admin.accounts.view", subject=found.id)
     return redirect(url_for("admin.account", account_id=found.id), 303)
 
 

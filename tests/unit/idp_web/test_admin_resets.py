@@ -267,6 +267,8 @@ def test_a_reset_that_says_nothing_sensible_is_refused_at_once(
 
 def test_a_person_is_found_by_the_exact_user_name_and_shown_masked(idp: Idp, hanna: FlaskClient) -> None:
     assert hanna.get("/admin/accounts?username=CAROL").location == CAROL
+    # ADM-02: whoever follows no redirect has learned all the same that there is such a person.
+    assert [item["subject"] for item in chain(idp, "admin.viewed")] == ["account-carol"]
     for name in ("car", "carol%", "nobody", "x" * 5000, "ca%00rol"):
         assert hanna.get(f"/admin/accounts?username={name}").status_code == 404
     page = hanna.get(CAROL).text
