@@ -5,12 +5,14 @@ The person's account is locked first, so that of two changes at once the second 
 
 from __future__ import annotations
 
+from typing import Final
+
 from sqlalchemy import Connection
 
 from foundation.clock import epoch
 from idp.authn.approval import Approval
 from idp.authn.methods import SINGLE
-from idp.errors import LastWayIn
+from idp.errors import LastWayIn, TooManyAuthenticators
 from idp.notices import Change, notify_change
 from idp.storage import accounts, authenticators, enrolments, sessions
 from idp.storage.accounts import Account
@@ -19,17 +21,24 @@ from idp.storage.enrolments import Enrolment
 from idp.web import prospects, revocation
 from idp.web.services import services
 
+MOST_OF_A_KIND: Final = 20
+"""Authenticators of one kind that a person has at one time: pages name them all, and each is one more to be lost."""
+
 
 def bind(connection: Connection, enrolment: Enrolment, account: Account, new: NewAuthenticator) -> None:
     """End an enrolment with the authenticator that it was about; of a kind that people have one of, the former goes.
 
     :raises EnrolmentLost: it has ended.
+    :raises TooManyAuthenticators: the person has as many of the kind as anybody may have.
     :raises InputRefused: :raises AlreadyExists: see :func:`idp.storage.authenticators.bind`.
     """
     now = services().clock.now()
     accounts.lock(connection, account.id)
     enrolments.close(connection, enrolment.id)
-    former = _former(connection, account, new.kind)
+    enabled = _enabled(connection, account, new.kind)
+    if new.kind not in SINGLE and len(enabled) >= MOST_OF_A_KIND:
+        raise TooManyAuthenticators("the account has as many of the kind as it may have")
+    former = enabled if new.kind in SINGLE else []
     _tell(connection, account, new.kind, "replaced" if former else "added")
     for item in former:
         authenticators.remove(connection, item.id, now)
@@ -78,10 +87,8 @@ def remove(connection: Connection, account: Account, authenticator_id: str, appr
     )
 
 
-def _former(connection: Connection, account: Account, kind: str) -> list[Authenticator]:
-    """What the account has of a kind that people have one of."""
-    if kind not in SINGLE:
-        return []
+def _enabled(connection: Connection, account: Account, kind: str) -> list[Authenticator]:
+    """What the account has of a kind."""
     owned = authenticators.of_account(connection, services().seals, account.id)
     return [item for item in owned if item.kind == kind and not item.disabled]
 

@@ -16,11 +16,12 @@ from idp.storage import accounts, authenticators, notices, sessions
 from idp.storage.audit import TABLES
 from idp.storage.authenticators import NewAuthenticator
 from idp.storage.engine import reading
-from idp.web.enrol import totp
+from idp.web.enrol import hotp, totp
 from tests.fakes.idp import NOW, Idp, make_idp
 from tests.unit.idp_web.factors import POLICY, account_post, approve, enrolment
 from tests.unit.idp_web.interactions import SUBSTANTIAL, plain, signature
 from tests.unit.idp_web.test_totp import bound
+from tests.unit.idp_web.typed import give
 
 LOOSE = POLICY.replace(
     b"action: [account.enrol_factor, account.reset_factor], require: substantial",
@@ -182,3 +183,16 @@ def test_ENR_02_whoever_puts_the_second_factor_out_of_use_adds_none_with_the_pas
     path = account_post(again, "/account/factors/add", factor="totp").location
     idp.pass_otp(again, path, "email_otp")
     assert approve(idp, again, path).location.startswith("/account/factors/new/")
+
+
+def test_DOS_04_nobody_binds_authenticators_without_end(idp: Idp, browser: FlaskClient) -> None:
+    for number in range(20):
+        give(idp, "hotp", f"device-{number}")
+    path = enrolment(idp, browser, "hotp")
+
+    def proved(enrolment_: Any, account: Any, _form: Any) -> NewAuthenticator:
+        return NewAuthenticator(enrolment_.id, account.id, "hotp", data={"digits": 6, "serial": "x"})
+
+    idp.app.extensions["privyseal.enrol"]["hotp"] = replace(hotp.ENROLLER, confirm=proved, bound=lambda *_: None)
+    answer = idp.post(browser, path)
+    assert (answer.status_code, "as many of these as you may have" in answer.text) == (400, True)
