@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import argparse
 import base64
+import calendar
 import hashlib
 import json
+import re
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -62,20 +65,50 @@ def checkpoint_line(anchor: Mapping[str, Any]) -> bytes:
     return json.dumps(members, separators=(",", ":")).encode()
 
 
-def verify_stamp(anchor: Mapping[str, Any], roots: str, openssl: str) -> None:
-    """Have OpenSSL verify the stamp of an anchor (RFC 3161)."""
+def read_points(anchors: Iterable[Mapping[str, Any]]) -> dict[int, str]:
+    """What the anchors say by sequence number; two that contradict each other are not both true."""
+    points: dict[int, str] = {}
+    for anchor in anchors:
+        number, known = anchor["sequence"], anchor["hash"]
+        if points.setdefault(number, known) != known:
+            raise Broken(f"two anchors contradict each other about record {number}")
+    return points
+
+
+def verify_stamp(anchor: Mapping[str, Any], roots: str, openssl: str, apart: int) -> None:
+    """Have OpenSSL verify the stamp of an anchor (RFC 3161), and compare its time with the one that the anchor states.
+
+    The writer chose the time that is stated: a chain that was written anew can have anchors of any age, but stamps of
+    today.
+    """
     with tempfile.NamedTemporaryFile() as token, tempfile.NamedTemporaryFile() as data:
         token.write(base64.b64decode(anchor["token"], validate=True))
         data.write(checkpoint_line(anchor))
         token.flush()
         data.flush()
-        done = subprocess.run(  # noqa: S603 - the auditor's own command
-            [openssl, "ts", "-verify", "-token_in", "-in", token.name, "-data", data.name, "-CAfile", roots],
-            capture_output=True,
-            check=False,
-        )
+        inputs = ["-token_in", "-in", token.name]
+        done = run([openssl, "ts", "-verify", *inputs, "-data", data.name, "-CAfile", roots])
+        shown = run([openssl, "ts", "-reply", *inputs, "-text"])
+    which = f"the stamp of the anchor at record {anchor['sequence']}"
     if done.returncode != 0:
-        raise Broken(f"the stamp of the anchor at record {anchor['sequence']} does not verify")
+        raise Broken(f"{which} does not verify")
+    if abs(stamp_time(shown.stdout) - anchor["at"] / 1_000_000) > apart:
+        raise Broken(f"{which} is not of the time that the anchor states")
+
+
+def run(command: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
+    """Run one of OpenSSL's commands."""
+    return subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - the auditor's own command
+
+
+def stamp_time(shown: bytes) -> int:
+    """The time of a stamp, as Unix time, from OpenSSL's description of it."""
+    for line in shown.decode("ascii", "replace").splitlines():
+        name, _, value = line.partition(": ")
+        if name == "Time stamp":
+            whole = re.sub(r"\.[0-9]+", "", value)
+            return calendar.timegm(time.strptime(whole, "%b %d %H:%M:%S %Y GMT"))
+    raise ValueError("OpenSSL shows no time of the stamp")
 
 
 def read_lines(paths: Iterable[str]) -> Iterator[str]:
@@ -91,15 +124,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("export", nargs="+", help="files of `privyseal audit export` or of the anchor process")
     parser.add_argument("--anchors", help="the anchor process's file")
     parser.add_argument("--tsa-roots", help="PEM file with the time-stamping authorities' trust anchors")
+    text = "seconds between the time that an anchor states and its stamp's, at most (default: %(default)s)"
+    parser.add_argument("--apart", type=int, default=600, metavar="SECONDS", help=text)
     parser.add_argument("--openssl", default="openssl", help="the command (default: %(default)s)")
     options = parser.parse_args(argv)
     try:
-        anchors = [json.loads(line) for line in read_lines([options.anchors])] if options.anchors else []
-        points = {anchor["sequence"]: anchor["hash"] for anchor in anchors}
+        # What a crash left of a last line was never an anchor.
+        lines = [line for line in read_lines([options.anchors]) if line.endswith("\n")] if options.anchors else []
+        anchors = [json.loads(line) for line in lines]
+        points = read_points(anchors)
         number, head = verify_chain(read_lines(options.export), points)
         if options.tsa_roots:
             for anchor in anchors:
-                verify_stamp(anchor, options.tsa_roots, options.openssl)
+                verify_stamp(anchor, options.tsa_roots, options.openssl, options.apart)
     except Broken as broken:
         sys.stdout.write(f"broken: {broken}\n")
         return 1

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import psycopg
@@ -216,6 +217,41 @@ def test_AUD_05_anchors_that_were_made_up_have_no_stamp(world: World, capsys: py
     world.anchors.write_text(json.dumps({**anchor, "at": anchor["at"] + 1}) + "\n")
     done = audit(world, "--tsa-roots", str(world.ca.state / "root.crt"))
     assert (done.returncode, done.stdout) == (1, "broken: the stamp of the anchor at record 2 does not verify\n")
+
+
+@pytest.mark.postgres
+def test_AUD_05_stamps_of_today_under_anchors_that_say_they_are_old(
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever holds database and anchors can have a chain that was written anew stamped, but not in the past."""
+
+    class LastMonth:
+        def now(self) -> datetime:
+            return SystemClock().now() - timedelta(days=30)
+
+    world.write(2)
+    monkeypatch.setattr(cli, "SystemClock", LastMonth)
+    assert world.once() == 0
+    capsys.readouterr()
+    roots = ("--tsa-roots", str(world.ca.state / "root.crt"))
+    said = "broken: the stamp of the anchor at record 2 is not of the time that the anchor states\n"
+    assert audit(world, *roots).stdout == said
+    assert audit(world, *roots, "--apart", str(31 * 86_400)).returncode == 0
+
+
+@pytest.mark.postgres
+def test_AUD_05_anchors_that_contradict_each_other(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """The last one is not the only one that counts; what a crash left of a line is none."""
+    world.write(2)
+    assert world.once() == 0
+    capsys.readouterr()
+    true = world.anchors.read_text()
+    false = json.dumps({**json.loads(true), "hash": "0" * 64}) + "\n"
+    world.anchors.write_text(false + true)
+    done = audit(world)
+    assert (done.returncode, done.stdout) == (1, "broken: two anchors contradict each other about record 2\n")
+    world.anchors.write_text(true + false[:40])
+    assert audit(world).returncode == 0
 
 
 def test_the_auditors_file_imports_the_standard_library_alone() -> None:
