@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -16,6 +17,7 @@ from anchoring.record import Anchor
 from auditlog.chain import Entry
 
 _MODE: Final = 0o640
+_EXPORTED: Final = re.compile(r"audit-\d{12}-(?P<last>\d{12})\.jsonl\Z")
 
 
 class AnchorFile:
@@ -105,6 +107,18 @@ def export(folder: Path, entries: Iterable[Entry]) -> Path | None:
     except OSError as error:
         raise AnchorFileUnusable(f"{folder}: cannot be written ({error.strerror})") from error
     return named
+
+
+def exported(folder: Path) -> int | None:
+    """The sequence number of the last record that was exported there; None: none was.
+
+    :raises AnchorFileUnusable: it cannot be read.
+    """
+    try:
+        names = [_EXPORTED.match(path.name) for path in folder.iterdir()]
+    except OSError as error:
+        raise AnchorFileUnusable(f"{folder}: cannot be read ({error.strerror})") from error
+    return max((int(found["last"]) for found in names if found), default=None)
 
 
 def _sync_folder(folder: Path) -> None:

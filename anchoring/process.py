@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection, Engine, MetaData
@@ -82,7 +83,7 @@ class Anchorer:
         if found.sequence == known.sequence:
             return Round(found.sequence, 0, anchored=False)
         if self._settings.export_dir is not None:
-            files.export(self._settings.export_dir, self._entries(known, found))
+            self._export(self._settings.export_dir, known, found)
         made = checkpoint(found, self._clock.now())
         token, authority = self._stamped(made)
         self._file.add(Anchor(made, token))
@@ -115,7 +116,7 @@ class Anchorer:
                 start = EMPTY if checkpoints or known == EMPTY else known
                 if start != EMPTY:
                     _check_still_there(connection, known)
-                found = verify(_until(connection, start, head), checkpoints, start=start)
+                found = verify(_until(connection, start.sequence, head), checkpoints, start=start)
         except SQLAlchemyError as error:
             # A driver's message may quote the URL with its password.
             raise DatabaseUnusable(f"the database cannot be read: {type(error).__name__}") from error
@@ -125,10 +126,18 @@ class Anchorer:
             raise ChainBroken(head.sequence, "is not the one of the head row")
         return found
 
-    def _entries(self, known: Head, found: Head) -> Iterator[Entry]:
+    def _export(self, folder: Path, known: Head, found: Head) -> None:
+        """Go on where the export ends: after a round without a stamp that is behind the last anchor."""
+        last = files.exported(folder)
+        after = known.sequence if last is None else last
+        if after > found.sequence:
+            raise ChainTruncated(found.sequence + 1, "missing; the export has it")
+        files.export(folder, self._entries(after, found))
+
+    def _entries(self, after: int, found: Head) -> Iterator[Entry]:
         try:
             with self._engine.connect() as connection:
-                yield from _until(connection, known, found)
+                yield from _until(connection, after, found)
         except SQLAlchemyError as error:
             raise DatabaseUnusable(f"the database cannot be read: {type(error).__name__}") from error
 
@@ -147,8 +156,14 @@ def _head_of(point: Checkpoint) -> Head:
     return Head(point.sequence, point.hash)
 
 
-def _until(connection: Connection, start: Head, end: Head) -> Iterator[Entry]:
-    for entry in read_entries(connection, _TABLES.entries, after=start.sequence):
+def _until(connection: Connection, after: int, end: Head) -> Iterator[Entry]:
+    """Records up to a head row that was read before; others may follow, but a head set back must not hide any."""
+    last = end
+    for entry in read_entries(connection, _TABLES.entries, after=after):
+        if entry.sequence > last.sequence:
+            last = read_head(connection, _TABLES.head)
+            if entry.sequence > last.sequence:
+                raise ChainBroken(entry.sequence, "stands after the head row")
         if entry.sequence > end.sequence:
             return
         yield entry

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, MetaData, delete, update
 
+from anchoring import standalone
 from anchoring.errors import AnchorFileUnusable, DatabaseUnusable, NotStamped
 from anchoring.files import AnchorFile, export
 from anchoring.process import Anchorer
@@ -20,7 +21,7 @@ from anchoring.record import Anchor, imprint_of
 from anchoring.settings import AnchorSettings, TsaSettings
 from auditlog.catalogue import Catalogue, Event
 from auditlog.chain import EMPTY, Checkpoint, append, head_of
-from auditlog.errors import ChainBroken, ChainNotReady
+from auditlog.errors import ChainBroken, ChainNotReady, ChainTruncated
 from auditlog.sql import AuditLog, AuditTables, audit_tables
 from connectors.ports.tsa import TsaRefused, TsaUnavailable
 from foundation.clock import from_epoch
@@ -191,7 +192,46 @@ def test_without_a_stamp_nothing_is_kept_and_a_later_round_makes_up_for_it(world
     authority.failure = None
     world.write(1)
     assert anchorer.once().fresh == 3
-    assert sorted({item["sequence"] for item in world.exported()}) == [1, 2, 3]
+    assert [item["sequence"] for item in world.exported()] == [1, 2, 3]
+
+
+def test_AUD_10_an_export_without_a_stamp_is_gone_on_with_and_verifies(world: World) -> None:
+    """Each record stands in it once, whatever ended the round before: the auditor's tool would call it broken."""
+    failing = FakeTsa(failure=TsaRefused("no"))
+    for count in (2, 1, 2):
+        world.write(count)
+        with pytest.raises(NotStamped):
+            world.anchorer(failing).once()
+    folder = world.settings.export_dir
+    assert folder is not None
+    assert world.anchorer().once().fresh == 5
+    lines = standalone.read_lines(str(path) for path in folder.glob("*.jsonl"))
+    assert standalone.verify_chain(lines, {}) == (5, world.anchors[-1].checkpoint.hash)
+
+
+def test_AUD_05_a_tail_that_was_exported_and_then_cut_off(world: World) -> None:
+    world.write(4)
+    with pytest.raises(NotStamped):
+        world.anchorer(FakeTsa(failure=TsaRefused("no"))).once()
+    cut(world, 2)
+    with pytest.raises(ChainTruncated) as broken:
+        world.anchorer().once()
+    assert (broken.value.sequence, world.anchors) == (3, ())
+
+
+@pytest.mark.parametrize("running", [False, True], ids=["a new process", "the same process"])
+def test_AUD_05_a_head_row_that_was_set_back_hides_no_record(world: World, running: bool) -> None:
+    anchorer = world.anchorer()
+    world.write(2)
+    anchorer.once()
+    world.write(2)
+    head = world.tables.head
+    point = world.anchors[-1].checkpoint
+    with world.engine.begin() as connection:
+        connection.execute(update(head).values(sequence=point.sequence, hash=point.hash))
+    with pytest.raises(ChainBroken) as broken:
+        (anchorer if running else world.anchorer()).once()
+    assert broken.value.sequence == 3
 
 
 def test_alarms_do_not_end_the_process(world: World, caplog: pytest.LogCaptureFixture) -> None:
