@@ -108,7 +108,8 @@ def _establish(
         owned,
         services().clock.now(),
         interaction.txn,
-        bound=False,
+        # The challenge covers what the transaction is about, here as in a step-up.
+        bound=interaction.binds_evidence,
         flags=use.flags,
         attestation=Passkey.from_json(owned.data).attestation,
     )

@@ -372,6 +372,22 @@ def test_somebody_signs_in_with_nothing_but_a_passkey(idp: Idp, alice: Person) -
     assert "login.succeeded" in [name for name, _fields in audited(idp)]
 
 
+def test_SES_06_a_passkey_that_signed_somebody_in_for_a_signature_proves_that_signature_alone(
+    idp: Idp, alice: Person
+) -> None:
+    """What the policy takes for this transaction's, the module takes too; another transaction asks for it anew."""
+    alice.hold()
+    stranger = signed_out(alice)
+    path = idp.path(stranger.browser, signature())
+    assert stranger.sign_in(path).status_code == 303
+    assert 'data-form="consent"' in stranger.browser.get(path).text
+    idp.post(stranger.browser, path, "/consent", decision="approve", binding=binding(stranger, path))
+    approval = last(idp).approval
+    assert approval is not None
+    assert [(item.transaction, item.has("transaction_bound")) for item in approval.evidence] == [(approval.txn, True)]
+    assert 'data-form="consent"' not in stranger.browser.get(idp.path(stranger.browser, signature())).text
+
+
 def test_a_policy_that_no_passkey_satisfies_offers_none(tmp_path: Path) -> None:
     made = make_idp(tmp_path)
     browser = made.client()
