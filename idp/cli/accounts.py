@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from idp.authn.password import KEY, Passwords
-from idp.cli.common import account_of, add, database, desk_of, new_id, secret_text, transaction
+from idp.cli.common import account_of, add, database, desk_of, group, new_id, secret_text, transaction
 from idp.errors import InputRefused
 from idp.policy.model import PROOFING
 from idp.settings import IdpSettings
@@ -17,7 +17,7 @@ from idp.settings import IdpSettings
 
 def add_commands(commands: Any) -> None:
     """Add ``account ...``."""
-    add_actions(commands.add_parser("account", help="people").add_subparsers(required=True, metavar="COMMAND"))
+    add_actions(group(commands, "account", "people; more is in `privyseal account`"))
 
 
 def add_actions(account: Any) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from foundation.errors import TokenMalformed
 from foundation.files import write_secret
 from foundation.jose import parse_json_object
-from idp.cli.common import add, database, transaction
+from idp.cli.common import add, database, group, transaction
 from idp.errors import InputRefused, UnknownClient
 from idp.settings import ACCOUNT_CLIENT_ID, ADMIN_CLIENT_ID, IdpSettings
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Any) -> None:
     """Add ``client ...``."""
-    client = commands.add_parser("client", help="relying parties").add_subparsers(required=True, metavar="COMMAND")
+    client = group(commands, "client", "relying parties")
     _client_options(add(client, "create", _create_client, "register a relying party"))
     add(client, "list", _list_clients, "print all relying parties: id, status, method, name, redirect URIs")
     for name, active in (("disable", False), ("enable", True)):

@@ -87,6 +87,11 @@ def add(commands: Any, name: str, run: Any, text: str) -> argparse.ArgumentParse
     return command
 
 
+def group(commands: Any, name: str, text: str) -> Any:
+    """Add a command that has commands of its own; returns what they are added to."""
+    return commands.add_parser(name, help=text, description=text).add_subparsers(required=True, metavar="COMMAND")
+
+
 def lines(result: Mapping[str, Any]) -> Iterator[str]:
     """For people: a line a value; of a list of things, a line each."""
     for name, value in result.items():

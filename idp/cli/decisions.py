@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from idp.cli.common import add, database
+from idp.cli.common import add, database, group
 from idp.cli.times import count, since
 from idp.errors import InputRefused
 from idp.settings import IdpSettings
@@ -22,8 +22,8 @@ _STEP: Final = 10_000
 
 def add_commands(commands: Any) -> None:
     """Add ``decisions ...``."""
-    group = commands.add_parser("decisions", help="recorded decisions").add_subparsers(required=True, metavar="COMMAND")
-    command = add(group, "export", _export, "write recorded decisions to a file, for privyseal policy")
+    exports = group(commands, "decisions", "recorded decisions")
+    command = add(exports, "export", _export, "write recorded decisions to a file, for privyseal policy")
     command.add_argument("--out", type=Path, required=True, metavar="FILE", help="new owner-only file of JSON Lines")
     command.add_argument(
         "--since", type=since, metavar="TIME", help="only decisions from then on: 2026-03-02, or with T10:00:00Z"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from foundation.clock import epoch
 from idp.authn.hotp_file import read_devices, serial_of
-from idp.cli.common import account_of, add, database, new_id, secret_text, transaction
+from idp.cli.common import account_of, add, database, group, new_id, secret_text, transaction
 from idp.errors import InputRefused, UnknownDevice
 from idp.settings import IdpSettings
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Any) -> None:
     """Add ``hotp ...``."""
-    hotp = commands.add_parser("hotp", help="code devices").add_subparsers(required=True, metavar="COMMAND")
+    hotp = group(commands, "hotp", "code devices")
     imported = add(hotp, "import", _import, "add devices with their seeds; all of the file or none")
     imported.add_argument("--file", type=Path, required=True, metavar="FILE", help="owner-only CSV file")
     add(hotp, "list", _list, "devices that nobody carries")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from foundation.jose import VerificationKey
-from idp.cli.common import add, database
+from idp.cli.common import add, database, group
 from idp.settings import IdpSettings
 
 
@@ -20,7 +20,7 @@ def add_init(commands: Any) -> None:
 
 def add_commands(commands: Any) -> None:
     """Add ``keys ...``."""
-    keys = commands.add_parser("keys", help="signing keys").add_subparsers(required=True, metavar="COMMAND")
+    keys = group(commands, "keys", "signing keys")
     add(keys, "rotate", _rotate, "make the next token key current, and a new next one")
     export = add(keys, "export-activation", _export, "write the public key that the SAM's operator pins")
     export.add_argument("--out", type=Path, required=True, metavar="FILE")

@@ -6,7 +6,7 @@ import argparse
 from typing import Any, Final
 
 from foundation.clock import epoch
-from idp.cli.common import account_of, add, transaction
+from idp.cli.common import account_of, add, group, transaction
 from idp.settings import IdpSettings
 
 _MOST: Final = 1000
@@ -14,12 +14,11 @@ _MOST: Final = 1000
 
 def add_commands(commands: Any) -> None:
     """Add ``messages ...``."""
-    group = commands.add_parser("messages", help="messages with one-time codes")
-    group = group.add_subparsers(required=True, metavar="COMMAND")
-    status = add(group, "status", _status, "what became of a person's last messages, and what stops or alarms now")
+    messages = group(commands, "messages", "messages with one-time codes")
+    status = add(messages, "status", _status, "what became of a person's last messages, and what stops or alarms now")
     status.add_argument("--username", help="of this person; nobody: only what stops or alarms")
     status.add_argument("--limit", type=int, choices=range(1, _MOST + 1), default=20, metavar="N", help="newest first")
-    add(group, "resume", _resume, "take back what stopped messages, and alarms; what was counted stays")
+    add(messages, "resume", _resume, "take back what stopped messages, and alarms; what was counted stays")
 
 
 def _status(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:

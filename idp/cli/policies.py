@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from idp.cli.common import add, database
+from idp.cli.common import add, database, group
 from idp.cli.times import count
 from idp.errors import InputRefused, UnknownPolicy
 from idp.settings import IdpSettings
@@ -19,16 +19,14 @@ _LIMIT: Final = 100
 
 def add_commands(commands: Any) -> None:
     """Add ``policy ...``."""
-    group = commands.add_parser("policy", help="policies of the past and the present").add_subparsers(
-        required=True, metavar="COMMAND"
-    )
-    history = add(group, "history", _history, "print what happened to the policy, the latest first")
+    policy = group(commands, "policy", "policies of the past and the present")
+    history = add(policy, "history", _history, "print what happened to the policy, the latest first")
     history.add_argument("--limit", type=count, default=_LIMIT, metavar="N", help="only the newest N (default: 100)")
-    show = add(group, "show", _show, "write the policy of a hash, as decisions and SADs name it, to files")
+    show = add(policy, "show", _show, "write the policy of a hash, as decisions and SADs name it, to files")
     show.add_argument("--sha256", required=True, metavar="HEX", help="of the policy")
     show.add_argument("--out", type=Path, required=True, metavar="FILE", help="new file for the policy")
     show.add_argument("--cases-out", type=Path, metavar="FILE", help="new file for its cases, if it has some")
-    add(group, "shadow", _shadow, "print what the candidate would have decided otherwise")
+    add(policy, "shadow", _shadow, "print what the candidate would have decided otherwise")
 
 
 def _history(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from idp.authn.roles import ROLES
-from idp.cli.common import account_of, add, new_id, transaction
+from idp.cli.common import account_of, add, group, new_id, transaction
 from idp.errors import InputRefused
 from idp.settings import IdpSettings
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Any) -> None:
     """Add ``role ...``."""
-    role = commands.add_parser("role", help="administrators").add_subparsers(required=True, metavar="COMMAND")
+    role = group(commands, "role", "administrators")
     for name, run, text in (
         ("grant", _grant, "make a person an administrator of one kind"),
         ("revoke", _revoke, "take a role away, from the person's next request on"),
