@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
 from foundation.clock import epoch, from_epoch
 from idp.errors import InteractionLost
 from idp.policy.evidence import Evidence
 from idp.storage.models import interactions
-from idp.storage.seal import NO_SEAL, Sealer, change
+from idp.storage.seal import NO_SEAL, Sealer, change, locking
 
 _I = interactions.c
 _MAX_EVIDENCE = 16
@@ -21,6 +21,37 @@ MAX_OPEN: Final = 20
 """Of one browser's session: tabs in which somebody is in the middle of something."""
 KEPT_SECONDS: Final = 3600
 """After its time is over, so that a page which comes too late can say so."""
+
+# Made once: putting a statement together takes longer than the database's answer.
+_IS_OPEN = (_I.id == bindparam("interaction_id")) & (_I.state == "open")
+_FIND: Final = select(interactions).where(
+    _IS_OPEN, _I.session_id == bindparam("in_session"), _I.expires_at > bindparam("at")
+)
+_FIND_EXPIRED: Final = select(interactions).where(_IS_OPEN, _I.session_id == bindparam("in_session"))
+_OF_SESSION: Final = (
+    select(interactions)
+    .where(_I.session_id == bindparam("in_session"), _I.state == "open", _I.expires_at > bindparam("at"))
+    .order_by(_I.created_at.desc(), _I.id)
+    .limit(MAX_OPEN)
+)
+_LATEST = (
+    select(_I.id)
+    .where(_I.session_id == bindparam("in_session"), _I.state == "open")
+    .order_by(_I.created_at.desc(), _I.id)
+    .limit(MAX_OPEN - 1)
+)
+_MAKE_ROOM: Final = delete(interactions).where(_I.session_id == bindparam("in_session"), _I.id.not_in(_LATEST))
+_BEGIN: Final = insert(interactions)
+_TO_CHANGE: Final = locking(interactions, _IS_OPEN)
+_TO_CLAIM: Final = locking(
+    interactions, _IS_OPEN & (_I.account_id.is_(None) | (_I.account_id == bindparam("claimed_by")))
+)
+_TO_MOVE: Final = locking(
+    interactions, (_I.session_id == bindparam("in_session")) & (_I.state == "open") & _I.account_id.is_(None)
+)
+_END: Final = update(interactions).where(_IS_OPEN)
+_TOUCH: Final = update(interactions).where(_I.id == bindparam("interaction_id")).values(state=_I.state)
+_FORGET: Final = delete(interactions).where(_I.expires_at <= bindparam("at"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +82,13 @@ def create(
     request: Mapping[str, Any],
     now: datetime,
     life_seconds: int,
-) -> None:
+) -> StoredInteraction:
     """Begin an interaction; of those that the session has, only the :data:`MAX_OPEN` latest stay (DOS-04).
 
     The oldest go, and not the new one: a page that opens many in a person's browser could otherwise keep them out.
     """
     at = epoch(now)
-    latest = (
-        select(_I.id)
-        .where(_I.session_id == session_id, _I.state == "open")
-        .order_by(_I.created_at.desc(), _I.id)
-        .limit(MAX_OPEN - 1)
-    )
-    connection.execute(delete(interactions).where(_I.session_id == session_id, _I.id.not_in(latest)))
+    connection.execute(_MAKE_ROOM, {"in_session": session_id})
     values: dict[str, Any] = {
         "id": interaction_id,
         "session_id": session_id,
@@ -76,18 +101,19 @@ def create(
         "created_at": at,
         "expires_at": at + life_seconds,
     }
-    connection.execute(insert(interactions).values(**values, seal=seals.seal(interactions, values)))
+    connection.execute(_BEGIN, {**values, "seal": seals.seal(interactions, values)})
+    expires_at = from_epoch(at + life_seconds)
+    return StoredInteraction(
+        interaction_id, session_id, account_id, txn, dict(request), (), None, from_epoch(at), expires_at
+    )
 
 
 def find(
     connection: Connection, seals: Sealer, interaction_id: str, session_id: str, now: datetime
 ) -> StoredInteraction | None:
     """The open interaction of that id in that browser's session, or None."""
-    row = connection.execute(
-        select(interactions).where(
-            _I.id == interaction_id, _I.session_id == session_id, _I.state == "open", _I.expires_at > epoch(now)
-        )
-    ).one_or_none()
+    given = {"interaction_id": interaction_id, "in_session": session_id, "at": epoch(now)}
+    row = connection.execute(_FIND, given).one_or_none()
     return None if row is None or not seals.holds(interactions, row) else _stored(row)
 
 
@@ -98,9 +124,8 @@ def find_expired(
 
     For whoever knows that :func:`find` has none.
     """
-    row = connection.execute(
-        select(interactions).where(_I.id == interaction_id, _I.session_id == session_id, _I.state == "open")
-    ).one_or_none()
+    given = {"interaction_id": interaction_id, "in_session": session_id}
+    row = connection.execute(_FIND_EXPIRED, given).one_or_none()
     return None if row is None or not seals.holds(interactions, row) else _stored(row)
 
 
@@ -108,12 +133,7 @@ def of_session(
     connection: Connection, seals: Sealer, session_id: str, now: datetime
 ) -> tuple[StoredInteraction, ...]:
     """The open interactions of a browser's session, the latest first."""
-    rows = connection.execute(
-        select(interactions)
-        .where(_I.session_id == session_id, _I.state == "open", _I.expires_at > epoch(now))
-        .order_by(_I.created_at.desc(), _I.id)
-        .limit(MAX_OPEN)
-    ).all()
+    rows = connection.execute(_OF_SESSION, {"in_session": session_id, "at": epoch(now)}).all()
     return tuple(_stored(row) for row in rows if seals.holds(interactions, row))
 
 
@@ -133,15 +153,15 @@ def _stored(row: Row[Any]) -> StoredInteraction:
 
 def claim(connection: Connection, seals: Sealer, interaction_id: str, session_id: str, account_id: str) -> bool:
     """Somebody proved who they are in it; false if it is somebody else's."""
-    theirs = _open(interaction_id) & (_I.account_id.is_(None) | (_I.account_id == account_id))
     values = {"session_id": session_id, "account_id": account_id}
-    return change(connection, seals, interactions, theirs, lambda _: values) == 1
+    given = {"interaction_id": interaction_id, "claimed_by": account_id}
+    return change(connection, seals, interactions, _TO_CLAIM, lambda _: values, **given) == 1
 
 
 def move_unclaimed(connection: Connection, seals: Sealer, old_session: str, new_session: str) -> None:
     """Another tab's interactions in which nobody has proved anything yet follow the browser to its new session."""
-    unclaimed = (_I.session_id == old_session) & (_I.state == "open") & _I.account_id.is_(None)
-    change(connection, seals, interactions, unclaimed, lambda _: {"session_id": new_session})
+    values = {"session_id": new_session}
+    change(connection, seals, interactions, _TO_MOVE, lambda _: values, in_session=old_session)
 
 
 def add_evidence(connection: Connection, seals: Sealer, interaction_id: str, item: Evidence) -> None:
@@ -154,32 +174,27 @@ def add_evidence(connection: Connection, seals: Sealer, interaction_id: str, ite
         kept = [old for old in row.evidence if old["authenticator_id"] != item.authenticator_id]
         return {"evidence": [*kept, item.to_json()][-_MAX_EVIDENCE:]}
 
-    if change(connection, seals, interactions, _open(interaction_id), added) != 1:
+    if change(connection, seals, interactions, _TO_CHANGE, added, interaction_id=interaction_id) != 1:
         raise InteractionLost("the interaction has ended")
 
 
 def set_credential(connection: Connection, seals: Sealer, interaction_id: str, credential: Mapping[str, Any]) -> None:
     """Keep what the signing service said of the credential."""
-    change(connection, seals, interactions, _open(interaction_id), lambda _: {"credential": dict(credential)})
-
-
-def _open(interaction_id: str) -> Any:
-    return (_I.id == interaction_id) & (_I.state == "open")
+    values = {"credential": dict(credential)}
+    change(connection, seals, interactions, _TO_CHANGE, lambda _: values, interaction_id=interaction_id)
 
 
 def touch(connection: Connection, interaction_id: str) -> None:
     """Write the row as it is."""
-    connection.execute(update(interactions).where(_I.id == interaction_id).values(state=_I.state))
+    connection.execute(_TOUCH, {"interaction_id": interaction_id})
 
 
 def close(connection: Connection, interaction_id: str) -> bool:
     """End an interaction; true for exactly one caller, who goes on to its finisher."""
-    changed = connection.execute(
-        update(interactions).where(_I.id == interaction_id, _I.state == "open").values(state="finished", seal=NO_SEAL)
-    )
-    return changed.rowcount == 1
+    ended = connection.execute(_END, {"interaction_id": interaction_id, "state": "finished", "seal": NO_SEAL})
+    return ended.rowcount == 1
 
 
 def purge(connection: Connection, now: datetime) -> int:
     """Forget interactions that have been over for a while; returns how many."""
-    return connection.execute(delete(interactions).where(_I.expires_at <= epoch(now) - KEPT_SECONDS)).rowcount
+    return connection.execute(_FORGET, {"at": epoch(now) - KEPT_SECONDS}).rowcount

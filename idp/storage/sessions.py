@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, delete, insert, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, or_, select, update
 
 from foundation.clock import epoch, from_epoch
 from idp.authn.session import Pause, with_pause
@@ -15,7 +15,7 @@ from idp.errors import InteractionLost
 from idp.policy.evidence import Evidence
 from idp.settings import SessionSettings
 from idp.storage.models import interactions, sessions
-from idp.storage.seal import NO_SEAL, Sealer, change
+from idp.storage.seal import NO_SEAL, Sealer, change, locking
 
 _MAX_EVIDENCE = 16
 _TOUCH_SECONDS = 15
@@ -23,6 +23,25 @@ MOST_ANONYMOUS: Final = 100_000
 """Sessions in which nobody has signed in: some twenty new visitors a second for as long as each is kept."""
 KEPT_SECONDS: Final = 3600
 """After the time of a session is over in which nobody signed in, so that a page which comes too late can say so."""
+
+_S = sessions.c
+_DAY: Final = 24 * 60 * 60
+# Made once: putting a statement together takes longer than the database's answer.
+_LIVE = _S.revoked_at.is_(None) & (_S.expires_at > bindparam("at")) & (_S.last_seen_at > bindparam("idle_since"))
+_BY_TOKEN: Final = select(sessions).where(_S.token_hash == bindparam("token"), _LIVE)
+_BY_ID: Final = select(sessions).where(_S.id == bindparam("session_id"), _LIVE)
+_ENDED_BY_TOKEN: Final = select(sessions).where(_S.token_hash == bindparam("token"), _S.revoked_at.is_(None))
+_ACTIVE = (_S.id == bindparam("session_id")) & _S.revoked_at.is_(None)
+_TO_CHANGE: Final = locking(sessions, _ACTIVE)
+_TO_TOUCH: Final = locking(sessions, _ACTIVE & (_S.last_seen_at <= bindparam("untouched_since")))
+_TO_PROLONG: Final = locking(
+    sessions, _ACTIVE & _S.account_id.is_(None) & (_S.expires_at < bindparam("ends_before"))
+)
+_BEGIN: Final = insert(sessions)
+_END: Final = update(sessions).where(_ACTIVE)
+_FORGET: Final = delete(sessions).where(
+    or_(_S.account_id.is_(None) & (_S.expires_at <= bindparam("unused_before")), _S.expires_at <= bindparam("day_ago"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,31 +78,33 @@ def create(
     device: str,
     now: datetime,
     limits: SessionSettings,
+    evidence: Evidence | None = None,
 ) -> None:
-    """Begin a session; without an account it lives only as long as an interaction may take."""
+    """Begin a session; without an account it lives only as long as an interaction may take.
+
+    :param evidence: what the person identified themselves with.
+    """
     at = epoch(now)
     life = limits.interaction_seconds if account_id is None else limits.absolute_seconds
     values: dict[str, Any] = {
         "id": session_id,
         "token_hash": hash_token(token),
         "account_id": account_id,
-        "evidence": [],
+        "evidence": [] if evidence is None else [evidence.to_json()],
         "device": device[:255],
         "created_at": at,
         "last_seen_at": at,
         "expires_at": at + life,
         "pauses": [],
     }
-    connection.execute(insert(sessions).values(**values, seal=seals.seal(sessions, values)))
+    connection.execute(_BEGIN, {**values, "seal": seals.seal(sessions, values)})
 
 
 def find_by_token(
     connection: Connection, seals: Sealer, token: str, now: datetime, limits: SessionSettings
 ) -> StoredSession | None:
     """The live session of a cookie's token, or None."""
-    row = connection.execute(
-        select(sessions).where(sessions.c.token_hash == hash_token(token), _live(now, limits))
-    ).one_or_none()
+    row = connection.execute(_BY_TOKEN, {"token": hash_token(token), **_at(now, limits)}).one_or_none()
     return None if row is None or not seals.holds(sessions, row) else _session(row)
 
 
@@ -91,7 +112,7 @@ def find_by_id(
     connection: Connection, seals: Sealer, session_id: str, now: datetime, limits: SessionSettings
 ) -> StoredSession | None:
     """The live session of that identifier, or None."""
-    row = connection.execute(select(sessions).where(sessions.c.id == session_id, _live(now, limits))).one_or_none()
+    row = connection.execute(_BY_ID, {"session_id": session_id, **_at(now, limits)}).one_or_none()
     return None if row is None or not seals.holds(sessions, row) else _session(row)
 
 
@@ -100,38 +121,32 @@ def find_ended(connection: Connection, seals: Sealer, token: str) -> str | None:
 
     For telling a browser what it was in the middle of; it opens nothing.
     """
-    row = connection.execute(
-        select(sessions).where(sessions.c.token_hash == hash_token(token), sessions.c.revoked_at.is_(None))
-    ).one_or_none()
+    row = connection.execute(_ENDED_BY_TOKEN, {"token": hash_token(token)}).one_or_none()
     return None if row is None or not seals.holds(sessions, row) else str(row.id)
 
 
 def prolong(connection: Connection, seals: Sealer, session_id: str, now: datetime, limits: SessionSettings) -> None:
     """A session in which nobody is signed in lives as long as what was begun in it last."""
     at = epoch(now) + limits.interaction_seconds
-    anonymous = _active(session_id) & sessions.c.account_id.is_(None) & (sessions.c.expires_at < at)
-    change(connection, seals, sessions, anonymous, lambda _: {"expires_at": at})
+    given = {"session_id": session_id, "ends_before": at}
+    change(connection, seals, sessions, _TO_PROLONG, lambda _: {"expires_at": at}, **given)
 
 
-def _live(now: datetime, limits: SessionSettings) -> Any:
+def _at(now: datetime, limits: SessionSettings) -> dict[str, int]:
     at = epoch(now)
-    return (
-        sessions.c.revoked_at.is_(None)
-        & (sessions.c.expires_at > at)
-        & (sessions.c.last_seen_at > at - limits.idle_seconds)
-    )
+    return {"at": at, "idle_since": at - limits.idle_seconds}
 
 
 def touch(connection: Connection, seals: Sealer, session: StoredSession, now: datetime) -> None:
     """Note activity, at most every few seconds: a page view need not cost a write."""
     at = epoch(now)
-    idle = _active(session.id) & (sessions.c.last_seen_at <= at - _TOUCH_SECONDS)
+    given = {"session_id": session.id, "untouched_since": at - _TOUCH_SECONDS}
 
     def seen(row: Row[Any]) -> dict[str, Any]:
         pauses = with_pause([(ended, length) for ended, length in row.pauses], at, at - row.last_seen_at)
         return {"last_seen_at": at, "pauses": [list(each) for each in pauses]}
 
-    change(connection, seals, sessions, idle, seen)
+    change(connection, seals, sessions, _TO_TOUCH, seen, **given)
 
 
 def needs_touch(session: StoredSession, now: datetime) -> bool:
@@ -144,7 +159,8 @@ def change_token(connection: Connection, seals: Sealer, session_id: str, token: 
 
     :raises InteractionLost: the session has ended.
     """
-    if change(connection, seals, sessions, _active(session_id), lambda _: {"token_hash": hash_token(token)}) != 1:
+    values = {"token_hash": hash_token(token)}
+    if change(connection, seals, sessions, _TO_CHANGE, lambda _: values, session_id=session_id) != 1:
         raise InteractionLost("the session has ended")
 
 
@@ -158,21 +174,13 @@ def add_evidence(connection: Connection, seals: Sealer, session_id: str, item: E
         kept = [old for old in row.evidence if old["authenticator_id"] != item.authenticator_id]
         return {"evidence": [*kept, item.to_json()][-_MAX_EVIDENCE:]}
 
-    if change(connection, seals, sessions, _active(session_id), added) != 1:
+    if change(connection, seals, sessions, _TO_CHANGE, added, session_id=session_id) != 1:
         raise InteractionLost("the session has ended")
-
-
-def _active(session_id: str) -> Any:
-    return (sessions.c.id == session_id) & sessions.c.revoked_at.is_(None)
 
 
 def revoke(connection: Connection, session_id: str, now: datetime) -> None:
     """End a session on the server; harmless when it has ended."""
-    connection.execute(
-        update(sessions)
-        .where(sessions.c.id == session_id, sessions.c.revoked_at.is_(None))
-        .values(revoked_at=epoch(now), seal=NO_SEAL)
-    )
+    connection.execute(_END, {"session_id": session_id, "revoked_at": epoch(now), "seal": NO_SEAL})
 
 
 def revoke_all(connection: Connection, account_id: str, now: datetime) -> int:
@@ -191,8 +199,9 @@ def of_account(
     """The account's live sessions, the latest used first."""
     rows = connection.execute(
         select(sessions)
-        .where(sessions.c.account_id == account_id, _live(now, limits))
-        .order_by(sessions.c.last_seen_at.desc())
+        .where(sessions.c.account_id == account_id, _LIVE)
+        .order_by(sessions.c.last_seen_at.desc()),
+        _at(now, limits),
     )
     return tuple(_session(row) for row in rows.all() if seals.holds(sessions, row))
 
@@ -200,10 +209,8 @@ def of_account(
 def purge(connection: Connection, now: datetime) -> int:
     """Forget sessions an hour after they have ended where nobody signed in, others after a day; returns how many."""
     at = epoch(now)
-    day = 24 * 60 * 60
-    anonymous = sessions.c.account_id.is_(None) & (sessions.c.expires_at <= at - KEPT_SECONDS)
-    gone = connection.execute(delete(sessions).where(or_(anonymous, sessions.c.expires_at <= at - day)))
-    return gone.rowcount
+    given = {"unused_before": at - KEPT_SECONDS, "day_ago": at - _DAY}
+    return connection.execute(_FORGET, given).rowcount
 
 
 def evict(connection: Connection) -> int:

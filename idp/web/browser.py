@@ -30,6 +30,8 @@ from idp.web.services import Services, services
 
 CSRF_FIELD: Final = "csrf_token"
 _EXEMPT: Final = "privyseal_csrf_exempt"
+_KNOWN: Final = "browser_known"
+"""In ``g``: the session began in this request, with all that it has."""
 _TOKEN_OCTETS: Final = 32
 _ID_OCTETS: Final = 16
 _MAX_COOKIE: Final = 128
@@ -99,7 +101,6 @@ def ensure() -> BrowserSession:
     found = current()
     if found is None:
         with services().engine.begin() as connection:
-            sessions.purge(connection, services().clock.now())
             found = _begin(connection, None)
             # Counting costs as much as there are: chance picks one of sixteen.
             if found.id[0] in _PICKED:
@@ -117,8 +118,8 @@ def sign_in(connection: Connection, account_id: str, item: Evidence) -> BrowserS
     if before is not None and before.account_id == account_id:
         sessions.add_evidence(connection, services().seals, before.id, item)
         return step_up(connection, before)
-    after = _begin(connection, account_id)
-    sessions.add_evidence(connection, services().seals, after.id, item)
+    after = _begin(connection, account_id, item=item)
+    setattr(g, _KNOWN, True)
     if before is not None:
         # Not those of another person who was signed in: nobody goes on with what they began (SES-07).
         if before.account_id is None:
@@ -148,6 +149,7 @@ def step_up(connection: Connection, session: BrowserSession) -> BrowserSession:
     sessions.change_token(connection, services().seals, session.id, token)
     g.browser_cookie = token
     g.browser = session
+    g.pop(_KNOWN, None)
     return session
 
 
@@ -176,7 +178,7 @@ def sign_out(*, with_grants: bool = False) -> None:
 def reload() -> None:
     """Read the browser's session again in this request: what was committed changed it."""
     found = current()
-    if found is None:
+    if found is None or g.pop(_KNOWN, False):
         return
     with reading(services().engine) as connection:
         row = sessions.find_by_id(
@@ -250,7 +252,9 @@ def _load() -> BrowserSession | None:
     return BrowserSession(row.id, row.account_id, row.evidence, form_token(row.id), row.pauses_until(now))
 
 
-def _begin(connection: Connection, account_id: str | None, session_id: str = "") -> BrowserSession:
+def _begin(
+    connection: Connection, account_id: str | None, session_id: str = "", *, item: Evidence | None = None
+) -> BrowserSession:
     with_services = services()
     session_id = session_id or new_id(with_services)
     token = encode_base64url(with_services.random(_TOKEN_OCTETS))
@@ -263,9 +267,10 @@ def _begin(connection: Connection, account_id: str | None, session_id: str = "")
         device=request.user_agent.string,
         now=with_services.clock.now(),
         limits=with_services.settings.session,
+        evidence=item,
     )
     g.browser_cookie = token
-    g.browser = BrowserSession(session_id, account_id, (), form_token(session_id))
+    g.browser = BrowserSession(session_id, account_id, () if item is None else (item,), form_token(session_id))
     return cast("BrowserSession", g.browser)
 
 
@@ -291,7 +296,8 @@ def install(app: Flask) -> None:
     # Flask-Login's own cookies and its session are not used: the person is whoever the server-side session names.
     manager.session_protection = None
     manager.request_loader(_load_user)
-    manager.init_app(app)
+    # No template asks who it is: each would otherwise read the account once more.
+    manager.init_app(app, add_context_processor=False)
 
 
 def _load_user(_request: Any) -> User | None:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, Final, Literal, cast
 
 from flask import Flask, current_app, redirect, url_for
+from sqlalchemy.exc import OperationalError
 from werkzeug.wrappers import Response
 
+from foundation import log
 from idp.activation import binding
 from idp.activation.intent import SignatureIntent
 from idp.authn.approval import Approval
@@ -22,7 +25,7 @@ from idp.storage import challenges, interactions, sessions
 from idp.storage.engine import reading
 from idp.storage.interactions import StoredInteraction
 from idp.web import browser, language
-from idp.web.services import services
+from idp.web.services import Services, services
 
 Action = (
     Literal[
@@ -37,6 +40,9 @@ Action = (
     ]
     | AdminAction
 )
+_TIDIED: Final = "privyseal.tidied_at"
+_TIDY_EVERY: Final = timedelta(minutes=1)
+_log = log.get(__name__)
 _FINISHERS: Final = "privyseal.finishers"
 _FRESH_PROMPTS: Final = frozenset({"login", "select_account"})
 
@@ -206,16 +212,15 @@ def begin(request: BeginInteraction) -> Response:
     """Begin an interaction and go as far as it goes without the person: to a page, or to its end."""
     from idp.web.progress import advance
 
-    session = browser.ensure()
+    before, session = browser.current(), browser.ensure()
     with_services = services()
     now = with_services.clock.now()
+    _tidy_sometimes(with_services, now)
     interaction_id, txn = browser.new_id(with_services), browser.new_id(with_services)
     with with_services.engine.begin() as connection:
-        interactions.purge(connection, now)
-        challenges.purge(connection, now)
-        if session.account_id is None:
+        if before is not None and session.account_id is None:
             sessions.prolong(connection, with_services.seals, session.id, now, with_services.settings.session)
-        interactions.create(
+        stored = interactions.create(
             connection,
             with_services.seals,
             interaction_id=interaction_id,
@@ -226,7 +231,24 @@ def begin(request: BeginInteraction) -> Response:
             now=now,
             life_seconds=with_services.settings.session.interaction_seconds,
         )
-    return advance(load(interaction_id))
+    language.prefer(request.ui_locales)
+    return advance(Interaction(stored, request))
+
+
+def _tidy_sometimes(with_services: Services, now: datetime) -> None:
+    """Forget what has ended, where this process has not done so for a minute."""
+    last = cast("datetime | None", current_app.extensions.get(_TIDIED))
+    if last is not None and timedelta() <= now - last < _TIDY_EVERY:
+        return
+    current_app.extensions[_TIDIED] = now
+    try:
+        with with_services.engine.begin() as connection:
+            sessions.purge(connection, now)
+            interactions.purge(connection, now)
+            challenges.purge(connection, now)
+    except OperationalError as error:
+        # Two that do so at once may get in each other's way: then one leaves it.
+        _log.warning("what has ended was not purged", exc_info=error)
 
 
 def load(interaction_id: str) -> Interaction:

@@ -397,7 +397,7 @@ def test_a_hash_is_renewed_after_the_login_and_at_the_next_one_where_no_place_is
     real = type(slots).acquire
 
     def full(self: Any, blocking: bool = True, timeout: float | None = None) -> bool:
-        return real(self, blocking, timeout) if blocking else False
+        return real(self, blocking, timeout) if blocking or self is not slots else False
 
     with monkeypatch.context() as patch:
         patch.setattr(type(slots), "acquire", full)
