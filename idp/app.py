@@ -79,9 +79,7 @@ def create_app(
     :raises PrivySealError: the database, a key, the policy or a connector cannot be used.
     """
     engine, clock = engine or open_database(settings), clock or SystemClock()
-    check_schema(engine)
-    if settings.production:
-        _check_redirects(engine)
+    _check_database(engine, settings)
     keys = KeyStore(engine, settings.key_dir)
     app = _flask(keys)
     seals, audit = Sealer(keys.secret), RememberingTrail(DatabaseAudit(clock), clock)
@@ -122,7 +120,10 @@ def _flask(keys: KeyStore) -> Flask:
     return app
 
 
-def _check_redirects(engine: Engine) -> None:
+def _check_database(engine: Engine, settings: IdpSettings) -> None:
+    check_schema(engine)
+    if not settings.production:
+        return
     with reading(engine) as connection:
         served = [client for client in clients.everyone(connection) if client.active]
     plain = ", ".join(client.client_id for client in served if client.registration.plain_uris)

@@ -36,7 +36,9 @@ def bind(connection: Connection, enrolment: Enrolment, account: Account, new: Ne
     accounts.lock(connection, account.id)
     enrolments.close(connection, enrolment.id)
     enabled = _enabled(connection, account, new.kind)
-    if new.kind not in SINGLE and len(enabled) >= MOST_OF_A_KIND:
+    # Each app more is one code more that a guess may meet, so of these there is a setting.
+    most = services().settings.codes.totp_apps if new.kind == "totp" else MOST_OF_A_KIND
+    if new.kind not in SINGLE and len(enabled) >= most:
         raise TooManyAuthenticators("the account has as many of the kind as it may have")
     former = enabled if new.kind in SINGLE else []
     _tell(connection, account, new.kind, "replaced" if former else "added")

@@ -8,11 +8,10 @@ from typing import Any, Final
 import segno
 
 from idp.authn.totp import NO_STEP, SEED_OCTETS, Timing, base32, judge, provisioning_uri, timing
-from idp.errors import EnrolmentRefused, TooManyAuthenticators
-from idp.storage import authenticators, boxes
+from idp.errors import EnrolmentRefused
+from idp.storage import boxes
 from idp.storage.accounts import Account
 from idp.storage.authenticators import NewAuthenticator
-from idp.storage.engine import reading
 from idp.storage.enrolments import Enrolment, about
 from idp.web.enrol.registry import Enroller, Prepared
 from idp.web.services import services
@@ -40,7 +39,6 @@ def _confirm(enrolment: Enrolment, account: Account, form: Mapping[str, str]) ->
     step = judge(seed, form.get("code", "")[:16], services().clock.now(), NO_STEP, _timing(enrolment)).step
     if step is None:
         raise EnrolmentRefused("the code is not the app's")
-    _check_room(account)
     # The authenticator takes the enrolment's id, so that the seed's box belongs to it from the first moment; and the
     # step of this code is spent: it cannot be used to sign in as well.
     box = boxes.close(services().keys.secret, services().random, (enrolment.id, account.id, KIND), seed)
@@ -53,17 +51,6 @@ def _confirm(enrolment: Enrolment, account: Account, form: Mapping[str, str]) ->
         secret_box=box,
         counter=step,
     )
-
-
-def _check_room(account: Account) -> None:
-    """Each app more is one code more that a guess may meet.
-
-    :raises TooManyAuthenticators: the account has as many as it may have.
-    """
-    with reading(services().engine) as connection:
-        owned = authenticators.of_account(connection, services().seals, account.id)
-    if sum(item.kind == KIND and not item.disabled for item in owned) >= services().settings.codes.totp_apps:
-        raise TooManyAuthenticators("the account has as many apps as it may have")
 
 
 def _timing(enrolment: Enrolment) -> Timing:

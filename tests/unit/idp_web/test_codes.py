@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
@@ -16,7 +17,7 @@ from sqlalchemy import Connection, select
 from idp.authn import hotp
 from idp.authn.totp import code_at
 from idp.code_settings import CodeSettings
-from idp.storage import authenticators, notices
+from idp.storage import authenticators, boxes, notices
 from idp.storage import recovery as codes
 from idp.storage.authenticators import Authenticator
 from idp.storage.engine import reading
@@ -165,11 +166,25 @@ def _provisioned(idp: Idp) -> str:
     return f"period={data['step']}"
 
 
-def test_an_account_has_no_more_apps_than_it_may(tmp_path: Path) -> None:
+@pytest.mark.parametrize("moment", ["before", "while it is bound"])
+def test_an_account_has_no_more_apps_than_it_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Nor where another one is bound at the same moment: what counts is counted under the account's lock."""
     idp = make_idp(tmp_path, policy=POLICY, codes=CodeSettings(totp_apps=1))
     browser = idp.client()
     path = enrolment(idp, browser, "totp")
-    give(idp, "totp")
+    if moment == "before":
+        give(idp, "totp")
+    else:
+        close = boxes.close
+
+        def slow(*arguments: Any) -> str:
+            monkeypatch.setattr(boxes, "close", close)
+            give(idp, "totp")
+            return close(*arguments)
+
+        monkeypatch.setattr(boxes, "close", slow)
     seed = re.search(r'<p class="mono seed">([A-Z2-7 ]+)</p>', browser.get(path).text)
     assert seed is not None
     code = code_at(base64.b32decode(seed.group(1).replace(" ", "")), idp.clock.now())
