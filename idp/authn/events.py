@@ -55,7 +55,7 @@ EVENTS: Final = (
     ),
     Event(
         "activation.revoked",
-        "An activation code no longer counts: it could not be sent.",
+        "An activation code no longer counts: it could not be sent, or the account was disabled.",
         _ACTIVATION | {"cause"},
         frozenset({"channel"}),
     ),

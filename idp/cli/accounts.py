@@ -6,13 +6,18 @@ import argparse
 import secrets
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from idp.authn.password import KEY, Passwords
 from idp.cli.common import account_of, add, database, desk_of, group, new_id, secret_text, transaction
 from idp.errors import InputRefused
 from idp.policy.model import PROOFING
 from idp.settings import IdpSettings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from idp.storage.seal import Sealer
 
 
 def add_commands(commands: Any) -> None:
@@ -236,6 +241,23 @@ def _describe(settings: IdpSettings, options: argparse.Namespace, **changes: Any
     return {"account_id": account.id, "groups": sorted(changed.groups), "attributes": shown}
 
 
+def _revoke_code(connection: Connection, seals: Sealer, options: argparse.Namespace, account_id: str) -> None:
+    """Whoever has the code of a locked account does not wait with it until the account is unlocked (ENR-01)."""
+    from idp.storage import activations
+    from idp.storage.audit import DatabaseAudit
+
+    found = activations.waiting(connection, seals, account_id, options.clock.now())
+    if activations.revoke(connection, account_id) and found is not None:
+        DatabaseAudit(options.clock).record(
+            connection,
+            "activation.revoked",
+            account_id=account_id,
+            activation_id=found.id,
+            purpose=found.purpose,
+            cause="disabled",
+        )
+
+
 def set_status(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
     """Lock or unlock a person; what they signed in with stays as it was, disabled or not."""
     from idp.storage import accounts, authenticators, sessions
@@ -248,6 +270,7 @@ def set_status(settings: IdpSettings, options: argparse.Namespace) -> dict[str, 
         ended = sessions.revoke_all(connection, account.id, options.clock.now()) if disabled else 0
         if disabled:
             Outbox(seals, options.clock, secrets.token_bytes).account_disabled(connection, account.id)
+            _revoke_code(connection, seals, options, account.id)
         accounts.set_status(connection, account.id, options.status)
         DatabaseAudit(options.clock).record(
             connection,

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select
 
+from auditlog.sql import read_entries
 from foundation.clock import FixedClock
 from idp.authn.activation import read_code
 from idp.cli import administration, people, people_csv
@@ -21,6 +22,7 @@ from idp.cli.people_csv import Person, Refused
 from idp.cli.progress import Progress
 from idp.errors import InputRefused
 from idp.storage import accounts, activations, authenticators
+from idp.storage.audit import TABLES
 from idp.storage.engine import open_engine, reading
 from idp.storage.keys import KeyStore
 from idp.storage.models import accounts as account_table
@@ -108,6 +110,20 @@ def test_a_code_goes_to_a_new_owner_only_file_or_is_not_made(
     with reading(engine) as connection:
         rows = connection.execute(select(activations.activations.c.locator)).scalars().all()
     assert rows == [code.locator], "the former one still counts"
+
+
+def test_ENR_01_a_code_does_not_outlast_that_its_account_is_locked(
+    state: Path, engine: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Somebody took the code: the operator locks the account, and unlocks it once the person has been spoken to."""
+    create(state, capsys)
+    said(state, capsys, "activate", "--username", "alice")
+    said(state, capsys, "lock", "--username", "alice", "--reason", "the code was taken")
+    said(state, capsys, "unlock", "--username", "alice", "--reason", "spoken to")
+    assert said(state, capsys, "show", "--username", "alice")["activation"] == "none"
+    with engine.connect() as connection:
+        entries = [entry for entry in read_entries(connection, TABLES.entries) if entry.event == "activation.revoked"]
+    assert [json.loads(entry.fields)["cause"] for entry in entries] == ["disabled"]
 
 
 def test_lock_and_unlock_say_why_and_enable_no_factor_again(
