@@ -116,7 +116,8 @@ class Anchorer:
                 start = EMPTY if checkpoints or known == EMPTY else known
                 if start != EMPTY:
                     _check_still_there(connection, known)
-                found = verify(_until(connection, start.sequence, head), checkpoints, start=start)
+                after = None if start == EMPTY else start.sequence
+                found = verify(_until(connection, after, head), checkpoints, start=start)
         except SQLAlchemyError as error:
             # A driver's message may quote the URL with its password.
             raise DatabaseUnusable(f"the database cannot be read: {type(error).__name__}") from error
@@ -156,7 +157,7 @@ def _head_of(point: Checkpoint) -> Head:
     return Head(point.sequence, point.hash)
 
 
-def _until(connection: Connection, after: int, end: Head) -> Iterator[Entry]:
+def _until(connection: Connection, after: int | None, end: Head) -> Iterator[Entry]:
     """Records up to a head row that was read before; others may follow, but a head set back must not hide any."""
     last = end
     for entry in read_entries(connection, _TABLES.entries, after=after):

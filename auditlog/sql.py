@@ -143,18 +143,16 @@ def read_head(connection: Connection, table: Table) -> Head:
     return Head(row.sequence, row.hash)
 
 
-def read_entries(connection: Connection, table: Table, after: int = -1) -> Iterator[Entry]:
+def read_entries(connection: Connection, table: Table, after: int | None = None) -> Iterator[Entry]:
     """Records in order, a page at a time.
 
-    :param after: only those with a greater sequence number.
+    :param after: only those with a greater sequence number; None: all, with any below the first that a chain can have,
+        which somebody else wrote.
     """
+    columns = (table.c.sequence, table.c.at, table.c.event, table.c.fields, table.c.previous, table.c.hash)
+    wanted = select(*columns).order_by(table.c.sequence).limit(_PAGE)
     while True:
-        page = connection.execute(
-            select(table.c.sequence, table.c.at, table.c.event, table.c.fields, table.c.previous, table.c.hash)
-            .where(table.c.sequence > after)
-            .order_by(table.c.sequence)
-            .limit(_PAGE)
-        ).all()
+        page = connection.execute(wanted if after is None else wanted.where(table.c.sequence > after)).all()
         for row in page:
             yield Entry(row.sequence, row.at, row.event, row.fields, row.previous, row.hash)
         if len(page) < _PAGE:

@@ -209,6 +209,15 @@ def test_AUD_10_an_export_without_a_stamp_is_gone_on_with_and_verifies(world: Wo
     assert standalone.verify_chain(lines, {}) == (5, world.anchors[-1].checkpoint.hash)
 
 
+def test_AUD_04_a_record_below_the_first_is_not_passed_over(world: World) -> None:
+    world.write(2)
+    row = {"sequence": -5, "at": 1, "event": "demo.event", "fields": "{}", "previous": "1" * 64, "hash": "2" * 64}
+    with world.engine.begin() as connection:
+        connection.execute(world.tables.entries.insert().values(**row))
+    with pytest.raises(ChainBroken, match="found is -5"):
+        world.anchorer().once()
+
+
 def test_AUD_05_a_tail_that_was_exported_and_then_cut_off(world: World) -> None:
     world.write(4)
     with pytest.raises(NotStamped):

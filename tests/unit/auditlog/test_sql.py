@@ -168,6 +168,12 @@ def _insert(connection: Connection, tables: AuditTables) -> None:
     connection.execute(insert(tables.entries).values(**row))
 
 
+def _insert_below(connection: Connection, tables: AuditTables) -> None:
+    """No verification from the first record on would come by it, and administrators' pages would show it."""
+    row = {"sequence": -5, "at": 1, "event": "demo.event", "fields": "{}", "previous": "1" * 64, "hash": "2" * 64}
+    connection.execute(insert(tables.entries).values(**row))
+
+
 def _truncate(connection: Connection, tables: AuditTables) -> None:
     connection.execute(delete(tables.entries).where(tables.entries.c.sequence > 4))
 
@@ -192,12 +198,23 @@ def _forge_head(connection: Connection, tables: AuditTables) -> None:
         (_delete, 3),
         (_reorder, 3),
         (_insert, 3),
+        (_insert_below, 1),
         (_truncate, 5),
         (_truncate_with_head, 5),
         (_set_head_back, 5),
         (_forge_head, 6),
     ],
-    ids=["AUD-01", "AUD-02", "AUD-03", "AUD-04", "AUD-05", "AUD-05 and head", "head set back", "head forged"],
+    ids=[
+        "AUD-01",
+        "AUD-02",
+        "AUD-03",
+        "AUD-04",
+        "AUD-04 below the first",
+        "AUD-05",
+        "AUD-05 and head",
+        "head set back",
+        "head forged",
+    ],
 )
 def test_AUD_01_to_05_the_command_names_the_first_bad_record(
     written: Written,
