@@ -177,7 +177,8 @@ def advance(interaction: Interaction, then: str | None = None) -> Response:
         return page(interaction)
     if not isinstance(found.step, Allowed):
         # OIDC Core 3.1.2.6: whoever would have to sign in again is as good as nobody who is signed in.
-        needed = "login" if isinstance(found.step, AskPassword) else "step_up"
+        again = isinstance(found.step, AskPassword) or "password" in found.step.factors or not found.decision.reached
+        needed = "login" if again else "step_up"
         if asked.silent:
             return refuse(interaction, _SILENT_ERRORS[needed], needed, found)
         return page(interaction, then if isinstance(found.step, AskFactor) and then in found.step.factors else None)

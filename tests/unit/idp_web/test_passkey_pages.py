@@ -388,6 +388,17 @@ def test_SES_06_a_passkey_that_signed_somebody_in_for_a_signature_proves_that_si
     assert 'data-form="consent"' not in stranger.browser.get(idp.path(stranger.browser, signature())).text
 
 
+def test_OAU_12_who_would_have_to_sign_in_again_is_login_required_whatever_they_could_sign_in_with(
+    idp: Idp, alice: Person
+) -> None:
+    """OIDC Core 3.1.2.6; somebody of whom only more is asked is told apart."""
+    alice.hold()
+    idp.clock.advance(60)
+    assert idp.begin(alice.browser, plain(prompt=("none",), max_age=30)).location.endswith("?login_required")
+    more = plain(prompt=("none",), essential_acr=(SUBSTANTIAL,))
+    assert idp.begin(alice.browser, more).location.endswith("?interaction_required")
+
+
 def test_a_policy_that_no_passkey_satisfies_offers_none(tmp_path: Path) -> None:
     made = make_idp(tmp_path)
     browser = made.client()
