@@ -20,6 +20,11 @@ pytestmark = pytest.mark.browser
 PROVE = "One more step to prove it is you|Use your passkey"
 
 
+REFUSED_MILLISECONDS = (LEEWAY_SECONDS + 1) * 1000
+"""The signing side takes back what may have been given out before an account's factors changed, and allows for two clocks
+that differ: what is approved within the next seconds is refused, here and in the tests that follow."""
+
+
 @pytest.fixture
 def contract(tmp_path: Path) -> Path:
     path = tmp_path / DOCUMENT
@@ -53,6 +58,7 @@ def alice(visitor: NewVisitor, product: Product) -> Iterator[Visitor]:
             use(person)
         person.decide("approve")
         expect(passkey).to_have_count(0)
+        person.page.wait_for_timeout(REFUSED_MILLISECONDS)
 
 
 def use(person: Visitor) -> None:
@@ -81,9 +87,7 @@ def test_a_passkey_is_made_signs_in_and_signs_a_contract(product: Product, alice
     alice.at("Alice Example")
     expect(alice.page.locator("main")).to_contain_text("my laptop")
 
-    # The signing side takes back what may have been given out before an account's factors changed, and allows for two
-    # clocks that differ: what is approved within the next seconds is refused.
-    alice.page.wait_for_timeout((LEEWAY_SECONDS + 1) * 1000)
+    alice.page.wait_for_timeout(REFUSED_MILLISECONDS)
     alice.form("sign-out").get_by_role("button").click()
     alice.open_site()
     alice.hand_in(contract)
