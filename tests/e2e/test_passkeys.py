@@ -21,8 +21,8 @@ PROVE = "One more step to prove it is you|Use your passkey"
 
 
 REFUSED_MILLISECONDS = (LEEWAY_SECONDS + 1) * 1000
-"""The signing side takes back what may have been given out before an account's factors changed, and allows for two clocks
-that differ: what is approved within the next seconds is refused, here and in the tests that follow."""
+"""The signing side takes back what may have been given out before an account's factors changed, and allows for two
+clocks that differ: what is approved within the next seconds is refused, here and in the tests that follow."""
 
 
 @pytest.fixture
