@@ -97,6 +97,10 @@ def decide(policy: Policy, facts: Facts, evidence: Callable[[int], tuple[Evidenc
         if held is not None and held <= decision.session_limit:
             break
         held = decision.session_limit
-        facts = replace(facts, evidence=evidence(held))
+        left = evidence(held)
+        if left == facts.evidence:
+            # The same facts: the decision would be the same again.
+            break
+        facts = replace(facts, evidence=left)
         decision = evaluate(policy, facts)
     return facts, decision

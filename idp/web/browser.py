@@ -101,24 +101,40 @@ def ensure() -> BrowserSession:
     found = current()
     if found is None:
         with services().engine.begin() as connection:
-            found = _begin(connection, None)
-            # Counting costs as much as there are: chance picks one of sixteen.
-            if found.id[0] in _PICKED:
-                sessions.evict(connection)
+            found = ensure_in(connection)
     return found
 
 
-def sign_in(connection: Connection, account_id: str, item: Evidence) -> BrowserSession:
+def ensure_in(connection: Connection) -> BrowserSession:
+    """The same, in the transaction of what begins in the session."""
+    found = current()
+    if found is None:
+        found = _begin(connection, None)
+        # Counting costs as much as there are: chance picks one of sixteen.
+        if found.id[0] in _PICKED:
+            sessions.evict(connection)
+    return found
+
+
+def id_once_signed_in(account_id: str) -> str:
+    """The identifier that the browser's session will have when this person has signed in."""
+    before = current()
+    return before.id if before is not None and before.account_id == account_id else new_id(services())
+
+
+def sign_in(connection: Connection, account_id: str, item: Evidence, session_id: str) -> BrowserSession:
     """Somebody identified themselves: a new session takes the place of the browser's, with a new cookie.
 
     When the same person signs in again, the session stays and its cookie changes.
+
+    :param session_id: what :func:`id_once_signed_in` gave.
     """
     now = services().clock.now()
     before = current()
     if before is not None and before.account_id == account_id:
         sessions.add_evidence(connection, services().seals, before.id, item)
         return step_up(connection, before)
-    after = _begin(connection, account_id, item=item)
+    after = _begin(connection, account_id, session_id, item=item)
     setattr(g, _KNOWN, True)
     if before is not None:
         # Not those of another person who was signed in: nobody goes on with what they began (SES-07).

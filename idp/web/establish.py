@@ -24,11 +24,11 @@ def establish(
     :raises LoginRefused: the interaction is another person's (SES-07).
     """
     # Before the browser gets a session: another request may have made the interaction somebody else's.
-    if not interactions.claim(connection, services().seals, interaction.id, interaction.stored.session_id, account.id):
+    session_id = browser.id_once_signed_in(account.id)
+    if not interactions.claim(connection, services().seals, interaction.id, session_id, account.id):
         raise LoginRefused("the interaction is another person's")
     authenticators.succeeded(connection, owned.id, evidence.at)
-    session = browser.sign_in(connection, account.id, evidence)
-    interactions.claim(connection, services().seals, interaction.id, session.id, account.id)
+    session = browser.sign_in(connection, account.id, evidence, session_id)
     services().audit.record(
         connection,
         "login.succeeded",

@@ -21,7 +21,7 @@ from idp.activation.intent import SignatureIntent
 from idp.authn.approval import Approval
 from idp.authn.roles import VISITS, AdminAction
 from idp.errors import InteractionExpired, InteractionLost
-from idp.storage import challenges, interactions, sessions
+from idp.storage import challenges, history, interactions, sessions
 from idp.storage.engine import reading
 from idp.storage.interactions import StoredInteraction
 from idp.web import browser, language
@@ -212,12 +212,13 @@ def begin(request: BeginInteraction) -> Response:
     """Begin an interaction and go as far as it goes without the person: to a page, or to its end."""
     from idp.web.progress import advance
 
-    before, session = browser.current(), browser.ensure()
+    before = browser.current()
     with_services = services()
     now = with_services.clock.now()
     _tidy_sometimes(with_services, now)
     interaction_id, txn = browser.new_id(with_services), browser.new_id(with_services)
     with with_services.engine.begin() as connection:
+        session = browser.ensure_in(connection)
         if before is not None and session.account_id is None:
             sessions.prolong(connection, with_services.seals, session.id, now, with_services.settings.session)
         stored = interactions.create(
@@ -246,6 +247,7 @@ def _tidy_sometimes(with_services: Services, now: datetime) -> None:
             sessions.purge(connection, now)
             interactions.purge(connection, now)
             challenges.purge(connection, now)
+            history.purge(connection, now)
     except OperationalError as error:
         # Two that do so at once may get in each other's way: then one leaves it.
         _log.warning("what has ended was not purged", exc_info=error)

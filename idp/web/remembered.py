@@ -40,9 +40,6 @@ class RememberingTrail:
         """Append a record, and keep for its person what concerns them."""
         outcome, account_id = _KEPT.get(event), fields.get("account_id")
         if outcome is not None and account_id is not None:
-            now = self._clock.now()
-            if outcome == "signed_in":
-                history.purge(connection, now)
             history.add(connection, account_id, self._entry(outcome, fields))
         self._trail.record(connection, event, **fields)
 
