@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from idp.authn import session
 from idp.authn.methods import evidence_of
 from idp.authn.session import context_of, decide
 from idp.authn.stepup import Allowed, AskFactor, AskPassword, Refused, Step, next_step
+from idp.policy.evaluate import evaluate
 from idp.policy.evidence import Evidence
 from idp.policy.load import parse_policy
 from idp.policy.model import Decision, Facts, StepUpOption
@@ -113,3 +115,18 @@ def test_SAD_08_the_session_limit_of_the_way_that_is_left_holds_as_well(minutes:
 
     assert found.outcome == outcome
     assert facts.evidence == ((code,) if outcome == "allow" else ())
+
+
+def test_a_limit_that_leaves_nothing_out_decides_nothing_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    password = Evidence("password", "p", "knowledge", NOW - timedelta(minutes=5))
+    policy, given, seen = parse_policy(LIMITED, "limited.yaml"), Facts("sign_in", (password,), NOW), []
+
+    def counted(*arguments: Any) -> Decision:
+        seen.append(arguments)
+        return evaluate(*arguments)
+
+    monkeypatch.setattr(session, "evaluate", counted)
+    facts, found = decide(policy, given, lambda limit: context(password, limit=limit))
+
+    assert (found.outcome, facts, len(seen)) == ("allow", given, 1)
+    assert found == evaluate(policy, facts), "the decision about the facts that are returned"
