@@ -173,6 +173,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "decision": VALUE,
         "binding": "the hash of what the page showed",
         "choose": VALUE,
+        "then": "kinds, compared with the ways that the policy offers this person",
     },
     "web/passkeys.py": {
         "answer": "an authenticator's signature over this session's challenge",
@@ -417,10 +418,11 @@ def test_OAU_17_nobody_ends_another_persons_session(everything: Whole) -> None:
 
 
 def test_OAU_17_nobody_orders_anything_about_another_persons_credential(everything: Whole) -> None:
-    his = signed_in(everything, "bob")
     for operation in ("suspend", "resume", "delete"):
         answers = []
         for named in (everything.people["alice"].credential_id, unknown_credential()):
+            # A browser each: the pages remind people of what they began before.
+            his = signed_in(everything, "bob")
             page = his.get("/account/credentials")
             answers.append(seen(his.submit(page, "operate-credential", operation=operation, credential_id=named)))
         assert answers[0] == answers[1]
@@ -436,7 +438,7 @@ def test_OAU_17_nobody_orders_anything_about_another_persons_credential(everythi
 
 @pytest.mark.parametrize("form", ["authorization_details", "query"])
 def test_OAU_17_nobody_is_asked_to_sign_with_another_persons_credential(everything: Whole, form: str) -> None:
-    rp, his = everything.idp.rp("other"), signed_in(everything, "bob")
+    rp = everything.idp.rp("other")
 
     def asked(credential_id: str) -> dict[str, str]:
         if form == "authorization_details":
@@ -451,10 +453,14 @@ def test_OAU_17_nobody_is_asked_to_sign_with_another_persons_credential(everythi
         )
 
     victim, texts = everything.people["alice"].credential_id, len(everything.idp.phone.texts)
-    answers = [seen(his.get(rp.pushed_url(asked(named)))) for named in (victim, unknown_credential())]
+    # A browser each: the pages remind people of what they began before.
+    answers = [
+        seen(signed_in(everything, "bob").get(rp.pushed_url(asked(named)))) for named in (victim, unknown_credential())
+    ]
     assert answers[0] == answers[1]
     assert 'data-form="choose"' not in answers[0][1]
     assert len(everything.idp.phone.texts) == texts
+    his = signed_in(everything, "bob")
     silent = [
         answer(his.get(rp.pushed_url({**asked(named), "prompt": "none"}))) for named in (victim, unknown_credential())
     ]
