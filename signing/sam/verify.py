@@ -18,7 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from contract.digests import HASH_LENGTHS
-from contract.sad import LOA_ORDER, Sad
+from contract.sad import LOA_ORDER, EvidenceClaim, Sad
 from foundation.clock import epoch
 from foundation.jose import VerificationKey
 from signing.sam.algorithms import SignatureAlgorithm, signature_algorithm
@@ -240,19 +240,21 @@ def _check_categories(case: _Case) -> None:
 
 def _check_transaction(case: _Case) -> None:
     """EN 419 241-1, SCAL2: the authentication is for these data, not for a session that is still open."""
-    if case.credential.scal != "2":
-        return
-    earliest = case.sad.iat - TRANSACTION_EVIDENCE_SECONDS
-    if not any(item.transaction_bound and item.at >= earliest for item in case.sad.evidence):
+    if case.credential.scal == "2" and not any(_for_now(case, item) for item in case.sad.evidence):
         raise FloorNotMet("no recent evidence was made for this transaction")
 
 
 def _check_phishing_resistance(case: _Case) -> None:
     if not case.credential.floor.phishing_resistant:
         return
-    for_all = case.credential.scal != "2"
-    if not any(item.phishing_resistant and (for_all or item.transaction_bound) for item in case.sad.evidence):
+    scal2 = case.credential.scal == "2"
+    if not any(item.phishing_resistant and (not scal2 or _for_now(case, item)) for item in case.sad.evidence):
         raise FloorNotMet("no phishing-resistant authenticator was used for this transaction")
+
+
+def _for_now(case: _Case, item: EvidenceClaim) -> bool:
+    """Whether evidence was made for this transaction, a moment ago."""
+    return item.transaction_bound and item.at >= case.sad.iat - TRANSACTION_EVIDENCE_SECONDS
 
 
 def _check_hash_type(case: _Case) -> None:

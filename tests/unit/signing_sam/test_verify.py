@@ -190,14 +190,16 @@ def test_an_authenticator_that_verified_its_user_counts_for_two_categories(
 
 
 def test_SAD_08_a_floor_may_ask_for_what_no_look_alike_site_can_use(world: World, credential: Credential) -> None:
-    strict = replace(credential, floor=replace(credential.floor, phishing_resistant=True))
+    floor = replace(credential.floor, phishing_resistant=True, max_evidence_age_seconds=43_200)
+    strict = replace(credential, floor=floor)
     password = evidence("password", "knowledge", world.now)
     code = evidence("sms_otp", "possession", world.now)
     passkey = replace(evidence("passkey", "possession", world.now), phishing_resistant=True)
     verify(world, world.sad(strict, evidence=(password, passkey)), strict)
     verify(world, world.sad(strict, evidence=(password, code, passkey)), strict)
     earlier = replace(passkey, transaction_bound=False)
-    for found in ((password, code), (password, code, earlier)):
+    long_ago = replace(passkey, at=world.now - 901)
+    for found in ((password, code), (password, code, earlier), (password, code, long_ago)):
         with pytest.raises(errors.FloorNotMet, match="phishing-resistant"):
             verify(world, world.sad(strict, evidence=found), strict)
     scal1 = replace(strict, scal="1")
