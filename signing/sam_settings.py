@@ -81,6 +81,10 @@ class ProfileSettings:
     """An authenticator that no look-alike site can use; at SCAL2, for the very transaction."""
     max_signatures_per_day: int = 0
     """In any 24 hours; 0: no limit."""
+    signer_proof: bool = False
+    """A proof by the signer's own device has to be in the SAD."""
+    custody: Literal["wrapped", "token"] = "wrapped"
+    """Where keys are kept: wrapped in the database, or as objects on the token."""
 
     def faults(self) -> Iterator[str]:
         """What types cannot say."""

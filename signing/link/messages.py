@@ -29,8 +29,8 @@ CREDENTIAL_ID: Final = re.compile(r"[A-Za-z0-9._~:-]{1,128}\Z")
 MAX_DIGESTS_IN_REQUEST: Final = 1000
 """Only a bound for the parser: what may be signed at a time is the credential's business."""
 
-Status = Literal["pending", "active", "suspended", "deleted"]
-_STATUSES: Final = ("pending", "active", "suspended", "deleted")
+Status = Literal["pending", "active", "suspended", "revoked", "deleted"]
+_STATUSES: Final = ("pending", "active", "suspended", "revoked", "deleted")
 _KINDS: Final = ("EC", "RSA")
 _SCALS: Final = ("1", "2")
 

@@ -13,10 +13,12 @@ from signing.sam.algorithms import KEY_PROFILES, KeyProfile
 from signing.sam.errors import RowAltered
 from signing.sam.ports import WrappedKey
 
-Status = Literal["pending", "active", "suspended", "deleted"]
+Status = Literal["pending", "active", "suspended", "revoked", "deleted"]
+Origin = Literal["generated", "imported"]
+Custody = Literal["wrapped", "token"]
 Scal = Literal["1", "2"]
 
-DOMAIN: Final = b"privyseal-credential-3\n"
+DOMAIN: Final = b"privyseal-credential-4\n"
 """Keeps the row MAC from serving for anything else that the same key may come to protect."""
 
 
@@ -41,6 +43,8 @@ class Floor:
     was used for this transaction (NIST SP 800-63B r4 3.2.5)."""
     max_signatures_per_day: int = 0
     """Signatures in any 24 hours, over all SADs; 0: as many as SADs authorise."""
+    signer_proof: bool = False
+    """Whether a proof by the signer's own device has to be in the SAD (:mod:`contract.proof`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,8 @@ class Profile:
     multisign: int
     """Signatures that one SAD may authorise."""
     floor: Floor
+    custody: Custody = "wrapped"
+    """Where the key is kept: wrapped in the database, or as an object on the token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +100,8 @@ class Credential:
     """Goes up by one with every change."""
     created: int
     """NumericDate."""
+    origin: Origin
+    """Whether the key was made in the device, or came from elsewhere."""
     not_before: int
     """SADs issued before this second are refused.  Never lowered; a resumption puts it past all that were before."""
 
@@ -150,15 +158,17 @@ def mac_octets(credential: Credential) -> bytes:
             floor.max_evidence_age_seconds,
             floor.phishing_resistant,
             floor.max_signatures_per_day,
+            floor.signer_proof,
         ],
         [subject.common_name, subject.given_name, subject.surname, subject.serial_number, subject.country],
         _text(credential.public_key),
         _text(credential.request),
         [_text(item) for item in credential.certificates],
-        None if key is None else [_text(key.blob), key.kek_id, key.profile],
+        None if key is None else [_text(key.blob), key.kek_id, key.profile, key.mechanism],
         [_text(item) for item in credential.proof_keys],
         credential.version,
         credential.created,
+        credential.origin,
         credential.not_before,
     ]
     return DOMAIN + json.dumps(fields, separators=(",", ":")).encode()

@@ -258,6 +258,7 @@ class Lifecycle:
                     proof_keys=(),
                     version=1,
                     created=epoch(now),
+                    origin="generated",
                     not_before=epoch(now) - LEEWAY_SECONDS,
                 )
             )

@@ -68,6 +68,7 @@ _FLOOR: Final = frozenset(
         "max_evidence_age_seconds",
         "phishing_resistant",
         "max_signatures_per_day",
+        "signer_proof",
     }
 )
 _MAX_SECONDS: Final = 31_536_000
@@ -337,6 +338,7 @@ def _floor(parameters: Mapping[str, Any], credential: Credential) -> Floor:
             max_signatures_per_day=read.integer(
                 wanted, "max_signatures_per_day", low=0, high=MOST_SIGNATURES_PER_DAY
             ),
+            signer_proof=read.boolean(wanted, "signer_proof"),
         )
     except JoseError as error:
         raise OperationRefused(f"the parameters: {error}") from error
@@ -350,6 +352,7 @@ def _only_raises(before: Floor, after: Floor) -> bool:
         and after.max_evidence_age_seconds <= before.max_evidence_age_seconds
         and after.phishing_resistant >= before.phishing_resistant
         and _per_day(after) <= _per_day(before)
+        and after.signer_proof >= before.signer_proof
     )
 
 

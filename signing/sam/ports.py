@@ -73,6 +73,8 @@ class WrappedKey:
     """Which KEK wrapped it (CKA_ID in hexadecimal)."""
     profile: str
     """Name in :data:`signing.sam.algorithms.KEY_PROFILES`."""
+    mechanism: str = "aes-kwp"
+    """How it was wrapped: a token that comes to offer another mechanism still unwraps what is there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -296,7 +296,7 @@ def _check_conditions(case: _Case) -> None:
     sad = case.sad
     if sad.cnf is not None or sad.signer_proof is not None or sad.supersedes is not None:
         raise ProofUnsupported("the SAD has a condition that this version cannot verify")
-    if case.credential.proof_keys:
+    if case.credential.proof_keys or case.credential.floor.signer_proof:
         raise ProofUnsupported("the credential demands a signer proof, which this version cannot verify")
 
 

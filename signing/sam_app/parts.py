@@ -180,5 +180,7 @@ def _profile(name: str, table: ProfileSettings) -> Profile:
             max_evidence_age_seconds=table.max_evidence_age_seconds,
             phishing_resistant=table.phishing_resistant,
             max_signatures_per_day=table.max_signatures_per_day,
+            signer_proof=table.signer_proof,
         ),
+        custody=table.custody,
     )

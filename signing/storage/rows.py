@@ -37,6 +37,7 @@ def to_row(sealed: SealedCredential) -> dict[str, Any]:
         "floor_evidence_seconds": floor.max_evidence_age_seconds,
         "floor_phishing_resistant": int(floor.phishing_resistant),
         "floor_signatures_per_day": floor.max_signatures_per_day,
+        "floor_signer_proof": int(floor.signer_proof),
         "subject": json.dumps({name: getattr(subject, name) for name in SubjectClaim.__slots__}),
         "public_key": credential.public_key,
         "request": credential.request,
@@ -44,9 +45,11 @@ def to_row(sealed: SealedCredential) -> dict[str, Any]:
         "wrapped_key": None if key is None else key.blob,
         "kek_id": None if key is None else key.kek_id,
         "key_profile": None if key is None else key.profile,
+        "key_mechanism": None if key is None else key.mechanism,
         "proof_keys": _list(credential.proof_keys),
         "version": credential.version,
         "created": credential.created,
+        "origin": credential.origin,
         "not_before": credential.not_before,
         "mac": sealed.tag,
     }
@@ -60,7 +63,7 @@ def from_row(row: RowMapping) -> SealedCredential:
     try:
         key = None
         if row["wrapped_key"] is not None:
-            key = WrappedKey(bytes(row["wrapped_key"]), row["kek_id"], row["key_profile"])
+            key = WrappedKey(bytes(row["wrapped_key"]), row["kek_id"], row["key_profile"], row["key_mechanism"])
         credential = Credential(
             realm=row["realm"],
             id=row["id"],
@@ -79,6 +82,7 @@ def from_row(row: RowMapping) -> SealedCredential:
                 max_evidence_age_seconds=row["floor_evidence_seconds"],
                 phishing_resistant=bool(row["floor_phishing_resistant"]),
                 max_signatures_per_day=row["floor_signatures_per_day"],
+                signer_proof=bool(row["floor_signer_proof"]),
             ),
             subject=SubjectClaim(**json.loads(row["subject"])),
             public_key=bytes(row["public_key"]),
@@ -88,6 +92,7 @@ def from_row(row: RowMapping) -> SealedCredential:
             proof_keys=_octets(row["proof_keys"]),
             version=row["version"],
             created=row["created"],
+            origin=row["origin"],
             not_before=row["not_before"],
         )
         return SealedCredential(credential, bytes(row["mac"]))

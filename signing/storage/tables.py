@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from auditlog.sql import audit_tables
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 """Checked at every start; a change of the tables raises it."""
 
 metadata: Final = MetaData()
@@ -65,6 +65,7 @@ credentials: Final = Table(
     Column("floor_evidence_seconds", Integer, nullable=False),
     Column("floor_phishing_resistant", Integer, nullable=False),
     Column("floor_signatures_per_day", Integer, nullable=False),
+    Column("floor_signer_proof", Integer, nullable=False),
     Column("subject", Text, nullable=False),
     Column("public_key", LargeBinary, nullable=False),
     Column("request", LargeBinary, nullable=False),
@@ -72,9 +73,11 @@ credentials: Final = Table(
     Column("wrapped_key", LargeBinary),
     Column("kek_id", String(128)),
     Column("key_profile", String(64)),
+    Column("key_mechanism", String(32)),
     Column("proof_keys", Text, nullable=False),
     Column("version", Integer, nullable=False),
     Column("created", BigInteger, nullable=False),
+    Column("origin", String(16), nullable=False),
     Column("not_before", BigInteger, nullable=False),
     Column("mac", LargeBinary, nullable=False),
     Index("credentials_owner", "owner"),
