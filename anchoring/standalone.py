@@ -22,18 +22,23 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-DOMAIN = b"privyseal-audit-1\n"
+DOMAIN = b"privyseal-audit-2\n"
+LEAF, NODE = b"\x00", b"\x01"
 
 
 class Broken(Exception):
     """What does not verify."""
 
 
+def record_leaf(number: int, entry: Mapping[str, Any]) -> bytes:
+    """A record's leaf (RFC 6962 2.1), as docs/audit-events.md says."""
+    record = json.dumps([number, entry["at"], entry["event"], entry["fields"]], separators=(",", ":"))
+    return hashlib.sha256(LEAF + DOMAIN + record.encode()).digest()
+
+
 def record_hash(number: int, entry: Mapping[str, Any]) -> str:
-    """SHA-256 over the domain and the record, as docs/audit-events.md says."""
-    members = [number, entry["at"], entry["event"], entry["fields"], entry["previous"]]
-    record = json.dumps(members, separators=(",", ":"))
-    return hashlib.sha256(DOMAIN + record.encode()).hexdigest()
+    """A record's hash: the node of the hash before and its leaf."""
+    return hashlib.sha256(NODE + bytes.fromhex(entry["previous"]) + record_leaf(number, entry)).hexdigest()
 
 
 def verify_chain(lines: Iterable[str], points: Mapping[int, str]) -> tuple[int, str]:

@@ -3,9 +3,11 @@
 Pure.  Changing, removing, reordering or inserting a record breaks the chain at that record.  Whoever can write the
 whole chain can also write another one, or a shorter one: that is found against a :class:`Checkpoint` kept elsewhere.
 
-The hash is SHA-256 over :data:`DOMAIN`, then a JSON array ``[sequence, at, event, fields, previous]`` without blanks
-and in ASCII, where ``fields`` is the record's own JSON text and ``previous`` is in hexadecimal.  Ten lines in any
-language verify it (``docs/audit-events.md``).
+Hashes are as of RFC 6962 2.1, SHA-256 with a prefix that keeps leaves and nodes apart. A leaf is over ``0x00``,
+:data:`DOMAIN` and a JSON array ``[sequence, at, event, fields]`` without blanks and in ASCII, where ``fields`` is the
+record's own JSON text; its hash is the node ``0x01``, the hash before, its leaf.  Appending costs two hashes however
+long the chain is; :mod:`auditlog.merkle` makes a tree of the same leaves, which shows one record without the others.
+Ten lines in any language verify the chain (``docs/audit-events.md``).
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ from typing import Final
 from auditlog.errors import ChainBroken, ChainTruncated, CheckpointInvalid
 from foundation.clock import from_epoch
 
-DOMAIN: Final = b"privyseal-audit-1\n"
+DOMAIN: Final = b"privyseal-audit-2\n"
+LEAF: Final = b"\x00"
+NODE: Final = b"\x01"
 GENESIS: Final = "0" * 64
 """What stands before the first record."""
 
@@ -44,6 +48,10 @@ class Entry:
     previous: str
     """Hash of the record before, in hexadecimal."""
     hash: str
+
+    def leaf(self) -> bytes:
+        """The record's leaf, 32 octets: what it says, without where it stands behind another."""
+        return _leaf(self.sequence, self.at, self.event, self.fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +104,10 @@ def microseconds(at: datetime) -> int:
 
 
 def append(head: Head, event: str, fields: Fields, at: datetime) -> Entry:
-    """The record that follows ``head``."""
+    """The record that follows ``head``.
+
+    :raises ChainBroken: the head's hash is none.
+    """
     text = json.dumps(
         {name: list(value) if isinstance(value, (list, tuple)) else value for name, value in fields.items()},
         sort_keys=True,
@@ -152,5 +163,13 @@ def _check_checkpoints(head: Head, expected: dict[int, set[str]]) -> None:
 
 
 def _hash(sequence: int, at: int, event: str, fields: str, previous: str) -> str:
-    record = json.dumps([sequence, at, event, fields, previous], separators=(",", ":")).encode()
-    return hashlib.sha256(DOMAIN + record).hexdigest()
+    try:
+        before = bytes.fromhex(previous)
+    except ValueError as error:
+        raise ChainBroken(sequence, "stands behind something that is no hash") from error
+    return hashlib.sha256(NODE + before + _leaf(sequence, at, event, fields)).hexdigest()
+
+
+def _leaf(sequence: int, at: int, event: str, fields: str) -> bytes:
+    record = json.dumps([sequence, at, event, fields], separators=(",", ":")).encode()
+    return hashlib.sha256(LEAF + DOMAIN + record).digest()

@@ -43,6 +43,12 @@ class CheckpointInvalid(AuditError):
     code = "audit_checkpoint_invalid"
 
 
+class ProofInvalid(AuditError):
+    """A record is not shown to be in a tree, or what shows it cannot be read."""
+
+    code = "audit_proof_invalid"
+
+
 class ChainNotReady(AuditError):
     """The database has no chain, or its head was changed by somebody who does not hold the lock."""
 

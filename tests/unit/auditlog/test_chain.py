@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -125,11 +126,23 @@ def test_two_checkpoints_that_contradict_are_not_passed_over() -> None:
 def test_AUD_10_ten_lines_without_this_package_verify_an_export() -> None:
     previous = "0" * 64
     for entry in chain():
-        record = [entry.sequence, entry.at, entry.event, entry.fields, previous]
-        text = "privyseal-audit-1\n" + json.dumps(record, separators=(",", ":"))
-        previous = hashlib.sha256(text.encode()).hexdigest()
-        assert previous == entry.hash
-    assert DOMAIN == b"privyseal-audit-1\n"
+        record = json.dumps([entry.sequence, entry.at, entry.event, entry.fields], separators=(",", ":"))
+        leaf = hashlib.sha256(b"\0privyseal-audit-2\n" + record.encode()).digest()
+        previous = hashlib.sha256(b"\1" + bytes.fromhex(previous) + leaf).hexdigest()
+        assert (entry.leaf(), previous) == (leaf, entry.hash)
+    assert DOMAIN == b"privyseal-audit-2\n"
+
+
+def test_the_published_chain_is_the_one_that_is_made() -> None:
+    """``tests/vectors/audit/chain.json``: for whoever writes a verifier of their own."""
+    vector = json.loads((Path(__file__).parents[2] / "vectors" / "audit" / "chain.json").read_text())
+    assert [asdict(entry) for entry in chain()] == vector["records"]
+    assert [entry.leaf().hex() for entry in chain()] == vector["leaves"]
+
+
+def test_a_head_without_a_hash_is_not_appended_to() -> None:
+    with pytest.raises(ChainBroken):
+        append(Head(3, "none"), "a.b", {}, AT)
 
 
 def test_AUD_11_a_value_cannot_forge_a_record() -> None:
