@@ -39,6 +39,8 @@ class Site:
     environment: dict[str, str]
     operators: tuple[SigningKey, ...] = ()
     """Keys of the operators that :meth:`init` enrols."""
+    module: Path = SOFTHSM2_MODULE
+    """The PKCS#11 module; :mod:`tests.shim` can stand in front of it."""
     started: int = 0
     """NumericDate of the last start of a node."""
 
@@ -70,7 +72,7 @@ class Site:
         lines += ["[issuers.idp]", f'issuer = "{ISSUER}"', f"keys = [{json.dumps(str(self.directory / 'idp.pem'))}]"]
         lines += [
             "[device]",
-            f'module = "{SOFTHSM2_MODULE}"',
+            f"module = {json.dumps(str(self.module))}",
             'token_label = "test"',
             f"pin_file = {json.dumps(str(self.directory / 'user-pin'))}",
             "[device.environment]",
