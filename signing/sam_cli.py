@@ -156,6 +156,8 @@ def device_settings(table: DeviceTable) -> DeviceSettings:
         environment=dict(table.environment),
         kek_id=table.kek_id,
         key_wrap=table.key_wrap,
+        key_cache=table.key_cache,
+        key_cache_seconds=table.key_cache_seconds,
         require_trusted_kek=table.require_trusted_kek,
     )
 

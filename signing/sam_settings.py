@@ -48,6 +48,10 @@ class DeviceTable:
     environment: Mapping[str, str] = field(default_factory=dict)
     kek_id: str | None = None
     key_wrap: Literal["aes-kwp", "aes-kw"] = "aes-kwp"
+    key_cache: int = 64
+    """Unwrapped keys that a worker keeps; 0: none."""
+    key_cache_seconds: float = 60.0
+    """Longest time for which it keeps one."""
     require_trusted_kek: bool = True
 
     def so_pin(self) -> Path:
@@ -60,6 +64,8 @@ class DeviceTable:
             yield "device.workers must be from 1 to 64"
         if not 0.1 <= self.deadline_seconds <= 120:
             yield "device.deadline_seconds must be from 0.1 to 120"
+        if not 0 <= self.key_cache <= 4096 or not 1 <= self.key_cache_seconds <= 3600:
+            yield "device.key_cache must be from 0 to 4096, and device.key_cache_seconds from 1 to 3600"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ verify                  :func:`signing.sam.verify.verify_sad`, with the time aft
 reserve                 positions and intent, one committed transaction: no intent, no signature.  It holds credential
                         and epoch as they were verified, and looks for revocations once more: nothing is begun after a
                         suspension, or an event that refuses the SAD, was answered
-sign                    the device unwraps the key, signs, destroys it
+sign                    the device signs with the key, unwrapped now or a moment ago
 check                   each value with the certificate's public key
 conclude                outcome committed
 release                 the values, in the request's order

@@ -97,7 +97,7 @@ class SignatureDevice(Protocol):
         ...
 
     def sign(self, key: WrappedKey, algorithm: SignatureAlgorithm, digests: Sequence[bytes]) -> tuple[bytes, ...]:
-        """Unwrap once, sign each digest in order, destroy.
+        """Unwrap, unless the device has the key at hand, and sign each digest in order.
 
         :returns: one value a digest: DER ``Ecdsa-Sig-Value`` (RFC 3279 2.2.3), or the RSA signature's octets.
         :raises WrappedKeyRefused: the blob does not unwrap.

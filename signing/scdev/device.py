@@ -59,17 +59,17 @@ class Pkcs11Device:
         """Generate a key pair inside the device and give it back wrapped; nothing stays on the token."""
         if KEY_PROFILES.get(profile.name) != profile:
             raise OperationNotPermitted("the profile is not one that is offered")
-        blob, kek_id, *parts = self._supervisor.call([b"generate", profile.name.encode()])
+        blob, kek_id, mechanism, *parts = self._supervisor.call([b"generate", profile.name.encode()])
         public = _public_key(profile, parts)
         return GeneratedKey(
-            WrappedKey(blob, kek_id.decode(), profile.name),
+            WrappedKey(blob, kek_id.decode(), profile.name, mechanism.decode()),
             public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
         )
 
     def sign(
         self, key: WrappedKey, algorithm: SignatureAlgorithm, digests: Sequence[bytes]
     ) -> tuple[bytes, ...]:
-        """Unwrap once, sign each digest in order, destroy.
+        """Unwrap once, unless a worker has the key at hand, and sign each digest in order.
 
         :raises WrappedKeyRefused: the blob does not unwrap.
         :raises OperationNotPermitted: algorithm, key and digest length do not fit together.
@@ -85,9 +85,11 @@ class Pkcs11Device:
                 algorithm.scheme.encode(),
                 algorithm.hash_alg.encode(),
                 key.kek_id.encode(),
+                key.mechanism.encode(),
                 key.blob,
                 *digests,
-            ]
+            ],
+            near=key.blob,
         )
         if len(values) != len(digests):
             raise DeviceLost("the device did not give one value a digest")

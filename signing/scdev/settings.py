@@ -30,6 +30,10 @@ class DeviceSettings:
     """CKA_ID (hexadecimal) of the KEK for new keys; needed only if the token holds more than one."""
     key_wrap: KeyWrap = "aes-kwp"
     """CKM_AES_KEY_WRAP_PAD (RFC 5649), or CKM_AES_KEY_WRAP (RFC 3394) for tokens that lack it."""
+    key_cache: int = 64
+    """Unwrapped keys that a worker keeps for the next request, least recently used out first; 0: none."""
+    key_cache_seconds: float = 60.0
+    """How long after it was unwrapped a key is kept, used or not."""
     require_trusted_kek: bool = True
     """Refuse a KEK that is not CKA_TRUSTED; false only for tokens on which none can be made."""
 

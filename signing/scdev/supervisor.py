@@ -9,6 +9,7 @@ only after a canary signature of its own has been verified here.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import secrets
 import socket
@@ -16,7 +17,7 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from foundation import log
@@ -39,6 +40,10 @@ _START_SECONDS: Final = 60.0
 """For C_Initialize, login and the canary: with many objects on a token that is not quick."""
 _TICK_SECONDS: Final = 0.2
 """How often idle workers are looked at."""
+_LOOK_AHEAD: Final = 8
+"""Callers among whom a worker that becomes free looks for one whose key it is likely to have."""
+_PASSED_MOST: Final = 4
+"""How many of them may be served before the one that has waited longest."""
 _BACKOFF_FIRST: Final = 0.1
 _BACKOFF_LAST: Final = 30.0
 
@@ -77,9 +82,13 @@ class _Worker:
 class _Turn:
     """A caller that waits for a worker.  Served in order of arrival: a bare condition starves most of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, preferred: _Worker | None) -> None:
         self.ready = threading.Event()
         self.worker: _Worker | None = None
+        self.preferred = preferred
+        """The one that is likely to have the key at hand."""
+        self.passed = 0
+        """How often another was served first."""
 
 
 class Supervisor:
@@ -118,9 +127,10 @@ class Supervisor:
                 return None
             return self._failure or DeviceUnavailable("no worker of the device started in time")
 
-    def call(self, request: Sequence[bytes]) -> list[bytes]:
+    def call(self, request: Sequence[bytes], near: bytes | None = None) -> list[bytes]:
         """Hand a request to a worker and wait for its answer.
 
+        :param near: what requests have in common that had better go to the same worker, as long as it is free.
         :raises DeviceUnavailable: no worker could be had in time, so that nothing was sent; or the worker says so.
         :raises DeviceLost: sent, but no answer came in time, or the worker died.
         :raises DeviceError: whatever else the worker answered.
@@ -128,7 +138,7 @@ class Supervisor:
         frame = pack(request)
         until = time.monotonic() + self._settings.deadline_seconds
         while True:
-            worker = self._take(until)
+            worker = self._take(until, near)
             try:
                 worker.line.settimeout(self._settings.deadline_seconds)
                 worker.line.sendall(frame)
@@ -179,12 +189,12 @@ class Supervisor:
 
     # A call
 
-    def _take(self, until: float) -> _Worker:
+    def _take(self, until: float, near: bytes | None = None) -> _Worker:
         with self._state:
             if self._idle and not self._closed:
-                return self._idle.pop()
+                return self._from_idle(near)
             self._raise_if_hopeless()
-            turn = _Turn()
+            turn = _Turn(_preferred(near, self._members))
             self._turns.append(turn)
         turn.ready.wait(max(until - time.monotonic(), 0.0))
         with self._state:
@@ -195,14 +205,32 @@ class Supervisor:
             self._raise_if_hopeless()
         raise DeviceUnavailable("every worker was busy until the deadline")
 
+    def _from_idle(self, near: bytes | None) -> _Worker:
+        worker = _preferred(near, self._idle)
+        if worker is None:
+            return self._idle.pop()
+        self._idle.remove(worker)
+        return worker
+
     def _offer(self, worker: _Worker) -> None:
-        """To whoever has waited longest, or to the idle ones."""
+        """To one of those that have waited longest, or to the idle ones."""
         if self._turns:
-            turn = self._turns.popleft()
+            turn = self._next_turn(worker)
             turn.worker = worker
             turn.ready.set()
         else:
             self._idle.append(worker)
+
+    def _next_turn(self, worker: _Worker) -> _Turn:
+        """The first, unless the next few hold one whose key this worker is likely to have; nobody waits for long so."""
+        first = self._turns[0]
+        if first.passed < _PASSED_MOST:
+            for turn in itertools.islice(self._turns, _LOOK_AHEAD):
+                if turn.preferred in {None, worker}:
+                    first.passed += 1
+                    self._turns.remove(turn)
+                    return turn
+        return self._turns.popleft()
 
     def _dismiss_if_hopeless(self) -> None:
         """Let those who wait find out."""
@@ -341,6 +369,8 @@ class Supervisor:
             "pin_file": str(self._settings.pin_file),
             "kek_id": self._settings.kek_id,
             "key_wrap": self._settings.key_wrap,
+            "key_cache": self._settings.key_cache,
+            "key_cache_seconds": self._settings.key_cache_seconds,
             "require_trusted_kek": self._settings.require_trusted_kek,
         }
         try:
@@ -390,6 +420,13 @@ class Supervisor:
             self._retire(worker)
         else:
             worker.retiring = True
+
+
+def _preferred(near: bytes | None, workers: Iterable[_Worker]) -> _Worker | None:
+    """The same one for the same ``near``, as long as it is among them (rendezvous hashing)."""
+    if near is None:
+        return None
+    return max(workers, key=lambda worker: hash((near, id(worker))), default=None)
 
 
 def _refusal(kind: bytes, fields: Sequence[bytes]) -> DeviceError:

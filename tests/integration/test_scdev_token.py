@@ -204,3 +204,48 @@ def test_keys_wrapped_without_padding_work_where_the_settings_ask_for_it(setting
     with Pkcs11Device(replace(settings, workers=1, key_wrap="aes-kw")) as device:
         key = device.generate(KEY_PROFILES["ec-p256"])
         assert len(device.sign(key.wrapped, SignatureAlgorithm("ecdsa", SHA256), [bytes(32)])) == 1
+
+
+# Keys kept at hand
+
+
+def worker_keys(settings: DeviceSettings, cache: int) -> Any:
+    opening = {
+        "module": str(settings.module),
+        "token_label": settings.token_label,
+        "pin_file": str(settings.pin_file),
+        "kek_id": None,
+        "key_wrap": "aes-kwp",
+        "key_cache": cache,
+        "key_cache_seconds": 2.0,
+        "require_trusted_kek": True,
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.integration.scdev_keys", json.dumps(opening)],
+        env=dict(settings.environment),
+        cwd=ROOT,
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+def test_a_worker_holds_no_more_keys_than_it_may_and_none_for_longer(settings: DeviceSettings) -> None:
+    # Each: how often C_UnwrapKey was called, and how many private session keys the token then shows.
+    assert worker_keys(settings, 3) == {
+        "at_first": 0,
+        "one_thrice": [1, 1],
+        "two_more": [2, 3],
+        "those_again": [0, 3],
+        "a_fourth": [1, 3],
+        "the_one_used_longest_ago": [1, 3],
+        "too_old": 0,
+        "anew": [1, 1],
+    }
+
+
+def test_a_worker_that_may_keep_no_keys_holds_none(settings: DeviceSettings) -> None:
+    found = worker_keys(settings, 0)
+    assert found["one_thrice"] == [3, 0]
+    assert found["those_again"] == [3, 0]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from pkcs11 import exceptions
 
+from signing.scdev.refused import code_of
 from signing.scdev.returncodes import ends_worker, kind_of
-from signing.scdev.worker import _code
 
 LOST = {
     "DEVICE_ERROR": 0x30,
@@ -73,4 +73,4 @@ def test_KEY_09_every_answer_about_the_pin_stops(code: int) -> None:
 def test_the_librarys_exceptions_become_codes_and_the_unknown_ones_a_loss(
     error: exceptions.PKCS11Error, code: int
 ) -> None:
-    assert _code(error) == code
+    assert code_of(error) == code

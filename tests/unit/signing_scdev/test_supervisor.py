@@ -369,6 +369,68 @@ def test_KEY_08_what_goes_down_the_line_at_the_start_names_the_pins_file_and_not
             "pin_file": "/pin",
             "kek_id": None,
             "key_wrap": "aes-kwp",
+            "key_cache": 64,
+            "key_cache_seconds": 60.0,
             "require_trusted_kek": True,
         }
     ]
+
+
+# Which worker
+
+
+def test_requests_for_one_key_go_to_one_worker_and_to_any_other_when_that_is_busy(stage: Stage) -> None:
+    began, release = threading.Event(), threading.Event()
+
+    def naming(name: bytes) -> Script:
+        def script(request: list[bytes]) -> list[bytes]:
+            if request[0] == b"open":
+                return READY
+            if request[0] == b"slow":
+                began.set()
+                release.wait(5)
+            return [b"ok", name]
+
+        return script
+
+    stage.scripts = [naming(bytes([number])) for number in range(4)]
+    with closing(Supervisor(settings(workers=4), accept)) as pool, ThreadPoolExecutor(1) as threads:
+        until(lambda: pool.health().workers_ready == 4)
+        chosen = {key: {pool.call([b"sign"], bytes([key]))[0] for _ in range(5)} for key in range(40)}
+        assert all(len(names) == 1 for names in chosen.values())
+        assert len(set().union(*chosen.values())) == 4
+        busy = threads.submit(pool.call, [b"slow"], bytes([0]))
+        assert began.wait(2)
+        (other,) = pool.call([b"sign"], bytes([0]))
+        assert other not in chosen[0]
+        release.set()
+        assert set(busy.result(2)) == chosen[0]
+
+
+def test_nobody_is_passed_over_for_long(stage: Stage) -> None:
+    release, order = threading.Semaphore(0), []
+
+    def script(request: list[bytes]) -> list[bytes]:
+        if request[0] == b"open":
+            return READY
+        release.acquire(timeout=5)
+        order.append(request[0])
+        return [b"ok"]
+
+    stage.scripts = [script]
+    with closing(Supervisor(settings(deadline_seconds=5.0), accept)) as pool, ThreadPoolExecutor(16) as threads:
+        first = threads.submit(pool.call, [b"running"])
+        until(lambda: not pool._idle)
+        calls = []
+        for number in range(12):
+            calls.append(threads.submit(pool.call, [b"%d" % number], b"key"))
+            until(lambda waiting=number + 1: len(pool._turns) == waiting)  # type: ignore[misc] # a default
+        # Keys that this worker will not have.
+        for turn in list(pool._turns)[:2]:
+            turn.preferred = cast("Any", object())
+        for _ in range(13):
+            release.release()
+        for call in (first, *calls):
+            call.result(5)
+    # Four are served before the first, and four more before the second.
+    assert order == [b"running", b"2", b"3", b"4", b"5", b"0", b"6", b"7", b"8", b"9", b"1", b"10", b"11"]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from pkcs11 import exceptions
+from pkcs11 import Attribute, exceptions
 
 from signing.sam.algorithms import KEY_PROFILES, SHA256
-from signing.scdev.worker import Device, _Refused
+from signing.scdev.objects import EC_PARAMETERS, USER_KEY
+from signing.scdev.objects import P256 as CURVE
+from signing.scdev.refused import Refused
+from signing.scdev.userkeys import Blob, UserKeys
 
 P256 = KEY_PROFILES["ec-p256"]
 
@@ -16,9 +20,17 @@ P256 = KEY_PROFILES["ec-p256"]
 class Key:
     """Signs until the script's exceptions begin."""
 
-    def __init__(self, *script: Exception | None) -> None:
+    def __init__(self, *script: Exception | None, **changed: bool) -> None:
         self._script = list(script)
+        self._attributes: dict[int, object] = dict(USER_KEY)
+        self._attributes |= {int(Attribute[name]): value for name, value in changed.items()}
         self.destroyed = 0
+
+    def get_attributes(self, names: Sequence[int]) -> dict[int, object]:
+        return {name: self._attributes[name] for name in names}
+
+    def __getitem__(self, name: int) -> bytes:
+        return EC_PARAMETERS[CURVE]
 
     def sign(self, _data: bytes, **_: Any) -> bytes:
         error = self._script.pop(0)
@@ -31,31 +43,42 @@ class Key:
 
 
 class Kek:
-    def __init__(self, key: Key | Exception) -> None:
-        self._key = key
+    """Unwraps to each key of the script in turn."""
+
+    def __init__(self, *script: Key | Exception) -> None:
+        self._script = list(script)
+        self.unwrapped = 0
 
     def unwrap_key(self, *_: Any, **__: Any) -> Key:
-        if isinstance(self._key, Exception):
-            raise self._key
-        return self._key
+        self.unwrapped += 1
+        key = self._script.pop(0)
+        if isinstance(key, Exception):
+            raise key
+        return key
 
 
-def device(key: Key | Exception, canary: Key | None = None) -> Device:
-    made = Device.__new__(Device)
-    vars(made).update(
-        _usable=True, _wrap=None, _keks={"aa": Kek(key)}, _kek_id="aa", _canary_key=canary or Key(None, None)
-    )
-    return made
+class Worker:
+    """A worker's keys, with what it says of itself."""
+
+    def __init__(self, *script: Key | Exception, works: bool = True, cache: int = 0) -> None:
+        self.kek = Kek(*script)
+        self.usable = True
+        self.keys = UserKeys(
+            None, {"aa": self.kek}, "aa", "aes-kwp", (cache, 60.0), works=lambda: works, give_up=self.give_up
+        )
+
+    def give_up(self) -> None:
+        self.usable = False
 
 
-def sign(on: Device, digests: int) -> list[bytes]:
-    return on.sign(P256, "ecdsa", SHA256, ("aa", b"blob"), [bytes(32)] * digests)
+def sign(on: Worker, digests: int, octets: bytes = b"blob") -> list[bytes]:
+    return on.keys.sign(Blob(P256, "aa", "aes-kwp", octets), "ecdsa", SHA256, [bytes(32)] * digests)
 
 
 def test_OPS_03_a_permanent_refusal_of_the_first_digest_is_certain_not_to_have_signed() -> None:
     key = Key(exceptions.DataLenRange())
-    with pytest.raises(_Refused) as refused:
-        sign(device(key), 2)
+    with pytest.raises(Refused) as refused:
+        sign(Worker(key), 2)
     assert refused.value.kind == "operation_not_permitted"
     assert key.destroyed == 1
 
@@ -63,18 +86,18 @@ def test_OPS_03_a_permanent_refusal_of_the_first_digest_is_certain_not_to_have_s
 @pytest.mark.parametrize("error", [exceptions.DataLenRange(), exceptions.DeviceError()])
 def test_OPS_03_any_refusal_after_a_value_was_made_is_a_loss(error: Exception) -> None:
     key = Key(None, error)
-    with pytest.raises(_Refused) as refused:
-        sign(device(key), 3)
+    with pytest.raises(Refused) as refused:
+        sign(Worker(key), 3)
     assert refused.value.kind == "device_lost"
     assert key.destroyed == 1
 
 
 def test_a_lost_device_in_c_unwrap_is_told_from_an_altered_blob_by_the_canary() -> None:
-    with pytest.raises(_Refused) as refused:
-        sign(device(exceptions.GeneralError(), Key(None)), 1)
+    with pytest.raises(Refused) as refused:
+        sign(Worker(exceptions.GeneralError()), 1)
     assert refused.value.kind == "wrapped_key_refused"
-    with pytest.raises(_Refused) as refused:
-        sign(device(exceptions.GeneralError(), Key(exceptions.DeviceError())), 1)
+    with pytest.raises(Refused) as refused:
+        sign(Worker(exceptions.GeneralError(), works=False), 1)
     assert refused.value.kind == "device_unavailable"
 
 
@@ -83,6 +106,45 @@ def test_a_key_that_cannot_be_destroyed_makes_the_worker_unusable_and_the_value_
         def destroy(self) -> None:
             raise exceptions.FunctionFailed
 
-    on = device(Stuck(None))
+    on = Worker(Stuck(None))
     assert len(sign(on, 1)) == 1
-    assert not on.usable()
+    assert not on.usable
+
+
+def test_a_key_at_hand_is_not_unwrapped_again_and_one_that_failed_is_not_kept() -> None:
+    first, second = Key(None, None, exceptions.DataLenRange()), Key(None)
+    on = Worker(first, second, cache=4)
+    sign(on, 1)
+    sign(on, 1)
+    assert (on.kek.unwrapped, first.destroyed) == (1, 0)
+    with pytest.raises(Refused):
+        sign(on, 1)
+    assert first.destroyed == 1
+    sign(on, 1)
+    assert on.kek.unwrapped == 2
+
+
+def test_two_blobs_are_two_keys() -> None:
+    on = Worker(Key(None), Key(None), cache=4)
+    sign(on, 1, b"one")
+    sign(on, 1, b"two")
+    assert on.kek.unwrapped == 2
+
+
+def test_OPS_03_a_key_at_hand_that_the_token_has_forgotten_was_certainly_not_used() -> None:
+    on = Worker(Key(None, exceptions.KeyHandleInvalid()), cache=4)
+    sign(on, 1)
+    with pytest.raises(Refused) as refused:
+        sign(on, 1)
+    assert refused.value.kind == "device_unavailable"
+
+
+@pytest.mark.parametrize(
+    "changed", [{"SENSITIVE": False}, {"EXTRACTABLE": True}, {"DECRYPT": True}, {"MODIFIABLE": True}, {"SIGN": False}]
+)
+def test_KEY_07_a_key_that_comes_out_with_other_attributes_is_destroyed_unused(changed: dict[str, bool]) -> None:
+    key = Key(None, **changed)
+    with pytest.raises(Refused, match=next(iter(changed))) as refused:
+        sign(Worker(key), 1)
+    assert refused.value.kind == "operation_not_permitted"
+    assert key.destroyed == 1
