@@ -26,6 +26,8 @@ from foundation.clock import from_epoch
 DOMAIN: Final = b"privyseal-audit-2\n"
 LEAF: Final = b"\x00"
 NODE: Final = b"\x01"
+ORIGIN: Final = "privyseal-checkpoint/1/"
+"""How the text of every signed checkpoint begins (:mod:`auditlog.notes`)."""
 GENESIS: Final = "0" * 64
 """What stands before the first record."""
 

@@ -117,6 +117,20 @@ class SignatureDevice(Protocol):
         """Make and verify one signature with the device's own canary key, to prove that it works."""
         ...
 
+    def checkpoint_key(self) -> bytes:
+        """Public key of the key that signs checkpoints of the audit chain, on P-256; DER SubjectPublicKeyInfo."""
+        ...
+
+    def sign_checkpoint(self, text: bytes) -> bytes:
+        """Sign a checkpoint of the audit chain, with a key that serves nothing else.
+
+        :param text: what comes after :data:`auditlog.chain.ORIGIN`, which the device itself puts in front, so that no
+            text that it is given can be anything else than a checkpoint's.
+        :returns: ECDSA with SHA-256, DER ``Ecdsa-Sig-Value`` (RFC 3279 2.2.3).
+        :raises OperationNotPermitted: too long.
+        """
+        ...
+
     def read_data(self, label: str) -> tuple[bytes, ...]:
         """Values of the data objects of that label; none where there is none, in no order."""
         ...

@@ -55,6 +55,14 @@ class StandbyDevice:
         """See the port."""
         self._there().verify_mac(message, tag)
 
+    def checkpoint_key(self) -> bytes:
+        """See the port."""
+        return self._there().checkpoint_key()
+
+    def sign_checkpoint(self, text: bytes) -> bytes:
+        """See the port."""
+        return self._there().sign_checkpoint(text)
+
     def read_data(self, label: str) -> tuple[bytes, ...]:
         """See the port."""
         return self._there().read_data(label)

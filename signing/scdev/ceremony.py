@@ -31,7 +31,15 @@ from signing.scdev.errors import (
 )
 from signing.scdev.frames import pack, receive
 from signing.scdev.hardening import harden_process
-from signing.scdev.objects import CANARY_LABEL, EC_PARAMETERS, KEK_LABEL, MAC_LABEL, P256, USER_KEY
+from signing.scdev.objects import (
+    CANARY_LABEL,
+    CHECKPOINT_LABEL,
+    EC_PARAMETERS,
+    KEK_LABEL,
+    MAC_LABEL,
+    P256,
+    USER_KEY,
+)
 from signing.scdev.returncodes import PIN_CODES
 
 _NOTHING: Final[dict[int, object]] = dict.fromkeys(
@@ -79,7 +87,7 @@ def _create_server_keys(
 ) -> dict[str, str]:
     session = module.open(_slot_of(module, label))
     _refuse_second_time(module, session, user_pin)
-    kek_id, mac_id, canary_id = (secrets.token_bytes(16) for _ in range(3))
+    kek_id, mac_id, canary_id, checkpoint_id = (secrets.token_bytes(16) for _ in range(4))
     if trusted:
         module.login(session, CKU_SO, so_pin)
         original = _generate_kek(module, session, kek_id, {**_officers(), Attribute.TRUSTED: True})
@@ -117,17 +125,31 @@ def _create_server_keys(
         },
     )
     _check_kept(module, session, mac_key)
-    _, canary = module.generate_key_pair(
+    for named, key_id in ((CANARY_LABEL, canary_id), (CHECKPOINT_LABEL, checkpoint_id)):
+        _check_kept(module, session, _generate_signing_key(module, session, named, key_id))
+    module.logout(session)
+    module.close_session(session)
+    return {
+        "kek_id": kek_id.hex(),
+        "mac_key_id": mac_id.hex(),
+        "canary_id": canary_id.hex(),
+        "checkpoint_id": checkpoint_id.hex(),
+    }
+
+
+def _generate_signing_key(module: Cryptoki, session: int, label: str, key_id: bytes) -> int:
+    """A key pair on P-256 of the server's own, which signs and does nothing else."""
+    _, private = module.generate_key_pair(
         session,
         Mechanism.EC_KEY_PAIR_GEN,
         {
-            **_token_object(CANARY_LABEL, canary_id),
+            **_token_object(label, key_id),
             Attribute.PRIVATE: False,
             Attribute.EC_PARAMS: EC_PARAMETERS[P256],
             Attribute.VERIFY: True,
         },
         {
-            **_token_object(CANARY_LABEL, canary_id),
+            **_token_object(label, key_id),
             **_KEPT,
             Attribute.SIGN: True,
             Attribute.SIGN_RECOVER: False,
@@ -136,15 +158,12 @@ def _create_server_keys(
             Attribute.DERIVE: False,
         },
     )
-    _check_kept(module, session, canary)
-    module.logout(session)
-    module.close_session(session)
-    return {"kek_id": kek_id.hex(), "mac_key_id": mac_id.hex(), "canary_id": canary_id.hex()}
+    return private
 
 
 def _refuse_second_time(module: Cryptoki, session: int, user_pin: bytes) -> None:
     module.login(session, CKU_USER, user_pin)
-    for label in (KEK_LABEL, MAC_LABEL, CANARY_LABEL):
+    for label in (KEK_LABEL, MAC_LABEL, CANARY_LABEL, CHECKPOINT_LABEL):
         if module.find(session, {Attribute.LABEL: label.encode()}):
             raise TokenKeysExist(f"the token holds an object labelled {label} already")
     module.logout(session)

@@ -37,6 +37,8 @@ MAX_BLOB: Final = 8192
 """Octets of a wrapped key; RSA-4096 takes fewer than 2,500."""
 MAX_DATA: Final = 16 * 1024
 """Octets of a data object: what tokens with little room take too."""
+MAX_CHECKPOINT: Final = 1024
+"""Octets of a checkpoint's text."""
 MAX_MESSAGE: Final = 1024 * 1024
 """Octets that a row MAC is made over."""
 
@@ -109,6 +111,28 @@ class Pkcs11Device:
         """
         if not hmac.compare_digest(self.mac(message), tag):
             raise MacInvalid("the row's MAC does not verify")
+
+    def checkpoint_key(self) -> bytes:
+        """Public key of the key that signs checkpoints; DER SubjectPublicKeyInfo.
+
+        :raises DeviceLost: what the device gave is none.
+        """
+        (point,) = self._supervisor.call([b"checkpoint-key"])
+        try:
+            public = _ec_public_key(256, point)
+        except ValueError as error:
+            raise DeviceLost("the device gave no public key for checkpoints") from error
+        return public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+    def sign_checkpoint(self, text: bytes) -> bytes:
+        """Sign a checkpoint; the worker puts the origin's first words in front.
+
+        :raises OperationNotPermitted: empty, or longer than :data:`MAX_CHECKPOINT`.
+        """
+        if not 0 < len(text) <= MAX_CHECKPOINT:
+            raise OperationNotPermitted(f"a checkpoint has 1 to {MAX_CHECKPOINT} octets")
+        (value,) = self._supervisor.call([b"checkpoint", text])
+        return value
 
     def read_data(self, label: str) -> tuple[bytes, ...]:
         """Values of the data objects of that label."""

@@ -9,6 +9,7 @@ from pkcs11 import Attribute
 KEK_LABEL: Final = "privyseal-kek"
 MAC_LABEL: Final = "privyseal-row-mac"
 CANARY_LABEL: Final = "privyseal-canary"
+CHECKPOINT_LABEL: Final = "privyseal-checkpoint"
 
 P256: Final = "1.2.840.10045.3.1.7"
 P384: Final = "1.3.132.0.34"

@@ -59,3 +59,4 @@ class ServerKeys:
     kek_id: str
     mac_key_id: str
     canary_id: str
+    checkpoint_id: str

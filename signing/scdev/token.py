@@ -76,7 +76,7 @@ def create_server_keys(
     """
     options = {"label": label, "trusted": trusted}
     made = _run("keys", module, options, (so_pin, user_pin), environment)
-    return ServerKeys(made["kek_id"], made["mac_key_id"], made["canary_id"])
+    return ServerKeys(made["kek_id"], made["mac_key_id"], made["canary_id"], made["checkpoint_id"])
 
 
 def token_exists(module: Path, label: str, environment: Mapping[str, str] = _NO_ENVIRONMENT) -> bool:

@@ -12,6 +12,8 @@ Requests and answers (fields of a frame, see :mod:`signing.scdev.frames`)::
     mac       message                        -> ok, tag
     read-data, add-data, remove-data         label[, value] -> ok[, value...]
     canary    digest                         -> ok, signature
+    checkpoint-key                           -> ok, the checkpoint key's EC point
+    checkpoint  text                         -> ok, signature
     any                                      -> error, kind, text
 
 ``ok-last`` instead of ``ok``: the answer is good, the worker is not; it ends.
@@ -19,6 +21,7 @@ Requests and answers (fields of a frame, see :mod:`signing.scdev.frames`)::
 
 from __future__ import annotations
 
+import hashlib
 import json
 import select
 import socket
@@ -30,6 +33,7 @@ from typing import Any, Final
 from pkcs11 import Attribute, Mechanism, ObjectClass
 from pkcs11.exceptions import PKCS11Error
 
+from auditlog.chain import ORIGIN
 from foundation.errors import SecretFileError
 from foundation.files import read_secret
 from signing.sam.algorithms import KEY_PROFILES
@@ -39,7 +43,7 @@ from signing.scdev.fitting import ecdsa_der
 from signing.scdev.frames import pack, receive
 from signing.scdev.hardening import harden_process
 from signing.scdev.locking import LockingLibrary
-from signing.scdev.objects import CANARY_LABEL, KEK_LABEL, MAC_LABEL
+from signing.scdev.objects import CANARY_LABEL, CHECKPOINT_LABEL, KEK_LABEL, MAC_LABEL
 from signing.scdev.refused import Refused, expect, refusal
 from signing.scdev.returncodes import ends_worker
 from signing.scdev.userkeys import Blob, UserKeys
@@ -60,6 +64,11 @@ class Device:
             self._canary_key = self._only(CANARY_LABEL, ObjectClass.PRIVATE_KEY)
             self.canary_point = bytes(
                 self._only(CANARY_LABEL, ObjectClass.PUBLIC_KEY)[Attribute.EC_POINT]
+            )
+            self._checkpoint_key = self._only(CHECKPOINT_LABEL, ObjectClass.PRIVATE_KEY)
+            expect(self._checkpoint_key, CHECKPOINT_LABEL, {**_KEPT, Attribute.SIGN: True})
+            self.checkpoint_point = bytes(
+                self._only(CHECKPOINT_LABEL, ObjectClass.PUBLIC_KEY)[Attribute.EC_POINT]
             )
             self.keys = UserKeys(
                 self._session,
@@ -126,6 +135,14 @@ class Device:
         except PKCS11Error as error:
             raise refusal(error, "the canary", sent=False) from error
 
+    def checkpoint(self, text: bytes) -> bytes:
+        """DER signature over a checkpoint of the audit chain, and over nothing that does not begin as one."""
+        digest = hashlib.sha256(ORIGIN.encode() + text).digest()
+        try:
+            return ecdsa_der(self._checkpoint_key.sign(digest, mechanism=Mechanism.ECDSA))
+        except PKCS11Error as error:
+            raise refusal(error, "a checkpoint", sent=False) from error
+
     def data(self, operation: bytes, label: str, values: Sequence[bytes]) -> list[bytes]:
         """Read, add or remove data objects."""
         try:
@@ -188,6 +205,10 @@ def _answer(device: Device, request: list[bytes]) -> list[bytes]:
         return [device.mac(fields[0])]
     if operation in {b"read-data", b"add-data", b"remove-data"}:
         return device.data(operation, fields[0].decode(), fields[1:])
+    if operation == b"checkpoint":
+        return [device.checkpoint(fields[0])]
+    if operation == b"checkpoint-key":
+        return [device.checkpoint_point]
     if operation == b"canary":
         return [device.canary(fields[0])]
     raise Refused("operation_not_permitted", "no such operation")

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
+from auditlog.chain import ORIGIN
 from signing.sam.algorithms import SHA256, SHA384, SHA512, KeyProfile, SignatureAlgorithm
 from signing.sam.ports import (
     DeviceError,
@@ -45,7 +46,10 @@ _HASHES: dict[str, hashes.HashAlgorithm] = {
 _PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 _CURVES: dict[int, ec.EllipticCurve] = {256: ec.SECP256R1(), 384: ec.SECP384R1()}
 
-Operation = Literal["generate", "sign", "mac", "verify_mac", "read_data", "add_data", "remove_data", "canary"]
+Operation = Literal[
+    "generate", "sign", "mac", "verify_mac", "read_data", "add_data", "remove_data", "canary", "checkpoint_key",
+    "sign_checkpoint",
+]  # fmt: skip
 
 
 class FakeDevice:
@@ -62,6 +66,7 @@ class FakeDevice:
         self._script: dict[str, deque[tuple[DeviceError, bool]]] = {}
         self._corrupt = 0
         self._data: dict[str, list[bytes]] = {}
+        self._checkpoint_key = ec.generate_private_key(ec.SECP256R1())
         self.kek_id = secrets.token_hex(16)
         self.signatures = 0
         self.calls: Counter[str] = Counter()
@@ -146,6 +151,19 @@ class FakeDevice:
         lost = self._enter("canary")
         if lost is not None:
             raise lost
+
+    def checkpoint_key(self) -> bytes:
+        lost = self._enter("checkpoint_key")
+        if lost is not None:
+            raise lost
+        return self._checkpoint_key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+    def sign_checkpoint(self, text: bytes) -> bytes:
+        lost = self._enter("sign_checkpoint")
+        value = self._checkpoint_key.sign(ORIGIN.encode() + text, ec.ECDSA(hashes.SHA256()))
+        if lost is not None:
+            raise lost
+        return value
 
     # Inside
 

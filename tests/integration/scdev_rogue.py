@@ -136,6 +136,7 @@ def main(module: str, label: str, pin_file: str, blob: bytes) -> dict[str, objec
             "kek": flags(kek),
             "mac": flags(only("privyseal-row-mac", ObjectClass.SECRET_KEY)),
             "canary": flags(only("privyseal-canary", ObjectClass.PRIVATE_KEY)),
+            "checkpoint": flags(only("privyseal-checkpoint", ObjectClass.PRIVATE_KEY)),
             "in_use": flags(in_use),
             "born": flags(born),
         },

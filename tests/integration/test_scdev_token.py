@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 
+from auditlog.chain import ORIGIN
 from foundation.files import write_secret
 from signing.sam.algorithms import KEY_PROFILES, SHA256, SignatureAlgorithm
 from signing.sam.ports import OperationNotPermitted
-from signing.scdev.device import Pkcs11Device
+from signing.scdev.device import MAX_CHECKPOINT, Pkcs11Device
 from signing.scdev.errors import (
     CeremonyFailed,
     TokenExists,
@@ -71,8 +76,9 @@ def test_KEY_07_the_row_mac_key_makes_and_verifies_macs_and_nothing_else(seen: A
     only(seen["flags"]["mac"], *KEPT, "SIGN", "VERIFY")
 
 
-def test_KEY_07_the_canary_key_signs_and_nothing_else(seen: Any) -> None:
+def test_KEY_07_the_canary_and_the_checkpoint_key_sign_and_nothing_else(seen: Any) -> None:
     only(seen["flags"]["canary"], *KEPT, "SIGN")
+    only(seen["flags"]["checkpoint"], *KEPT, "SIGN")
 
 
 def test_KEY_07_a_user_key_in_use_signs_and_nothing_else(seen: Any) -> None:
@@ -89,13 +95,13 @@ def test_KEY_07_a_user_key_is_born_sensitive_and_leaves_only_under_a_trusted_key
 
 
 def test_the_server_keys_have_ids_of_their_own(seen: Any) -> None:
-    assert len(seen["ids"]) == len(set(seen["ids"])) == 3
+    assert len(seen["ids"]) == len(set(seen["ids"])) == 4
     assert all(len(bytes.fromhex(object_id)) == 16 for object_id in seen["ids"])
 
 
 def test_KEY_10_generating_keys_leaves_nothing_on_the_token(seen: Any) -> None:
-    # KEK, row-MAC key, canary key pair.
-    assert seen["token_objects"] == 4
+    # KEK, row-MAC key, canary key pair, checkpoint key pair.
+    assert seen["token_objects"] == 6
 
 
 @pytest.mark.parametrize("mechanism", ["decrypt_ecb", "decrypt_cbc", "decrypt_cbc_pad"])
@@ -153,8 +159,26 @@ def test_a_second_token_stands_beside_the_first_in_a_slot_by_choice(tmp_path: Pa
     init_token(SOFTHSM2_MODULE, "two", b"so-pin-2", b"user-pin-2", environment=environment)
     first = create_server_keys(SOFTHSM2_MODULE, "one", b"so-pin-1", b"user-pin-1", environment)
     second = create_server_keys(SOFTHSM2_MODULE, "two", b"so-pin-2", b"user-pin-2", environment)
-    ids = {first.kek_id, first.mac_key_id, first.canary_id, second.kek_id, second.mac_key_id, second.canary_id}
-    assert len(ids) == 6
+    ids = {value for made in (first, second) for value in asdict(made).values()}
+    assert len(ids) == 8
+
+
+def test_the_checkpoint_key_signs_what_begins_as_a_checkpoint_and_nothing_else(settings: DeviceSettings) -> None:
+    with Pkcs11Device(replace(settings, workers=1)) as device:
+        check_checkpoint_key(device)
+
+
+def check_checkpoint_key(device: Pkcs11Device) -> None:
+    public = load_der_public_key(device.checkpoint_key())
+    assert isinstance(public, ec.EllipticCurvePublicKey)
+    for text in (b"realm/sam\n1\n", b"\x31" + bytes(40), b"privyseal-checkpoint/1/"):
+        value = device.sign_checkpoint(text)
+        public.verify(value, ORIGIN.encode() + text, ec.ECDSA(hashes.SHA256()))
+        with pytest.raises(InvalidSignature):
+            public.verify(value, text, ec.ECDSA(hashes.SHA256()))
+    for text in (b"", bytes(MAX_CHECKPOINT + 1)):
+        with pytest.raises(OperationNotPermitted):
+            device.sign_checkpoint(text)
 
 
 def test_no_token_no_module_or_an_unusable_label_is_an_error_of_ours(tmp_path: Path) -> None:
