@@ -15,6 +15,12 @@ class SadInvalid(ContractError):
     code = "invalid_sad"
 
 
+class ConfirmationInvalid(ContractError):
+    """A claim ``cnf`` does not have exactly one method that is known, with a thumbprint."""
+
+    code = "invalid_token"
+
+
 class OrderInvalid(ContractError):
     """The order is not one: form, signature, type, or a claim missing, unknown or out of bounds."""
 

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, cast
 
+from contract.confirmation import Confirmation, confirmation_of
 from contract.digests import HASH_LENGTHS, MAX_DIGESTS
-from contract.errors import SadInvalid
+from contract.errors import ConfirmationInvalid, SadInvalid
 from foundation import claims as read
 from foundation.errors import JoseError, TokenMalformed
 from foundation.jose import (
@@ -40,9 +41,9 @@ _REQUIRED: Final = frozenset(
         "hash_type", "sign_count", "acr", "loa", "amr", "auth_time", "evidence", "policy",
     }
 )  # fmt: skip
-_RESERVED: Final = frozenset({"signer_proof", "cnf", "supersedes"})
-"""Claims with a meaning that this version cannot verify yet.  The codec carries them, so that a later version need not
-change the format; the module refuses a SAD that has one, because an unchecked condition must not be passed over."""
+_OPTIONAL: Final = frozenset({"signer_proof", "cnf", "supersedes"})
+MAX_PREDECESSORS: Final = 16
+"""How many SADs of one transaction there may have been before one that takes their place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,16 @@ class PolicyClaim:
     """Hexadecimal SHA-256 of the policy file's octets."""
     decision_id: str
     """Finds the decision with all its reasons in the identity provider's audit chain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Succession:
+    """The SADs of the same transaction whose place another one takes."""
+
+    since: int
+    """``iat`` of the first of them: the approval is as old as that, however late the last one was issued."""
+    jtis: tuple[str, ...]
+    """All of them, the first one first.  So whoever saw one knows of each other whether it came before or after."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +116,15 @@ class Sad:
     evidence: tuple[EvidenceClaim, ...]
     policy: PolicyClaim
     signer_proof: Mapping[str, Any] | None = None
-    cnf: Mapping[str, Any] | None = None
-    supersedes: str | None = None
-    """``jti`` of a SAD of the same ``txn`` that this one replaces."""
+    cnf: Confirmation | None = None
+    """The key that whoever redeems it has to show."""
+    supersedes: Succession | None = None
+    """The SADs of the same ``txn`` that it replaces; its allowance is theirs."""
+
+    @property
+    def since(self) -> int:
+        """NumericDate since when the approval can have been used: ``iat`` of the transaction's first SAD."""
+        return self.iat if self.supersedes is None else self.supersedes.since
 
 
 def encode(sad: Sad, key: SigningKey) -> str:
@@ -156,8 +173,12 @@ def _to_claims(sad: Sad) -> dict[str, Any]:
         "evidence": [_evidence_to_json(item) for item in sad.evidence],
         "policy": {"name": sad.policy.name, "sha256": sad.policy.sha256, "decision_id": sad.policy.decision_id},
     }
-    reserved = {"signer_proof": sad.signer_proof, "cnf": sad.cnf, "supersedes": sad.supersedes}
-    claims.update({name: value for name, value in reserved.items() if value is not None})
+    if sad.signer_proof is not None:
+        claims["signer_proof"] = sad.signer_proof
+    if sad.cnf is not None:
+        claims["cnf"] = sad.cnf.to_json()
+    if sad.supersedes is not None:
+        claims["supersedes"] = {"since": sad.supersedes.since, "jti": list(sad.supersedes.jtis)}
     return claims
 
 
@@ -177,12 +198,12 @@ def _evidence_to_json(item: EvidenceClaim) -> dict[str, Any]:
 def _from_claims(claims: Mapping[str, Any]) -> Sad:
     try:
         return _read(claims)
-    except JoseError as error:
+    except (JoseError, ConfirmationInvalid) as error:
         raise SadInvalid(str(error)) from error
 
 
 def _read(claims: Mapping[str, Any]) -> Sad:
-    read.check_members(claims, _REQUIRED, _RESERVED)
+    read.check_members(claims, _REQUIRED, _OPTIONAL)
     hash_alg = _choice(claims, "hash_alg", HASH_LENGTHS)
     sad = Sad(
         iss=read.text(claims, "iss", max_length=255),
@@ -205,8 +226,8 @@ def _read(claims: Mapping[str, Any]) -> Sad:
         evidence=_evidence(claims),
         policy=_policy(claims),
         signer_proof=read.mapping(claims, "signer_proof") if "signer_proof" in claims else None,
-        cnf=read.mapping(claims, "cnf") if "cnf" in claims else None,
-        supersedes=read.text(claims, "supersedes", max_length=128) if "supersedes" in claims else None,
+        cnf=confirmation_of(read.mapping(claims, "cnf")) if "cnf" in claims else None,
+        supersedes=_succession(claims) if "supersedes" in claims else None,
     )
     _check_consistency(sad)
     return sad
@@ -221,6 +242,19 @@ def _check_consistency(sad: Sad) -> None:
         raise SadInvalid("sign_count is not the number of digests")
     if any(item.at > sad.iat for item in sad.evidence):
         raise SadInvalid("evidence is later than iat")
+    if sad.supersedes is not None:
+        _check_succession(sad, sad.supersedes)
+
+
+def _check_succession(sad: Sad, replaced: Succession) -> None:
+    if not sad.dtbsr:
+        # Without digests there is nothing that two SADs could be seen to share (SCAL1).
+        raise SadInvalid("supersedes goes with digests only")
+    if not replaced.jtis or len({*replaced.jtis, sad.jti}) != len(replaced.jtis) + 1:
+        raise SadInvalid("supersedes names none, one twice, or the SAD itself")
+    if not max(sad.auth_time, *(item.at for item in sad.evidence)) <= replaced.since <= sad.iat:
+        # What is newer than the first SAD was not there when the transaction was approved.
+        raise SadInvalid("supersedes says a time that is after iat, or before the evidence")
 
 
 def _choice(claims: Mapping[str, Any], name: str, allowed: Iterable[str]) -> str:
@@ -264,6 +298,15 @@ def _evidence_item(item: object) -> EvidenceClaim:
         user_verified=read.boolean(item, "user_verified"),
         restricted=read.boolean(item, "restricted"),
         transaction_bound=read.boolean(item, "transaction_bound"),
+    )
+
+
+def _succession(claims: Mapping[str, Any]) -> Succession:
+    value = read.mapping(claims, "supersedes")
+    read.check_members(value, {"since", "jti"})
+    return Succession(
+        since=read.numeric_date(value, "since"),
+        jtis=read.texts(value, "jti", max_items=MAX_PREDECESSORS, max_length=128),
     )
 
 

@@ -31,6 +31,17 @@ _SEGMENT: Final = re.compile(rb"[A-Za-z0-9_-]+\Z")
 _KID: Final = re.compile(r"[A-Za-z0-9._~-]{1,128}\Z")
 _NO_TEXT: Final = re.compile(r"[\x00\ud800-\udfff]")
 _HEADER_MEMBERS: Final = frozenset({"alg", "typ", "kid"})
+_EMBEDDED_MEMBERS: Final = frozenset({"alg", "typ", "jwk"})
+_PUBLIC_MEMBERS: Final[dict[str, frozenset[str]]] = {
+    "EC": frozenset({"kty", "crv", "x", "y"}),
+    "RSA": frozenset({"kty", "n", "e"}),
+    "OKP": frozenset({"kty", "crv", "x"}),
+}
+"""What makes a public key (RFC 7638 3.2)."""
+_IDLE_MEMBERS: Final = frozenset({"kid", "alg", "use", "key_ops", "ext"})
+"""What may stand beside it in a header, and says nothing there: browsers' keys come with some."""
+_MAX_RSA_BITS: Final = 4096
+"""Of a key that a stranger chose: what it costs to verify with it grows with its length."""
 
 _ED25519_PRIME: Final = 2**255 - 19
 _SMALL_ORDER: Final = frozenset(
@@ -156,6 +167,13 @@ def sign_payload(payload: bytes, key: SigningKey, typ: str) -> str:
     return jws.serialize_compact(header, payload, key.key, algorithms=[key.algorithm])
 
 
+def sign_embedded(claims: Mapping[str, Any], key: SigningKey, typ: str) -> str:
+    """Sign claims under a header with ``alg``, ``typ`` and the public key: what :func:`verify_embedded` takes."""
+    payload = json.dumps(claims, separators=(",", ":"), allow_nan=False).encode()
+    header = {"alg": key.algorithm, "typ": typ, "jwk": key.key.as_dict(private=False)}
+    return jws.serialize_compact(header, payload, key.key, algorithms=[key.algorithm])
+
+
 def verify_compact(
     token: str,
     keys: Iterable[VerificationKey],
@@ -190,6 +208,54 @@ def verify_compact(
             continue
         return parse_json_object(payload)
     raise TokenUntrusted("the signature does not verify")
+
+
+def verify_embedded(token: str, typ: str, *, max_octets: int) -> tuple[VerificationKey, JsonObject]:
+    """Verify a compact JWS with the public key in its own header (``jwk``, RFC 7515 4.1.3).
+
+    It proves possession of that key and nothing else: whether the key is anybody's is the caller's to compare.
+
+    :returns: the key, whose ``kid`` is its RFC 7638 thumbprint, and the claims.
+    :raises TokenMalformed: not in the strict form, a member of the header or of its key that is not accepted.
+    :raises TokenUntrusted: another type, a key of no accepted kind, another algorithm than the key's, or the signature
+        does not verify.
+    """
+    header, payload = _split(token, max_octets)
+    if header.keys() != _EMBEDDED_MEMBERS:
+        raise TokenMalformed("the token's header does not have the members alg, typ and jwk alone")
+    if not isinstance(header["typ"], str) or _normal_type(header["typ"]) != typ:
+        raise TokenUntrusted("the token is of another type")
+    key = _embedded_key(header["jwk"])
+    if header["alg"] != key.algorithm:
+        raise TokenUntrusted("the token's algorithm is not accepted, or not its key's")
+    try:
+        jws.deserialize_compact(token, key.key, registry=_with_key_in_header(key.algorithm))
+    except (LibraryError, ValueError) as error:
+        raise TokenUntrusted("the signature does not verify") from error
+    return key, parse_json_object(payload)
+
+
+def _with_key_in_header(algorithm: Algorithm) -> jws.JWSRegistry:
+    registry = jws.JWSRegistry(algorithms=[algorithm])
+    # The library's own bound has no room for an RSA key; the whole token's length is bounded before this.
+    registry.max_header_length = MAX_TOKEN_OCTETS
+    return registry
+
+
+def _embedded_key(jwk: object) -> VerificationKey:
+    if not isinstance(jwk, dict) or not isinstance(jwk.get("kty"), str):
+        raise TokenMalformed("the token's header has no key")
+    public = _PUBLIC_MEMBERS.get(jwk["kty"])
+    # A private key in a header is one that its owner has lost; a symmetric one never was anybody's alone.
+    if public is None or not public <= jwk.keys() <= public | _IDLE_MEMBERS:
+        raise TokenMalformed("the key in the token's header is not a public key in the accepted form")
+    if not all(isinstance(jwk[name], str) for name in public):
+        raise TokenMalformed("the key in the token's header is not a public key in the accepted form")
+    numbers = {name: decode_base64url(jwk[name].encode()) for name in public - {"kty", "crv"}}
+    if "n" in numbers and not 2048 <= int.from_bytes(numbers["n"], "big").bit_length() <= _MAX_RSA_BITS:
+        raise TokenUntrusted(f"RSA keys in headers have 2048 to {_MAX_RSA_BITS} bits")
+    key, algorithm = _import({name: jwk[name] for name in public})
+    return VerificationKey(key.thumbprint(), algorithm, key)
 
 
 def peek_claims(token: str, *, max_octets: int = MAX_TOKEN_OCTETS) -> JsonObject:
@@ -327,6 +393,8 @@ __all__ = [
     "parse_json_object",
     "peek_claims",
     "sign_compact",
+    "sign_embedded",
     "sign_payload",
     "verify_compact",
+    "verify_embedded",
 ]

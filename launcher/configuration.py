@@ -153,6 +153,7 @@ def sam(here: Installation) -> Mapping[str, object]:
         "web_uid": here.state.accounts.of("web").uid,
         "certificate_anchors": [here.root_certificate],
         "issuers": {"idp": {"issuer": here.ports.url("idp"), "keys": [here.activation_key]}},
+        "dpop_htu": [f"{here.ports.url('web')}/csc/{version}/signatures/signHash" for version in ("v1", "v2")],
         "device": {
             "module": softhsm_module(),
             "token_label": TOKEN_LABEL,

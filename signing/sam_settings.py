@@ -133,6 +133,8 @@ class SamSettings:
     reservation_deadline_seconds: int = 60
     """After which a signature without an outcome is closed as indeterminate."""
     reconcile_every_seconds: float = 10.0
+    dpop_htu: tuple[str, ...] = ()
+    """URIs of ``signatures/signHash``, exactly as clients call it: what their DPoP proofs have to be for."""
     max_order_seconds: int = 900
     """Longest life of an order; at least what the identity provider gives it."""
     max_operation_seconds: int = 86_400
@@ -164,6 +166,8 @@ class SamSettings:
             yield "max_order_seconds must be from 1 to 86400"
         if not 1 <= self.max_operation_seconds <= 86_400 or not 0.1 <= self.anchor_every_seconds <= 3600:
             yield "max_operation_seconds must be from 1 to 86400, and anchor_every_seconds from 0.1 to 3600"
+        if not all(uri.startswith(("https://", "http://")) and not {"?", "#"} & set(uri) for uri in self.dpop_htu):
+            yield "dpop_htu takes URIs of http or https without query and fragment"
         if self.mode == "production":
             yield from self._production_faults()
 
@@ -174,6 +178,8 @@ class SamSettings:
         module = self.device.module
         if any(DEVELOPMENT_MODULE in path.name.lower() for path in (module, module.resolve())):
             yield "production refuses SoftHSM: it is no device, its keys are files"
+        if any(not uri.startswith("https://") for uri in self.dpop_htu):
+            yield "production needs https in dpop_htu"
         if any(not issuer.issuer.startswith("https://") for issuer in self.issuers.values()):
             yield "production needs https issuers"
         if self.web_uid is None:

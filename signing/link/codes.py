@@ -17,6 +17,7 @@ INVALID_DIGEST_LENGTH: Final = "invalid_digest_length"
 INVALID_DIGEST: Final = "invalid_digest"
 WRONG_CREDENTIAL: Final = "wrong_credential"
 WRONG_CLIENT: Final = "wrong_client"
+BINDING_REFUSED: Final = "binding_refused"
 WRONG_OWNER: Final = "wrong_owner"
 UNKNOWN_CREDENTIAL: Final = "unknown_credential"
 CREDENTIAL_DISABLED: Final = "credential_disabled"
@@ -56,6 +57,7 @@ DETAILS: Final[dict[str, str]] = {
     INVALID_DIGEST: "The digests cannot be read, or there are none.",
     WRONG_CREDENTIAL: "The SAD is for another credential.",
     WRONG_CLIENT: "The SAD was given to another client.",
+    BINDING_REFUSED: "The SAD is bound to a key that the request does not show.",
     WRONG_OWNER: "The credential belongs to another person.",
     UNKNOWN_CREDENTIAL: "There is no such credential.",
     CREDENTIAL_DISABLED: "The credential is not active.",

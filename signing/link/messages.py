@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, cast
 
 from contract.order import SubjectClaim
 from foundation import claims as read
+from foundation.dpop import MAX_PROOF_OCTETS
 from foundation.errors import JoseError
 from foundation.jose import decode_base64url, encode_base64url
 from signing.link.errors import MessageInvalid
@@ -51,6 +52,10 @@ class SignRequest:
     """OID of a signature algorithm."""
     sign_algo_params: bytes | None = None
     """DER parameters, for RSASSA-PSS."""
+    dpop: str | None = field(default=None, repr=False)
+    """The request's DPoP proof, as it came (RFC 9449 4.1)."""
+    certificate: str | None = None
+    """``x5t#S256`` of the client's TLS certificate, as the web tier was told (RFC 8705 3.1)."""
 
     def to_json(self) -> dict[str, Any]:
         """The request's members."""
@@ -62,6 +67,8 @@ class SignRequest:
             "digests": octets_to_json(self.digests),
             "sign_algo": self.sign_algo,
             "sign_algo_params": None if self.sign_algo_params is None else encode_base64url(self.sign_algo_params),
+            "dpop": self.dpop,
+            "certificate": self.certificate,
         }
 
     @classmethod
@@ -77,6 +84,8 @@ class SignRequest:
                 digests=octets_from_json(value, "digests", MAX_DIGESTS_IN_REQUEST, 128),
                 sign_algo=read.text(value, "sign_algo", max_length=MAX_OID_CHARACTERS),
                 sign_algo_params=_optional_octets(value, "sign_algo_params", MAX_PARAMETERS_CHARACTERS),
+                dpop=_optional_text(value, "dpop", MAX_PROOF_OCTETS),
+                certificate=_optional_text(value, "certificate", 43),
             )
         except JoseError as error:
             raise MessageInvalid("not a request for signatures") from error

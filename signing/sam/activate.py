@@ -73,6 +73,8 @@ class _Permit:
     algorithm: SignatureAlgorithm
     epoch: int
     """Number of the ledger's epoch in which it was verified."""
+    proof: str | None
+    """The proof of possession that is spent with it."""
 
 
 class Activator:
@@ -115,27 +117,27 @@ class Activator:
         """
         sad = decode_sad(request.sad, self._policy)
         try:
-            verify_claim(sad, request, self._policy, self._clock.now())
+            proof = verify_claim(sad, request, self._policy, self._clock.now())
             try:
-                permit = self._permitted(sad, request)
+                permit = self._permitted(sad, request, proof)
                 reservation, positions = self._reserved(permit)
             except ChangedMeanwhile:
                 # Looked at again, what has changed has its own refusal; or none.
-                permit = self._permitted(sad, request)
+                permit = self._permitted(sad, request, proof)
                 reservation, positions = self._reserved(permit)
         except SamError as refusal:
             self._note_refusal(sad, request, refusal)
             raise
         return self._spend(permit, reservation, positions)
 
-    def _permitted(self, sad: Sad, request: SignatureRequest) -> _Permit:
+    def _permitted(self, sad: Sad, request: SignatureRequest, proof: str | None) -> _Permit:
         credential, ledger_epoch = self._opened(request.credential_id)
         revocations = self._revocations.against(sad)
         policy = replace(self._policy, epoch_not_before=ledger_epoch.not_before)
         with self._custody.watch(credential.id):
             # Database and device may have taken their time.
             algorithm = verify_sad(sad, request, credential, revocations, policy, self._clock.now())
-            return _Permit(sad, request, credential, credential.wrapped_key(), algorithm, ledger_epoch.number)
+            return _Permit(sad, request, credential, credential.wrapped_key(), algorithm, ledger_epoch.number, proof)
 
     def _opened(self, credential_id: str) -> tuple[Credential, Epoch]:
         with self._custody.watch(credential_id):
@@ -163,6 +165,7 @@ class Activator:
             account=sad.sub,
             sad_iat=sad.iat,
             max_signatures_per_day=permit.credential.floor.max_signatures_per_day,
+            proof=permit.proof,
         )
 
         def intent(chosen: tuple[int, ...]) -> Record:

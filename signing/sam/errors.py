@@ -75,6 +75,12 @@ class WrongClient(SamError):
     code = "wrong_client"
 
 
+class BindingRefused(SamError):
+    """The SAD is bound to a key, and the request does not show it, or shows it for something else or once more."""
+
+    code = "binding_refused"
+
+
 class WrongOwner(SamError):
     """SAD or order and credential belong to different persons."""
 

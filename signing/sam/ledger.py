@@ -70,6 +70,8 @@ class Reservation:
     """With ``txn``, client and account it says which revocations refuse the SAD."""
     max_signatures_per_day: int = 0
     """The credential's floor: signatures in any 24 hours; 0: no limit."""
+    proof: str | None = None
+    """The proof of possession that it spends (:func:`signing.sam.binding.verify_binding`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ def allowance_of(sad: Sad) -> str:
         sad.hash_type,
         sad.sign_count,
         [b64encode(digest).decode() for digest in sad.dtbsr],
+        None if sad.cnf is None else sad.cnf.to_json(),
     ]
     return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()
 

@@ -169,6 +169,7 @@ class Store(Protocol):
             there is a revocation that refuses the SAD.
         :raises SadRefused: another SAD of the same ``txn`` had another allowance.
         :raises SadSpent: another request was faster, again and again.
+        :raises BindingRefused: the proof of possession was spent before, under whatever redemption.
         """
         ...
 

@@ -22,6 +22,7 @@ from contract.sad import LOA_ORDER, EvidenceClaim, Sad
 from foundation.clock import epoch
 from foundation.jose import VerificationKey
 from signing.sam.algorithms import SignatureAlgorithm, signature_algorithm
+from signing.sam.binding import Possession, verify_binding
 from signing.sam.credential import Credential, Profile
 from signing.sam.errors import (
     AlgorithmNotAllowed,
@@ -64,6 +65,8 @@ class SignatureRequest:
     digests: tuple[bytes, ...]
     sign_algo: str
     sign_algo_params: bytes | None = None
+    possession: Possession = field(default_factory=Possession)
+    """What shows the key to which the SAD is bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,8 @@ class SamPolicy:
     """Start of the ledger's epoch: SADs issued before it are refused (SAD-12)."""
     sads_not_before: int = 0
     """SADs issued before it are refused: what this process cannot know of, see :func:`first_second_after`."""
+    dpop_htu: tuple[str, ...] = ()
+    """URIs of ``signatures/signHash`` as clients see them: what DPoP proofs are for (RFC 9449 4.2, ``htu``)."""
     max_order_seconds: int = 900
     max_operation_seconds: int = 86_400
     """Longest life of an operators' operation."""
@@ -107,16 +112,19 @@ def first_second_after(at: datetime) -> int:
     return epoch(at) + LEEWAY_SECONDS + 1
 
 
-def verify_claim(sad: Sad, request: SignatureRequest, policy: SamPolicy, now: datetime) -> None:
-    """Verify what takes neither the credential nor the database: the steps of :data:`CLAIM_CHECKS`, in that order.
+def verify_claim(sad: Sad, request: SignatureRequest, policy: SamPolicy, now: datetime) -> str | None:
+    """Verify what takes neither the credential nor the database: the steps of :data:`CLAIM_CHECKS`, in that order,
+    and that the key to which the SAD is bound was shown (SAD-14).
 
     A SAD that is old or another's thereby costs no read and no call of the device (SAD-15).
 
+    :returns: the proof of that key which the redemption spends; ``None`` where there is none.
     :raises SamError: the subclass that the step which failed names.
     """
     claim = _Claim(sad, request, policy, now)
     for check in CLAIM_CHECKS:
         check(claim)
+    return verify_binding(sad, request.sad, request.possession, method="POST", uris=policy.dpop_htu, now=now)
 
 
 def verify_sad(  # noqa: PLR0917 - the whole case, each part of it decided by somebody else
@@ -294,7 +302,7 @@ def _check_algorithm(case: _Case) -> None:
 
 def _check_conditions(case: _Case) -> None:
     sad = case.sad
-    if sad.cnf is not None or sad.signer_proof is not None or sad.supersedes is not None:
+    if sad.signer_proof is not None or sad.supersedes is not None:
         raise ProofUnsupported("the SAD has a condition that this version cannot verify")
     if case.credential.proof_keys or case.credential.floor.signer_proof:
         raise ProofUnsupported("the credential demands a signer proof, which this version cannot verify")

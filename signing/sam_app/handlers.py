@@ -29,6 +29,7 @@ from signing.link.messages import (
 )
 from signing.link.server import Handler
 from signing.sam.algorithms import KEY_PROFILES, KeyProfile
+from signing.sam.binding import Possession
 from signing.sam.credential import Credential, SealedCredential
 from signing.sam.errors import NotPermitted, RowAltered, SamError, ScdevUnavailable
 from signing.sam.verify import SignatureRequest
@@ -74,6 +75,7 @@ def public_handlers(sam: Sam) -> dict[str, Handler]:
                 digests=request.digests,
                 sign_algo=request.sign_algo,
                 sign_algo_params=request.sign_algo_params,
+                possession=Possession(request.dpop, request.certificate),
             )
         )
         return {"signatures": octets_to_json(values)}

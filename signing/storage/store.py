@@ -32,6 +32,7 @@ from foundation.clock import epoch
 from signing.sam import events
 from signing.sam.credential import SealedCredential
 from signing.sam.errors import (
+    BindingRefused,
     ChangedMeanwhile,
     DayExhausted,
     OrderUsed,
@@ -92,6 +93,7 @@ class SqlStore:
         self._for_signature = select(credentials, state.c.epoch, state.c.epoch_not_before).select_from(
             state.outerjoin(credentials, credentials.c.id == bindparam("credential_id"))
         )
+        self._spent_proof = select(redemptions.c.id).where(redemptions.c.proof == bindparam("proof"))
         self._add_redemption = add_redemption()
         self._add_revocation = on_conflict(revocations).on_conflict_do_nothing().returning(revocations.c.jti)
         self._refusing = refusing()
@@ -291,6 +293,7 @@ class SqlStore:
         for _attempt in range(_RESERVE_ATTEMPTS):
             try:
                 with self._transactions.writing() as connection:
+                    self._check_proof_unused(connection, reservation)
                     chosen = assign(self._locked(connection, reservation))
                     intent = record(chosen)
                     self._insert_redemption(connection, reservation, chosen, epoch(intent.at))
@@ -343,6 +346,13 @@ class SqlStore:
             raise SadRefused("another SAD of the same transaction had another allowance")
         return frozenset(connection.execute(self._taken, key).scalars())
 
+    def _check_proof_unused(self, connection: Connection, reservation: Reservation) -> None:
+        """Of two at the same time the constraint stops one, which then finds the other's here."""
+        if reservation.proof is None:
+            return
+        if connection.execute(self._spent_proof, {"proof": reservation.proof}).first() is not None:
+            raise BindingRefused("the proof of possession was used before")
+
     def _insert_redemption(
         self, connection: Connection, reservation: Reservation, chosen: tuple[int, ...], reserved_at: int
     ) -> None:
@@ -357,6 +367,7 @@ class SqlStore:
                 "client_id": reservation.client_id,
                 "positions": json.dumps(chosen),
                 "reserved_at": reserved_at,
+                "proof": reservation.proof,
                 "seen_version": reservation.credential_version,
                 "seen_epoch": reservation.epoch,
             },

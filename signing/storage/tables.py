@@ -118,10 +118,12 @@ redemptions: Final = Table(
     Column("client_id", String(255), nullable=False),
     Column("positions", Text, nullable=False),
     Column("reserved_at", BigInteger, nullable=False),
+    Column("proof", String(64), unique=True),
     Index("redemptions_reserved_at", "reserved_at"),
     Index("redemptions_credential", "credential_id", "reserved_at"),
 )
-"""Transition to RESERVED."""
+"""Transition to RESERVED.  ``proof`` is the proof of possession that was spent with it, where the SAD is bound to a
+key: its uniqueness is what makes a proof single-use (RFC 9449 11.1)."""
 
 positions: Final = Table(
     "positions",

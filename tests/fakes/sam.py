@@ -46,6 +46,7 @@ ISSUER = "http://idp.localhost:8401"
 SAM_ID = "urn:privyseal:sam:test"
 REALM = "test"
 CLIENT = "example-contracts"
+SIGN_HASH = "https://sign.example.org/csc/v2/signatures/signHash"
 ECDSA_SHA256 = "1.2.840.10045.4.3.2"
 ALICE = SubjectClaim("Alice Example", "Alice", "Example", "PNOBE-85073003328", "BE")
 
@@ -327,6 +328,7 @@ def make_world(url: str, device: SignatureDevice | None = None, wrap: Callable[[
         issuers={ISSUER: (idp_key.verification_key(),)},
         profiles=PROFILES,
         epoch_not_before=0,
+        dpop_htu=(SIGN_HASH,),
     )
     device, operator_keys = device or FakeDevice(), (generate_signing_key(), generate_signing_key("Ed25519"))
     public = [operations.operator_key(key.verification_key().as_jwk()) for key in operator_keys]

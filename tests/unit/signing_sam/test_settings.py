@@ -201,6 +201,13 @@ def test_the_database_url_may_come_from_an_owner_only_file(folder: Path) -> None
     assert (folder / "y.sqlite").exists()
 
 
+@pytest.mark.parametrize("uri", ["sign.example.org", "https://sign.example.org/?a", "https://sign.example.org/#a"])
+def test_uris_of_proofs_are_uris_without_query(folder: Path, uri: str) -> None:
+    assert settings_in(folder, dpop_htu=["http://localhost:8402/csc/v2/signatures/signHash"]).dpop_htu
+    with pytest.raises(SettingsError):
+        settings_in(folder, dpop_htu=[uri])
+
+
 def test_SAD_06_no_credential_can_allow_a_sad_a_longer_life_than_revocations_are_kept_in_mind_for() -> None:
     longest = ProfileSettings(max_sad_seconds=LONGEST_SAD_SECONDS)
     assert list(longest.faults()) == []

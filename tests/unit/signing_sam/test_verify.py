@@ -118,9 +118,7 @@ SAD_REFUSED: list[tuple[str, Callable[[Sad], Sad], type[SamError]]] = [
         lambda s: replace(s, dtbsr=()),
         errors.DigestNotAuthorized,
     ),
-    ("SAD-14 bound to a key that nobody checks", lambda s: replace(s, cnf={"jkt": "x"}), errors.ProofUnsupported),
     ("a signer proof that nobody checks", lambda s: replace(s, signer_proof={"x": 1}), errors.ProofUnsupported),
-    ("a replacement that nobody checks", lambda s: replace(s, supersedes="jti"), errors.ProofUnsupported),
 ]
 
 

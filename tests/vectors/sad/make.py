@@ -19,7 +19,8 @@ from joserfc import jws
 from joserfc.jwk import ECKey
 
 from contract import sad as sads
-from contract.sad import EvidenceClaim, PolicyClaim, Sad
+from contract.confirmation import Confirmation
+from contract.sad import EvidenceClaim, PolicyClaim, Sad, Succession
 from foundation.jose import SigningKey, encode_base64url
 
 HERE = Path(__file__).parent
@@ -81,6 +82,9 @@ SAD = Sad(
     policy=PolicyClaim("default", hashlib.sha256(b"policy").hexdigest(), "decision-1"),
 )
 CLAIMS = sads._to_claims(SAD)
+THUMBPRINT = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"
+"""RFC 9449 figure 12."""
+REPLACED = {"since": IAT, "jti": ["jti-0"]}
 
 
 def valid() -> Iterator[tuple[str, str, Sad]]:
@@ -97,9 +101,14 @@ def valid() -> Iterator[tuple[str, str, Sad]]:
         replace(SAD, hash_alg="2.16.840.1.101.3.4.2.3", dtbsr=sha512, sign_count=1),
     )
     yield "document-digests", "digests of documents", replace(SAD, hash_type="sdr")
-    yield "reserved-cnf", "carried; refused later, by who cannot check it", replace(SAD, cnf={"jkt": "thumbprint"})
+    yield "cnf-jkt", "bound to a DPoP key", replace(SAD, cnf=Confirmation("jkt", THUMBPRINT))
+    yield "cnf-x5t-s256", "bound to a TLS certificate", replace(SAD, cnf=Confirmation("x5t#S256", THUMBPRINT))
     yield "reserved-signer-proof", "carried; refused later", replace(SAD, signer_proof={"kind": "webauthn"})
-    yield "reserved-supersedes", "carried; refused later", replace(SAD, supersedes="jti-0")
+    later = replace(SAD, jti="jti-3", iat=IAT + 200, exp=IAT + 500)
+    chain = Succession(IAT, ("jti-1", "jti-2"))
+    yield "supersedes", "takes the place of two", replace(later, supersedes=chain)
+    at_once = Succession(IAT, ("jti-0",))
+    yield "supersedes-at-once", "issued in the second of the first one", replace(SAD, supersedes=at_once)
 
 
 def signed(claims: Mapping[str, Any] | bytes, header: Mapping[str, Any] | None = None, key: SigningKey = KEY) -> str:
@@ -222,7 +231,26 @@ def _claims() -> Iterator[tuple[str, str, str]]:
         ("policy-sha256", "a digest that is none", {"policy": {**CLAIMS["policy"], "sha256": "x" * 64}}),
         ("policy-unknown-member", "a member nobody checks", {"policy": {**CLAIMS["policy"], "more": 1}}),
         ("cnf-text", "a binding that is a text", {"cnf": "thumbprint"}),
-        ("supersedes-number", "a replacement that is a number", {"supersedes": 1}),
+        ("cnf-empty", "SAD-14: a binding to nothing", {"cnf": {}}),
+        ("cnf-two", "SAD-14: two bindings", {"cnf": {"jkt": THUMBPRINT, "x5t#S256": THUMBPRINT}}),
+        ("cnf-kid", "SAD-14: a binding by another method", {"cnf": {"kid": THUMBPRINT}}),
+        ("cnf-short", "SAD-14: no SHA-256 thumbprint", {"cnf": {"jkt": THUMBPRINT[:-1]}}),
+        ("cnf-not-canonical", "SAD-14: bits left over", {"cnf": {"jkt": THUMBPRINT[:-1] + "J"}}),
+        ("cnf-number", "SAD-14: a thumbprint that is a number", {"cnf": {"jkt": 1}}),
+        ("supersedes-text", "predecessors that are a text", {"supersedes": "jti-0"}),
+        ("supersedes-empty", "none replaced", {"supersedes": {**REPLACED, "jti": []}}),
+        ("supersedes-itself", "in its own place", {"supersedes": {**REPLACED, "jti": ["jti-1"]}}),
+        ("supersedes-twice", "one replaced twice", {"supersedes": {**REPLACED, "jti": ["jti-0", "jti-0"]}}),
+        ("supersedes-17", "too many", {"supersedes": {**REPLACED, "jti": [f"jti-{n}" for n in range(50, 67)]}}),
+        ("supersedes-no-time", "not said since when", {"supersedes": {"jti": ["jti-0"]}}),
+        ("supersedes-future", "since after its own issue", {"supersedes": {**REPLACED, "since": IAT + 1}}),
+        ("supersedes-older", "since before the evidence", {"supersedes": {**REPLACED, "since": IAT - 6}}),
+        ("supersedes-more", "a member nobody checks", {"supersedes": {**REPLACED, "more": 1}}),
+        (
+            "supersedes-scal1",
+            "without digests there is no allowance to share",
+            {"supersedes": REPLACED, "dtbsr": [], "sign_count": 1},
+        ),
     ):
         yield name, reason, changed(**changes)
     yield "evidence-category", "a category that does not exist", evidence(category="location")
