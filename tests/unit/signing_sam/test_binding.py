@@ -25,10 +25,10 @@ BOUND = Confirmation("jkt", KEY.kid)
 TWO = (digest(1), digest(2))
 
 
-def shown(world: World, token: str, **changes: Any) -> Possession:
+def shown(world: World, presented: str, **changes: Any) -> Possession:
     """A proof that is right, until changed."""
     wanted: dict[str, Any] = {"key": KEY, "method": "POST", "uri": SIGN_HASH, "jti": secrets.token_hex(8)}
-    wanted |= {"now": world.clock.now(), "token": token, **changes}
+    wanted |= {"now": world.clock.now(), "token": presented, **changes}
     return Possession(make_proof(wanted.pop("key"), **wanted))
 
 
