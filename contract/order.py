@@ -12,19 +12,31 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from contract.errors import OrderInvalid
+from contract import proof, proof_key
+from contract.errors import OrderInvalid, ProofInvalid
+from contract.proof import Proof
+from contract.proof_key import DeviceKey
 from foundation import claims as read
 from foundation.errors import JoseError
 from foundation.jose import SigningKey, VerificationKey, sign_compact, verify_compact
 
 ORDER_TYPE: Final = "order+jwt"
 
-Operation = Literal["credential.create", "credential.suspend", "credential.resume", "credential.delete"]
+Operation = Literal[
+    "credential.create",
+    "credential.suspend",
+    "credential.resume",
+    "credential.delete",
+    "credential.bind_proof_key",
+    "credential.remove_proof_key",
+]
 OPERATIONS: Final[tuple[Operation, ...]] = (
     "credential.create",
     "credential.suspend",
     "credential.resume",
     "credential.delete",
+    "credential.bind_proof_key",
+    "credential.remove_proof_key",
 )
 _COUNTRY: Final = re.compile(r"[A-Z]{2}\Z")
 _REQUIRED: Final = frozenset({"iss", "aud", "sub", "jti", "iat", "exp", "operation", "parameters", "policy"})
@@ -49,6 +61,8 @@ class CreateParameters:
     profile: str
     """Name of a credential profile that the module's operator defined: key kind, SCAL, qualifier, floor."""
     subject: SubjectClaim
+    proof_key: DeviceKey | None = None
+    """The signer's device: a credential that demands proofs has its key from birth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +70,22 @@ class CredentialParameters:
     """What the other operations act on."""
 
     credential_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProofKeyParameters:
+    """What becomes of a credential's proof keys."""
+
+    credential_id: str
+    added: DeviceKey | None
+    """The new key; None where one is only removed."""
+    removed: str | None = None
+    """Thumbprint of the key that goes."""
+    proof: Proof | None = None
+    """By a key that is there, over the change (:mod:`contract.proof_key`); None: for a credential's first key."""
+
+
+Parameters = CreateParameters | CredentialParameters | ProofKeyParameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +100,7 @@ class Order:
     iat: int
     exp: int
     operation: Operation
-    parameters: CreateParameters | CredentialParameters
+    parameters: Parameters
     policy: str
     """Decision id in the issuer's audit chain."""
 
@@ -110,20 +140,34 @@ def _to_claims(order: Order) -> dict[str, Any]:
     }
 
 
-def _parameters_to_json(parameters: CreateParameters | CredentialParameters) -> dict[str, Any]:
+def _parameters_to_json(parameters: Parameters) -> dict[str, Any]:
     if isinstance(parameters, CredentialParameters):
         return {"credential_id": parameters.credential_id}
+    if isinstance(parameters, ProofKeyParameters):
+        return _proof_key_to_json(parameters)
     subject = {name: getattr(parameters.subject, name) for name in SubjectClaim.__slots__}
-    return {
+    value: dict[str, Any] = {
         "profile": parameters.profile,
         "subject": {name: value for name, value in subject.items() if value is not None},
     }
+    return value if parameters.proof_key is None else {**value, "proof_key": proof_key.to_json(parameters.proof_key)}
+
+
+def _proof_key_to_json(parameters: ProofKeyParameters) -> dict[str, Any]:
+    value: dict[str, Any] = {"credential_id": parameters.credential_id}
+    if parameters.added is not None:
+        value["proof_key"] = proof_key.to_json(parameters.added)
+    if parameters.removed is not None:
+        value["removed"] = parameters.removed
+    if parameters.proof is not None:
+        value["proof"] = proof.to_claim(parameters.proof)
+    return value
 
 
 def _from_claims(claims: Mapping[str, Any]) -> Order:
     try:
         return _read(claims)
-    except JoseError as error:
+    except (JoseError, ProofInvalid) as error:
         raise OrderInvalid(str(error)) from error
 
 
@@ -148,11 +192,17 @@ def _read(claims: Mapping[str, Any]) -> Order:
     return order
 
 
-def _parameters(operation: str, value: Mapping[str, Any]) -> CreateParameters | CredentialParameters:
+def _parameters(operation: str, value: Mapping[str, Any]) -> Parameters:
+    if operation == "credential.bind_proof_key":
+        read.check_members(value, {"credential_id", "proof_key"}, {"removed", "proof"})
+        return _proof_key(value)
+    if operation == "credential.remove_proof_key":
+        read.check_members(value, {"credential_id", "removed", "proof"})
+        return _proof_key(value)
     if operation != "credential.create":
         read.check_members(value, {"credential_id"})
         return CredentialParameters(read.text(value, "credential_id", max_length=128))
-    read.check_members(value, {"profile", "subject"})
+    read.check_members(value, {"profile", "subject"}, {"proof_key"})
     subject = read.mapping(value, "subject")
     optional = {"given_name", "surname", "serial_number", "country"}
     read.check_members(subject, {"common_name"}, optional)
@@ -163,4 +213,18 @@ def _parameters(operation: str, value: Mapping[str, Any]) -> CreateParameters | 
     return CreateParameters(
         profile=read.text(value, "profile", max_length=64),
         subject=SubjectClaim(common_name=read.text(subject, "common_name", max_length=64), **parts),
+        proof_key=_added(value),
     )
+
+
+def _proof_key(value: Mapping[str, Any]) -> ProofKeyParameters:
+    return ProofKeyParameters(
+        credential_id=read.text(value, "credential_id", max_length=128),
+        added=_added(value),
+        removed=read.text(value, "removed", max_length=64) if "removed" in value else None,
+        proof=proof.from_claim(read.mapping(value, "proof")) if "proof" in value else None,
+    )
+
+
+def _added(value: Mapping[str, Any]) -> DeviceKey | None:
+    return proof_key.from_json(read.mapping(value, "proof_key")) if "proof_key" in value else None

@@ -207,20 +207,42 @@ def verify(proof: Proof, sad: Sad, trusted: ProofKey, now: datetime) -> Proved:
 
     :raises ProofInvalid: with the first that fails.
     """
-    if proof.kid != trusted.key.kid or (proof.form == "webauthn") != (trusted.origin is not None):
-        raise ProofInvalid("the proof is of another device, or of another form")
-    _check_time(proof, now)
-    statement = statement_of(sad, proof)
+    check_device(proof, trusted)
+    check_time(proof, now, MAX_LIFE_SECONDS)
+    return verify_octets(proof, statement_octets(statement_of(sad, proof)), trusted)
+
+
+def verify_octets(proof: Proof, octets: bytes, trusted: ProofKey) -> Proved:
+    """The device signed these octets; what they say, and when, is the caller's.
+
+    :raises ProofInvalid: another device or form, or the form's own checks or the signature fail.
+    """
+    check_device(proof, trusted)
     if proof.webauthn is None or trusted.origin is None:
-        assertion.verify_raw(trusted.key, statement_octets(statement), proof.signature)
+        assertion.verify_raw(trusted.key, octets, proof.signature)
         return Proved("mobile_id", None)
     given = Assertion(proof.webauthn.client_data, proof.webauthn.authenticator_data, proof.signature)
-    return Proved("webauthn", assertion.verify(trusted.key, trusted.origin, challenge_of(statement), given))
+    challenge = hashlib.sha256(octets).digest()
+    return Proved("webauthn", assertion.verify(trusted.key, trusted.origin, challenge, given))
 
 
-def _check_time(proof: Proof, now: datetime) -> None:
+def check_device(proof: Proof, trusted: ProofKey) -> None:
+    """The key is that one, in that form.
+
+    :raises ProofInvalid: another.
+    """
+    if proof.kid != trusted.key.kid or (proof.form == "webauthn") != (trusted.origin is not None):
+        raise ProofInvalid("the proof is of another device, or of another form")
+
+
+def check_time(proof: Proof, now: datetime, longest: int) -> None:
+    """The proof is in its time.
+
+    :param longest: seconds from ``iat`` to ``exp`` that it may have at most.
+    :raises ProofInvalid: it is not.
+    """
     at = epoch(now)
-    if not proof.iat < proof.exp <= proof.iat + MAX_LIFE_SECONDS:
+    if not proof.iat < proof.exp <= proof.iat + longest:
         raise ProofInvalid("the proof's life is longer than a proof may have, or none")
     if proof.iat > at + LEEWAY_SECONDS:
         raise ProofInvalid("the proof was made in the future")

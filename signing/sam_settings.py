@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
+from urllib.parse import urlsplit
 
 from contract.sad import LoA
 from foundation.settings import Mode
@@ -107,6 +108,28 @@ class ProfileSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ProofSettings:
+    """Where people approve with a passkey: pages of the identity provider's, on a host that nobody logs in on."""
+
+    rp_id: str
+    """Relying party identifier of the passkeys: a domain, such as ``approve.example.org``."""
+    origins: tuple[str, ...]
+    """Where the pages are: scheme, host and port; on the domain or below it."""
+
+    def faults(self) -> Iterator[str]:
+        """What types cannot say."""
+        if not self.origins:
+            yield "proof.origins must name at least one"
+        for origin in self.origins:
+            parts = urlsplit(origin)
+            host = parts.hostname or ""
+            if parts.scheme not in {"http", "https"} or f"{parts.scheme}://{parts.netloc}" != origin:
+                yield f"proof.origins: {origin!r} is no origin: scheme, host and port, without a path"
+            if host != self.rp_id and not host.endswith(f".{self.rp_id}"):
+                yield f"proof.origins: {origin!r} is not on proof.rp_id or below it"
+
+
+@dataclass(frozen=True, slots=True)
 class SamSettings:
     """The whole file."""
 
@@ -124,6 +147,8 @@ class SamSettings:
     profiles: Mapping[str, ProfileSettings]
     certificate_anchors: tuple[Path, ...]
     """PEM certificates of the authorities whose certificates are linked."""
+    proof: ProofSettings | None = None
+    """None: nobody approves with a passkey here."""
     database_url: str | None = None
     """SQLite only: another URL may hold a password."""
     database_url_file: Path | None = None
@@ -182,6 +207,8 @@ class SamSettings:
             yield "production needs https in dpop_htu"
         if any(not issuer.issuer.startswith("https://") for issuer in self.issuers.values()):
             yield "production needs https issuers"
+        if self.proof is not None and any(not each.startswith("https://") for each in self.proof.origins):
+            yield "production needs https in proof.origins"
         if self.web_uid is None:
             yield "production needs web_uid: the web tier has a user of its own"
         if self.web_uid in {_ROOT, os.geteuid()}:

@@ -82,7 +82,10 @@ def usable(view: CredentialView, now: datetime) -> bool:
 def credential_info(
     dialect: Dialect, view: CredentialView, detail: Detail, *, now: datetime, lang: str
 ) -> dict[str, Any]:
-    """The attributes of a credential, without ``credentialID`` (11.5)."""
+    """The attributes of a credential, without ``credentialID`` (11.5).
+
+    ``soleControl`` is ours, and stands there only where the credential demands proofs by the signer's device.
+    """
     key: dict[str, Any] = {
         "status": "enabled" if view.status == "active" else "disabled",
         "algo": sign_algorithms(view),
@@ -99,6 +102,14 @@ def credential_info(
     }
     if view.signature_qualifier is not None and dialect.nested_auth:
         answer["signatureQualifier"] = view.signature_qualifier
+    if view.proof_required:
+        answer["soleControl"] = {
+            "required": True,
+            "keys": [
+                {"kid": key.kid, "form": key.form, "rpID": key.rp_id, "webauthnID": key.credential_id}
+                for key in view.proof_keys
+            ],
+        }
     if not dialect.nested_auth:
         # In v1 authMode is required whatever was asked for.
         answer["authMode"] = "oauth2code"

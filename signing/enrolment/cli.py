@@ -1,4 +1,4 @@
-"""``privyseal credential``: create, list, show, suspend, resume and delete credentials."""
+"""``privyseal credential``: create, list, show, suspend, resume and delete credentials, change their proof keys."""
 
 from __future__ import annotations
 
@@ -73,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         "suspend": "carry out an order that suspends a credential",
         "resume": "carry out an order that resumes a suspended credential",
         "delete": "carry out an order that deletes a credential and its key",
+        "proof-key": "carry out an order that binds, replaces or removes a key of the signer's device",
     }
     for name, text in helps.items():
         command = _common(commands.add_parser(name, help=text, description=text))
@@ -126,6 +127,7 @@ def _as_json(view: CredentialView) -> dict[str, Any]:
     value["schemes"] = list(view.schemes)
     value["created_at"] = from_epoch(view.created_at).isoformat()
     value["certificates"] = len(view.certificates)
+    value["proof_keys"] = [key.kid for key in view.proof_keys]
     if view.certificates:
         certificate = x509.load_der_x509_certificate(view.certificates[0])
         value["subject"] = distinguished_name(certificate.subject)

@@ -34,6 +34,8 @@ Status = Literal["pending", "active", "suspended", "revoked", "deleted"]
 _STATUSES: Final = ("pending", "active", "suspended", "revoked", "deleted")
 _KINDS: Final = ("EC", "RSA")
 _SCALS: Final = ("1", "2")
+_FORMS: Final = ("mobile_id", "webauthn")
+_MOST_PROOF_KEYS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,30 @@ class SignRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class ProofKeyView:
+    """What the web tier may know of a device with which the signer proves."""
+
+    kid: str
+    """Thumbprint (RFC 7638)."""
+    form: Literal["mobile_id", "webauthn"]
+    rp_id: str | None
+    """Where a passkey approves; None for Mobile ID."""
+    credential_id: str | None
+    """What browsers find the passkey by, base64url; None for Mobile ID."""
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> ProofKeyView:
+        """:raises JoseError: not such a view."""
+        read.check_members(value, cls.__slots__)
+        return cls(
+            kid=read.text(value, "kid", max_length=64),
+            form=cast("Literal['mobile_id', 'webauthn']", _choice(value, "form", _FORMS)),
+            rp_id=_optional_text(value, "rp_id", 253),
+            credential_id=_optional_text(value, "credential_id", 2048),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class CredentialView:
     """What the web tier may know of a credential."""
 
@@ -113,6 +139,9 @@ class CredentialView:
     """Signatures that one SAD may authorise."""
     created_at: int
     """NumericDate."""
+    proof_required: bool = False
+    """Whether nothing is signed without a proof by the signer's own device."""
+    proof_keys: tuple[ProofKeyView, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The view's members."""
@@ -120,6 +149,7 @@ class CredentialView:
             **asdict(self),
             "schemes": list(self.schemes),
             "certificates": octets_to_json(self.certificates),
+            "proof_keys": [asdict(key) for key in self.proof_keys],
         }
 
     @classmethod
@@ -141,9 +171,18 @@ class CredentialView:
                 signature_qualifier=_optional_text(value, "signature_qualifier", 64),
                 multisign=read.integer(value, "multisign", low=1, high=1_000_000),
                 created_at=read.numeric_date(value, "created_at"),
+                proof_required=read.boolean(value, "proof_required"),
+                proof_keys=_proof_keys(value),
             )
         except JoseError as error:
             raise MessageInvalid("not a credential's view") from error
+
+
+def _proof_keys(value: Mapping[str, Any]) -> tuple[ProofKeyView, ...]:
+    found = value["proof_keys"]
+    if not isinstance(found, list) or len(found) > _MOST_PROOF_KEYS or any(not isinstance(key, dict) for key in found):
+        raise MessageInvalid("proof_keys is not a list of keys")
+    return tuple(ProofKeyView.from_json(item) for item in found)
 
 
 SCHEMES: Final = ("ecdsa", "rsa-pss", "rsa-pkcs1-v1_5")

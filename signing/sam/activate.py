@@ -49,6 +49,7 @@ from signing.sam.errors import (
 )
 from signing.sam.ledger import Redemption, Reservation, SpentMemory, State, allowance_of, assign
 from signing.sam.ports import DeviceError, OperationNotPermitted, SignatureDevice, WrappedKey, WrappedKeyRefused
+from signing.sam.proof import ProofCounters, proof_record
 from signing.sam.refusals import RefusalBudget
 from signing.sam.revoke import Revocations
 from signing.sam.store import Epoch, Record, Store
@@ -92,6 +93,7 @@ class Activator:
         random: Callable[[int], bytes],
         memory: SpentMemory | None = None,
         refusals: RefusalBudget | None = None,
+        counters: ProofCounters | None = None,
     ) -> None:
         """What a node signs with.
 
@@ -108,6 +110,7 @@ class Activator:
         self._random = random
         self._memory = SpentMemory() if memory is None else memory
         self._refusals = RefusalBudget() if refusals is None else refusals
+        self._counters = ProofCounters() if counters is None else counters
 
     def sign(self, request: SignatureRequest) -> tuple[bytes, ...]:
         """One value a digest, in the request's order.
@@ -137,6 +140,7 @@ class Activator:
         with self._custody.watch(credential.id):
             # Database and device may have taken their time.
             algorithm = verify_sad(sad, request, credential, revocations, policy, self._clock.now())
+            self._counters.take(sad, self._clock.now())
             return _Permit(sad, request, credential, credential.wrapped_key(), algorithm, ledger_epoch.number, proof)
 
     def _opened(self, credential_id: str) -> tuple[Credential, Epoch]:
@@ -289,6 +293,7 @@ def _intent(permit: _Permit, reservation: Reservation, positions: tuple[int, ...
         "loa": sad.loa,
         "decision": sad.policy.decision_id,
         "policy_sha256": sad.policy.sha256,
+        **proof_record(sad),
     }
     return Record(events.SIGNATURE_INTENT, fields, now)
 

@@ -95,7 +95,8 @@ class Credential:
     key: WrappedKey | None = field(repr=False)
     """``None`` once deleted."""
     proof_keys: tuple[bytes, ...]
-    """Reserved for the signer proof; a credential that has any is refused until proofs can be verified."""
+    """The signer's devices, each as :func:`contract.proof_key.octets` writes it; where there is one, nothing is signed
+    without its proof."""
     version: int
     """Goes up by one with every change."""
     created: int

@@ -124,9 +124,27 @@ class AlgorithmNotAllowed(SamError):
 
 
 class ProofUnsupported(SamError):
-    """The SAD or the credential has a condition that this version cannot verify."""
+    """The SAD has a condition that this version cannot verify."""
 
     code = "proof_unsupported"
+
+
+class ProofMissing(SamError):
+    """The credential demands a proof by its signer's own device, and there is none."""
+
+    code = "proof_missing"
+
+
+class ProofRefused(SamError):
+    """The signer's proof is not one for this, by a device that is bound to the credential, now."""
+
+    code = "invalid_proof"
+
+
+class ProofCloned(ProofRefused):
+    """Alarm: the device's counter went back, as it does when somebody uses a copy of its key."""
+
+    code = "proof_cloned"
 
 
 class TooManySignatures(SamError):

@@ -23,6 +23,7 @@ LEDGER_SET_BACK: Final = "ledger.set_back"
 EPOCH_SET_BACK: Final = "ledger.epoch_set_back"
 LEDGER_BEHIND: Final = "ledger.behind_anchor"
 CREDENTIAL_FLOOR_SET: Final = "credential.floor_set"
+CREDENTIAL_PROOF_KEYS: Final = "credential.proof_keys_changed"
 OPERATOR_ENROLLED: Final = "operator.enrolled"
 OPERATOR_RETIRED: Final = "operator.retired"
 OPERATION_REFUSED: Final = "operation.refused"
@@ -48,6 +49,7 @@ CATALOGUE: Final = Catalogue(
                     "hash_alg", "scheme", "positions", "digests", "loa", "decision", "policy_sha256",
                 }
             ),
+            frozenset({"proof_key", "proof_sha256"}),
         ),
         Event(SIGNATURE_CONSUMED, "The values were made, verified and released.", _OUTCOME),
         Event(SIGNATURE_RELEASED, "The device certainly did nothing; the positions are free again.", _OUTCOME),
@@ -66,6 +68,7 @@ CATALOGUE: Final = Catalogue(
             CREDENTIAL_CREATED,
             "A key and the PKCS#10 request that it signed exist; no certificate yet.",
             frozenset({"credential_id", "owner", "version", "profile", "public_key_sha256"}),
+            frozenset({"proof_key", "evidence"}),
         ),
         Event(
             CREDENTIAL_ACTIVATED,
@@ -79,6 +82,12 @@ CATALOGUE: Final = Catalogue(
             CREDENTIAL_FLOOR_SET,
             "Operators changed the least that the module asks for a credential.",
             _CHANGE | {"floor"},
+        ),
+        Event(
+            CREDENTIAL_PROOF_KEYS,
+            "A device with which a signer proves was bound or removed; `agreed_by` is the key that agreed, if one did.",
+            _CHANGE | {"proof_keys"},
+            frozenset({"added", "removed", "agreed_by", "evidence"}),
         ),
         Event(
             CREDENTIAL_ALTERED,

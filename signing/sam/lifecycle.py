@@ -15,7 +15,9 @@ from typing import Final
 from cryptography import x509
 
 from auditlog.chain import Fields
-from contract.order import CreateParameters, CredentialParameters, Operation, Order
+from contract import proof_key
+from contract.order import CreateParameters, Operation, Order, ProofKeyParameters
+from contract.proof_key import DeviceKey
 from foundation.clock import Clock, epoch
 from signing.sam import events
 from signing.sam.algorithms import KEY_PROFILES
@@ -33,6 +35,7 @@ from signing.sam.link_certificate import verify_chain
 from signing.sam.orders import spent, verify_order
 from signing.sam.pkcs10 import certification_request, subject_name
 from signing.sam.ports import SignatureDevice, device_errors
+from signing.sam.proof import after_order, check_key, keys_of
 from signing.sam.rollback import Effect
 from signing.sam.store import Record, SpentOrder, Store
 from signing.sam.tokens import decode_order
@@ -127,6 +130,8 @@ class Lifecycle:
             if profile is None:
                 raise OrderRefused("the order names a profile that is not offered")
             subject_name(order.parameters.subject)
+            if order.parameters.proof_key is not None:
+                check_key(order.parameters.proof_key, self._policy.proof)
             intent: Fields = {
                 "credential_id": mine.credential_id,
                 "owner": order.sub,
@@ -174,17 +179,18 @@ class Lifecycle:
         return active
 
     def execute(self, token: str) -> Credential:
-        """Carry out an order to suspend, resume or delete.
+        """Carry out an order to suspend, resume or delete, or to bind or remove a proof key.
 
         :raises OrderInvalid: not an order under a pinned key.
         :raises OrderRefused: not for this module, or of another operation.
         :raises OrderUsed: it has been carried out.
         :raises WrongOwner: the credential is another person's.
         :raises CredentialDisabled: its status does not allow it.
+        :raises ProofMissing: :raises ProofRefused: see :func:`signing.sam.proof.after_order`.
         """
         order, now = decode_order(token, self._policy), self._clock.now()
         self._check(order, now)
-        if not isinstance(order.parameters, CredentialParameters):
+        if isinstance(order.parameters, CreateParameters):
             raise OrderRefused("the order is for another operation")
         credential = self.credential(order.parameters.credential_id)
         _check_owner(credential, order)
@@ -192,11 +198,7 @@ class Lifecycle:
         known = self._used.knows_any(order.iss, order.jti, (_ONCE,))
         if known or self._store.order(mine.issuer, mine.jti) is not None:
             raise OrderUsed("the order has been carried out")
-        change = CHANGES[order.operation]
-        if change.after == "active" and order.iat < self._policy.sads_not_before:
-            # What was used before the start only the database knows: not enough to wake a credential.
-            raise OrderRefused("the order may have been issued, and used, before this process started")
-        changed = after_change(credential, change, order.policy, now)
+        changed, event, more = self._after(credential, order, now)
         fields: Fields = {
             "credential_id": changed.id,
             "owner": changed.owner,
@@ -204,10 +206,29 @@ class Lifecycle:
             "issuer": order.iss,
             "order": order.jti,
             "decision": order.policy,
+            **more,
         }
-        self.write(changed, Record(change.event, fields, now), mine)
+        self.write(changed, Record(event, fields, now), mine)
         self._used.remember(order.iss, order.jti, (_ONCE,), order.exp, epoch(now))
         return changed
+
+    def _after(self, credential: Credential, order: Order, now: datetime) -> tuple[Credential, str, Fields]:
+        """The credential's next version, the event, and what the event says besides."""
+        wanted = order.parameters
+        if isinstance(wanted, ProofKeyParameters):
+            keys = after_order(credential, wanted, self._policy.proof, self._policy.sam_id, now)
+            agreed = {} if wanted.proof is None else {"agreed_by": wanted.proof.kid}
+            changed = with_proof_keys(credential, keys, order.policy)
+            return (
+                changed,
+                events.CREDENTIAL_PROOF_KEYS,
+                {**proof_fields(changed, wanted.added, wanted.removed), **agreed},
+            )
+        change = CHANGES[order.operation]
+        if change.after == "active" and order.iat < self._policy.sads_not_before:
+            # What was used before the start only the database knows: not enough to wake a credential.
+            raise OrderRefused("the order may have been issued, and used, before this process started")
+        return after_change(credential, change, order.policy, now), change.event, {}
 
     def _check(self, order: Order, now: datetime, *, again: bool = False) -> None:
         ledger_epoch = self._custody.epoch(self._store.epoch())
@@ -233,7 +254,7 @@ class Lifecycle:
         profile = self._policy.profiles.get(parameters.profile)
         if profile is None:
             raise OrderRefused("the order names a profile that is not offered")
-        key_profile = KEY_PROFILES[profile.key]
+        key_profile, device = KEY_PROFILES[profile.key], parameters.proof_key
         with device_errors():
             key = self._device.generate(key_profile)
             request = certification_request(parameters.subject, key, key_profile, self._device)
@@ -255,7 +276,7 @@ class Lifecycle:
                     request=request,
                     certificates=(),
                     key=key.wrapped,
-                    proof_keys=(),
+                    proof_keys=() if device is None else (proof_key.octets(device),),
                     version=1,
                     created=epoch(now),
                     origin="generated",
@@ -269,6 +290,8 @@ class Lifecycle:
             "profile": profile.name,
             "public_key_sha256": hashlib.sha256(key.public_key).hexdigest(),
         }
+        if device is not None:
+            fields = {**fields, "proof_key": device.kid, "evidence": evidence_of(device)}
         record = Record(events.CREDENTIAL_CREATED, fields, now)
         with device_errors():
             anchor = self._custody.anchor
@@ -317,6 +340,24 @@ def after_change(credential: Credential, change: Change, decision: str, now: dat
         version=credential.version + 1,
         not_before=max(credential.not_before, _not_before(change.after, now)),
     )
+
+
+def with_proof_keys(credential: Credential, keys: tuple[bytes, ...], decision: str) -> Credential:
+    """The credential's next version, with other devices."""
+    return replace(credential, proof_keys=keys, policy=decision, version=credential.version + 1)
+
+
+def proof_fields(changed: Credential, added: DeviceKey | None, removed: str | None) -> Fields:
+    """What an audit record says of a change of proof keys."""
+    fields: Fields = {"proof_keys": [key.kid for key in keys_of(changed)]}
+    if removed is not None:
+        fields = {**fields, "removed": removed}
+    return fields if added is None else {**fields, "added": added.kid, "evidence": evidence_of(added)}
+
+
+def evidence_of(key: DeviceKey) -> list[str]:
+    """What is known of a device, believed or not."""
+    return [key.form, *(f"{name}={value}" for name in ("attestation", "aaguid") if (value := getattr(key, name)))]
 
 
 def _not_before(after: Status, now: datetime) -> int:

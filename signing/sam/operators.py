@@ -7,6 +7,8 @@ credential.suspend   1         ``credential_id``
 credential.resume    2         ``credential_id``
 credential.delete    2         ``credential_id``
 credential.set_floor 1 or 2    ``credential_id`` and what of the floor changes; 2 where anything gets lower
+credential           2         ``credential_id`` and, in place of all its proof keys, ``proof_key``; without, it has
+.set_proof_key                 none
 operator.enrol       2         ``jwk``: the new operator's public key
 operator.retire      2         ``thumbprint``; two operators have to be left
 ledger.restore       2         none
@@ -27,9 +29,11 @@ from typing import Any, Final, cast
 
 from auditlog.chain import Fields
 from contract import operation as operations
-from contract.errors import OperationInvalid, OperationUnderSigned
+from contract import proof_key
+from contract.errors import OperationInvalid, OperationUnderSigned, ProofInvalid
 from contract.operation import Operation, operator_key
 from contract.order import Operation as CredentialOperation
+from contract.proof_key import DeviceKey
 from contract.sad import LOA_ORDER, LoA
 from foundation import claims as read
 from foundation import log
@@ -48,8 +52,9 @@ from signing.sam.errors import (
     SamError,
     StoreUnavailable,
 )
-from signing.sam.lifecycle import CHANGES, Lifecycle, after_change
+from signing.sam.lifecycle import CHANGES, Lifecycle, after_change, proof_fields, with_proof_keys
 from signing.sam.ports import device_errors
+from signing.sam.proof import check_key
 from signing.sam.refusals import RefusalBudget
 from signing.sam.rollback import Effect
 from signing.sam.store import Record, SpentOrder, Store
@@ -133,6 +138,7 @@ class Operators:
         self._carriers: dict[str, Callable[[_Signed], Done]] = {
             **dict.fromkeys(CHANGES, self._change),
             "credential.set_floor": self._set_floor,
+            "credential.set_proof_key": self._set_proof_key,
             "operator.enrol": self._enrol,
             "operator.retire": self._retire,
             RESTORE: self._restore,
@@ -199,6 +205,19 @@ class Operators:
         changed = replace(credential, floor=floor, policy=signed.operation.jti, version=credential.version + 1)
         shown = [f"{name}={getattr(floor, name)}" for name in sorted(_FLOOR)]
         return self._written(signed, changed, events.CREDENTIAL_FLOOR_SET, {"floor": shown})
+
+    def _set_proof_key(self, signed: _Signed) -> Done:
+        """In place of a proof by a key that is there: somebody has lost their device."""
+        signed.need(2)
+        _members(signed, {"credential_id"}, {"proof_key"})
+        credential, key = self._credential(signed), _proof_key(signed.parameters)
+        if key is not None:
+            check_key(key, self._policy.proof)
+        if credential.status in {"revoked", "deleted"}:
+            raise CredentialDisabled("a credential whose end has come has no use for a proof key")
+        keys = () if key is None else (proof_key.octets(key),)
+        after = with_proof_keys(credential, keys, signed.operation.jti)
+        return self._written(signed, after, events.CREDENTIAL_PROOF_KEYS, proof_fields(after, key, None))
 
     def _enrol(self, signed: _Signed) -> Done:
         signed.need(2)
@@ -335,12 +354,19 @@ def _floor(parameters: Mapping[str, Any], credential: Credential) -> Floor:
             max_sad_seconds=read.integer(wanted, "max_sad_seconds", low=1, high=LONGEST_SAD_SECONDS),
             max_evidence_age_seconds=read.integer(wanted, "max_evidence_age_seconds", low=1, high=_MAX_SECONDS),
             phishing_resistant=read.boolean(wanted, "phishing_resistant"),
-            max_signatures_per_day=read.integer(
-                wanted, "max_signatures_per_day", low=0, high=MOST_SIGNATURES_PER_DAY
-            ),
+            max_signatures_per_day=read.integer(wanted, "max_signatures_per_day", low=0, high=MOST_SIGNATURES_PER_DAY),
             signer_proof=read.boolean(wanted, "signer_proof"),
         )
     except JoseError as error:
+        raise OperationRefused(f"the parameters: {error}") from error
+
+
+def _proof_key(parameters: Mapping[str, Any]) -> DeviceKey | None:
+    if "proof_key" not in parameters:
+        return None
+    try:
+        return proof_key.from_json(read.mapping(parameters, "proof_key"))
+    except (JoseError, ProofInvalid) as error:
         raise OperationRefused(f"the parameters: {error}") from error
 
 

@@ -43,6 +43,7 @@ from signing.sam.errors import (
     WrongCredential,
     WrongOwner,
 )
+from signing.sam.proof import ProofPolicy, check_proof
 from signing.sam.revocation import Revocation
 
 TWO_CATEGORIES: Final = 2
@@ -88,6 +89,8 @@ class SamPolicy:
     max_order_seconds: int = 900
     max_operation_seconds: int = 86_400
     """Longest life of an operators' operation."""
+    proof: ProofPolicy | None = None
+    """Where people approve with a passkey; None: no passkey is bound here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,10 +305,12 @@ def _check_algorithm(case: _Case) -> None:
 
 def _check_conditions(case: _Case) -> None:
     sad = case.sad
-    if sad.signer_proof is not None or sad.supersedes is not None:
+    if sad.supersedes is not None:
         raise ProofUnsupported("the SAD has a condition that this version cannot verify")
-    if case.credential.proof_keys or case.credential.floor.signer_proof:
-        raise ProofUnsupported("the credential demands a signer proof, which this version cannot verify")
+
+
+def _check_proof(case: _Case) -> None:
+    check_proof(case.sad, case.credential, case.policy.proof, case.now)
 
 
 CLAIM_CHECKS: Final[tuple[Callable[[_Claim], None], ...]] = (
@@ -349,6 +354,8 @@ CHECKS: Final[tuple[Callable[[_Case], None], ...]] = (
     _check_algorithm,
     # 8. Conditions that could only be ignored.
     _check_conditions,
+    # 9. The signer's own device approved it, where the credential demands that.
+    _check_proof,
 )
 
 

@@ -12,8 +12,10 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from contract.event import MAX_EVENT_OCTETS
 from contract.operation import MAX_OPERATION_OCTETS
+from contract.proof_key import DeviceKey
 from foundation import claims as read
 from foundation.errors import JoseError
+from foundation.jose import encode_base64url
 from signing.link.errors import MessageInvalid
 from signing.link.frames import MAX_FRAME_OCTETS
 from signing.link.messages import (
@@ -22,6 +24,7 @@ from signing.link.messages import (
     MAX_TOKEN_CHARACTERS,
     CreatedCredential,
     CredentialView,
+    ProofKeyView,
     SignRequest,
     credential_id,
     octets_from_json,
@@ -32,6 +35,7 @@ from signing.sam.algorithms import KEY_PROFILES, KeyProfile
 from signing.sam.binding import Possession
 from signing.sam.credential import Credential, SealedCredential
 from signing.sam.errors import NotPermitted, RowAltered, SamError, ScdevUnavailable
+from signing.sam.proof import demands_proof, keys_of
 from signing.sam.verify import SignatureRequest
 from signing.sam_app.parts import Sam
 
@@ -173,6 +177,17 @@ def view(credential: Credential) -> CredentialView:
         signature_qualifier=credential.qualifier,
         multisign=credential.multisign,
         created_at=credential.created,
+        proof_required=demands_proof(credential),
+        proof_keys=tuple(_proof_key_view(key) for key in keys_of(credential)),
+    )
+
+
+def _proof_key_view(key: DeviceKey) -> ProofKeyView:
+    return ProofKeyView(
+        kid=key.kid,
+        form=key.form,
+        rp_id=None if key.origin is None else key.origin.rp_id,
+        credential_id=None if key.credential_id is None else encode_base64url(key.credential_id),
     )
 
 

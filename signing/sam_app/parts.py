@@ -23,6 +23,7 @@ from signing.sam.errors import StateRefused
 from signing.sam.lifecycle import Lifecycle
 from signing.sam.operators import Operators
 from signing.sam.ports import SignatureDevice
+from signing.sam.proof import ProofPolicy
 from signing.sam.revoke import Revocations
 from signing.sam.rollback import RollbackAnchor
 from signing.sam.verify import SamPolicy, first_second_after
@@ -149,6 +150,7 @@ def _pinned(settings: SamSettings) -> tuple[SamPolicy, tuple[x509.Certificate, .
         dpop_htu=settings.dpop_htu,
         max_order_seconds=settings.max_order_seconds,
         max_operation_seconds=settings.max_operation_seconds,
+        proof=None if settings.proof is None else ProofPolicy(settings.proof.rp_id, settings.proof.origins),
     )
     return policy, tuple(anchor for anchor in found if anchor is not None)
 

@@ -20,7 +20,7 @@ from contract import operation as operations
 from contract import order as orders
 from contract import sad as sads
 from contract.event import EventName, SecurityEvent
-from contract.order import CreateParameters, CredentialParameters, Operation, Order, SubjectClaim
+from contract.order import CreateParameters, CredentialParameters, Operation, Order, Parameters, SubjectClaim
 from contract.sad import EvidenceClaim, PolicyClaim, Sad
 from foundation.clock import FixedClock, epoch
 from foundation.jose import SigningKey, generate_signing_key
@@ -59,6 +59,7 @@ PROFILES = {
         Profile("pss", "rsa-3072-pss", "2", None, 100, FLOOR),
         Profile("pkcs1", "rsa-3072-pkcs1", "2", None, 100, FLOOR),
         Profile("scal1", "ec-p256", "1", None, 3, replace(FLOOR, loa="low", min_categories=1)),
+        Profile("sole-control", "ec-p256", "2", None, 100, replace(FLOOR, signer_proof=True)),
         Profile("high", "ec-p256", "2", None, 100, replace(FLOOR, loa="high")),
     )
 }
@@ -231,8 +232,8 @@ class World:
 
     def order(self, operation: Operation = "credential.create", **changes: Any) -> Order:
         """An order that is right, until changed."""
-        parameters: CreateParameters | CredentialParameters = CreateParameters("standard", ALICE)
-        if operation != "credential.create":
+        parameters: Parameters = CreateParameters("standard", ALICE)
+        if operation not in {"credential.create", "credential.bind_proof_key", "credential.remove_proof_key"}:
             parameters = CredentialParameters(changes.pop("credential_id"))
         order = Order(
             iss=ISSUER,

@@ -72,7 +72,7 @@ def test_SAD_11_among_revocations_only_those_of_the_sad_count(world: World, cred
 
 
 def test_every_check_is_in_the_table_once() -> None:
-    assert len([*CLAIM_CHECKS, *CHECKS]) == len({*CLAIM_CHECKS, *CHECKS}) == 26
+    assert len([*CLAIM_CHECKS, *CHECKS]) == len({*CLAIM_CHECKS, *CHECKS}) == 27
 
 
 SAD_REFUSED: list[tuple[str, Callable[[Sad], Sad], type[SamError]]] = [
@@ -118,7 +118,7 @@ SAD_REFUSED: list[tuple[str, Callable[[Sad], Sad], type[SamError]]] = [
         lambda s: replace(s, dtbsr=()),
         errors.DigestNotAuthorized,
     ),
-    ("a signer proof that nobody checks", lambda s: replace(s, signer_proof={"x": 1}), errors.ProofUnsupported),
+    ("a signer proof that is none", lambda s: replace(s, signer_proof={"x": 1}), errors.ProofRefused),
 ]
 
 
@@ -317,9 +317,13 @@ def test_SAD_06_a_credential_that_is_not_active_does_not_sign(
         verify(world, world.sad(credential), replace(credential, status=status))
 
 
-def test_a_credential_that_demands_a_proof_is_refused(world: World, credential: Credential) -> None:
-    with pytest.raises(errors.ProofUnsupported):
-        verify(world, world.sad(credential), replace(credential, proof_keys=(b"key",)))
+def test_a_credential_that_demands_a_proof_is_refused_without(world: World, credential: Credential) -> None:
+    for demanding in (
+        replace(credential, proof_keys=(b"key",)),
+        replace(credential, floor=replace(credential.floor, signer_proof=True)),
+    ):
+        with pytest.raises(errors.ProofMissing):
+            verify(world, world.sad(credential), demanding)
 
 
 def test_a_key_of_no_kind_known_is_an_altered_row(world: World, credential: Credential) -> None:
