@@ -31,6 +31,12 @@ class SettingsError(PrivySealError):
         self.faults = faults
 
 
+class AddressInvalid(PrivySealError):
+    """A text that should say where something listens does not."""
+
+    code = "address"
+
+
 class JoseError(PrivySealError):
     """Base of the refusals of :mod:`foundation.jose`; never raised itself."""
 

@@ -15,6 +15,7 @@ from signing.csc.dialect import V1, V2
 from signing.csc.issuer import Issuer
 from signing.csc.views import MAX_BODY, csc_blueprint, http_error, unexpected
 from signing.link.client import SamClient
+from signing.link.endpoint import open_client
 from signing.link.errors import LinkError
 from signing.receiver import receiver_blueprint
 from signing.settings import WebSettings
@@ -24,10 +25,11 @@ def create_app(settings: WebSettings, *, clock: Clock | None = None, sam: SamCli
     """Build the application.
 
     :param sam: the link's client, where a test has one already.
+    :raises SettingsError: the files of a link over TLS cannot be used.
     """
     log.configure("signing-web", settings.log_level)
     clock = clock or SystemClock()
-    sam = sam or SamClient(settings.sam_socket, settings.sam_timeout_seconds)
+    sam = sam or open_client(settings)
     issuer = Issuer(settings.issuer, settings.resource, clock, Egress(settings.egress_allow))
     rssp = Rssp(settings, sam, issuer, clock)
     app = Flask("signing", static_folder=str(Path(__file__).parent / "static"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,8 @@ from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from contract.sad import LoA
+from foundation.addresses import split_address
+from foundation.errors import AddressInvalid
 from foundation.settings import Mode
 
 DEVELOPMENT_MODULE: Final = "softhsm"
@@ -130,6 +133,29 @@ class ProofSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class TlsTable:
+    """Table ``tls``: a port for a web tier on another host."""
+
+    listen: str
+    """An address of this host and a port."""
+    certificate: Path
+    """PEM; the module's own, which the web tier has pinned."""
+    key: Path
+    """Owner-only file with its key."""
+    peers: tuple[Path, ...]
+    """PEM: the web tiers' certificates, one a file: those in use and, ahead of their use, the next."""
+
+    def faults(self) -> Iterator[str]:
+        """What types cannot say."""
+        try:
+            ipaddress.ip_address(split_address(self.listen)[0])
+        except (AddressInvalid, ValueError):
+            yield "tls.listen must be an IP address of this host and a port"
+        if not self.peers:
+            yield "tls.peers must name the web tier's certificate"
+
+
+@dataclass(frozen=True, slots=True)
 class SamSettings:
     """The whole file."""
 
@@ -155,6 +181,7 @@ class SamSettings:
     """Owner-only file with the URL."""
     web_uid: int | None = None
     """User of the web tier; left out, only this process's own user may connect."""
+    tls: TlsTable | None = None
     reservation_deadline_seconds: int = 60
     """After which a signature without an outcome is closed as indeterminate."""
     reconcile_every_seconds: float = 10.0
@@ -209,7 +236,7 @@ class SamSettings:
             yield "production needs https issuers"
         if self.proof is not None and any(not each.startswith("https://") for each in self.proof.origins):
             yield "production needs https in proof.origins"
-        if self.web_uid is None:
-            yield "production needs web_uid: the web tier has a user of its own"
+        if self.web_uid is None and self.tls is None:
+            yield "production needs web_uid, as the web tier has a user of its own, or tls for one on another host"
         if self.web_uid in {_ROOT, os.geteuid()}:
             yield "web_uid must be neither this process's own user nor root: whoever is either needs no socket"

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from foundation.addresses import split_address
+from foundation.errors import AddressInvalid
 from foundation.settings import Mode
 
 MAX_ACR_VALUES: Final = 10
@@ -104,14 +106,38 @@ class PkiSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SamTlsSettings:
+    """Table ``sam_tls``: the module on another host."""
+
+    address: str
+    """``host:port`` of ``tls.listen`` in its settings."""
+    certificate: Path
+    """PEM; this web tier's own, which the module has pinned."""
+    key: Path
+    """Owner-only file with its key."""
+    peers: tuple[Path, ...]
+    """PEM: the module's certificate and, ahead of its use, the next."""
+
+    def faults(self) -> Iterator[str]:
+        """What the types cannot say."""
+        try:
+            split_address(self.address)
+        except AddressInvalid as error:
+            yield f"sam_tls.address {error}"
+        if not self.peers:
+            yield "sam_tls.peers must name the module's certificate"
+
+
+@dataclass(frozen=True, slots=True)
 class WebSettings:
     """Settings of the signing web tier, one TOML file; environment prefix ``PRIVYSEAL_WEB_``."""
 
     mode: Mode
     public_url: str
     """Without a path and without a slash at the end; the API's bases are ``<public_url>/csc/v2`` and ``.../csc/v1``."""
-    sam_socket: Path
     issuer: IssuerSettings
+    sam_socket: Path | None = None
+    sam_tls: SamTlsSettings | None = None
     service: ServiceSettings = field(default_factory=ServiceSettings)
     pki: PkiSettings | None = None
     authentication: AuthenticationSettings = field(default_factory=AuthenticationSettings)
@@ -125,6 +151,8 @@ class WebSettings:
     def faults(self) -> Iterator[str]:
         """What the types cannot say, and what production refuses."""
         parts = urlsplit(self.public_url)
+        if (self.sam_socket is None) == (self.sam_tls is None):
+            yield "one of sam_socket and sam_tls must be given"
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path or parts.query or parts.fragment:
             yield "public_url must be a scheme and a host, and nothing behind them"
         if self.mode == "production":

@@ -22,6 +22,7 @@ from foundation.names import distinguished_name
 from foundation.settings import load
 from signing.enrolment.enrol import enrol
 from signing.link.client import SamClient
+from signing.link.endpoint import open_client
 from signing.link.errors import LinkError, LinkRefused
 from signing.link.messages import CredentialView
 from signing.settings import WebSettings
@@ -45,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = _parser().parse_args(argv)
     try:
         settings = load(WebSettings, arguments.config, prefix="WEB")
-        with SamClient(settings.sam_socket, settings.sam_timeout_seconds) as sam:
+        with open_client(settings) as sam:
             return _run(arguments, settings, sam)
     except (SettingsError, ConnectorError, OSError) as error:
         return _fail(EXIT_USAGE, str(error))

@@ -26,6 +26,7 @@ from signing.link.messages import (
     octets_from_json,
     octets_to_json,
 )
+from signing.link.tls import Tls, TlsEndpoint, connect
 
 _LAST_WORDS: Final = frozenset({BAD_REQUEST, BUSY, NOT_PERMITTED})
 """Refusals after which the module may close the connection: it is not used again."""
@@ -39,9 +40,16 @@ class SamClient:
     Nothing is ever sent a second time: whether a request without an answer was carried out is not known here.
     """
 
-    def __init__(self, socket_path: Path, timeout_seconds: float = 15, pool_size: int = 8) -> None:
-        """:param timeout_seconds: for a whole request, the wait for a free connection included."""
-        self._path = socket_path
+    def __init__(self, endpoint: Path | TlsEndpoint, timeout_seconds: float = 15, pool_size: int = 8) -> None:
+        """Connect to nothing yet.
+
+        :param endpoint: the module's socket, or where it listens on another host.
+        :param timeout_seconds: for a whole request, the wait for a free connection included.
+        :raises SettingsError: the files of TLS cannot be used.
+        """
+        self._connect = (
+            _TlsConnector(endpoint) if isinstance(endpoint, TlsEndpoint) else _UnixConnector(endpoint)
+        )
         self._timeout = timeout_seconds
         self._idle: queue.LifoQueue[socket.socket] = queue.LifoQueue()
         self._slots = threading.BoundedSemaphore(pool_size)
@@ -161,7 +169,12 @@ class SamClient:
                 return link
             link.close()
 
-    def _connect(self, deadline: float) -> socket.socket:
+
+class _UnixConnector:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __call__(self, deadline: float) -> socket.socket:
         link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             link.settimeout(max(0.001, deadline - time.monotonic()))
@@ -170,6 +183,15 @@ class SamClient:
             link.close()
             raise LinkUnavailable("the signature activation module does not listen") from error
         return link
+
+
+class _TlsConnector:
+    def __init__(self, endpoint: TlsEndpoint) -> None:
+        self._endpoint = endpoint
+        self._tls = Tls(endpoint.files, server=False)
+
+    def __call__(self, deadline: float) -> socket.socket:
+        return connect(self._endpoint, self._tls, deadline)
 
 
 def _body(answer: Mapping[str, Any]) -> dict[str, Any]:

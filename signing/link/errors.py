@@ -21,6 +21,12 @@ class LinkUnavailable(LinkError):
     code = "link_unavailable"
 
 
+class PeerRefused(LinkUnavailable):
+    """Whoever is at the other end is not let in, or is not the module."""
+
+    code = "peer_refused"
+
+
 class LinkRefused(LinkError):
     """The module answered that it will not.
 

@@ -8,49 +8,29 @@ request for longest, and is turned away only where all are busy (DOS-08).
 from __future__ import annotations
 
 import contextlib
-import os
+import math
 import select
 import socket
-import stat
-import struct
+import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from foundation import claims as read
 from foundation import log
 from foundation.errors import JoseError, PrivySealError
-from signing.link.codes import BAD_REQUEST, BUSY, DETAILS, INDETERMINATE, NOT_PERMITTED
-from signing.link.errors import LinkUnavailable, MessageInvalid, SocketInUse
+from signing.link.codes import BAD_REQUEST, BUSY, DETAILS, INDETERMINATE
+from signing.link.doors import SocketSettings, TlsSettings, door_of, shut
+from signing.link.errors import LinkUnavailable, MessageInvalid, PeerRefused
 from signing.link.frames import receive_frame, send_frame
 
 Handler = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
-_PEER: Final = struct.Struct("3i")
-"""``struct ucred``: pid, uid, gid (unix(7), SO_PEERCRED)."""
-_BACKLOG: Final = 64
 _PLACE_SECONDS: Final = 0.5
 """How long a newcomer waits for the place of an idle connection that was told to end."""
 _log = log.get(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class SocketSettings:
-    """One listening socket."""
-
-    path: Path
-    uids: frozenset[int]
-    """Users whose processes may speak here; the kernel says who it is (SO_PEERCRED)."""
-    mode: int
-    """Of the socket file: a first barrier, not the one that counts."""
-    max_connections: int = 32
-    frame_seconds: float = 5.0
-    """For one frame to arrive once it has begun, and for one to be sent."""
-    idle_seconds: float = 300.0
-    """After which a connection without a request is closed."""
 
 
 @dataclass(slots=True)
@@ -60,13 +40,17 @@ class _Connection:
     thread: threading.Thread
     idle_since: float | None
     """Value of ``time.monotonic``; ``None`` while a request is in progress, and once it was told to end."""
+    known: bool = False
+    """Whether it was found out who is there; before that, it is the first to make room."""
 
 
 class LinkServer:
-    """Serves one socket until stopped."""
+    """Serves one socket, or one port, until stopped."""
 
-    def __init__(self, settings: SocketSettings, handlers: Mapping[str, Handler]) -> None:
+    def __init__(self, settings: SocketSettings | TlsSettings, handlers: Mapping[str, Handler]) -> None:
+        """:raises SettingsError: the files of TLS cannot be used."""
         self._settings = settings
+        self._door = door_of(settings)
         self._handlers = dict(handlers)
         self._listener: socket.socket | None = None
         self._acceptor: threading.Thread | None = None
@@ -74,13 +58,15 @@ class LinkServer:
         self._lock = threading.Lock()
         self._left = threading.Condition(self._lock)
         self._stopping = threading.Event()
+        self._told = -math.inf
+        self._untold = 0
 
     def start(self) -> None:
         """Bind and serve from threads of its own.
 
-        :raises SocketInUse: another process serves this socket, or the path is something else.
+        :raises SocketInUse: another process serves this socket or port, or the path is something else.
         """
-        self._listener = _listen(self._settings)
+        self._listener = self._door.open()
         self._acceptor = threading.Thread(target=self._accept, args=(self._listener,), name="link-accept")
         self._acceptor.start()
 
@@ -93,14 +79,12 @@ class LinkServer:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._acceptor.join()
         self._listener.close()
-        self._settings.path.unlink(missing_ok=True)
+        self._door.close()
         deadline = time.monotonic() + timeout_seconds
         with self._lock:
             open_ones = dict(self._connections)
         for connection in open_ones:
-            # No further request; an answer can still be sent.
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RD)
+            shut(connection)
         for served in open_ones.values():
             served.thread.join(max(0.0, deadline - time.monotonic()))
 
@@ -115,8 +99,13 @@ class LinkServer:
                 _log.error("a connection could not be accepted")
                 self._stopping.wait(0.1)
                 continue
-            if not self._admit(connection):
-                self._turn_away(connection)
+            try:
+                link = self._door.receive(connection)
+            except OSError:
+                connection.close()
+                continue
+            if not self._admit(link):
+                self._turn_away(link)
 
     def _admit(self, connection: socket.socket) -> bool:
         """Serve a connection; False where there is no place for it, or no thread to be had."""
@@ -144,13 +133,16 @@ class LinkServer:
 
         A request that has arrived meanwhile is still answered; then the connection ends.
         """
-        idle = {link: served.idle_since for link, served in self._connections.items() if served.idle_since is not None}
+        idle = {
+            link: (served.known, served.idle_since)
+            for link, served in self._connections.items()
+            if served.idle_since is not None
+        }
         if not idle:
             return False
         link = min(idle, key=lambda each: idle[each])
         self._connections[link].idle_since = None
-        with contextlib.suppress(OSError):
-            link.shutdown(socket.SHUT_RD)
+        shut(link)
         return True
 
     def _mark(self, connection: socket.socket, idle_since: float | None) -> None:
@@ -164,26 +156,39 @@ class LinkServer:
 
     def _turn_away(self, connection: socket.socket) -> None:
         with contextlib.suppress(LinkUnavailable), contextlib.closing(connection):
-            send_frame(connection, _refusal(BUSY), time.monotonic() + 0.1)
+            if self._door.tells_strangers():
+                send_frame(connection, _refusal(BUSY), time.monotonic() + 0.1)
 
     def _serve(self, connection: socket.socket) -> None:
         try:
             with contextlib.closing(connection):
-                self._check_peer(connection)
+                self._door.check(connection, time.monotonic() + self._settings.frame_seconds)
+                self._know(connection)
                 while self._request(connection):
                     pass
+        except PeerRefused as refused:
+            self._log_stranger(str(refused))
         except LinkUnavailable:
             # The peer is gone, or too slow: nobody is there to be told.
             _log.info("a connection of the link ended early")
         finally:
             self._forget(connection)
 
-    def _check_peer(self, connection: socket.socket) -> None:
-        uid = peer_uid(connection)
-        if uid not in self._settings.uids:
-            _log.warning("a process of another user was turned away", extra={"fields": {"uid": uid}})
-            send_frame(connection, _refusal(NOT_PERMITTED), time.monotonic() + self._settings.frame_seconds)
-            raise LinkUnavailable("the peer is of a user that may not use this socket")
+    def _know(self, connection: socket.socket) -> None:
+        with self._lock:
+            self._connections[connection].known = True
+
+    def _log_stranger(self, why: str) -> None:
+        """A line a second: whoever can reach the door could fill the disk otherwise (DOS-05)."""
+        now = time.monotonic()
+        with self._lock:
+            told, self._told = self._told, max(self._told, now)
+            if now < told + 1.0:
+                self._untold += 1
+                self._told = told
+                return
+            more, self._untold = self._untold, 0
+        _log.warning("somebody was turned away", extra={"fields": {"why": why, "unreported": more}})
 
     def _request(self, connection: socket.socket) -> bool:
         """Answer one request; False where there is no further one."""
@@ -199,12 +204,13 @@ class LinkServer:
         if message is None:
             return False
         answer = self._answer(message)
+        # Before the answer goes out: whoever has it may expect that the connection counts as idle.
+        self._mark(connection, time.monotonic())
         try:
             send_frame(connection, answer, time.monotonic() + self._settings.frame_seconds)
         except MessageInvalid:
             _log.error("an answer is larger than a frame may be")
             send_frame(connection, _refusal(BAD_REQUEST), time.monotonic() + self._settings.frame_seconds)
-        self._mark(connection, time.monotonic())
         return not self._stopping.is_set()
 
     def _answer(self, message: Mapping[str, Any]) -> dict[str, Any]:
@@ -223,12 +229,6 @@ class LinkServer:
             return _refusal(_code_of(error, operation))
 
 
-def peer_uid(connection: socket.socket) -> int:
-    """User of the process at the other end, as the kernel recorded it when it connected."""
-    _pid, uid, _gid = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
-    return int(uid)
-
-
 def _code_of(error: PrivySealError, operation: str) -> str:
     if error.code in DETAILS:
         return error.code
@@ -242,45 +242,8 @@ def _refusal(code: str) -> dict[str, Any]:
 
 
 def _readable(connection: socket.socket, seconds: float) -> bool:
+    if isinstance(connection, ssl.SSLSocket) and connection.pending():
+        return True
     poll = select.poll()
     poll.register(connection, select.POLLIN)
     return bool(poll.poll(seconds * 1000))
-
-
-def _listen(settings: SocketSettings) -> socket.socket:
-    _clear(settings.path)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    # Between bind and chmod the umask decides who can connect: for that moment, nobody else.
-    mask = os.umask(0o177)
-    try:
-        listener.bind(str(settings.path))
-    except OSError as error:
-        listener.close()
-        raise SocketInUse("the socket cannot be bound") from error
-    finally:
-        os.umask(mask)
-    settings.path.chmod(settings.mode)
-    listener.listen(_BACKLOG)
-    return listener
-
-
-def _clear(path: Path) -> None:
-    """Remove the socket file that a dead process left."""
-    try:
-        kind = path.lstat().st_mode
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise SocketInUse("the socket's path cannot be looked at") from error
-    if not stat.S_ISSOCK(kind):
-        raise SocketInUse("the socket's path is something else")
-    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as probe:
-        probe.settimeout(1)
-        try:
-            probe.connect(str(path))
-        except (ConnectionRefusedError, FileNotFoundError):
-            path.unlink(missing_ok=True)
-            return
-        except OSError as error:
-            raise SocketInUse("the socket's path cannot be used") from error
-    raise SocketInUse("another process serves this socket")

@@ -9,7 +9,10 @@ from typing import Any, Final
 
 from auditlog.chain import Fields
 from foundation import log
-from signing.link.server import Handler, LinkServer, SocketSettings
+from foundation.addresses import split_address
+from signing.link.doors import SocketSettings, TlsSettings
+from signing.link.server import Handler, LinkServer
+from signing.link.tls import TlsFiles
 from signing.sam import events
 from signing.sam.errors import SamError, ScdevUnavailable, StoreUnavailable
 from signing.sam.reconcile import reconcile
@@ -27,17 +30,21 @@ _log = log.get(__name__)
 
 
 class SamProcess:
-    """Two sockets, the reconciler, and who keeps the anchor."""
+    """Two sockets, a port where the web tier is on another host, the reconciler, and who keeps the anchor."""
 
     def __init__(self, sam: Sam) -> None:
         settings, own = sam.settings, os.geteuid()
         public, admin = public_handlers(sam), admin_handlers(sam)
         web = {own} if settings.web_uid is None else {own, settings.web_uid}
         self._sam = sam
-        self._public = LinkServer(
-            SocketSettings(settings.socket, frozenset(web), PUBLIC_MODE, settings.max_connections),
-            {**public, "ping": self._watched(public["ping"])},
-        )
+        public = {**public, "ping": self._watched(public["ping"])}
+        doors: list[SocketSettings | TlsSettings] = [
+            SocketSettings(settings.socket, frozenset(web), PUBLIC_MODE, settings.max_connections)
+        ]
+        if settings.tls is not None:
+            files = TlsFiles(settings.tls.certificate, settings.tls.key, settings.tls.peers)
+            doors.append(TlsSettings(*split_address(settings.tls.listen), files, settings.max_connections))
+        self._public = tuple(LinkServer(door, public) for door in doors)
         self._admin = LinkServer(
             SocketSettings(settings.admin_socket, frozenset({own, _ROOT}), ADMIN_MODE, _ADMIN_CONNECTIONS),
             {**admin, "ping": self._watched(admin["ping"]), "status": self._with_reconciler(admin["status"])},
@@ -71,9 +78,11 @@ class SamProcess:
             _log.error("the anchor cannot be read yet; nothing is signed before")
         self._admin.start()
         try:
-            self._public.start()
+            for server in self._public:
+                server.start()
         except BaseException:
-            self._admin.stop()
+            for server in (*self._public, self._admin):
+                server.stop()
             raise
         self._reconciler.start()
         self._anchorer.start()
@@ -81,7 +90,8 @@ class SamProcess:
     def stop(self, timeout_seconds: float = 15.0) -> None:
         """Let what is being signed finish; then end."""
         self._stopping.set()
-        self._public.stop(timeout_seconds)
+        for server in self._public:
+            server.stop(timeout_seconds)
         self._admin.stop(1.0)
         self._reconciler.join()
         self._anchorer.join()

@@ -57,7 +57,7 @@ class Site:
         return self.directory / f"{node}.admin"
 
     def write_config(self, node: str = "a", **changes: object) -> Path:
-        """Settings that are right, until changed."""
+        """Settings that are right, until changed; a mapping is a table."""
         table: dict[str, object] = {
             "mode": "development",
             "database_url_file": str(self.directory / "url"),
@@ -68,7 +68,10 @@ class Site:
             "certificate_anchors": [str(self.directory / "root.pem")],
             **changes,
         }
-        lines = [f"{name} = {json.dumps(value)}" for name, value in table.items()]
+        lines = [f"{name} = {json.dumps(value)}" for name, value in table.items() if not isinstance(value, dict)]
+        for name, value in table.items():
+            if isinstance(value, dict):
+                lines += [f"[{name}]", *(f"{key} = {json.dumps(item)}" for key, item in value.items())]
         lines += ["[issuers.idp]", f'issuer = "{ISSUER}"', f"keys = [{json.dumps(str(self.directory / 'idp.pem'))}]"]
         lines += [
             "[device]",

@@ -29,8 +29,9 @@ from idp.storage import accounts, authenticators
 from idp.web import oidc
 from idp.web.credential_info import CscCredentialReader
 from signing.app import create_app
-from signing.link.client import SamClient
-from signing.link.server import LinkServer, SocketSettings
+from signing.link.doors import SocketSettings, TlsSettings
+from signing.link.endpoint import open_client
+from signing.link.server import LinkServer
 from signing.sam.ports import SignatureDevice
 from signing.sam_app.handlers import public_handlers
 from signing.sam_app.parts import Sam
@@ -111,9 +112,12 @@ def sign_hash(credential_id: str, *documents: bytes, **changes: Any) -> dict[str
 
 
 @contextmanager
-def whole(directory: Path, device: SignatureDevice, **web: Any) -> Iterator[Whole]:
+def whole(
+    directory: Path, device: SignatureDevice, door: SocketSettings | TlsSettings | None = None, **web: Any
+) -> Iterator[Whole]:
     """Start everything.
 
+    :param door: where the module listens, if not at the socket.
     :param web: changed settings of the signing web tier.
     """
     (directory / "idp").mkdir()
@@ -123,10 +127,11 @@ def whole(directory: Path, device: SignatureDevice, **web: Any) -> Iterator[Whol
     with ExitStack() as stack:
         stack.callback(idp.engine.dispose)
         idp_port = stack.enter_context(_serving(idp.app))
-        link, people = _module(directory, device, idp)
+        door = door or SocketSettings(directory / "sam.sock", frozenset({os.getuid()}), 0o600)
+        link, people = _module(directory, device, idp, door)
         stack.enter_context(_linked(link))
-        sam = stack.enter_context(SamClient(directory / "sam.sock"))
-        app = create_app(_web_settings(directory, idp, idp_port, web), clock=idp.clock, sam=sam)
+        settings = _web_settings(directory, idp, idp_port, web)
+        app = create_app(settings, clock=idp.clock, sam=stack.enter_context(open_client(settings)))
         web_port = stack.enter_context(_serving(app))
         services = idp.app.extensions["privyseal"]
         reader = CscCredentialReader(
@@ -161,8 +166,10 @@ def _linked(link: LinkServer) -> Iterator[None]:
         link.stop()
 
 
-def _module(directory: Path, device: SignatureDevice, idp: World) -> tuple[LinkServer, dict[str, Person]]:
-    """The module behind its socket, with a credential for each of the two."""
+def _module(
+    directory: Path, device: SignatureDevice, idp: World, door: SocketSettings | TlsSettings
+) -> tuple[LinkServer, dict[str, Person]]:
+    """The module behind its door, with a credential for each of the two."""
     world = make_world(f"sqlite:///{directory / 'sam.sqlite'}", device)
     world.clock, world.authority = idp.clock, Authority(NOW)
     world.idp_key = idp.app.extensions["privyseal"].keys.activation_key()
@@ -188,10 +195,9 @@ def _module(directory: Path, device: SignatureDevice, idp: World) -> tuple[LinkS
         clock=world.clock,
         device_available=lambda: True,
     )
-    socket = SocketSettings(directory / "sam.sock", frozenset({os.getuid()}), 0o600)
     # An approval counts from the second after the credential was made.
     idp.clock.advance(2)
-    return LinkServer(socket, public_handlers(sam)), people
+    return LinkServer(door, public_handlers(sam)), people
 
 
 def _web_settings(directory: Path, idp: World, idp_port: int, changes: dict[str, Any]) -> WebSettings:

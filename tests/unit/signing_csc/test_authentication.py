@@ -9,6 +9,7 @@ import pytest
 
 from contract.sad import encode
 from foundation.clock import epoch
+from foundation.errors import SettingsError
 from foundation.settings import from_table
 from signing.csc import errors
 from signing.csc.authentication import Authentication, authentication_of, check_authentication
@@ -215,3 +216,26 @@ def test_a_demand_that_could_not_be_written_into_a_header_is_a_fault(
         from_table(
             WebSettings, settings | {"authentication": {"credentials": table}}, base=tmp_path, environ={}, prefix="WEB"
         )
+
+
+def test_the_module_is_at_a_socket_or_at_a_port_and_not_at_both(tmp_path: Any) -> None:
+    table: dict[str, Any] = {
+        "mode": "development",
+        "public_url": "http://sign.localhost",
+        "issuer": {"url": "http://idp.localhost", "client_id": "csc", "client_secret_file": "secret"},
+    }
+    tls = {"address": "192.0.2.1:7443", "certificate": "link.pem", "key": "link.key", "peers": ["sam.pem"]}
+
+    def read(**more: Any) -> WebSettings:
+        return from_table(WebSettings, table | more, base=tmp_path, environ={}, prefix="WEB")
+
+    assert read(sam_socket="sam.sock").sam_tls is None
+    assert read(sam_tls=tls).sam_socket is None
+    for more, fault in (
+        ({}, "one of sam_socket"),
+        ({"sam_socket": "sam.sock", "sam_tls": tls}, "one of sam_socket"),
+        ({"sam_tls": {**tls, "address": "192.0.2.1"}}, "host and a port"),
+        ({"sam_tls": {**tls, "peers": []}}, "sam_tls.peers"),
+    ):
+        with pytest.raises(SettingsError, match=fault):
+            read(**more)

@@ -18,9 +18,10 @@ import pytest
 
 from signing.link import codes, server
 from signing.link.client import SamClient
+from signing.link.doors import SocketSettings
 from signing.link.errors import LinkError, LinkRefused, LinkUnavailable, MessageInvalid, SocketInUse
 from signing.link.frames import MAX_FRAME_OCTETS, receive_frame, send_frame
-from signing.link.server import LinkServer, SocketSettings
+from signing.link.server import LinkServer
 from signing.sam.errors import SadSpent, StateRefused
 from tests.unit.signing_link.test_messages import CREATED, REQUEST, VIEW
 

@@ -15,6 +15,7 @@ from foundation.errors import SettingsError
 from foundation.files import write_secret
 from foundation.jose import generate_signing_key
 from foundation.settings import from_table
+from signing.link.doors import SocketSettings
 from signing.sam.credential import LONGEST_SAD_SECONDS
 from signing.sam.errors import StateRefused
 from signing.sam_app.parts import build, open_store
@@ -55,6 +56,14 @@ def test_development_and_production_settings_are_read() -> None:
     assert read(DEVELOPMENT).device.so_pin() == Path("/etc/privyseal/pins/so-pin")
     assert read({**DEVELOPMENT, "device": {**DEVELOPMENT["device"], "so_pin_file": "so"}}).device.so_pin().name == "so"
     assert read(PRODUCTION).reservation_deadline_seconds == 60
+
+
+TLS = {"listen": "[2001:db8::1]:7443", "certificate": "link.pem", "key": "link.key", "peers": ["web.pem"]}
+
+
+def test_production_with_a_web_tier_on_another_host_needs_no_user_for_it() -> None:
+    table = {name: value for name, value in PRODUCTION.items() if name != "web_uid"}
+    assert read({**table, "tls": TLS}).tls is not None
 
 
 @pytest.mark.parametrize(
@@ -124,6 +133,9 @@ def test_AUD_11_the_text_of_a_database_error_does_not_quote_what_was_written(tmp
         ({"profiles": {"p": {"min_categories": 1}}}, "SCAL2"),
         ({"profiles": {"p": {"max_sad_seconds": 0}}}, "max_sad_seconds"),
         ({"profiles": {"p": {"loa": "none"}}}, "loa"),
+        ({"tls": {**TLS, "listen": "sam.example.org:7443"}}, "tls.listen"),
+        ({"tls": {**TLS, "listen": "192.0.2.1"}}, "tls.listen"),
+        ({"tls": {**TLS, "peers": []}}, "tls.peers"),
         ({"unknown": 1}, "unknown"),
     ],
 )
@@ -163,7 +175,10 @@ def test_the_parts_are_put_together(folder: Path) -> None:
     assert sam.policy.max_order_seconds == 60
     assert sam.policy.profiles["standard"].floor.min_categories == 2
     process = SamProcess(sam)
-    public, admin = process._public._settings, process._admin._settings
+    public, admin = process._public[0]._settings, process._admin._settings
+    assert len(process._public) == 1
+    assert isinstance(public, SocketSettings)
+    assert isinstance(admin, SocketSettings)
     assert (public.uids, public.mode) == (frozenset({os.geteuid(), 12345}), PUBLIC_MODE)
     assert (admin.uids, admin.mode) == (frozenset({os.geteuid(), 0}), ADMIN_MODE)
     sam.store.engine.dispose()
