@@ -7,7 +7,7 @@ caller's transaction has to begin with ``BEGIN IMMEDIATE``, which excludes every
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 
 from auditlog.catalogue import Catalogue
-from auditlog.chain import EMPTY, Checkpoint, Entry, Fields, Head, append, microseconds
+from auditlog.chain import EMPTY, Checkpoint, Entry, Fields, Head, append, head_of, microseconds
 from auditlog.errors import ChainNotReady
 
 _HEAD: Final = 1
@@ -65,6 +65,15 @@ def audit_tables(metadata: MetaData) -> AuditTables:
     return AuditTables(entries, head)
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A record that is to be written."""
+
+    event: str
+    fields: Fields
+    at: datetime
+
+
 class AuditLog:
     """A chain in a database."""
 
@@ -93,26 +102,50 @@ class AuditLog:
         :raises EventRefused: not in the catalogue.
         :raises ChainNotReady: there is no head row, or it changed although it was locked.
         """
+        self.check(event, fields)
+        (entry,) = self.extend(connection, self.lock(connection), (Written(event, fields, at),))
+        return entry
+
+    def check(self, event: str, fields: Fields) -> None:
+        """Whether a record may be written, before anything else is: one that may not ends a whole transaction.
+
+        :raises EventRefused: not in the catalogue.
+        """
         self._catalogue.check(event, fields)
-        before = self.lock(connection)
-        entry = append(before, event, fields, at)
+
+    def extend(self, connection: Connection, before: Head, records: Sequence[Written]) -> tuple[Entry, ...]:
+        """Write records, one after another, which :meth:`check` has seen; the last statements before the commit.
+
+        :param before: what :meth:`lock` gave in the same transaction.
+        :param records: at least one.
+        :raises ChainNotReady: the head changed although it was locked.
+        """
+        entries: list[Entry] = []
+        head = before
+        for record in records:
+            entry = append(head, record.event, record.fields, record.at)
+            entries.append(entry)
+            head = head_of(entry)
         connection.execute(
             self._insert,
-            {
-                "sequence": entry.sequence,
-                "at": entry.at,
-                "event": entry.event,
-                "fields": entry.fields,
-                "previous": entry.previous,
-                "hash": entry.hash,
-            },
+            [
+                {
+                    "sequence": entry.sequence,
+                    "at": entry.at,
+                    "event": entry.event,
+                    "fields": entry.fields,
+                    "previous": entry.previous,
+                    "hash": entry.hash,
+                }
+                for entry in entries
+            ],
         )
         moved = connection.execute(
-            self._move, {"before": before.sequence, "after": entry.sequence, "moved_to": entry.hash}
+            self._move, {"before": before.sequence, "after": head.sequence, "moved_to": head.hash}
         )
         if moved.rowcount != 1:
             raise ChainNotReady("the audit chain's head moved under its lock")
-        return entry
+        return tuple(entries)
 
     def lock(self, connection: Connection) -> Head:
         """Where the chain ends, with nobody else writing to it until the end of the transaction.

@@ -18,6 +18,7 @@ from enum import StrEnum
 from typing import Final
 
 from contract.sad import Sad
+from signing.sam.credential import SealedCredential
 from signing.sam.errors import DigestNotAuthorized, SadSpent, TransitionRefused
 
 
@@ -72,6 +73,8 @@ class Reservation:
     """The credential's floor: signatures in any 24 hours; 0: no limit."""
     proof: str | None = None
     """The proof of possession that it spends (:func:`signing.sam.binding.verify_binding`)."""
+    row: SealedCredential | None = None
+    """The credential's row that was verified: any other one, in whatever column, is not reserved for."""
 
 
 @dataclass(frozen=True, slots=True)

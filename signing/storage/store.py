@@ -14,9 +14,7 @@ from sqlalchemy import (
     Row,
     and_,
     bindparam,
-    delete,
     func,
-    insert,
     select,
     tuple_,
     update,
@@ -28,34 +26,27 @@ from auditlog.chain import EMPTY, Entry, Fields, Head
 from auditlog.errors import ChainNotReady
 from auditlog.sql import AuditLog
 from foundation import log
-from foundation.clock import epoch
 from signing.sam import events
 from signing.sam.credential import SealedCredential
 from signing.sam.errors import (
-    BindingRefused,
-    ChangedMeanwhile,
-    DayExhausted,
     OrderUsed,
     RowAltered,
-    SadRefused,
-    SadSpent,
     StoreUnavailable,
 )
-from signing.sam.ledger import Redemption, Reservation, State, check_transition
+from signing.sam.ledger import Redemption, Reservation, State
 from signing.sam.revocation import Key, SealedRevocation
 from signing.sam.store import Anchoring, Epoch, Record, SpentOrder, Standing
-from signing.sam.verify import LEEWAY_SECONDS, first_second_after
+from signing.sam.verify import first_second_after
 from signing.storage import schema
+from signing.storage.ledger import Ledger
 from signing.storage.rows import from_row, revocation_from_row, revocation_to_row, to_row
-from signing.storage.statements import add_redemption, key_names, made_since, order_query, refusing, revoked
+from signing.storage.statements import key_names, order_query, revoked
 from signing.storage.tables import (
     anchored,
-    approvals,
     audit,
     credentials,
     orders,
     outcomes,
-    positions,
     redemptions,
     revocations,
     state,
@@ -79,28 +70,14 @@ class SqlStore:
         self._audit = AuditLog(audit, events.CATALOGUE)
         on_conflict = postgresql.insert if self._transactions.postgresql else sqlite.insert
         # Statements of the hot path, built once: SQLAlchemy then finds their compiled form by identity.
-        self._add_approval = on_conflict(approvals).on_conflict_do_nothing().returning(approvals.c.allowance)
         self._add_order = on_conflict(orders).on_conflict_do_nothing().returning(orders.c.jti)
         self._add_credential = on_conflict(credentials).on_conflict_do_nothing().returning(credentials.c.id)
-        self._lock_approval = (
-            select(approvals.c.allowance)
-            .where(approvals.c.issuer == bindparam("issuer"), approvals.c.txn == bindparam("txn"))
-            .with_for_update()
-        )
-        self._taken = select(positions.c.position).where(
-            positions.c.issuer == bindparam("issuer"), positions.c.txn == bindparam("txn")
-        )
         self._for_signature = select(credentials, state.c.epoch, state.c.epoch_not_before).select_from(
             state.outerjoin(credentials, credentials.c.id == bindparam("credential_id"))
         )
-        self._spent_proof = select(redemptions.c.id).where(redemptions.c.proof == bindparam("proof"))
-        self._add_redemption = add_redemption()
         self._add_revocation = on_conflict(revocations).on_conflict_do_nothing().returning(revocations.c.jti)
-        self._refusing = refusing()
-        self._made_since = made_since()
         self._revoked = revoked(_SUBJECTS_OF_A_SAD)
-        self._add_position = insert(positions)
-        self._add_outcome = insert(outcomes)
+        self._ledger = Ledger(self._transactions, self._audit)
 
     @property
     def engine(self) -> Engine:
@@ -290,34 +267,10 @@ class SqlStore:
         assign: Callable[[Collection[int]], tuple[int, ...]],
         record: Callable[[tuple[int, ...]], Record],
     ) -> tuple[int, ...]:
-        for _attempt in range(_RESERVE_ATTEMPTS):
-            try:
-                with self._transactions.writing() as connection:
-                    self._check_proof_unused(connection, reservation)
-                    chosen = assign(self._locked(connection, reservation))
-                    intent = record(chosen)
-                    self._insert_redemption(connection, reservation, chosen, epoch(intent.at))
-                    self._append(connection, intent)
-                    self._check_not_revoked(connection, reservation)
-                    self._check_day(connection, reservation, epoch(intent.at))
-                return chosen
-            except IntegrityError:
-                # The constraint, not the lock, stopped it: somebody else's positions are there now, or will be.
-                continue
-        raise SadSpent("other requests of the same approval were faster")
+        return self._ledger.reserve(reservation, assign, record)
 
     def conclude(self, redemption_id: str, state: State, reason: str, record: Record) -> State:
-        check_transition(State.RESERVED, state)
-        row = {"redemption_id": redemption_id, "state": str(state), "reason": reason, "at": epoch(record.at)}
-        try:
-            with self._transactions.writing() as connection:
-                connection.execute(self._add_outcome, row)
-                if state is State.RELEASED:
-                    connection.execute(delete(positions).where(positions.c.redemption_id == redemption_id))
-                self._append(connection, record)
-        except IntegrityError:
-            return self._outcome(redemption_id)
-        return state
+        return self._ledger.conclude(redemption_id, state, reason, record)
 
     def add_revocation(self, row: SealedRevocation, record: Record) -> SealedRevocation | None:
         values = revocation_to_row(row)
@@ -332,81 +285,9 @@ class SqlStore:
         return None
 
     def note(self, record: Record) -> None:
-        with self._transactions.writing() as connection:
-            self._append(connection, record)
+        self._ledger.note(record)
 
     # Inside
-
-    def _locked(self, connection: Connection, reservation: Reservation) -> Collection[int]:
-        """Positions of the approval that are taken, with the approval's row locked until the commit."""
-        key = {"issuer": reservation.issuer, "txn": reservation.txn}
-        if connection.execute(self._add_approval, {**key, "allowance": reservation.allowance}).first() is not None:
-            return ()
-        if connection.execute(self._lock_approval, key).scalar_one() != reservation.allowance:
-            raise SadRefused("another SAD of the same transaction had another allowance")
-        return frozenset(connection.execute(self._taken, key).scalars())
-
-    def _check_proof_unused(self, connection: Connection, reservation: Reservation) -> None:
-        """Of two at the same time the constraint stops one, which then finds the other's here."""
-        if reservation.proof is None:
-            return
-        if connection.execute(self._spent_proof, {"proof": reservation.proof}).first() is not None:
-            raise BindingRefused("the proof of possession was used before")
-
-    def _insert_redemption(
-        self, connection: Connection, reservation: Reservation, chosen: tuple[int, ...], reserved_at: int
-    ) -> None:
-        inserted = connection.execute(
-            self._add_redemption,
-            {
-                "id": reservation.id,
-                "issuer": reservation.issuer,
-                "txn": reservation.txn,
-                "sad_jti": reservation.sad_jti,
-                "credential_id": reservation.credential_id,
-                "client_id": reservation.client_id,
-                "positions": json.dumps(chosen),
-                "reserved_at": reserved_at,
-                "proof": reservation.proof,
-                "seen_version": reservation.credential_version,
-                "seen_epoch": reservation.epoch,
-            },
-        )
-        if inserted.first() is None:
-            raise ChangedMeanwhile("the credential or the ledger's epoch was changed meanwhile")
-        key = {"issuer": reservation.issuer, "txn": reservation.txn, "redemption_id": reservation.id}
-        connection.execute(self._add_position, [{**key, "position": position} for position in chosen])
-
-    def _check_not_revoked(self, connection: Connection, reservation: Reservation) -> None:
-        """After the audit head was locked, which whoever records a revocation locks as well: so either its row is
-        seen here, or it is committed, and its event answered, after this reservation is.
-        """
-        parameters = {
-            "issuer": reservation.issuer,
-            "txn": reservation.txn,
-            "client_id": reservation.client_id,
-            "account": reservation.account,
-            "earliest": reservation.sad_iat - LEEWAY_SECONDS,
-        }
-        if connection.execute(self._refusing, parameters).first() is not None:
-            raise ChangedMeanwhile("the SAD was revoked meanwhile")
-
-    def _check_day(self, connection: Connection, reservation: Reservation, now: int) -> None:
-        """After the audit head was locked, as above: whoever reserves for the same credential is seen, or waits.
-
-        Positions that were released are not counted; those that nobody knows of are.
-        """
-        if not reservation.max_signatures_per_day:
-            return
-        parameters = {"credential_id": reservation.credential_id, "since": now - _DAY_SECONDS}
-        if connection.execute(self._made_since, parameters).scalar_one() > reservation.max_signatures_per_day:
-            raise DayExhausted("the credential has made as many signatures today as it may")
-
-    def _outcome(self, redemption_id: str) -> State:
-        found = self._transactions.rows(select(outcomes.c.state).where(outcomes.c.redemption_id == redemption_id))
-        if not found:
-            raise StoreUnavailable("an outcome was refused, and there is none")
-        return State(found[0].state)
 
     def _spend(self, connection: Connection, order: SpentOrder) -> None:
         if connection.execute(self._add_order, _order_row(order)).first() is None:

@@ -131,9 +131,8 @@ positions: Final = Table(
     Column("issuer", String(255), nullable=False),
     Column("txn", String(128), nullable=False),
     Column("position", Integer, nullable=False),
-    Column("redemption_id", String(64), ForeignKey("redemptions.id"), nullable=False),
+    Column("redemption_id", String(64), nullable=False),
     PrimaryKeyConstraint("issuer", "txn", "position"),
-    Index("positions_redemption", "redemption_id"),
 )
 """Positions that are not free.  The primary key is the invariant of the ledger: whatever the code does, a position
 belongs to one redemption.  Rows are removed in one case only: in the transaction that writes RELEASED."""
