@@ -17,12 +17,15 @@ from sqlalchemy import Connection, Engine, MetaData
 from sqlalchemy.exc import SQLAlchemyError
 
 from anchoring import files
-from anchoring.errors import AnchorError, DatabaseUnusable, NotStamped
+from anchoring.errors import AnchorError, AnchorFileUnusable, DatabaseUnusable, NotStamped
 from anchoring.files import AnchorFile
 from anchoring.record import Anchor, imprint_of
 from anchoring.settings import AnchorSettings
 from auditlog.chain import EMPTY, Checkpoint, Entry, Head, verify
-from auditlog.errors import AuditError, ChainBroken, ChainTruncated
+from auditlog.errors import AuditError, ChainBroken, ChainTruncated, CheckpointInvalid
+from auditlog.kept import Made, read_notes
+from auditlog.merkle import Frontier
+from auditlog.notes import compared, key_from_pem, open_note, read_note
 from auditlog.sql import audit_tables, checkpoint, read_entries, read_head
 from connectors.ports.tsa import TimestampAuthority, TsaError
 from foundation import log
@@ -57,7 +60,11 @@ class Anchorer:
         self._authorities = tuple(authorities)
         self._clock = clock
         self._file = AnchorFile(settings.anchors_file)
-        self._known: Head | None = None
+        self._keys = tuple(_key(path) for path in settings.checkpoint_keys)
+        self._anchored: Head | None = None
+        self._noted = -1
+        self._verified = EMPTY
+        self._frontier = Frontier.empty()
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -76,18 +83,21 @@ class Anchorer:
         :raises AnchorFileUnusable: the anchors or the export cannot be written.
         :raises NotStamped: no authority answered; what was found is anchored by a later round.
         """
-        anchors = self._file.read() if self._known is None else ()
-        known = self._known or (_head_of(anchors[-1].checkpoint) if anchors else EMPTY)
-        found = self._verified(known, [item.checkpoint for item in anchors])
-        self._known = known
-        if found.sequence == known.sequence:
+        anchors = self._file.read() if self._anchored is None else ()
+        known = self._anchored or (_head_of(anchors[-1].checkpoint) if anchors else EMPTY)
+        noted = max([self._noted, *(read_note(item.note).size for item in anchors if item.note)])
+        found, note = self._verify(known, [item.checkpoint for item in anchors], noted)
+        self._anchored, self._noted = known, noted
+        if found.sequence == known.sequence and note is None:
             return Round(found.sequence, 0, anchored=False)
         if self._settings.export_dir is not None:
             self._export(self._settings.export_dir, known, found)
         made = checkpoint(found, self._clock.now())
-        token, authority = self._stamped(made)
-        self._file.add(Anchor(made, token))
-        self._known = found
+        text = "" if note is None else note.note
+        token, authority = self._stamped(imprint_of(made, text))
+        self._file.add(Anchor(made, token, text))
+        self._anchored = found
+        self._noted = noted if note is None else note.point.size
         return Round(found.sequence, found.sequence - known.sequence, anchored=True, authority=authority)
 
     def run(self, stop: threading.Event) -> None:
@@ -107,17 +117,23 @@ class Anchorer:
             if stop.wait(self._settings.interval_seconds):
                 return
 
-    def _verified(self, known: Head, checkpoints: Sequence[Checkpoint]) -> Head:
-        """The chain up to its head row: all of it where checkpoints are given, else what follows ``known``."""
+    def _verify(self, known: Head, checkpoints: Sequence[Checkpoint], noted: int) -> tuple[Head, Made | None]:
+        """The chain up to its head row: all of it in the first round, later what is new.
+
+        :returns: where it ends, and the latest signed checkpoint of a size above ``noted``.
+        """
+        start, frontier = self._verified, Frontier(self._frontier.size, list(self._frontier.hashes))
         try:
             with self._engine.connect() as connection:
-                # The head row first: records that are written meanwhile only make the chain longer.
+                # Before the records: what is written meanwhile only makes the chain longer.
+                notes = self._notes(connection, start.sequence)
                 head = read_head(connection, _TABLES.head)
-                start = EMPTY if checkpoints or known == EMPTY else known
                 if start != EMPTY:
-                    _check_still_there(connection, known)
+                    _check_still_there(connection, start)
                 after = None if start == EMPTY else start.sequence
-                found = verify(_until(connection, after, head), checkpoints, start=start)
+                points = [made.point for made in notes]
+                entries = compared(_until(connection, after, head), points, frontier, start=start)
+                found = verify(entries, checkpoints, start=start)
         except SQLAlchemyError as error:
             # A driver's message may quote the URL with its password.
             raise DatabaseUnusable(f"the database cannot be read: {type(error).__name__}") from error
@@ -125,7 +141,19 @@ class Anchorer:
             raise ChainTruncated(found.sequence + 1, "missing; the head row or an anchor knows of it")
         if found.hash != head.hash:
             raise ChainBroken(head.sequence, "is not the one of the head row")
-        return found
+        self._verified, self._frontier = found, frontier
+        return found, notes[-1] if notes and notes[-1].point.size > noted else None
+
+    def _notes(self, connection: Connection, start: int) -> tuple[Made, ...]:
+        """Signed checkpoints from where this round begins; one that came later than records after it has a successor.
+
+        :raises CheckpointInvalid: one is none, or signed by another key than those of the settings.
+        """
+        found = read_notes(connection, _TABLES.checkpoints, start - 1)
+        notes = tuple(Made(open_note(text, self._keys) if self._keys else read_note(text), text) for _, text in found)
+        if any(made.point.size < start for made in notes):
+            raise CheckpointInvalid("a signed checkpoint stands in the place of another")
+        return tuple(sorted(notes, key=lambda made: made.point.size))
 
     def _export(self, folder: Path, known: Head, found: Head) -> None:
         """Go on where the export ends: after a round without a stamp that is behind the last anchor."""
@@ -142,15 +170,23 @@ class Anchorer:
         except SQLAlchemyError as error:
             raise DatabaseUnusable(f"the database cannot be read: {type(error).__name__}") from error
 
-    def _stamped(self, made: Checkpoint) -> tuple[bytes, str]:
+    def _stamped(self, imprint: bytes) -> tuple[bytes, str]:
         for authority in self._authorities:
             try:
-                token = authority.stamp(imprint_of(made), "sha256")
+                token = authority.stamp(imprint, "sha256")
             except TsaError as error:
                 _logger.warning("an authority gave no stamp", extra={"fields": {"cause": error.code}})
             else:
                 return token.der, token.authority
         raise NotStamped("no time-stamping authority gave a stamp")
+
+
+def _key(path: Path) -> bytes:
+    """:raises AnchorFileUnusable: the file cannot be read.  :raises CheckpointInvalid: it holds no such key."""
+    try:
+        return key_from_pem(path.read_bytes())
+    except OSError as error:
+        raise AnchorFileUnusable(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def _head_of(point: Checkpoint) -> Head:

@@ -30,6 +30,8 @@ class AnchorSettings:
     """Owner-only file, for a URL that carries a password.  The role needs to read, nothing else."""
     export_dir: Path | None = None
     """Where records are copied to, a file for each anchor; None: they are not."""
+    checkpoint_keys: tuple[Path, ...] = ()
+    """Public keys, PEM, that the chain's own checkpoints are signed with; none: signatures are not verified."""
     interval_seconds: int = 300
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 

@@ -16,7 +16,17 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from auditlog.chain import Checkpoint, Entry, Head, verify
-from auditlog.errors import AuditError, ChainBroken, ChainNotReady, ChainTruncated, CheckpointInvalid
+from auditlog.errors import (
+    AuditError,
+    ChainBroken,
+    ChainNotReady,
+    ChainTruncated,
+    CheckpointInvalid,
+    CheckpointNotSigned,
+)
+from auditlog.kept import read_notes
+from auditlog.merkle import Frontier
+from auditlog.notes import Point, compared, key_from_pem, open_note, read_note
 from auditlog.sql import AuditTables, audit_tables, checkpoint, read_entries, read_head
 from foundation.clock import SystemClock
 from foundation.files import read_secret
@@ -34,6 +44,12 @@ def main(argv: Sequence[str]) -> int:
             return done
     except ChainBroken as error:
         _report_broken(error, as_json=arguments.json)
+        return BROKEN
+    except CheckpointNotSigned as error:
+        if arguments.json:
+            print(json.dumps({"ok": False, "reason": str(error), "error": error.code}))
+        else:
+            print(f"broken: {error}", file=sys.stderr)
         return BROKEN
     except (AuditError, SQLAlchemyError, ArgumentError) as error:
         # A driver's message may quote the URL with its password: only the kind of error is shown.
@@ -55,6 +71,11 @@ def _parser() -> argparse.ArgumentParser:
         source.add_argument("--database-url-file", type=Path, metavar="FILE", help="owner-only file with the URL")
         source.add_argument("--database-url", metavar="URL", help="SQLite only: other URLs may hold a password")
         command.add_argument("--checkpoint", type=Path, metavar="FILE", help="checkpoints, one JSON object a line")
+        if run is not _export:
+            command.add_argument(
+                "--checkpoint-key", type=Path, action="append", default=[], metavar="FILE",
+                help="public key that signed the database's own checkpoints, PEM; without, signatures are not verified",
+            )  # fmt: skip
         command.add_argument("--json", action="store_true", help="print JSON")
         command.set_defaults(run=run)
     return parser
@@ -95,16 +116,38 @@ def _checkpoints(path: Path | None) -> tuple[Checkpoint, ...]:
     return tuple(Checkpoint.from_json(line) for line in lines if line.strip())
 
 
-def _verified(connection: Connection, arguments: argparse.Namespace) -> Head:
+def _points(connection: Connection, tables: AuditTables, keys: Sequence[bytes]) -> tuple[Point, ...]:
+    """The database's own checkpoints; without keys as they are, which compares them with the chain all the same."""
+    notes = tuple(read_notes(connection, tables.checkpoints))
+    points = tuple(open_note(note, keys) if keys else read_note(note) for _, note in notes)
+    if len({point.origin for point in points}) > 1:
+        raise CheckpointInvalid("the signed checkpoints are of several chains")
+    if [point.size for point in points] != [size for size, _ in notes]:
+        raise CheckpointInvalid("a signed checkpoint stands in the place of another")
+    return points
+
+
+def _keys(paths: Sequence[Path]) -> tuple[bytes, ...]:
+    try:
+        return tuple(key_from_pem(path.read_bytes()) for path in paths)
+    except OSError as error:
+        raise CheckpointInvalid("a key for checkpoints cannot be read") from error
+
+
+def _verified(connection: Connection, arguments: argparse.Namespace) -> tuple[Head, int]:
+    """Where the chain ends, and how many signed checkpoints it has."""
     tables = _tables()
+    # The checkpoints before the head row, for the same reason as below.
+    points = _points(connection, tables, _keys(arguments.checkpoint_key))
     # The head row first: records that are written meanwhile only make the chain longer.
     known = read_head(connection, tables.head)
-    found = verify(_until(connection, tables, known), _checkpoints(arguments.checkpoint))
+    entries = compared(_until(connection, tables, known), points, Frontier.empty())
+    found = verify(entries, _checkpoints(arguments.checkpoint))
     if found.sequence < known.sequence:
         raise ChainTruncated(found.sequence + 1, f"missing; the head row knows of {known.sequence} records")
     if found.hash != known.hash:
         raise ChainBroken(known.sequence, "is not the one of the head row")
-    return found
+    return found, len(points)
 
 
 def _until(connection: Connection, tables: AuditTables, known: Head) -> Iterator[Entry]:
@@ -120,16 +163,20 @@ def _until(connection: Connection, tables: AuditTables, known: Head) -> Iterator
 
 
 def _verify(connection: Connection, arguments: argparse.Namespace) -> int:
-    head = _verified(connection, arguments)
+    head, points = _verified(connection, arguments)
+    signed = bool(arguments.checkpoint_key)
     if arguments.json:
-        print(json.dumps({"ok": True, "records": head.sequence, "hash": head.hash}))
+        found = {"records": head.sequence, "hash": head.hash, "signed_checkpoints": points, "signatures": signed}
+        print(json.dumps({"ok": True, **found}))
     else:
-        print(f"ok: {head.sequence} records, head {head.hash}")
+        told = "their signatures verified" if signed else "their signatures not looked at"
+        print(f"ok: {head.sequence} records, head {head.hash}, {points} signed checkpoints, {told}")
     return 0
 
 
 def _checkpoint(connection: Connection, arguments: argparse.Namespace) -> int:
-    print(checkpoint(_verified(connection, arguments), SystemClock().now()).to_json())
+    head, _ = _verified(connection, arguments)
+    print(checkpoint(head, SystemClock().now()).to_json())
     return 0
 
 

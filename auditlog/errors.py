@@ -43,6 +43,12 @@ class CheckpointInvalid(AuditError):
     code = "audit_checkpoint_invalid"
 
 
+class CheckpointNotSigned(CheckpointInvalid):
+    """A signed checkpoint is signed by none of the keys that are known."""
+
+    code = "audit_checkpoint_not_signed"
+
+
 class ProofInvalid(AuditError):
     """A record is not shown to be in a tree, or what shows it cannot be read."""
 

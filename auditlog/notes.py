@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from auditlog.chain import EMPTY, ORIGIN, Entry, Head, head_of
-from auditlog.errors import ChainBroken, ChainTruncated, CheckpointInvalid
+from auditlog.errors import ChainBroken, ChainTruncated, CheckpointInvalid, CheckpointNotSigned
 from auditlog.merkle import Frontier
 
 MAX_NOTE_CHARACTERS: Final = 2048
@@ -98,7 +98,8 @@ def open_note(note: str, public_keys: Iterable[bytes]) -> Point:
     """What a note says, with its signature verified.
 
     :param public_keys: DER SubjectPublicKeyInfo, P-256; any may have signed.
-    :raises CheckpointInvalid: it is none, or none of the keys signed it.
+    :raises CheckpointInvalid: it is none.
+    :raises CheckpointNotSigned: none of the keys signed it.
     """
     point, signed, value = _parts(note)
     for public_key in public_keys:
@@ -111,7 +112,7 @@ def open_note(note: str, public_keys: Iterable[bytes]) -> Point:
                 return point
         except (InvalidSignature, ValueError):
             continue
-    raise CheckpointInvalid(f"the checkpoint at record {point.size} is signed by none of the keys")
+    raise CheckpointNotSigned(f"the checkpoint at record {point.size} is signed by none of the keys")
 
 
 def key_from_pem(data: bytes) -> bytes:

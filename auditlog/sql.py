@@ -37,14 +37,16 @@ _PAGE: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class AuditTables:
-    """The two tables of a chain."""
+    """The tables of a chain."""
 
     entries: Table
     head: Table
+    checkpoints: Table
+    """Signed checkpoints; :mod:`auditlog.kept`."""
 
 
 def audit_tables(metadata: MetaData) -> AuditTables:
-    """Define ``audit_entries`` and ``audit_head`` in the metadata of a process's own database."""
+    """Define a chain's tables in the metadata of a process's own database."""
     entries = Table(
         "audit_entries",
         metadata,
@@ -62,7 +64,15 @@ def audit_tables(metadata: MetaData) -> AuditTables:
         Column("sequence", BigInteger, nullable=False),
         Column("hash", String(64), nullable=False),
     )
-    return AuditTables(entries, head)
+    checkpoints = Table(
+        "audit_checkpoints",
+        metadata,
+        Column("size", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+        Column("at", BigInteger, nullable=False),
+        Column("note", Text, nullable=False),
+        Column("frontier", Text, nullable=False),
+    )
+    return AuditTables(entries, head, checkpoints)
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         ("credentials", _credentials, "everybody's credentials, with the integrity of their rows"),
         ("reconcile", _reconcile, "close overdue reservations as indeterminate, now"),
         ("checkpoint", _checkpoint, "verify the audit chain, then print where it ends; keep it outside the database"),
+        ("checkpoint-key", _checkpoint_key, "the public key that signed checkpoints are verified with, PEM"),
         ("execute", _execute, "carry out an operation that operators signed"),
         ("restore", _restore, "carry out ledger.restore, signed by two operators: all issued until now is refused"),
     ):
@@ -74,6 +75,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--operation", type=Path, required=True, metavar="FILE", help="from `privyseal operator sign`, `cosign`"
             )
+        if run is _checkpoint:
+            command.add_argument("--signed", action="store_true", help="have the running module sign where it ends")
         if run is _init:
             command.add_argument(
                 "--operator", type=Path, action="append", default=[], metavar="FILE",
@@ -195,11 +198,27 @@ def _reconcile(settings: SamSettings, _arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _checkpoint(settings: SamSettings, _arguments: argparse.Namespace) -> int:
+def _checkpoint(settings: SamSettings, arguments: argparse.Namespace) -> int:
+    if arguments.signed:
+        return _asked(settings, "checkpoint", "note")
     # A checkpoint of a chain that does not verify would vouch for whatever was done to it.
     if settings.database_url_file is not None:
         return audit.main(["checkpoint", "--database-url-file", str(settings.database_url_file)])
     return audit.main(["checkpoint", "--database-url", settings.database_url or ""])
+
+
+def _checkpoint_key(settings: SamSettings, _arguments: argparse.Namespace) -> int:
+    return _asked(settings, "checkpoint_key", "pem")
+
+
+def _asked(settings: SamSettings, operation: str, member: str) -> int:
+    """Print a text that the running module gives."""
+    with SamClient(settings.admin_socket, timeout_seconds=60) as client:
+        try:
+            sys.stdout.write(client.call(operation, {})[member] or "")
+        except LinkError as error:
+            return _failed(error)
+    return 0
 
 
 def _execute(settings: SamSettings, arguments: argparse.Namespace) -> int:

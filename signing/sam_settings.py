@@ -193,6 +193,8 @@ class SamSettings:
     """Longest life of an operators' operation."""
     anchor_every_seconds: float = 60.0
     """How often the database is compared with the anchor on the token, and the anchor brought up to it."""
+    checkpoint_every_seconds: float = 300.0
+    """How often a checkpoint of the audit chain is signed."""
     max_connections: int = 32
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
@@ -220,6 +222,8 @@ class SamSettings:
             yield "max_operation_seconds must be from 1 to 86400, and anchor_every_seconds from 0.1 to 3600"
         if not all(uri.startswith(("https://", "http://")) and not {"?", "#"} & set(uri) for uri in self.dpop_htu):
             yield "dpop_htu takes URIs of http or https without query and fragment"
+        if not 0.1 <= self.checkpoint_every_seconds <= 86_400:
+            yield "checkpoint_every_seconds must be from 0.1 to 86400"
         if self.mode == "production":
             yield from self._production_faults()
 

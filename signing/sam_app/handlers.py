@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import load_der_public_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
 from contract.event import MAX_EVENT_OCTETS
 from contract.operation import MAX_OPERATION_OCTETS
@@ -147,6 +147,16 @@ def admin_handlers(sam: Sam) -> dict[str, Handler]:
             "credential": None if done.credential is None else view(done.credential).to_json(),
         }
 
+    def checkpoint(body: Mapping[str, Any]) -> Mapping[str, Any]:
+        _members(body)
+        made = sam.checkpoints.make()
+        return {"note": None if made is None else made.note}
+
+    def checkpoint_key(body: Mapping[str, Any]) -> Mapping[str, Any]:
+        _members(body)
+        key = load_der_public_key(sam.checkpoints.public_key())
+        return {"pem": key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()}
+
     return {
         "ping": public["ping"],
         "credential": public["credential"],
@@ -154,6 +164,8 @@ def admin_handlers(sam: Sam) -> dict[str, Handler]:
         "inspect_credentials": inspect_credentials,
         "status": status,
         "execute_operation": execute_operation,
+        "checkpoint": checkpoint,
+        "checkpoint_key": checkpoint_key,
     }
 
 

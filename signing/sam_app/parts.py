@@ -27,6 +27,7 @@ from signing.sam.proof import ProofPolicy
 from signing.sam.revoke import Revocations
 from signing.sam.rollback import RollbackAnchor
 from signing.sam.verify import SamPolicy, first_second_after
+from signing.sam_app.checkpoints import SamCheckpoints
 from signing.sam_settings import ProfileSettings, SamSettings
 from signing.storage.engine import open_engine
 from signing.storage.store import SqlStore
@@ -49,6 +50,7 @@ class Sam:
     revocations: Revocations
     operators: Operators
     anchor: RollbackAnchor
+    checkpoints: SamCheckpoints
     clock: Clock
     device_available: Callable[[], bool]
     """Whether the device would answer, found out without asking it."""
@@ -98,6 +100,7 @@ def build(
         lifecycle=lifecycle,
         operators=Operators(store, policy, custody=custody, lifecycle=lifecycle, clock=clock),
         anchor=anchor,
+        checkpoints=SamCheckpoints(device, store, settings.realm, clock=clock),
         revocations=revocations,
         clock=clock,
         device_available=device_available,

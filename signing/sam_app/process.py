@@ -30,7 +30,8 @@ _log = log.get(__name__)
 
 
 class SamProcess:
-    """Two sockets, a port where the web tier is on another host, the reconciler, and who keeps the anchor."""
+    """Two sockets, a port where the web tier is on another host, the reconciler, and who
+    keeps the anchor and signs checkpoints."""
 
     def __init__(self, sam: Sam) -> None:
         settings, own = sam.settings, os.geteuid()
@@ -56,6 +57,9 @@ class SamProcess:
         )
         self._anchorer = threading.Thread(
             target=self._keep, args=(self._anchor, settings.anchor_every_seconds), name="anchorer"
+        )
+        self._checkpointer = threading.Thread(
+            target=self._keep, args=(self._checkpoint, settings.checkpoint_every_seconds), name="checkpointer"
         )
 
     def start(self) -> None:
@@ -86,6 +90,7 @@ class SamProcess:
             raise
         self._reconciler.start()
         self._anchorer.start()
+        self._checkpointer.start()
 
     def stop(self, timeout_seconds: float = 15.0) -> None:
         """Let what is being signed finish; then end."""
@@ -95,10 +100,12 @@ class SamProcess:
         self._admin.stop(1.0)
         self._reconciler.join()
         self._anchorer.join()
-        try:
-            self._sam.anchor.checkpoint()
-        except SamError as error:
-            _log.error("no checkpoint at the end", extra={"fields": {"error": error.code}})
+        self._checkpointer.join()
+        for work in (self._sam.anchor.checkpoint, self._checkpoint):
+            try:
+                work()
+            except SamError as error:
+                _log.error("no checkpoint at the end", extra={"fields": {"error": error.code}})
 
     def _watched(self, ping: Handler) -> Handler:
         """Without reconciler and anchorer the module signs safely, but nobody would close what a crash left open, or
@@ -137,6 +144,9 @@ class SamProcess:
         reconcile(self._sam.store, self._sam.clock, self._sam.settings.reservation_deadline_seconds)
         # After what has to be closed: somebody who wrote a row that cannot be read ends the round with it.
         self._sam.revocations.refresh()
+
+    def _checkpoint(self) -> None:
+        self._sam.checkpoints.make()
 
     def _anchor(self) -> None:
         self._sam.anchor.check()

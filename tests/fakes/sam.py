@@ -37,6 +37,7 @@ from signing.sam.revoke import Revocations
 from signing.sam.rollback import RollbackAnchor
 from signing.sam.store import Epoch, Store
 from signing.sam.verify import SamPolicy, SignatureRequest
+from signing.sam_app.checkpoints import SamCheckpoints
 from signing.storage.engine import open_engine
 from signing.storage.store import SqlStore
 from tests.fakes.device import FakeDevice
@@ -197,6 +198,11 @@ class World:
     def now(self) -> int:
         """NumericDate of the clock."""
         return epoch(self.clock.now())
+
+    def checkpoints(self) -> SamCheckpoints:
+        """What signs where the audit chain stands."""
+        assert isinstance(self.store, SqlStore)
+        return SamCheckpoints(self.device, self.store, REALM, clock=self.clock)
 
     def custody(self, **changes: Any) -> Custody:
         """What opens rows."""

@@ -21,6 +21,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from psycopg import errors as refused
 from sqlalchemy import Engine, MetaData, create_engine, delete, text, update
 from sqlalchemy.engine import make_url
@@ -29,12 +31,14 @@ from sqlalchemy.pool import NullPool
 
 from anchoring import cli, standalone
 from auditlog.catalogue import Catalogue, Event
+from auditlog.kept import Checkpointer
 from auditlog.sql import AuditLog, AuditTables, audit_tables
 from devservices import tsa
 from foundation.clock import SystemClock
 from foundation.files import write_secret
 from tests.integration.devservices import RunningCa, running_ca, served
 from tests.postgres import PostgresServer
+from tests.unit.auditlog.test_kept import Key
 
 ROOT = Path(__file__).parents[2]
 GRANTS = ROOT / "deploy" / "sql" / "audit.sql"
@@ -52,6 +56,12 @@ class World:
     anchors: Path
     exported: Path
     ca: RunningCa
+    key: Key
+
+    def sign(self) -> None:
+        """A signed checkpoint, as the server makes one with its role."""
+        maker = Checkpointer(self.tables, "example/sam", self.key, SystemClock())
+        assert maker.make(self.server.connect, self.server.begin) is not None
 
     def write(self, count: int) -> None:
         for number in range(count):
@@ -102,9 +112,13 @@ def world(
     write_secret(tmp_path / "url", postgres_url.replace("privyseal@", f"{names['anchor']}@").encode())
     (tmp_path / "export").mkdir()
     config = tmp_path / "anchor.toml"
+    key = Key()
+    public = key.key.public_key()
+    (tmp_path / "key.pem").write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     config.write_text(
         f"""\
 mode = "production"
+checkpoint_keys = ["key.pem"]
 anchors_file = "anchors.jsonl"
 database_url_file = "url"
 export_dir = "export"
@@ -120,7 +134,7 @@ egress_allow = ["{tsa_url.removeprefix("http://")}"]
 """
     )
     server = create_engine(postgres_url.replace("privyseal@", f"{names['server']}@"), poolclass=NullPool)
-    yield World(owner, server, tables, log, config, tmp_path / "anchors.jsonl", tmp_path / "export", ca)
+    yield World(owner, server, tables, log, config, tmp_path / "anchors.jsonl", tmp_path / "export", ca, key)
     with owner.begin() as connection:
         for role in names.values():
             connection.execute(text(f'DROP OWNED BY "{role}"'))
@@ -130,8 +144,11 @@ egress_allow = ["{tsa_url.removeprefix("http://")}"]
 @pytest.mark.postgres
 def test_the_servers_role_adds_records_and_can_change_none(world: World) -> None:
     world.write(2)
-    entries, head = world.tables.entries, world.tables.head
+    world.sign()
+    entries, head, checkpoints = world.tables.entries, world.tables.head, world.tables.checkpoints
     for statement in (
+        delete(checkpoints),
+        update(checkpoints).values(note=""),
         delete(entries),
         update(entries).values(fields="{}"),
         text("TRUNCATE audit_entries"),
@@ -179,12 +196,20 @@ def test_AUD_10_an_auditor_verifies_export_anchors_and_stamps_with_none_of_our_c
 ) -> None:
     for count in (3, 2):
         world.write(count)
+        world.sign()
         assert world.once() == 0
     assert [json.loads(line)["fresh"] for line in capsys.readouterr().out.splitlines()] == [3, 2]
     roots = ("--tsa-roots", str(world.ca.state / "root.crt"))
     good = audit(world, *roots)
     assert (good.returncode, good.stdout.startswith("ok: 5 records")) == (0, True), good.stdout + good.stderr
     assert good.stdout.endswith("2 anchors, 2 stamps\n")
+    signed = audit(world, *roots, "--checkpoint-key", str(tmp_path / "key.pem"))
+    assert signed.stdout.endswith("2 anchors, 2 stamps, 2 signed checkpoints\n"), signed.stdout + signed.stderr
+    other_key = ec.generate_private_key(ec.SECP256R1()).public_key()
+    (tmp_path / "other.pem").write_bytes(other_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    elses = audit(world, "--checkpoint-key", str(tmp_path / "other.pem"))
+    said = "broken: the signed checkpoint at record 3 is signed by none of the keys\n"
+    assert (elses.returncode, elses.stdout) == (1, said), elses.stderr
 
     with running_ca(tmp_path / "another") as other:
         stranger = audit(world, "--tsa-roots", str(other.state / "root.crt"))
@@ -205,7 +230,37 @@ def test_AUD_10_an_auditor_verifies_export_anchors_and_stamps_with_none_of_our_c
         assert (done.returncode, done.stdout) == (1, f"broken: {said}\n")
     first.write_text(whole)
     max(world.exported.glob("*.jsonl")).unlink()
-    assert audit(world).stdout == "broken: record 4 is missing: an anchor knows of 5 records\n"
+    assert audit(world).stdout == "broken: record 4 is missing: a signed checkpoint knows of 5 records\n"
+
+
+@pytest.mark.postgres
+def test_AUD_05_a_signed_checkpoint_of_another_chain_or_by_another_key(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.write(2)
+    world.sign()
+    assert world.once() == 0
+    note = json.loads(world.anchors.read_text())["note"]
+    # Nothing new, but signed for: a checkpoint is stamped also where no record came after it.
+    world.write(1)
+    assert world.once() == 0
+    world.sign()
+    assert world.once() == 0
+    notes = [json.loads(line).get("note") for line in world.anchors.read_text().splitlines()]
+    assert (notes[:2], len({*notes})) == ([note, None], 3)
+    first, second, *rest = world.anchors.read_text().splitlines(keepends=True)
+    forged = json.loads(first)
+    forged["note"] = note.replace("\nchain ", "\nchain 0", 1).replace("0\nat ", "\nat ", 1)
+    world.anchors.write_text("".join([json.dumps(forged) + "\n", second, *rest]))
+    assert audit(world).returncode == 1
+    with world.server.begin() as connection:
+        other = Checkpointer(world.tables, "example/sam", Key(ec.generate_private_key(ec.SECP256R1())), SystemClock())
+        world.log.append(connection, "demo.event", {"number": 9}, SystemClock().now())
+    assert other.make(world.server.connect, world.server.begin) is not None
+    world.anchors.write_text("".join([first, second, *rest]))
+    capsys.readouterr()
+    assert world.once() == cli.UNUSABLE
+    assert "signed by none of the keys" in capsys.readouterr().err
 
 
 @pytest.mark.postgres

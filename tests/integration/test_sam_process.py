@@ -14,6 +14,7 @@ import psutil
 import pytest
 from sqlalchemy import text
 
+from auditlog.notes import key_from_pem, open_note
 from foundation.clock import SystemClock
 from signing.link import codes
 from signing.link.client import SamClient
@@ -66,12 +67,21 @@ def test_from_nothing_to_a_signature_and_a_verified_chain(site: Site, tmp_path: 
         assert (row["credential_id"], row["integrity"]) == (view.credential_id, "ok")
         assert stat.S_IMODE(site.admin().stat().st_mode) == 0o600
         _check_that_no_pin_shows(site, process, tmp_path)
+        note = site.run("sam", "checkpoint", "--config", config, "--signed").stdout
+        (tmp_path / "key.pem").write_text(site.run("sam", "checkpoint-key", "--config", config).stdout)
+        assert open_note(note, [key_from_pem((tmp_path / "key.pem").read_bytes())]).origin == "test/sam"
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
     assert not site.socket().exists()
     (tmp_path / "kept").write_text(site.run("sam", "checkpoint", "--config", config).stdout)
     verify = ("audit", "verify", "--database-url-file", str(tmp_path / "url"), "--checkpoint", str(tmp_path / "kept"))
-    assert site.run(*verify).stdout.startswith("ok: ")
+    signed = site.run(*verify, "--checkpoint-key", str(tmp_path / "key.pem")).stdout
+    assert signed.startswith("ok: ")
+    # One that was asked for; what is at the end is the same place.
+    assert signed.endswith("1 signed checkpoints, their signatures verified\n")
+    (tmp_path / "other.pem").write_bytes((tmp_path / "idp.pem").read_bytes())
+    other = site.run(*verify, "--checkpoint-key", str(tmp_path / "other.pem"), check=False)
+    assert (other.returncode, "signed by none of the keys" in other.stderr) == (1, True)
     assert site.run("sam", "reconcile", "--config", config).stdout == "closed as indeterminate: 0\n"
     stopped = site.run("sam", "status", "--config", config, check=False)
     assert stopped.returncode == 1

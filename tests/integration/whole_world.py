@@ -192,6 +192,7 @@ def _module(
         revocations=world.revocations(),
         operators=world.operators(),
         anchor=world.anchor,
+        checkpoints=world.checkpoints(),
         clock=world.clock,
         device_available=lambda: True,
     )

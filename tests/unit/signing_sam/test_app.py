@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sqlalchemy import text, update
 
+from auditlog.notes import key_from_pem, open_note
 from contract.order import CreateParameters
 from signing.link.errors import MessageInvalid
 from signing.link.frames import MAX_FRAME_OCTETS
@@ -52,6 +53,7 @@ def sam(world: World) -> Sam:
         revocations=world.revocations(),
         operators=world.operators(),
         anchor=world.anchor,
+        checkpoints=world.checkpoints(),
         clock=world.clock,
         device_available=lambda: True,
     )
@@ -81,7 +83,18 @@ def test_the_operators_operations_look_and_do_not_touch(world: World, sam: Sam, 
     assert call["status"]({})["device_available"] is True
     world.fake.fail_next("verify_mac", DeviceUnavailable("away"))
     assert call["inspect_credentials"]({})["credentials"][0]["integrity"] == "device_unavailable"
-    assert set(call) == {"ping", "credential", "list_credentials", "inspect_credentials", "status", "execute_operation"}
+    assert set(call) == {
+        "ping",
+        "credential",
+        "list_credentials",
+        "inspect_credentials",
+        "status",
+        "execute_operation",
+        "checkpoint",
+        "checkpoint_key",
+    }
+    key = key_from_pem(call["checkpoint_key"]({})["pem"].encode())
+    assert open_note(call["checkpoint"]({})["note"], [key]).origin == "test/sam"
 
 
 def pages(handler: Handler, body: dict[str, Any]) -> list[dict[str, Any]]:

@@ -346,6 +346,7 @@ def process(world: World, tmp_path: Path) -> Iterator[SamProcess]:
         revocations=world.revocations(),
         operators=world.operators(),
         anchor=world.anchor,
+        checkpoints=world.checkpoints(),
         clock=world.clock,
         device_available=lambda: True,
     )
