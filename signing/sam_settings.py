@@ -216,14 +216,12 @@ class SamSettings:
             yield f"reservation_deadline_seconds must be 4 times device.deadline_seconds, and {_DATABASE_SECONDS} more"
         if not 0.05 <= self.reconcile_every_seconds <= 3600 or not 1 <= self.max_connections <= 1024:
             yield "reconcile_every_seconds or max_connections is out of bounds"
-        if not 1 <= self.max_order_seconds <= 86_400:
-            yield "max_order_seconds must be from 1 to 86400"
+        if not (1 <= self.max_order_seconds <= 86_400 and 0.1 <= self.checkpoint_every_seconds <= 86_400):
+            yield "max_order_seconds must be from 1 to 86400, and checkpoint_every_seconds from 0.1 to 86400"
         if not 1 <= self.max_operation_seconds <= 86_400 or not 0.1 <= self.anchor_every_seconds <= 3600:
             yield "max_operation_seconds must be from 1 to 86400, and anchor_every_seconds from 0.1 to 3600"
         if not all(uri.startswith(("https://", "http://")) and not {"?", "#"} & set(uri) for uri in self.dpop_htu):
             yield "dpop_htu takes URIs of http or https without query and fragment"
-        if not 0.1 <= self.checkpoint_every_seconds <= 86_400:
-            yield "checkpoint_every_seconds must be from 0.1 to 86400"
         if self.mode == "production":
             yield from self._production_faults()
 

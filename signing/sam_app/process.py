@@ -30,8 +30,7 @@ _log = log.get(__name__)
 
 
 class SamProcess:
-    """Two sockets, a port where the web tier is on another host, the reconciler, and who
-    keeps the anchor and signs checkpoints."""
+    """Two sockets, a port where the web tier is on another host, the reconciler; who keeps the anchor, and signs."""
 
     def __init__(self, sam: Sam) -> None:
         settings, own = sam.settings, os.geteuid()
