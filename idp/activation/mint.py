@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
+from contract.confirmation import Confirmation
 from contract.sad import EvidenceClaim, PolicyClaim, Sad
 from foundation.clock import epoch
 from idp.activation.binding import check_approved
@@ -29,9 +30,11 @@ def sad_for(
     jti: str,
     now: datetime,
     lifetime_seconds: int,
+    confirmation: Confirmation | None = None,
 ) -> Sad:
     """The content of the SAD for one approved transaction (EN 419 241-1 3.1).
 
+    :param confirmation: the key that whoever redeems it has to show.
     :param lifetime_seconds: at most :data:`MAX_LIFETIME_SECONDS`.
     :raises NotWhatWasApproved: the intent is not the one that was approved.
     :raises NotActivatable: the approval is for another action, claims no eIDAS level, rests on evidence of the future,
@@ -70,6 +73,7 @@ def sad_for(
         auth_time=epoch(approval.auth_time),
         evidence=tuple(_claim(item, approval.txn) for item in approval.evidence),
         policy=PolicyClaim(approval.policy_name, approval.policy_sha256, approval.decision_id),
+        cnf=confirmation,
     )
 
 

@@ -54,6 +54,7 @@ def _client_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--require-par", action="store_true", help="every request must be pushed (RFC 9126)")
     command.add_argument("--plain-intents", action="store_true", help="signatures may be asked for without PAR")
     command.add_argument("--without-digests", action="store_true", help="signatures over digests not stated (SCAL1)")
+    command.add_argument("--dpop-bound", action="store_true", help="no token without a DPoP proof (RFC 9449 5.2)")
     command.add_argument(
         "--default-acr", action="append", default=[], metavar="URI", help="asked for where a request names none; repeat"
     )
@@ -83,6 +84,7 @@ def _create_client(settings: IdpSettings, options: argparse.Namespace) -> dict[s
         plain_intents=options.plain_intents,
         without_digests=options.without_digests,
         default_acr_values=tuple(options.default_acr),
+        dpop_bound_access_tokens=options.dpop_bound,
     )
     if settings.production and registration.plain_uris:
         raise InputRefused("mode is production: redirect URIs must be https, or a code would travel in clear")

@@ -67,6 +67,9 @@ class Registration:
     """What its requests ask for when they name no ``acr``, in its order of preference: voluntary, as ``acr_values``
     (OpenID Connect Dynamic Client Registration 1.0, 2).  The linter takes them for the values that it understands."""
 
+    dpop_bound_access_tokens: bool = False
+    """All its tokens are bound to a key of its own, and none is given without a DPoP proof (RFC 9449 5.2)."""
+
     @property
     def plain_uris(self) -> tuple[str, ...]:
         """Redirect URIs without TLS: for development; in production a code would travel in clear."""

@@ -49,6 +49,11 @@ class OidcConfig:
         return f"{self.issuer}/oauth2/token"
 
     @property
+    def pushed_endpoint(self) -> str:
+        """What DPoP proofs of pushed requests are for."""
+        return f"{self.issuer}/oauth2/pushed_authorize"
+
+    @property
     def locations(self) -> tuple[str, ...]:
         """What ``locations`` in authorization details may name: the CSC resource, its first version, or its origin."""
         parts = urlsplit(self.resource)

@@ -152,6 +152,12 @@ class ClientAuthenticationFailed(OidcError):
         """For the audit trail only."""
 
 
+class DpopProofInvalid(OidcError):
+    """The proof of possession is missing, malformed, for another request, used before or another key's (RFC 9449 5)."""
+
+    code = "invalid_dpop_proof"
+
+
 class GrantInvalid(OidcError):
     """The code or refresh token is unknown, used, expired, revoked, or another client's."""
 

@@ -27,7 +27,7 @@ EVENTS: Final = (
         "token.issued",
         "An access token that opens no signing key was given to a client.",
         frozenset({"client_id", "subject", "grant_id", "jti", "grant_type", "scope", "audience", "expires_at"}),
-        frozenset({"session_id", "txn"}),
+        frozenset({"session_id", "txn", "bound_to"}),
     ),
     Event(
         "sad.issued",
@@ -48,6 +48,7 @@ EVENTS: Final = (
                 "expires_at",
             }
         ),
+        frozenset({"bound_to"}),
     ),
     Event(
         "token.refused",

@@ -14,7 +14,7 @@ from typing import Any, Final
 from foundation.errors import TokenMalformed
 from foundation.jose import MAX_TOKEN_OCTETS, parse_json_object
 from idp.activation.intent import SignatureIntent
-from idp.oidc import pkce, rar
+from idp.oidc import pkce, possession, rar
 from idp.oidc.client import SCOPES, Client, Registration
 from idp.oidc.config import OidcConfig
 from idp.oidc.errors import (
@@ -36,6 +36,7 @@ from idp.oidc.errors import (
     StateRefused,
     TargetRefused,
 )
+from idp.oidc.possession import Shown
 
 MAX_PARAMETERS: Final = 64
 MAX_NAME: Final = 64
@@ -90,6 +91,8 @@ class AuthorizationRequest:
     subject_hint: str | None = None
     """Account that must be the one signed in (OIDC Core 3.1.2.1, ``id_token_hint``)."""
     intent: SignatureIntent | None = None
+    dpop_jkt: str | None = None
+    """Thumbprint of the key without whose proof the code is worth nothing (RFC 9449 10)."""
     details_type: str | None = None
     """Type of the authorization details in which the intent came; None for the query form."""
 
@@ -128,6 +131,8 @@ class RequestContext:
     """Account id of an ``id_token_hint`` for a client id; raises :class:`RequestInvalid` for what is none."""
     pushed: bool
     """Whether the request came through the pushed authorization request endpoint."""
+    shown: Shown | None = None
+    """The key that was shown there."""
 
 
 def read_parameters(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -219,6 +224,7 @@ def _parse(
         login_hint=parameters.get("login_hint"),
         subject_hint=None if hint is None else context.subject_of_hint(hint, client.client_id),
         intent=intent,
+        dpop_jkt=possession.read_jkt(parameters.get("dpop_jkt"), context.shown),
         details_type=None if details is None else rar.details_type(details),
     )
 

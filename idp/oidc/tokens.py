@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from contract.confirmation import Confirmation
 from foundation import claims as read
 from foundation.clock import epoch
 from foundation.errors import JoseError
@@ -67,11 +68,13 @@ def access_token_claims(
     subject: str,
     approval: Approval | None,
     actor: str | None = None,
+    confirmation: Confirmation | None = None,
 ) -> dict[str, Any]:
     """RFC 9068 2.2.
 
     :param subject: account id; the client id itself if no person stands behind the token.
     :param approval: None if nobody signed in for this very token: ``auth_time``, ``acr``, ``amr``, ``sid`` are absent.
+    :param confirmation: the key that whoever uses the token has to show (RFC 9449 6.1).
     :param actor: who acts for the subject, if it is not the client (RFC 8693 4.1, ``act``).
     """
     iat = epoch(now)
@@ -92,6 +95,8 @@ def access_token_claims(
         claims["sid"] = approval.session_id
     if actor is not None:
         claims["act"] = {"sub": actor}
+    if confirmation is not None:
+        claims["cnf"] = confirmation.to_json()
     return claims
 
 

@@ -38,6 +38,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from foundation.clock import epoch
+from foundation.dpop import DpopProof
 from idp.authn.approval import Approval
 from idp.oidc.assertion import AssertionUse
 from idp.oidc.request import AuthorizationRequest
@@ -101,6 +102,8 @@ oidc_refresh_tokens: Final = Table(
     Column("grant_id", String(64), ForeignKey("oidc_grants.id"), nullable=False, index=True),
     Column("issued_at", BigInteger, nullable=False),
     Column("used_at", BigInteger),
+    # Of a public client's: the key that it has to show.
+    Column("jkt", String(64)),
 )
 
 oidc_access_tokens: Final = Table(
@@ -123,6 +126,13 @@ oidc_assertions: Final = Table(
     metadata,
     Column("client_id", String(128), primary_key=True),
     Column("jti_hash", String(64), primary_key=True),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+)
+
+oidc_dpop_proofs: Final = Table(
+    "oidc_dpop_proofs",
+    metadata,
+    Column("use", String(64), primary_key=True),
     Column("expires_at", BigInteger, nullable=False, index=True),
 )
 
@@ -422,11 +432,20 @@ def issue(connection: Connection, grant: Grant, access: NewAccessToken, now: dat
     return True
 
 
-def add_refresh(connection: Connection, token: str, grant_id: str, now: datetime) -> None:
-    """Keep a refresh token of the grant."""
-    connection.execute(
-        insert(oidc_refresh_tokens).values(token_hash=hash_token(token), grant_id=grant_id, issued_at=epoch(now))
-    )
+def add_refresh(connection: Connection, token: str, grant_id: str, now: datetime, *, jkt: str | None = None) -> None:
+    """Keep a refresh token of the grant.
+
+    :param jkt: thumbprint of the key to which it is bound (RFC 9449 5): of a client that cannot authenticate.
+    """
+    values = {"token_hash": hash_token(token), "grant_id": grant_id, "issued_at": epoch(now), "jkt": jkt}
+    connection.execute(insert(oidc_refresh_tokens).values(**values))
+
+
+def refresh_jkt(connection: Connection, token: str) -> str | None:
+    """Thumbprint of the key to which a refresh token is bound; None for one that is not."""
+    query = select(oidc_refresh_tokens.c.jkt).where(oidc_refresh_tokens.c.token_hash == hash_token(token))
+    found: str | None = connection.execute(query).scalar_one_or_none()
+    return found
 
 
 def check_refresh(connection: Connection, seals: Sealer, token: str, client_id: str, now: datetime) -> Grant | Refused:
@@ -540,6 +559,19 @@ def remember_assertion(connection: Connection, use: AssertionUse) -> bool:
     return True
 
 
+# Proofs of possession
+
+
+def remember_proof(connection: Connection, proof: DpopProof) -> bool:
+    """Remember a DPoP proof until it would be refused for its age; False if it has been used before (RFC 9449 11.1)."""
+    try:
+        with connection.begin_nested():
+            connection.execute(insert(oidc_dpop_proofs).values(use=proof.use, expires_at=proof.memorable_until))
+    except IntegrityError:
+        return False
+    return True
+
+
 # Housekeeping
 
 
@@ -551,6 +583,7 @@ def purge(connection: Connection, now: datetime) -> int:
         delete(oidc_pushed_requests).where(oidc_pushed_requests.c.expires_at <= at),
         # A little longer: another node's clock may be behind, and would still take the assertion.
         delete(oidc_assertions).where(oidc_assertions.c.expires_at <= at - SKEW_SECONDS),
+        delete(oidc_dpop_proofs).where(oidc_dpop_proofs.c.expires_at <= at - SKEW_SECONDS),
         delete(oidc_access_tokens).where(oidc_access_tokens.c.expires_at <= at),
         delete(oidc_access_tokens).where(oidc_access_tokens.c.grant_id.in_(ended)),
         delete(oidc_refresh_tokens).where(oidc_refresh_tokens.c.grant_id.in_(ended)),

@@ -19,6 +19,7 @@ from idp.oidc.client import Client, read_credentials
 from idp.oidc.config import OidcConfig
 from idp.oidc.errors import (
     AccessTokenInvalid,
+    DpopProofInvalid,
     OidcError,
     RequestInvalid,
     RequestUriInvalid,
@@ -27,6 +28,7 @@ from idp.oidc.errors import (
 )
 from idp.oidc.logout import LogoutRequest, parse_logout_request
 from idp.oidc.metadata import discovery, jwks
+from idp.oidc.possession import Shown, bound_to, read_shown
 from idp.oidc.request import (
     AuthorizationRequest,
     RequestContext,
@@ -187,12 +189,13 @@ def _pushed(parameters: Mapping[str, str]) -> AuthorizationRequest:
     return asked
 
 
-def _context(*, pushed: bool) -> RequestContext:
+def _context(*, pushed: bool, shown: Shown | None = None) -> RequestContext:
     return RequestContext(
         config=OidcConfig.of(services().settings),
         find_client=_find_client,
         subject_of_hint=lambda hint, client_id: str(_read_hint(hint, client_id)["sub"]),
         pushed=pushed,
+        shown=shown,
     )
 
 
@@ -249,10 +252,13 @@ def pushed_authorize() -> Response:
     parameters["client_id"] = client.client_id
     for name in ("client_secret", "client_assertion", "client_assertion_type"):
         parameters.pop(name, None)
-    asked = parse_authorization_request(parameters.items(), _context(pushed=True))
-    seconds = OidcConfig.of(services().settings).pushed_request_seconds
+    config = OidcConfig.of(services().settings)
+    shown = read_shown(request.headers.getlist("DPoP"), uri=config.pushed_endpoint, now=services().clock.now())
+    asked = parse_authorization_request(parameters.items(), _context(pushed=True, shown=shown))
+    seconds = config.pushed_request_seconds
     handle = oidc_tokens.secret_token(services())
     with services().engine.begin() as connection:
+        oidc_tokens.spend(connection, shown)
         kept = grants.push(
             connection,
             services().seals,
@@ -308,7 +314,7 @@ def finish(outcome: Finished) -> Response:
 
 
 def _server() -> TokenServer:
-    return TokenServer(services(), request.headers.get("Authorization"))
+    return TokenServer(services(), request.headers.get("Authorization"), request.headers.getlist("DPoP"))
 
 
 @blueprint.post("/oauth2/token")
@@ -337,18 +343,38 @@ def introspect() -> Response:
 def userinfo() -> Response:
     """The UserInfo endpoint (OIDC Core 5.3): whose token this is, and no more than ``openid`` stands for."""
     scheme, _, presented = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not presented:
-        raise AccessTokenInvalid("a bearer token is needed")
-    found = find_token(services(), presented.strip())
+    presented = presented.strip()
+    if scheme.lower() not in {"bearer", "dpop"} or not presented:
+        raise AccessTokenInvalid("an access token is needed")
+    found = find_token(services(), presented)
     if found is None or found.access is None or found.is_expired() or found.is_revoked():
         raise AccessTokenInvalid("the token is not active")
     if "openid" not in found.access.scopes:
         raise AccessTokenInvalid("the token is not for this endpoint")
+    _check_possession(presented, scheme.lower())
     with reading(services().engine) as connection:
         account = accounts.find(connection, found.grant.subject)
     if account is None:
         raise AccessTokenInvalid("the token is not active")
     return json_answer({"sub": account.id})
+
+
+def _check_possession(token: str, scheme: str) -> None:
+    """A token that is bound comes with a proof and under its own scheme, and no other token does (RFC 9449 7)."""
+    bound = bound_to(token)
+    if (scheme == "dpop") != (bound is not None):
+        raise AccessTokenInvalid("the token is presented in another way than it was given")
+    if bound is None:
+        return
+    uri, now = f"{services().settings.issuer}/oauth2/userinfo", services().clock.now()
+    try:
+        shown = read_shown(request.headers.getlist("DPoP"), uri=uri, now=now, token=token, method=request.method)
+        with services().engine.begin() as connection:
+            oidc_tokens.spend(connection, shown)
+    except DpopProofInvalid as error:
+        raise AccessTokenInvalid(error.description) from error
+    if shown is None or not bound.is_of(shown.proof.jkt):
+        raise AccessTokenInvalid("the token is bound to a key that was not shown")
 
 
 # Logout

@@ -78,6 +78,12 @@ def refuse_as(code: str, description: str, status: int, cause: str | None = None
     headers = dict(NO_STORE)
     if status == 401:
         # RFC 6749 5.2, RFC 9110 11.6.1: an answer 401 names the scheme.
-        scheme = "Bearer" if endpoint == "userinfo" else "Basic"
+        scheme = _token_scheme() if endpoint == "userinfo" else "Basic"
         headers["WWW-Authenticate"] = f'{scheme} realm="{services().settings.issuer}", error="{code}"'
     return json_answer({"error": code, "error_description": description}, status, headers)
+
+
+def _token_scheme() -> str:
+    """The scheme in which the token came (RFC 6750 3, RFC 9449 7.1)."""
+    presented = request.headers.get("Authorization", "").partition(" ")[0]
+    return "DPoP" if presented.lower() == "dpop" else "Bearer"

@@ -7,7 +7,7 @@ and the answers.  Authlib's own creation of token responses is not used: it logs
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, cast
@@ -37,6 +37,7 @@ from idp.oidc.client import (
 from idp.oidc.config import OidcConfig
 from idp.oidc.errors import ClientAuthenticationFailed, GrantTypeRefused, RequestInvalid, ScopeRefused
 from idp.oidc.pkce import check_verifier
+from idp.oidc.possession import Shown, bound_to, read_shown
 from idp.oidc.request import check_repeated_details, check_scopes
 from idp.storage import clients, grants
 from idp.storage.engine import reading
@@ -134,11 +135,14 @@ class FormRequest(OAuth2Request):
 class TokenServer(AuthorizationServer):
     """One for each request: it holds nothing but the services."""
 
-    def __init__(self, services: Services, authorization: str | None) -> None:
+    def __init__(self, services: Services, authorization: str | None, proofs: Sequence[str] = ()) -> None:
+        """:param proofs: values of the request's ``DPoP`` headers."""
         super().__init__()
         self.services = services
         self.config = OidcConfig.of(services.settings)
+        self.shown: Shown | None = None
         self._authorization = authorization
+        self._proofs = proofs
         self.register_grant(CodeGrant, [ProofKey()])
         self.register_grant(RefreshGrant)
         self.register_grant(ClientGrant)
@@ -158,6 +162,7 @@ class TokenServer(AuthorizationServer):
         :raises OidcError: refused, before or beside what Authlib refuses itself.
         """
         check_token_form(form())
+        self.shown = read_shown(self._proofs, uri=self.config.token_endpoint, now=self.services.clock.now())
         return self.create_token_response()  # type: ignore[return-value] # the stub says a tuple; see handle_response
 
     def endpoint(self, name: str) -> Response:
@@ -290,7 +295,8 @@ class CodeGrant(AuthorizationCodeGrant):
         details = self.request.form.get("authorization_details")
         if details is not None and found.grant.request is not None:
             check_repeated_details(details, found.grant.request, self.server.config)
-        return 200, oidc_tokens.for_code(self.server.services, found.grant, _of(self.request.client)), _HEADERS
+        server, client = self.server, _of(self.request.client)
+        return 200, oidc_tokens.for_code(server.services, found.grant, client, server.shown), _HEADERS
 
 
 class RefreshGrant(RefreshTokenGrant):
@@ -307,8 +313,9 @@ class RefreshGrant(RefreshTokenGrant):
         """New tokens; the old refresh token is worth nothing any more."""
         found = cast("StoredRefresh", self.request.refresh_token)
         scopes = (self.request.form.get("scope") or found.get_scope()).split()
-        token = self.request.form["refresh_token"]
-        return 200, oidc_tokens.for_refresh(self.server.services, found.grant, token, scopes), _HEADERS
+        token, server, client = self.request.form["refresh_token"], self.server, _of(self.request.client)
+        made = oidc_tokens.for_refresh(server.services, found.grant, token, scopes, client, server.shown)
+        return 200, made, _HEADERS
 
 
 class ClientGrant(ClientCredentialsGrant):
@@ -325,7 +332,8 @@ class ClientGrant(ClientCredentialsGrant):
 
     def create_token_response(self) -> Any:
         """An access token behind which no person stands."""
-        return 200, oidc_tokens.for_client(self.server.services, _of(self.request.client), ("service",)), _HEADERS
+        server, client = self.server, _of(self.request.client)
+        return 200, oidc_tokens.for_client(server.services, client, ("service",), server.shown), _HEADERS
 
 
 def find_token(services: Services, token: str) -> StoredToken | None:
@@ -422,6 +430,10 @@ class Introspection(IntrospectionEndpoint):
             value["sid"] = grant.session_id
             value["acr"] = grant.approval.acr
             value["auth_time"] = epoch(grant.approval.auth_time)
+        # The token is in the request whose answer this is.
+        bound = bound_to(form()["token"])
+        if bound is not None:
+            value |= {"cnf": bound.to_json(), "token_type": "DPoP"}
         if access.kind == "sad" and grant.request is not None and grant.request.intent is not None:
             value["authorization_details"] = rar.to_details(grant.request.intent)
         return value

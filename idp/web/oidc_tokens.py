@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from contract import sad
+from contract.confirmation import Confirmation
 from foundation.clock import epoch
 from foundation.jose import encode_base64url, sign_compact
 from foundation.log import get
@@ -20,7 +21,8 @@ from idp.errors import NotActivatable, NotWhatWasApproved
 from idp.oidc import rar, tokens
 from idp.oidc.client import Client
 from idp.oidc.config import OidcConfig
-from idp.oidc.errors import GrantInvalid
+from idp.oidc.errors import DpopProofInvalid, GrantInvalid
+from idp.oidc.possession import Shown, check_shown
 from idp.oidc.request import AuthorizationRequest
 from idp.settings import ACCOUNT_CLIENT_ID
 from idp.storage import accounts, clients, grants
@@ -52,6 +54,10 @@ class Issue:
     """The refresh token that this request uses up."""
     actor: str | None = None
     """Who acts for the subject, if it is not the client."""
+    shown: Shown | None = None
+    """The key to which the token is bound."""
+    refresh_jkt: str | None = None
+    """The key to which its refresh token is."""
 
 
 def secret_token(services: Services) -> str:
@@ -149,14 +155,26 @@ def _alive_grant(services: Services, found: Grant | Refused, description: str) -
     return found
 
 
-def for_code(services: Services, grant: Grant, client: Client) -> dict[str, Any]:
+def spend(connection: Connection, shown: Shown | None) -> None:
+    """Remember a proof, in the transaction of what it obtains.
+
+    :raises DpopProofInvalid: it was used before; that ends the transaction.
+    """
+    if shown is not None and not grants.remember_proof(connection, shown.proof):
+        raise DpopProofInvalid("the DPoP proof was used before")
+
+
+def for_code(services: Services, grant: Grant, client: Client, shown: Shown | None = None) -> dict[str, Any]:
     """The token response to a code (RFC 6749 5.1; CSC API 2.0.0.2 clause 8.4.4).
 
+    :param shown: the key to which what is given out is bound.
     :raises GrantInvalid: the grant was revoked meanwhile, or cannot activate a signature.
+    :raises DpopProofInvalid: no proof where one is demanded, another key's, or one that was used before.
     """
     request = _request_of(grant)
+    check_shown(shown, client, request.dpop_jkt)
     if request.intent is not None:
-        return _signature_activation(services, grant, request)
+        return _signature_activation(services, grant, request, shown)
     config = OidcConfig.of(services.settings)
     issue = Issue(
         grant=grant,
@@ -165,6 +183,9 @@ def for_code(services: Services, grant: Grant, client: Client) -> dict[str, Any]
         grant_type="authorization_code",
         seconds=config.access_token_seconds,
         refreshable="service" in request.scopes and "refresh_token" in client.registration.grant_types,
+        shown=shown,
+        # Whoever authenticates shows anyway whose refresh token it is, and may change its key (RFC 9449 5).
+        refresh_jkt=shown.proof.jkt if shown is not None and client.registration.auth_method == "none" else None,
     )
     response = _issue(services, issue)
     if "openid" in request.scopes and grant.approval is not None:
@@ -182,11 +203,17 @@ def for_code(services: Services, grant: Grant, client: Client) -> dict[str, Any]
     return response
 
 
-def for_refresh(services: Services, grant: Grant, token: str, scopes: Sequence[str]) -> dict[str, Any]:
+def for_refresh(  # noqa: PLR0917 - who, what, with what, and shown how
+    services: Services, grant: Grant, token: str, scopes: Sequence[str], client: Client, shown: Shown | None = None
+) -> dict[str, Any]:
     """The token response to a refresh token, which is used up and replaced.
 
     :raises GrantInvalid: another request used it up first, or the grant was revoked meanwhile.
+    :raises DpopProofInvalid: no proof where one is demanded, another key's, or one that was used before.
     """
+    with reading(services.engine) as connection:
+        jkt = grants.refresh_jkt(connection, token)
+    check_shown(shown, client, jkt)
     issue = Issue(
         grant=grant,
         scopes=tuple(scopes),
@@ -195,12 +222,20 @@ def for_refresh(services: Services, grant: Grant, token: str, scopes: Sequence[s
         seconds=OidcConfig.of(services.settings).access_token_seconds,
         refreshable=True,
         used_refresh=token,
+        shown=shown,
+        refresh_jkt=jkt,
     )
     return _issue(services, issue)
 
 
-def for_client(services: Services, client: Client, scopes: Sequence[str]) -> dict[str, Any]:
-    """The token response to a client that acts for itself (RFC 6749 4.4.3)."""
+def for_client(
+    services: Services, client: Client, scopes: Sequence[str], shown: Shown | None = None
+) -> dict[str, Any]:
+    """The token response to a client that acts for itself (RFC 6749 4.4.3).
+
+    :raises DpopProofInvalid: no proof where one is demanded, or one that was used before.
+    """
+    check_shown(shown, client, None)
     config = OidcConfig.of(services.settings)
     with services.engine.begin() as connection:
         grant = grants.begin(
@@ -212,9 +247,8 @@ def for_client(services: Services, client: Client, scopes: Sequence[str]) -> dic
             now=services.clock.now(),
             seconds=config.access_token_seconds,
         )
-    return _issue(
-        services, Issue(grant, tuple(scopes), config.resource, "client_credentials", config.access_token_seconds)
-    )
+    seconds = config.access_token_seconds
+    return _issue(services, Issue(grant, tuple(scopes), config.resource, "client_credentials", seconds, shown=shown))
 
 
 def self_service(services: Services, account_id: str, client_id: str) -> str:
@@ -254,6 +288,7 @@ def _issue(services: Services, issue: Issue) -> dict[str, Any]:
         subject=grant.subject,
         approval=grant.approval,
         actor=issue.actor,
+        confirmation=_confirmation(issue.shown),
     )
     token = sign_compact(claims, key, tokens.ACCESS_TOKEN_TYPE)
     access = NewAccessToken(
@@ -261,6 +296,7 @@ def _issue(services: Services, issue: Issue) -> dict[str, Any]:
     )
     refresh = secret_token(services) if issue.refreshable else None
     with services.engine.begin() as connection:
+        spend(connection, issue.shown)
         raced = issue.used_refresh is not None and not grants.use_refresh(connection, issue.used_refresh, now)
         if raced:
             # Two requests with one refresh token: which of them is the thief's cannot be told, so both lose.
@@ -275,13 +311,13 @@ def _issue(services: Services, issue: Issue) -> dict[str, Any]:
         issued = not raced and grants.issue(connection, grant, access, now)
         if issued:
             if refresh is not None:
-                grants.add_refresh(connection, refresh, grant.id, now)
+                grants.add_refresh(connection, refresh, grant.id, now, jkt=issue.refresh_jkt)
             _audit_token(connection, services, issue, jti, access.expires_at)
     if not issued:
         raise GrantInvalid("the grant has been revoked")
     response: dict[str, Any] = {
         "access_token": token,
-        "token_type": "Bearer",
+        "token_type": _token_type(issue.shown),
         "expires_in": seconds,
         "scope": " ".join(issue.scopes),
     }
@@ -291,6 +327,7 @@ def _issue(services: Services, issue: Issue) -> dict[str, Any]:
 def _audit_token(connection: Connection, services: Services, issue: Issue, jti: str, expires_at: int) -> None:
     grant = issue.grant
     person = {} if grant.approval is None else {"session_id": grant.session_id, "txn": grant.approval.txn}
+    bound = {} if issue.shown is None else {"bound_to": issue.shown.proof.jkt}
     services.audit.record(
         connection,
         "token.issued",
@@ -303,10 +340,22 @@ def _audit_token(connection: Connection, services: Services, issue: Issue, jti: 
         audience=issue.audience,
         expires_at=expires_at,
         **person,
+        **bound,
     )
 
 
-def _signature_activation(services: Services, grant: Grant, request: AuthorizationRequest) -> dict[str, Any]:
+def _confirmation(shown: Shown | None) -> Confirmation | None:
+    return None if shown is None else shown.confirmation
+
+
+def _token_type(shown: Shown | None) -> str:
+    """RFC 6750 4, RFC 9449 5."""
+    return "Bearer" if shown is None else "DPoP"
+
+
+def _signature_activation(
+    services: Services, grant: Grant, request: AuthorizationRequest, shown: Shown | None
+) -> dict[str, Any]:
     config, now, key = OidcConfig.of(services.settings), services.clock.now(), services.keys.activation_key()
     approval, intent = grant.approval, request.intent
     if approval is None or intent is None:
@@ -320,6 +369,7 @@ def _signature_activation(services: Services, grant: Grant, request: Authorizati
             jti=new_id(services),
             now=now,
             lifetime_seconds=config.sad_seconds,
+            confirmation=_confirmation(shown),
         )
     except NotActivatable as error:
         raise GrantInvalid("the approval does not permit a signature") from error
@@ -331,6 +381,7 @@ def _signature_activation(services: Services, grant: Grant, request: Authorizati
         grants.hash_token(token), content.jti, "sad", content.aud, request.resource, ("credential",), content.exp
     )
     with services.engine.begin() as connection:
+        spend(connection, shown)
         # Once more, in this very transaction: whoever signed out a moment ago has signed nothing.
         issued = is_alive(connection, services, grant) and grants.issue(connection, grant, access, now)
         if issued:
@@ -349,12 +400,13 @@ def _signature_activation(services: Services, grant: Grant, request: Authorizati
                 digests=[digest.hex() for digest in content.dtbsr],
                 sign_count=content.sign_count,
                 expires_at=content.exp,
+                **({} if shown is None else {"bound_to": shown.proof.jkt}),
             )
     if not issued:
         raise GrantInvalid("the grant has been revoked")
     return {
         "access_token": token,
-        "token_type": "Bearer",
+        "token_type": _token_type(shown),
         "expires_in": content.exp - epoch(now),
         "scope": "credential",
         "credentialID": content.credential_id,

@@ -15,8 +15,10 @@ from contract.sad import SAD_TYPE
 from foundation.errors import TokenMalformed
 from foundation.jose import decode_base64url, parse_json_object
 from signing.csc import errors
+from signing.csc.binding import Shown
 
-_BEARER: Final = re.compile(r"(?i:bearer) ([A-Za-z0-9._~+/=-]+)\Z")
+_BEARER: Final = re.compile(r"(?i:(bearer|dpop)) ([A-Za-z0-9._~+/=-]+)\Z")
+_NOTHING: Final = Shown()
 _MAX_OCTETS: Final = 24 * 1024
 
 
@@ -26,10 +28,13 @@ class Bearer:
 
     kind: Literal["service", "sad"]
     token: str = field(repr=False)
+    scheme: str = "bearer"
+    """Or ``dpop``: in small letters."""
+    shown: Shown = field(default_factory=Shown)
 
 
-def parse_authorization(header: str | None) -> Bearer:
-    """Read an ``Authorization`` header (RFC 6750 2.1); what kind a token is, its own ``typ`` says.
+def parse_authorization(header: str | None, shown: Shown = _NOTHING) -> Bearer:
+    """Read an ``Authorization`` header (RFC 6750 2.1, RFC 9449 7.1); what kind a token is, its own ``typ`` says.
 
     The kind only chooses who verifies: a token that lies about it fails there.
 
@@ -42,14 +47,17 @@ def parse_authorization(header: str | None) -> Bearer:
     match = _BEARER.match(header)
     if match is None or len(header) > _MAX_OCTETS:
         raise errors.InvalidRequest(errors.MALFORMED_HEADER)
-    token = match.group(1)
+    scheme, token = match.groups()
     try:
         typ = parse_json_object(decode_base64url(token.partition(".")[0].encode())).get("typ")
     except TokenMalformed as error:
         raise errors.InvalidToken from error
     if not isinstance(typ, str):
         raise errors.InvalidToken
-    return Bearer("sad" if typ.lower().removeprefix("application/") == SAD_TYPE else "service", token)
+    kind: Literal["service", "sad"] = "service"
+    if typ.lower().removeprefix("application/") == SAD_TYPE:
+        kind = "sad"
+    return Bearer(kind, token, scheme.lower(), shown)
 
 
 def sad_of(bearer: Bearer, sad_parameter: str | None) -> str:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn, TypeVar
 
+from contract.confirmation import Confirmation, confirmation_of
+from contract.errors import ConfirmationInvalid
+from foundation import claims as read
 from foundation.clock import Clock
 from foundation.errors import JoseError, TokenMalformed
 from foundation.jose import peek_claims
@@ -18,6 +21,7 @@ from foundation.log import get
 from signing.csc import errors, requests, responses
 from signing.csc.authentication import Authentication, authentication_of, check_authentication
 from signing.csc.bearer import Bearer, sad_of
+from signing.csc.binding import UsedProofs, check_scheme, check_shown
 from signing.csc.dialect import Dialect
 from signing.csc.issuer import Issuer
 from signing.csc.service_token import ServiceToken
@@ -77,6 +81,7 @@ class Rssp:
     sam: SamClient
     issuer: Issuer
     clock: Clock
+    used_proofs: UsedProofs = field(default_factory=UsedProofs)
 
     def info(self, dialect: Dialect) -> dict[str, Any]:
         """``info`` (11.1); needs no authorization."""
@@ -122,9 +127,11 @@ class Rssp:
 
         :raises errors.CscError: with the specification's words.
         """
-        token = self.issuer.service_token(bearer.token) if bearer.kind == "service" else None
+        token = self._service_token(bearer) if bearer.kind == "service" else None
         request = requests.parse_sign_hash(body)
         sad = sad_of(bearer, request.sad)
+        if token is None:
+            check_scheme(_bound(sad), bearer.scheme)
         if token is not None:
             _check_same_person(token, sad)
         self._check_authorised_by(sad)
@@ -136,9 +143,20 @@ class Rssp:
             digests=request.digests,
             sign_algo=request.sign_algorithm,
             sign_algo_params=request.sign_algorithm_parameters,
+            # A service token's own proof is for that token, and of no use to a SAD.
+            dpop=None if token is not None and token.cnf is not None else bearer.shown.proof,
         )
         values = self._ask(self.sam.sign, asked)
         return {"signatures": [base64.b64encode(value).decode() for value in values]}
+
+    def _service_token(self, bearer: Bearer) -> ServiceToken:
+        token = self.issuer.service_token(bearer.token)
+        self._check_shown(token.cnf, bearer)
+        return token
+
+    def _check_shown(self, bound: Confirmation | None, bearer: Bearer) -> None:
+        used, now = self.used_proofs, self.clock.now()
+        check_shown(bound, bearer.token, bearer.shown, scheme=bearer.scheme, used=used, now=now)
 
     def _reading_token(self, bearer: Bearer) -> ServiceToken:
         """The service token with which somebody reads about credentials.
@@ -148,7 +166,7 @@ class Rssp:
         """
         if bearer.kind != "service":
             raise errors.InvalidToken
-        token = self.issuer.service_token(bearer.token)
+        token = self._service_token(bearer)
         if token.user_specific and token.actor != self.settings.issuer.url:
             check_authentication(token.authentication, self.settings.authentication.credentials, self.clock.now())
         return token
@@ -168,6 +186,7 @@ class Rssp:
         """Whose credentials the bearer may read, and which one only."""
         if bearer.kind == "sad":
             sad = self.issuer.sad(bearer.token)
+            self._check_shown(sad.cnf, bearer)
             made = Authentication(sad.acr, sad.auth_time)
             check_authentication(made, self.settings.authentication.credentials, self.clock.now())
             return sad.sub, sad.credential_id
@@ -201,6 +220,8 @@ class Rssp:
         _log.info("the activation module refused", extra={"fields": {"code": error.refusal}})
         if error.refusal == codes.CERTIFICATE_EXPIRED and isinstance(argument, SignRequest):
             raise errors.InvalidRequest(self._expired_text(argument.credential_id)) from error
+        if error.refusal == codes.BINDING_REFUSED:
+            raise errors.InvalidDpopProof from error
         if error.refusal in _REFUSALS:
             raise errors.InvalidRequest(_REFUSALS[error.refusal]) from error
         if error.refusal in _UNAVAILABLE:
@@ -213,6 +234,15 @@ class Rssp:
             return responses.expired_certificate_text(self.sam.credential(credential_id))
         except LinkError:
             return "Signing certificate is expired"
+
+
+def _bound(sad: str) -> Confirmation | None:
+    """To what a SAD says it is bound, read unverified: one that lies about it fails in the module."""
+    try:
+        claims = peek_claims(sad)
+        return confirmation_of(read.mapping(claims, "cnf")) if "cnf" in claims else None
+    except (JoseError, ConfirmationInvalid) as error:
+        raise errors.invalid("SAD") from error
 
 
 def _check_same_person(token: ServiceToken, sad: str) -> None:

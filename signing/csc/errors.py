@@ -57,6 +57,16 @@ class ExpiredToken(CscError):
         super().__init__("The access token is expired or has been revoked")
 
 
+class InvalidDpopProof(CscError):
+    """The token is bound to a key, and the request does not show it, or shows it for something else (RFC 9449 7.1)."""
+
+    code = "invalid_dpop_proof"
+    status = 401
+
+    def __init__(self) -> None:
+        super().__init__("The DPoP proof is missing or not valid")
+
+
 class InsufficientUserAuthentication(CscError):
     """The person did not authenticate as this method demands (RFC 9470 3); another authorization request can help."""
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from contract.confirmation import Confirmation, confirmation_of
+from contract.errors import ConfirmationInvalid
 from foundation import claims as read
 from foundation.errors import JoseError, TokenExpired
 from signing.csc import errors
@@ -26,6 +28,8 @@ class ServiceToken:
     scopes: frozenset[str]
     jti: str
     authentication: Authentication = field(default_factory=Authentication)
+    cnf: Confirmation | None = None
+    """The key that whoever uses it has to show."""
     actor: str | None = None
     """Who acts for the subject, where somebody does (RFC 8693 4.1)."""
 
@@ -58,11 +62,12 @@ def service_token_of(claims: Mapping[str, Any], *, issuer: str, resource: str, n
             scopes=scopes,
             jti=read.text(claims, "jti", max_length=128),
             authentication=authentication_of(claims),
+            cnf=confirmation_of(read.mapping(claims, "cnf")) if "cnf" in claims else None,
             actor=read.text(read.mapping(claims, "act"), "sub") if "act" in claims else None,
         )
     except TokenExpired as error:
         raise errors.ExpiredToken from error
-    except JoseError as error:
+    except (JoseError, ConfirmationInvalid) as error:
         raise errors.InvalidToken from error
 
 

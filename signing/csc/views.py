@@ -9,10 +9,11 @@ from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
 from foundation.errors import TokenMalformed
-from foundation.jose import parse_json_object
+from foundation.jose import ALGORITHMS, parse_json_object
 from foundation.log import get
 from signing.csc import errors
 from signing.csc.bearer import Bearer, parse_authorization
+from signing.csc.binding import Shown
 from signing.csc.core import Rssp
 from signing.csc.dialect import V2, Dialect, to_own_names, to_v2_names
 
@@ -35,6 +36,7 @@ _OTHER_METHODS: Final = (
 )
 """Methods of the specification that this service does not have: 501 (10.1), so that a client can tell."""
 
+_ALGORITHMS: Final = " ".join(ALGORITHMS)
 _log = get(__name__)
 
 Method = Callable[[Dialect, Bearer, Mapping[str, Any]], dict[str, Any]]
@@ -43,6 +45,7 @@ Method = Callable[[Dialect, Bearer, Mapping[str, Any]], dict[str, Any]]
 def csc_blueprint(dialect: Dialect, rssp: Rssp) -> Blueprint:
     """The API in one dialect, at its path."""
     blueprint = Blueprint(f"csc_{dialect.name}", __name__, url_prefix=dialect.path)
+    base = f"{rssp.settings.public_url}{dialect.path}"
     methods: dict[str, Method] = {
         "credentials/list": rssp.credentials_list,
         "credentials/info": rssp.credentials_info,
@@ -55,7 +58,8 @@ def csc_blueprint(dialect: Dialect, rssp: Rssp) -> Blueprint:
 
     def method(name: str) -> Callable[[], Response]:
         def view() -> Response:
-            bearer = parse_authorization(request.headers.get("Authorization"))
+            shown = Shown(f"{base}/{name}", tuple(request.headers.getlist("DPoP")))
+            bearer = parse_authorization(request.headers.get("Authorization"), shown)
             return _answer(methods[name](dialect, bearer, to_v2_names(dialect, _json_body())))
 
         return view
@@ -89,15 +93,23 @@ def _refusal(error: errors.CscError, dialect: Dialect) -> Response:
     answer = jsonify({"error": error.code, "error_description": to_own_names(dialect, error.description)})
     answer.status_code = error.status
     if error.status == 401:
-        answer.headers["WWW-Authenticate"] = _challenge(error)
+        for challenge in _challenges(error):
+            answer.headers.add("WWW-Authenticate", challenge)
     if error.status == 503:
         answer.headers["Retry-After"] = "5"
     return answer
 
 
-def _challenge(error: errors.CscError) -> str:
+def _challenges(error: errors.CscError) -> list[str]:
+    """One for each scheme that can help (RFC 9449 7.1): where there is no token yet, either."""
     if isinstance(error, errors.MissingToken):
-        return "Bearer"
+        return ["Bearer", f'DPoP algs="{_ALGORITHMS}"']
+    if isinstance(error, errors.InvalidDpopProof):
+        return [f'DPoP error="{error.code}", error_description="{error.description}", algs="{_ALGORITHMS}"']
+    return [_challenge(error)]
+
+
+def _challenge(error: errors.CscError) -> str:
     # RFC 6750 3.1 knows no expired_token: over HTTP an expired token is an invalid one.
     code = "invalid_token"
     parameters = {}

@@ -324,6 +324,13 @@ def registrations(client_key: SigningKey) -> Iterator[Registration]:
         **everything,  # type: ignore[arg-type] # of mixed types
     )
     yield Registration("app", "An App", "none", redirect_uris=(REDIRECT_URI,))
+    yield Registration(
+        "bound",
+        "Bound Party",
+        "client_secret_basic",
+        dpop_bound_access_tokens=True,
+        **everything,  # type: ignore[arg-type] # of mixed types
+    )
     yield Registration("csc", "Signing service", "client_secret_basic", grant_types=(), introspects=(RESOURCE,))
 
 

@@ -381,7 +381,7 @@ def test_every_error_that_may_be_redirected_names_an_error_of_the_authorization_
         "invalid_authorization_details",
         "login_required",
     }
-    elsewhere = {"invalid_client", "invalid_grant", "unsupported_grant_type", "invalid_token"}
+    elsewhere = {"invalid_client", "invalid_grant", "unsupported_grant_type", "invalid_token", "invalid_dpop_proof"}
     for cause in OidcError.__subclasses__():
         assert cause.code in allowed | elsewhere | {"invalid_request_uri"}, cause
 
