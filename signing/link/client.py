@@ -7,7 +7,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Self
@@ -15,8 +15,9 @@ from typing import Any, Final, Self
 from foundation import claims as read
 from foundation.errors import JoseError
 from signing.link.codes import BAD_REQUEST, BUSY, NOT_PERMITTED
+from signing.link.documents import SignDocumentsRequest, SignedDocument, SignPdfRequest, documents_from_json
 from signing.link.errors import LinkRefused, LinkUnavailable, MessageInvalid
-from signing.link.frames import receive_frame, send_frame
+from signing.link.frames import receive_frame, send_following, send_frame
 from signing.link.messages import (
     MAX_DIGESTS_IN_REQUEST,
     MAX_ITEM_CHARACTERS,
@@ -28,6 +29,8 @@ from signing.link.messages import (
 )
 from signing.link.tls import Tls, TlsEndpoint, connect
 
+FOLLOWING_SECONDS: Final = 60.0
+"""How much longer a request may take that a file follows."""
 _LAST_WORDS: Final = frozenset({BAD_REQUEST, BUSY, NOT_PERMITTED})
 """Refusals after which the module may close the connection: it is not used again."""
 
@@ -91,6 +94,28 @@ class SamClient:
             raise MessageInvalid("the module answered with another number of values")
         return values
 
+    def sign_documents(self, request: SignDocumentsRequest) -> tuple[SignedDocument, ...]:
+        """Spend a SAD's allowance for documents: one signature a template, in the request's order."""
+        signed = documents_from_json(self.call("sign_documents", request.to_json()))
+        if len(signed) != len(request.templates):
+            raise MessageInvalid("the module answered with another number of signatures")
+        return signed
+
+    def sign_pdf(self, request: SignPdfRequest, chunks: Iterable[bytes], octets: int) -> SignedDocument:
+        """Spend a SAD's allowance for a PDF that is prepared for its signature.
+
+        :param chunks: the whole file, with zeros in the place of the signature.
+        :param octets: its length.
+        """
+        deadline = time.monotonic() + self._timeout + FOLLOWING_SECONDS
+        with self._connection(deadline) as link:
+            send_frame(link, {"op": "sign_pdf", "body": request.to_json(), "octets": octets}, deadline)
+            send_following(link, chunks, octets, deadline)
+            signed = documents_from_json(_answer(link, deadline))
+        if len(signed) != 1:
+            raise MessageInvalid("the module answered with another number of signatures")
+        return signed[0]
+
     def create_credential(self, order: str) -> CreatedCredential:
         """Carry out an order of operation ``credential.create``.
 
@@ -129,10 +154,7 @@ class SamClient:
         deadline = time.monotonic() + self._timeout
         with self._connection(deadline) as link:
             send_frame(link, {"op": operation, "body": body}, deadline)
-            answer = receive_frame(link, deadline)
-            if answer is None:
-                raise LinkUnavailable("the signature activation module closed the connection")
-            return _body(answer)
+            return _answer(link, deadline)
 
     @contextmanager
     def _connection(self, deadline: float) -> Iterator[socket.socket]:
@@ -183,6 +205,13 @@ class _UnixConnector:
             link.close()
             raise LinkUnavailable("the signature activation module does not listen") from error
         return link
+
+
+def _answer(link: socket.socket, deadline: float) -> dict[str, Any]:
+    answer = receive_frame(link, deadline)
+    if answer is None:
+        raise LinkUnavailable("the signature activation module closed the connection")
+    return _body(answer)
 
 
 class _TlsConnector:

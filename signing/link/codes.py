@@ -15,6 +15,7 @@ SAD_REVOKED: Final = "sad_revoked"
 HASH_NOT_AUTHORIZED: Final = "hash_not_authorized"
 INVALID_DIGEST_LENGTH: Final = "invalid_digest_length"
 INVALID_DIGEST: Final = "invalid_digest"
+INVALID_TEMPLATE: Final = "invalid_template"
 WRONG_CREDENTIAL: Final = "wrong_credential"
 WRONG_CLIENT: Final = "wrong_client"
 BINDING_REFUSED: Final = "binding_refused"
@@ -58,6 +59,7 @@ DETAILS: Final[dict[str, str]] = {
     HASH_NOT_AUTHORIZED: "A digest is not authorised by the SAD.",
     INVALID_DIGEST_LENGTH: "A digest does not have the length of its hash function.",
     INVALID_DIGEST: "The digests cannot be read, or there are none.",
+    INVALID_TEMPLATE: "What is to be signed cannot be built as it is asked for.",
     WRONG_CREDENTIAL: "The SAD is for another credential.",
     WRONG_CLIENT: "The SAD was given to another client.",
     BINDING_REFUSED: "The SAD is bound to a key that the request does not show.",

@@ -1,5 +1,7 @@
 """Frames: a length of four octets, big-endian, then so many octets of a JSON object.
 
+A request may say with ``octets`` how many octets follow its frame, as they are: a file that is read as it comes.
+
 Both halves of the link read with a deadline for the whole frame, not for each octet: a peer that drips cannot hold a
 reader for longer (DOS-02).
 """
@@ -10,7 +12,7 @@ import json
 import socket
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from foundation.errors import TokenMalformed
@@ -19,6 +21,11 @@ from signing.link.errors import LinkUnavailable, MessageInvalid
 
 MAX_FRAME_OCTETS: Final = 1024 * 1024
 """Room for 100 RSA signatures or a certificate chain many times over."""
+
+MAX_FOLLOWING_OCTETS: Final = 256 * 1024 * 1024
+"""Octets after one request's frame."""
+CHUNK_OCTETS: Final = 64 * 1024
+"""How much is read at a time, and so how much of what follows is in memory."""
 
 _LENGTH: Final = struct.Struct(">I")
 
@@ -60,20 +67,74 @@ def receive_frame(link: socket.socket, deadline: float) -> dict[str, Any] | None
         raise MessageInvalid("a frame that is not a JSON object") from error
 
 
+class Following:
+    """The octets after a request's frame, read in chunks until a deadline for all of them."""
+
+    def __init__(self, link: socket.socket, octets: int, deadline: float) -> None:
+        """:param deadline: a value of ``time.monotonic``."""
+        self._link = link
+        self._left = octets
+        self._deadline = deadline
+
+    def __iter__(self) -> Iterator[bytes]:
+        """What has not been read yet.
+
+        :raises LinkUnavailable: the deadline passed or the connection broke.
+        """
+        while self._left:
+            chunk = _chunk(self._link, min(self._left, CHUNK_OCTETS), self._deadline)
+            if not chunk:
+                raise LinkUnavailable("the connection ended within what follows a request")
+            self._left -= len(chunk)
+            yield chunk
+
+    def drain(self) -> None:
+        """Read what nobody wanted, so that the next frame is found.
+
+        :raises LinkUnavailable: the deadline passed or the connection broke.
+        """
+        for _chunk_of_it in self:
+            pass
+
+
+def send_following(link: socket.socket, chunks: Iterable[bytes], octets: int, deadline: float) -> None:
+    """Send what follows a request's frame.
+
+    :raises MessageInvalid: the chunks are not that many octets together.
+    :raises LinkUnavailable: the deadline passed or the connection broke.
+    """
+    left = octets
+    for chunk in chunks:
+        left -= len(chunk)
+        if left < 0:
+            break
+        try:
+            link.settimeout(_left(deadline))
+            link.sendall(chunk)
+        except OSError as error:
+            raise LinkUnavailable("what follows the request could not be sent") from error
+    if left:
+        raise MessageInvalid("what follows the request has another length")
+
+
 def _receive(link: socket.socket, length: int, deadline: float) -> bytes | None:
     buffer = bytearray()
     while len(buffer) < length:
-        try:
-            link.settimeout(_left(deadline))
-            chunk = link.recv(min(length - len(buffer), 65536))
-        except OSError as error:
-            raise LinkUnavailable("no message came in time") from error
+        chunk = _chunk(link, min(length - len(buffer), CHUNK_OCTETS), deadline)
         if not chunk:
             if buffer:
                 raise LinkUnavailable("the connection ended within a frame")
             return None
         buffer += chunk
     return bytes(buffer)
+
+
+def _chunk(link: socket.socket, at_most: int, deadline: float) -> bytes:
+    try:
+        link.settimeout(_left(deadline))
+        return link.recv(at_most)
+    except OSError as error:
+        raise LinkUnavailable("no message came in time") from error
 
 
 def _left(deadline: float) -> float:

@@ -80,14 +80,14 @@ class SignRequest:
             read.check_members(value, cls.__slots__)
             return cls(
                 sad=read.text(value, "sad", max_length=MAX_TOKEN_CHARACTERS),
-                client_id=_optional_text(value, "client_id", 255),
+                client_id=optional_text(value, "client_id", 255),
                 credential_id=credential_id(value),
-                hash_alg=_optional_text(value, "hash_alg", MAX_OID_CHARACTERS),
+                hash_alg=optional_text(value, "hash_alg", MAX_OID_CHARACTERS),
                 digests=octets_from_json(value, "digests", MAX_DIGESTS_IN_REQUEST, 128),
                 sign_algo=read.text(value, "sign_algo", max_length=MAX_OID_CHARACTERS),
-                sign_algo_params=_optional_octets(value, "sign_algo_params", MAX_PARAMETERS_CHARACTERS),
-                dpop=_optional_text(value, "dpop", MAX_PROOF_OCTETS),
-                certificate=_optional_text(value, "certificate", 43),
+                sign_algo_params=optional_octets(value, "sign_algo_params", MAX_PARAMETERS_CHARACTERS),
+                dpop=optional_text(value, "dpop", MAX_PROOF_OCTETS),
+                certificate=optional_text(value, "certificate", 43),
             )
         except JoseError as error:
             raise MessageInvalid("not a request for signatures") from error
@@ -112,8 +112,8 @@ class ProofKeyView:
         return cls(
             kid=read.text(value, "kid", max_length=64),
             form=cast("Literal['mobile_id', 'webauthn']", _choice(value, "form", _FORMS)),
-            rp_id=_optional_text(value, "rp_id", 253),
-            credential_id=_optional_text(value, "credential_id", 2048),
+            rp_id=optional_text(value, "rp_id", 253),
+            credential_id=optional_text(value, "credential_id", 2048),
         )
 
 
@@ -164,11 +164,11 @@ class CredentialView:
                 profile=read.text(value, "profile", max_length=64),
                 key_kind=cast("Literal['EC', 'RSA']", _choice(value, "key_kind", _KINDS)),
                 key_bits=read.integer(value, "key_bits", low=1, high=65536),
-                curve=_optional_text(value, "curve", 64),
+                curve=optional_text(value, "curve", 64),
                 schemes=read.texts(value, "schemes", max_items=8, max_length=32),
                 certificates=octets_from_json(value, "certificates", MAX_CHAIN, MAX_ITEM_CHARACTERS),
                 scal=cast("Literal['1', '2']", _choice(value, "scal", _SCALS)),
-                signature_qualifier=_optional_text(value, "signature_qualifier", 64),
+                signature_qualifier=optional_text(value, "signature_qualifier", 64),
                 multisign=read.integer(value, "multisign", low=1, high=1_000_000),
                 created_at=read.numeric_date(value, "created_at"),
                 proof_required=read.boolean(value, "proof_required"),
@@ -219,10 +219,10 @@ class CreatedCredential:
                 pkcs10=octets(value, "pkcs10", MAX_ITEM_CHARACTERS),
                 subject=SubjectClaim(
                     common_name=read.text(subject, "common_name", max_length=64),
-                    given_name=_optional_text(subject, "given_name", 64),
-                    surname=_optional_text(subject, "surname", 64),
-                    serial_number=_optional_text(subject, "serial_number", 64),
-                    country=_optional_text(subject, "country", 2),
+                    given_name=optional_text(subject, "given_name", 64),
+                    surname=optional_text(subject, "surname", 64),
+                    serial_number=optional_text(subject, "serial_number", 64),
+                    country=optional_text(subject, "country", 2),
                 ),
             )
         except JoseError as error:
@@ -268,11 +268,11 @@ def octets_from_json(value: Mapping[str, Any], name: str, max_items: int, max_ch
         raise MessageInvalid(f"member {name} is not a list of base64url") from error
 
 
-def _optional_text(value: Mapping[str, Any], name: str, max_length: int) -> str | None:
+def optional_text(value: Mapping[str, Any], name: str, max_length: int) -> str | None:
     return None if value[name] is None else read.text(value, name, max_length=max_length)
 
 
-def _optional_octets(value: Mapping[str, Any], name: str, max_characters: int) -> bytes | None:
+def optional_octets(value: Mapping[str, Any], name: str, max_characters: int) -> bytes | None:
     return None if value[name] is None else octets(value, name, max_characters)
 
 

@@ -14,7 +14,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,13 +24,25 @@ from foundation.errors import JoseError, PrivySealError
 from signing.link.codes import BAD_REQUEST, BUSY, DETAILS, INDETERMINATE
 from signing.link.doors import SocketSettings, TlsSettings, door_of, shut
 from signing.link.errors import LinkUnavailable, MessageInvalid, PeerRefused
-from signing.link.frames import receive_frame, send_frame
+from signing.link.frames import MAX_FOLLOWING_OCTETS, Following, receive_frame, send_frame
 
 Handler = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+StreamHandler = Callable[[Mapping[str, Any], Iterable[bytes]], Mapping[str, Any]]
+"""Takes what follows the request too, as it comes."""
 
 _PLACE_SECONDS: Final = 0.5
 """How long a newcomer waits for the place of an idle connection that was told to end."""
 _log = log.get(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class FollowingLimits:
+    """Bounds of what follows requests."""
+
+    seconds: float = 60.0
+    """For all of it to arrive."""
+    at_once: int = 4
+    """Requests at a time; what one of them holds in memory is its handler's to bound."""
 
 
 @dataclass(slots=True)
@@ -47,11 +59,20 @@ class _Connection:
 class LinkServer:
     """Serves one socket, or one port, until stopped."""
 
-    def __init__(self, settings: SocketSettings | TlsSettings, handlers: Mapping[str, Handler]) -> None:
+    def __init__(
+        self,
+        settings: SocketSettings | TlsSettings,
+        handlers: Mapping[str, Handler],
+        stream_handlers: Mapping[str, StreamHandler] | None = None,
+        following: FollowingLimits | None = None,
+    ) -> None:
         """:raises SettingsError: the files of TLS cannot be used."""
         self._settings = settings
         self._door = door_of(settings)
         self._handlers = dict(handlers)
+        self._stream_handlers = dict(stream_handlers or {})
+        self._limits = following or FollowingLimits()
+        self._following = threading.BoundedSemaphore(self._limits.at_once)
         self._listener: socket.socket | None = None
         self._acceptor: threading.Thread | None = None
         self._connections: dict[socket.socket, _Connection] = {}
@@ -203,30 +224,64 @@ class LinkServer:
             return False
         if message is None:
             return False
-        answer = self._answer(message)
-        # Before the answer goes out: whoever has it may expect that the connection counts as idle.
-        self._mark(connection, time.monotonic())
+        try:
+            following = self._what_follows(connection, message)
+        except JoseError:
+            send_frame(connection, _refusal(BAD_REQUEST), time.monotonic() + self._settings.frame_seconds)
+            return False
+        answer = self._answer(message, following)
+        if following is None:
+            # Before the answer goes out: whoever has it may expect that the connection counts as idle.
+            self._mark(connection, time.monotonic())
         try:
             send_frame(connection, answer, time.monotonic() + self._settings.frame_seconds)
         except MessageInvalid:
             _log.error("an answer is larger than a frame may be")
             send_frame(connection, _refusal(BAD_REQUEST), time.monotonic() + self._settings.frame_seconds)
+        if following is not None:
+            following.drain()
+            self._mark(connection, time.monotonic())
         return not self._stopping.is_set()
 
-    def _answer(self, message: Mapping[str, Any]) -> dict[str, Any]:
+    def _what_follows(self, connection: socket.socket, message: Mapping[str, Any]) -> Following | None:
+        """:raises JoseError: it is not said how many octets those are."""
+        if "octets" not in message:
+            return None
+        octets = read.integer(message, "octets", low=1, high=MAX_FOLLOWING_OCTETS)
+        return Following(connection, octets, time.monotonic() + self._limits.seconds)
+
+    def _answer(self, message: Mapping[str, Any], following: Following | None) -> dict[str, Any]:
         try:
-            read.check_members(message, {"op", "body"})
+            read.check_members(message, {"op", "body"}, {"octets"})
             operation = read.text(message, "op", max_length=64)
             body = read.mapping(message, "body")
         except JoseError:
             return _refusal(BAD_REQUEST)
+        if following is not None:
+            return self._answer_stream(operation, body, following)
         handler = self._handlers.get(operation)
+        return _refusal(BAD_REQUEST) if handler is None else _answered(operation, lambda: handler(body))
+
+    def _answer_stream(self, operation: str, body: Mapping[str, Any], following: Following) -> dict[str, Any]:
+        handler = self._stream_handlers.get(operation)
         if handler is None:
             return _refusal(BAD_REQUEST)
+        if not self._following.acquire(blocking=False):
+            return _refusal(BUSY)
         try:
-            return {"ok": dict(handler(body))}
-        except PrivySealError as error:
-            return _refusal(_code_of(error, operation))
+            return _answered(operation, lambda: handler(body, following))
+        finally:
+            self._following.release()
+
+
+def _answered(operation: str, call: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+    try:
+        return {"ok": dict(call())}
+    except LinkUnavailable:
+        # The peer's own connection: there is nobody to answer.
+        raise
+    except PrivySealError as error:
+        return _refusal(_code_of(error, operation))
 
 
 def _code_of(error: PrivySealError, operation: str) -> str:

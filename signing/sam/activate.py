@@ -4,6 +4,7 @@
 decode                  signature and form of the SAD, with pinned keys; what needs no row is verified at once
 load                    credential row and ledger epoch; the row's MAC; revocations, and their MACs
 verify                  :func:`signing.sam.verify.verify_sad`, with the time after the MAC
+build                   what is to be signed: the digests, or around those of documents the octets of their templates
 reserve                 positions and intent, one committed transaction: no intent, no signature.  It holds credential
                         and epoch as they were verified, and looks for revocations once more: nothing is begun after a
                         suspension, or an event that refuses the SAD, was answered
@@ -53,6 +54,9 @@ from signing.sam.proof import ProofCounters, proof_record
 from signing.sam.refusals import RefusalBudget
 from signing.sam.revoke import Revocations
 from signing.sam.store import Epoch, Record, Store
+from signing.sam.tbs.cms import PdfSignature
+from signing.sam.tbs.common import Built, Signer
+from signing.sam.tbs.work import Work, built_work
 from signing.sam.tokens import decode_sad
 from signing.sam.values import ValueRefused, verify_values
 from signing.sam.verify import SamPolicy, SignatureRequest, check_expiry, verify_claim, verify_sad
@@ -72,6 +76,7 @@ class _Permit:
     credential: Credential
     key: WrappedKey
     algorithm: SignatureAlgorithm
+    work: Work
     epoch: int
     """Number of the ledger's epoch in which it was verified."""
     proof: str | None
@@ -118,6 +123,34 @@ class Activator:
         :raises SadInvalid: the SAD is not one; leaves no trace in the audit chain, since anybody can send such.
         :raises SamError: the refusal; recorded, since the SAD was signed by a pinned issuer.
         """
+        return self._activate(request)[1]
+
+    def sign_documents(self, request: SignatureRequest) -> tuple[tuple[bytes, Built], ...]:
+        """One value a template, in the request's order, with what was built for it and signed.
+
+        :raises SadInvalid, SamError: as :meth:`sign`.
+        """
+        permit, values = self._activate(request)
+        return tuple(zip(values, permit.work.built, strict=True))
+
+    def sign_pdf(self, request: SignatureRequest, measure: Callable[[str], PdfSignature]) -> tuple[bytes, Built]:
+        """The value for a PDF, with what was built and signed.
+
+        :param request: names neither digests nor templates.
+        :param measure: reads the PDF with that hash function, once the SAD may serve; gives its template.
+        :raises SadInvalid, SamError: as :meth:`sign`.
+        """
+        sad = decode_sad(request.sad, self._policy)
+        try:
+            verify_claim(sad, request, self._policy, self._clock.now())
+            template = measure(sad.hash_alg)
+        except SamError as refusal:
+            self._note_refusal(sad, request, refusal)
+            raise
+        (signed,) = self.sign_documents(replace(request, digests=template.documents, templates=(template,)))
+        return signed
+
+    def _activate(self, request: SignatureRequest) -> tuple[_Permit, tuple[bytes, ...]]:
         sad = decode_sad(request.sad, self._policy)
         try:
             proof = verify_claim(sad, request, self._policy, self._clock.now())
@@ -131,7 +164,7 @@ class Activator:
         except SamError as refusal:
             self._note_refusal(sad, request, refusal)
             raise
-        return self._spend(permit, reservation, positions)
+        return permit, self._spend(permit, reservation, positions)
 
     def _permitted(self, sad: Sad, request: SignatureRequest, proof: str | None) -> _Permit:
         credential, ledger_epoch = self._opened(request.credential_id)
@@ -139,9 +172,12 @@ class Activator:
         policy = replace(self._policy, epoch_not_before=ledger_epoch.not_before)
         with self._custody.watch(credential.id):
             # Database and device may have taken their time.
-            algorithm = verify_sad(sad, request, credential, revocations, policy, self._clock.now())
-            self._counters.take(sad, self._clock.now())
-            return _Permit(sad, request, credential, credential.wrapped_key(), algorithm, ledger_epoch.number, proof)
+            now = self._clock.now()
+            algorithm = verify_sad(sad, request, credential, revocations, policy, now)
+            self._counters.take(sad, now)
+            work = _work(request, credential, algorithm, now)
+            key = credential.wrapped_key()
+            return _Permit(sad, request, credential, key, algorithm, work, ledger_epoch.number, proof)
 
     def _opened(self, credential_id: str) -> tuple[Credential, Epoch]:
         with self._custody.watch(credential_id):
@@ -190,7 +226,7 @@ class Activator:
         return reservation, positions
 
     def _spend(self, permit: _Permit, reservation: Reservation, positions: tuple[int, ...]) -> tuple[bytes, ...]:
-        digests, count = permit.request.digests, len(positions)
+        digests, count = permit.work.digests, len(positions)
         try:
             values = self._device.sign(permit.key, permit.algorithm, digests)
         except DeviceError as error:
@@ -277,6 +313,7 @@ def outcome_record(
 
 def _intent(permit: _Permit, reservation: Reservation, positions: tuple[int, ...], now: datetime) -> Record:
     sad, credential = permit.sad, permit.credential
+    built = {"signed_digests": [digest.hex() for digest in permit.work.digests]} if permit.work.built else {}
     fields: Fields = {
         "redemption": reservation.id,
         "credential_id": credential.id,
@@ -294,8 +331,17 @@ def _intent(permit: _Permit, reservation: Reservation, positions: tuple[int, ...
         "decision": sad.policy.decision_id,
         "policy_sha256": sad.policy.sha256,
         **proof_record(sad),
+        **built,
     }
     return Record(events.SIGNATURE_INTENT, fields, now)
+
+
+def _work(request: SignatureRequest, credential: Credential, algorithm: SignatureAlgorithm, now: datetime) -> Work:
+    """What is to be signed, of a request that has been verified."""
+    if not request.templates:
+        return Work(request.digests)
+    signer = Signer(credential.certificates[0], algorithm, credential.key_profile().bits, epoch(now))
+    return built_work(request.templates, signer)
 
 
 def _numbers(positions: tuple[int, ...]) -> list[str]:

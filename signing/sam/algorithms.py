@@ -115,8 +115,8 @@ def pss_parameters(hash_alg: str) -> bytes:
 
 
 def _pss(hash_alg: str, with_null: tuple[bool, bool]) -> bytes:
-    outer, inner = (_sequence(_oid(hash_alg), b"\x05\x00" if null else b"") for null in with_null)
-    mgf1 = _sequence(_oid("1.2.840.113549.1.1.8"), inner)
+    outer, inner = (_sequence(object_identifier(hash_alg), b"\x05\x00" if null else b"") for null in with_null)
+    mgf1 = _sequence(object_identifier("1.2.840.113549.1.1.8"), inner)
     salt = b"\x02\x01" + bytes([_DIGEST_OCTETS[hash_alg]])
     return _sequence(*(der(0xA0 + tag, body) for tag, body in enumerate((outer, mgf1, salt))))
 
@@ -134,11 +134,11 @@ def _sequence(*parts: bytes) -> bytes:
     return der(0x30, *parts)
 
 
-def _oid(dotted: str) -> bytes:
+def object_identifier(dotted: str) -> bytes:
     """DER OBJECT IDENTIFIER (X.690 8.19)."""
     first, second, *rest = (int(arc) for arc in dotted.split("."))
-    octets = bytearray([40 * first + second])
-    for arc in rest:
+    octets = bytearray()
+    for arc in (40 * first + second, *rest):
         groups = [arc & 0x7F]
         while arc := arc >> 7:
             groups.append(0x80 | arc & 0x7F)
@@ -149,10 +149,10 @@ def _oid(dotted: str) -> bytes:
 def algorithm_identifier(algorithm: SignatureAlgorithm) -> bytes:
     """DER AlgorithmIdentifier of a signature (RFC 5758 3.2, RFC 4055 3.1 and 5)."""
     if algorithm.scheme == "rsa-pss":
-        return _sequence(_oid(RSASSA_PSS), pss_parameters(algorithm.hash_alg))
+        return _sequence(object_identifier(RSASSA_PSS), pss_parameters(algorithm.hash_alg))
     table, parameters = (ECDSA_HASHES, b"") if algorithm.scheme == "ecdsa" else (PKCS1_HASHES, b"\x05\x00")
     (oid,) = (oid for oid, hash_alg in table.items() if hash_alg == algorithm.hash_alg)
-    return _sequence(_oid(oid), parameters)
+    return _sequence(object_identifier(oid), parameters)
 
 
 _PSS_PARAMETERS: Final[dict[bytes, str]] = {

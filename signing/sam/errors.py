@@ -51,6 +51,12 @@ class DigestNotAuthorized(SamError):
     code = "hash_not_authorized"
 
 
+class TemplateRefused(SamError):
+    """What is asked for has not the form of a template, or a document is not as it is said to be."""
+
+    code = "invalid_template"
+
+
 class DigestLengthInvalid(SamError):
     """A digest does not have its hash function's length."""
 

@@ -49,7 +49,8 @@ CATALOGUE: Final = Catalogue(
                     "hash_alg", "scheme", "positions", "digests", "loa", "decision", "policy_sha256",
                 }
             ),
-            frozenset({"proof_key", "proof_sha256"}),
+            # `signed_digests`: what the key signs, where `digests` are of documents.
+            frozenset({"proof_key", "proof_sha256", "signed_digests"}),
         ),
         Event(SIGNATURE_CONSUMED, "The values were made, verified and released.", _OUTCOME),
         Event(SIGNATURE_RELEASED, "The device certainly did nothing; the positions are free again.", _OUTCOME),

@@ -45,6 +45,7 @@ from signing.sam.errors import (
 )
 from signing.sam.proof import ProofPolicy, check_proof
 from signing.sam.revocation import Revocation
+from signing.sam.tbs.request import Template, documents_of
 
 TWO_CATEGORIES: Final = 2
 """EN 419 241-1 SRA_SAP.1.1 for SCAL2: at least two authentication factors of different categories."""
@@ -64,10 +65,13 @@ class SignatureRequest:
     credential_id: str
     hash_alg: str | None
     digests: tuple[bytes, ...]
+    """What has to be authorised: with templates, the digests of their documents, in their order."""
     sign_algo: str
     sign_algo_params: bytes | None = None
     possession: Possession = field(default_factory=Possession)
     """What shows the key to which the SAD is bound."""
+    templates: tuple[Template, ...] = ()
+    """For digests of documents: what to build around them, one a signature."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,9 +273,11 @@ def _for_now(case: _Case, item: EvidenceClaim) -> bool:
 
 
 def _check_hash_type(case: _Case) -> None:
-    if case.sad.hash_type != "dtbsr":
-        # Documents' digests need the module to build what is signed; it does not believe the web tier's word for it.
-        raise NotPermitted("digests of documents are not signed by this version")
+    """Digests of documents are never signed themselves, and what is to be signed itself is nothing to build around."""
+    if (case.sad.hash_type == "sdr") != bool(case.request.templates):
+        raise NotPermitted("digests of documents are signed through templates, and nothing else is")
+    if case.request.templates and documents_of(case.request.templates) != case.request.digests:
+        raise DigestNotAuthorized("the templates are for other documents")
 
 
 def _check_count(case: _Case) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -16,6 +17,7 @@ from contract.proof_key import DeviceKey
 from foundation import claims as read
 from foundation.errors import JoseError
 from foundation.jose import encode_base64url
+from signing.link.documents import Asker, SignDocumentsRequest, SignedDocument, SignPdfRequest
 from signing.link.errors import MessageInvalid
 from signing.link.frames import MAX_FRAME_OCTETS
 from signing.link.messages import (
@@ -30,12 +32,16 @@ from signing.link.messages import (
     octets_from_json,
     octets_to_json,
 )
-from signing.link.server import Handler
+from signing.link.server import Handler, StreamHandler
 from signing.sam.algorithms import KEY_PROFILES, KeyProfile
 from signing.sam.binding import Possession
 from signing.sam.credential import Credential, SealedCredential
 from signing.sam.errors import NotPermitted, RowAltered, SamError, ScdevUnavailable
 from signing.sam.proof import demands_proof, keys_of
+from signing.sam.tbs.cms import PdfSignature
+from signing.sam.tbs.common import Built
+from signing.sam.tbs.pdf import ByteRangeDigest
+from signing.sam.tbs.request import documents_of, parse_pdf, parse_templates, pdf_template
 from signing.sam.verify import SignatureRequest
 from signing.sam_app.parts import Sam
 
@@ -84,6 +90,12 @@ def public_handlers(sam: Sam) -> dict[str, Handler]:
         )
         return {"signatures": octets_to_json(values)}
 
+    def sign_documents(body: Mapping[str, Any]) -> Mapping[str, Any]:
+        request = SignDocumentsRequest.from_json(body)
+        templates = parse_templates(request.templates)
+        asked = replace(_documents_request(request.asker), digests=documents_of(templates), templates=templates)
+        return _signatures(sam.activator.sign_documents(asked))
+
     def create_credential(body: Mapping[str, Any]) -> Mapping[str, Any]:
         (order,) = _members(body, "order", max_length=MAX_TOKEN_CHARACTERS)
         created = sam.lifecycle.create(order)
@@ -108,11 +120,30 @@ def public_handlers(sam: Sam) -> dict[str, Handler]:
         "credential": credential,
         "list_credentials": list_credentials,
         "sign": sign,
+        "sign_documents": sign_documents,
         "create_credential": create_credential,
         "link_certificate": link_certificate,
         "execute_order": execute_order,
         "revoke": revoke,
     }
+
+
+def stream_handlers(sam: Sam) -> dict[str, StreamHandler]:
+    """What the web tier may ask with a file that follows."""
+
+    def sign_pdf(body: Mapping[str, Any], chunks: Iterable[bytes]) -> Mapping[str, Any]:
+        request = SignPdfRequest.from_json(body)
+        claim = parse_pdf(request.pdf)
+
+        def measure(hash_alg: str) -> PdfSignature:
+            digest = ByteRangeDigest(claim, hash_alg)
+            for chunk in chunks:
+                digest.feed(chunk)
+            return pdf_template(digest.finish(), {"commitment": request.commitment, "policy": request.policy})
+
+        return _signatures((sam.activator.sign_pdf(_documents_request(request.asker), measure),))
+
+    return {"sign_pdf": sign_pdf}
 
 
 def admin_handlers(sam: Sam) -> dict[str, Handler]:
@@ -167,6 +198,25 @@ def admin_handlers(sam: Sam) -> dict[str, Handler]:
         "checkpoint": checkpoint,
         "checkpoint_key": checkpoint_key,
     }
+
+
+def _documents_request(asker: Asker) -> SignatureRequest:
+    """The request as far as it names no document."""
+    return SignatureRequest(
+        sad=asker.sad,
+        client_id=asker.client_id,
+        credential_id=asker.credential_id,
+        hash_alg=asker.hash_alg,
+        digests=(),
+        sign_algo=asker.sign_algo,
+        sign_algo_params=asker.sign_algo_params,
+        possession=Possession(asker.dpop, asker.certificate),
+    )
+
+
+def _signatures(signed: Iterable[tuple[bytes, Built]]) -> Mapping[str, Any]:
+    documents = (SignedDocument(value, built.tbs, built.signed_properties) for value, built in signed)
+    return {"signatures": [document.to_json() for document in documents]}
 
 
 def view(credential: Credential) -> CredentialView:

@@ -17,7 +17,7 @@ from signing.sam import events
 from signing.sam.errors import SamError, ScdevUnavailable, StoreUnavailable
 from signing.sam.reconcile import reconcile
 from signing.sam.store import Record
-from signing.sam_app.handlers import admin_handlers, public_handlers
+from signing.sam_app.handlers import admin_handlers, public_handlers, stream_handlers
 from signing.sam_app.parts import Sam
 
 PUBLIC_MODE: Final = 0o660
@@ -44,7 +44,7 @@ class SamProcess:
         if settings.tls is not None:
             files = TlsFiles(settings.tls.certificate, settings.tls.key, settings.tls.peers)
             doors.append(TlsSettings(*split_address(settings.tls.listen), files, settings.max_connections))
-        self._public = tuple(LinkServer(door, public) for door in doors)
+        self._public = tuple(LinkServer(door, public, stream_handlers(sam)) for door in doors)
         self._admin = LinkServer(
             SocketSettings(settings.admin_socket, frozenset({own, _ROOT}), ADMIN_MODE, _ADMIN_CONNECTIONS),
             {**admin, "ping": self._watched(admin["ping"]), "status": self._with_reconciler(admin["status"])},

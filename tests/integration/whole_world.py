@@ -33,7 +33,7 @@ from signing.link.doors import SocketSettings, TlsSettings
 from signing.link.endpoint import open_client
 from signing.link.server import LinkServer
 from signing.sam.ports import SignatureDevice
-from signing.sam_app.handlers import public_handlers
+from signing.sam_app.handlers import public_handlers, stream_handlers
 from signing.sam_app.parts import Sam
 from signing.sam_settings import DeviceTable, SamSettings
 from signing.settings import IssuerSettings, WebSettings
@@ -198,7 +198,7 @@ def _module(
     )
     # An approval counts from the second after the credential was made.
     idp.clock.advance(2)
-    return LinkServer(door, public_handlers(sam)), people
+    return LinkServer(door, public_handlers(sam), stream_handlers(sam)), people
 
 
 def _web_settings(directory: Path, idp: World, idp_port: int, changes: dict[str, Any]) -> WebSettings:

@@ -16,6 +16,7 @@ import pytest
 from contract.order import SubjectClaim
 from contract.sad import SAD_TYPE
 from signing.link import codes
+from signing.link.documents import Asker, SignDocumentsRequest, SignedDocument, SignPdfRequest
 from signing.link.errors import LinkError, LinkRefused, LinkUnavailable, MessageInvalid
 from signing.link.frames import MAX_FRAME_OCTETS, receive_frame, send_frame
 from signing.link.messages import SCHEMES, CreatedCredential, CredentialView, SignRequest
@@ -42,12 +43,32 @@ VIEW = CredentialView(
 CREATED = CreatedCredential(VIEW, b"\x30\x00", SubjectClaim("Alice Example", None, None, None, "BE"))
 
 
-@pytest.mark.parametrize("message", [REQUEST, replace(REQUEST, client_id=None, sign_algo_params=None), VIEW, CREATED])
+ASKER = Asker("token", "client", "credential", None, "1.2.3", b"\5\0", "proof", "thumbprint")
+DOCUMENTS = SignDocumentsRequest(ASKER, ({"form": "cms"}, {}))
+PDF = SignPdfRequest(ASKER, {"byte_range": [0]}, "ProofOfOrigin", {"a": 1})
+SIGNED = SignedDocument(b"\1", b"\2", b"\3")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        REQUEST,
+        replace(REQUEST, client_id=None, sign_algo_params=None),
+        VIEW,
+        CREATED,
+        DOCUMENTS,
+        replace(DOCUMENTS, asker=Asker("token", None, "credential", "1.2", "1.2.3"), templates=()),
+        PDF,
+        replace(PDF, commitment=None, policy=None),
+        SIGNED,
+        replace(SIGNED, signed_properties=None),
+    ],
+)
 def test_a_message_comes_back_as_it_was_sent(message: Any) -> None:
     assert type(message).from_json(json.loads(json.dumps(message.to_json()))) == message
 
 
-@pytest.mark.parametrize("message", [REQUEST, VIEW, CREATED])
+@pytest.mark.parametrize("message", [REQUEST, VIEW, CREATED, DOCUMENTS, PDF, SIGNED])
 def test_a_message_with_a_member_too_many_or_too_few_is_refused(message: Any) -> None:
     body = message.to_json()
     with pytest.raises(MessageInvalid):
@@ -76,6 +97,19 @@ def test_a_message_with_a_member_too_many_or_too_few_is_refused(message: Any) ->
         (REQUEST, {"credential_id": "\ud800"}),
         (REQUEST, {"credential_id": "cr\u00e9dential"}),
         (REQUEST, {"credential_id": "credential\n"}),
+        (DOCUMENTS, {"templates": {}}),
+        (DOCUMENTS, {"templates": ["cms"]}),
+        (DOCUMENTS, {"templates": [{}] * 1001}),
+        (DOCUMENTS, {"asker": None}),
+        (DOCUMENTS, {"asker": {**ASKER.to_json(), "sad": ""}}),
+        (DOCUMENTS, {"asker": {**ASKER.to_json(), "digests": []}}),
+        (PDF, {"pdf": []}),
+        (PDF, {"policy": []}),
+        (PDF, {"commitment": ""}),
+        (PDF, {"commitment": "a" * 65}),
+        (SIGNED, {"value": ""}),
+        (SIGNED, {"tbs": None}),
+        (SIGNED, {"signed_properties": "*"}),
         (VIEW, {"credential_id": "a b"}),
         (REQUEST, {"sign_algo": "1" * 65}),
         (REQUEST, {"sign_algo_params": "A" * 1028}),

@@ -477,7 +477,7 @@ def test_without_a_module_the_client_says_so(tmp_path: Path) -> None:
     ],
 )
 def test_an_answer_of_another_form_is_refused(client: SamClient, monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:
-    monkeypatch.setattr(server.LinkServer, "_answer", lambda _self, _message: answer)
+    monkeypatch.setattr(server.LinkServer, "_answer", lambda _self, _message, _following: answer)
     for ask in (lambda: client.sign(REQUEST), lambda: client.list_credentials("alice")):
         with pytest.raises(MessageInvalid):
             ask()
