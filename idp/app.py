@@ -36,6 +36,7 @@ from idp.web import activate, altered, browser, faults, headers, health, languag
 from idp.web import services as composition
 from idp.web.account import setup as account
 from idp.web.admin import setup as admin
+from idp.web.approval import pages as approval
 from idp.web.certificates import present, trust
 from idp.web.credential_info import CscCredentialReader
 from idp.web.enrol import flow as enrol
@@ -142,6 +143,7 @@ def _assemble(app: Flask, passwords: Passwords | None) -> None:
         app.register_blueprint(blueprint)
     account.setup(app)
     present.setup(app)
+    approval.setup(app)
     prove.setup(app)
     enrol.setup(app)
     activate.setup(app)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
+from idp.approval_settings import DeviceApprovalSettings
 from idp.certificate_settings import CertificateSettings
 from idp.code_settings import CodeSettings
 
@@ -310,6 +311,8 @@ class IdpSettings:
     messaging: MessagingSettings = field(default_factory=MessagingSettings)
     certificate: CertificateSettings | None = None
     """None: nobody signs in with a certificate."""
+    approval: DeviceApprovalSettings | None = None
+    """None: nobody approves with a device of their own."""
 
     @property
     def production(self) -> bool:
@@ -343,6 +346,11 @@ class IdpSettings:
             yield "signing.profiles names at least one"
         if self.certificate is not None:
             yield from self.certificate.faults_beside(self.issuer, production=self.production)
+        if self.approval is not None:
+            presented = None if self.certificate is None else self.certificate.origin
+            yield from self.approval.faults_beside(
+                self.issuer, self.signing.profiles, presented, production=self.production
+            )
         if self.production:
             yield from self._production_faults()
 

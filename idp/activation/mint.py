@@ -37,8 +37,8 @@ def sad_for(
     :param confirmation: the key that whoever redeems it has to show.
     :param lifetime_seconds: at most :data:`MAX_LIFETIME_SECONDS`.
     :raises NotWhatWasApproved: the intent is not the one that was approved.
-    :raises NotActivatable: the approval is for another action, claims no eIDAS level, rests on evidence of the future,
-        or the lifetime is out of bounds.
+    :raises NotActivatable: the approval is for another action, claims no eIDAS level, rests on evidence of the future
+        or on a proof that has expired, or the lifetime is out of bounds.
     """
     # 1. What was approved was a signature, and this one.
     if approval.action != ACTION:
@@ -51,6 +51,9 @@ def sad_for(
     if not 0 < lifetime_seconds <= MAX_LIFETIME_SECONDS:
         raise NotActivatable(f"a lifetime is 1 to {MAX_LIFETIME_SECONDS} seconds")
     iat = epoch(now)
+    exp = _until(approval, iat + lifetime_seconds)
+    if iat >= exp:
+        raise NotActivatable("the proof of the signer's device has expired")
     if not approval.evidence or any(item.at > now for item in approval.evidence):
         raise NotActivatable("there is no evidence, or it is from the future")
     return Sad(
@@ -61,7 +64,7 @@ def sad_for(
         txn=approval.txn,
         jti=jti,
         iat=iat,
-        exp=iat + lifetime_seconds,
+        exp=exp,
         credential_id=intent.credential_id,
         hash_alg=intent.hash_alg,
         dtbsr=tuple(item.digest for item in intent.digests),
@@ -74,7 +77,13 @@ def sad_for(
         evidence=tuple(_claim(item, approval.txn) for item in approval.evidence),
         policy=PolicyClaim(approval.policy_name, approval.policy_sha256, approval.decision_id),
         cnf=confirmation,
+        signer_proof=approval.signer_proof,
     )
+
+
+def _until(approval: Approval, exp: int) -> int:
+    """No SAD outlives the proof in it: it would be refused, and its holder would not know why."""
+    return exp if approval.signer_proof is None else min(exp, int(approval.signer_proof["exp"]))
 
 
 def _claim(item: Evidence, txn: str) -> EvidenceClaim:

@@ -37,6 +37,8 @@ class Approval:
     approved_at: datetime
     session_limit: int | None = None
     """Seconds from ``auth_time`` for which the policy lets the level stand; None: it sets no limit."""
+    signer_proof: Mapping[str, Any] | None = None
+    """What the person's own device signed about it, as a SAD carries it (:mod:`contract.proof`)."""
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object from which :meth:`from_json` makes the same approval (times in whole seconds)."""
@@ -57,6 +59,7 @@ class Approval:
             "evidence": [item.to_json() for item in self.evidence],
             "approved_at": epoch(self.approved_at),
             "session_limit": self.session_limit,
+            "signer_proof": None if self.signer_proof is None else dict(self.signer_proof),
         }
 
     @classmethod
@@ -79,4 +82,5 @@ class Approval:
             evidence=tuple(Evidence.from_json(item) for item in value["evidence"]),
             approved_at=from_epoch(value["approved_at"]),
             session_limit=value["session_limit"],
+            signer_proof=value.get("signer_proof"),
         )

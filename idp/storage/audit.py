@@ -201,6 +201,18 @@ EVENTS: Final = (
         frozenset({"jti", "notice", "subject", "attempts"}),
     ),
     Event(
+        "proof.given",
+        "A person's own device approved a signature; `display_sha256` is of the text that it was shown with.",
+        frozenset(
+            {"account_id", "session_id", "txn", "client_id", "credential_id", "proof_key", "display_sha256", "language"}
+        ),
+    ),
+    Event(
+        "proof.refused",
+        "What came as a device's approval of a signature was none.",
+        frozenset({"account_id", "session_id", "txn", "client_id", "credential_id", "cause"}),
+    ),
+    Event(
         "order.issued",
         "An order for the signature activation module was signed.",
         frozenset({"account_id", "jti", "operation", "decision_id", "txn"}),

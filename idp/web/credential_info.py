@@ -13,6 +13,9 @@ from typing import Any, Final
 
 import requests
 
+from contract import proof_key
+from contract.errors import ProofInvalid
+from contract.proof_key import MAX_KEYS
 from foundation import log
 from foundation.egress import Egress, read_limited
 from foundation.errors import PrivySealError, TokenMalformed
@@ -130,7 +133,7 @@ def _answer(status: int, data: bytes) -> Mapping[str, Any]:
 
 def _view(credential_id: str, answer: Mapping[str, Any]) -> CredentialView:
     try:
-        key, cert = answer["key"], answer["cert"]
+        key, cert, sole = answer["key"], answer["cert"], answer.get("soleControl", {})
         return CredentialView(
             credential_id=credential_id,
             subject=_text(cert, "subjectDN"),
@@ -140,9 +143,18 @@ def _view(credential_id: str, answer: Mapping[str, Any]) -> CredentialView:
             scal=_text(answer, "SCAL", optional=True) or "1",
             qualifier=_text(answer, "signatureQualifier", optional=True) or None,
             status=_status(_text(key, "status"), _text(cert, "status", optional=True)),
+            proof_required=sole.get("required") is True,
+            proof_keys=_proof_keys(sole),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, ProofInvalid) as error:
         raise CredentialUnavailable("the signing service's answer cannot be read") from error
+
+
+def _proof_keys(sole: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    found = sole.get("keys", [])
+    if not isinstance(found, list) or len(found) > MAX_KEYS:
+        raise ValueError("keys")
+    return tuple(proof_key.to_json(proof_key.from_json(item)) for item in found)
 
 
 def _text(value: Any, name: str, *, optional: bool = False) -> str:

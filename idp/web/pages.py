@@ -38,6 +38,7 @@ from idp.storage import challenges, interactions
 from idp.storage.challenges import Challenge
 from idp.storage.engine import reading
 from idp.web import because, browser, login, otp, passkeys, progress, proof, resume, wording
+from idp.web.approval import signing
 from idp.web.headers import allow_form_target
 from idp.web.interaction import Interaction, load, page
 from idp.web.language import gettext as _
@@ -147,6 +148,8 @@ def consent(interaction_id: str) -> Response:
     found = assessed(interaction)
     if not isinstance(found.step, Allowed):
         return render(interaction)
+    if interaction.request.intent is not None and signing.wanted(found.credential):
+        return signing.send(interaction, found.account.id)
     return progress.approve(interaction, found)
 
 
@@ -239,6 +242,7 @@ def render(
     if isinstance(found.step, Refused):
         return _page("refused.html", interaction, Notice("", _FORBIDDEN), found, refusal=found.step.refusal)
     if interaction.request.needs_consent:
+        signing.allow_form(found.credential)
         return _page("consent.html", interaction, notice, found, wording=wording, unfinished=tuple)
     return _page("continue.html", interaction, notice, found)
 

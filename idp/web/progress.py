@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from idp.storage.authenticators import Authenticator
 from idp.storage.engine import reading
 from idp.web import browser, shadow
 from idp.web.address import client_address
+from idp.web.approval import signing
 from idp.web.interaction import Finished, Interaction, finish, page
 from idp.web.services import CredentialView, Services, services
 
@@ -152,6 +154,8 @@ def _credential(with_services: Services, interaction: Interaction, account: Acco
     # One that is suspended or has expired cannot sign, and may still be resumed or deleted.
     if interaction.request.intent is not None and view.status != "enabled":
         raise CredentialUnusable("the credential is not enabled")
+    if interaction.request.intent is not None:
+        signing.check_can_prove(view)
     with with_services.engine.begin() as connection:
         interactions.set_credential(connection, with_services.seals, interaction.id, asdict(view))
     return view
@@ -187,9 +191,12 @@ def advance(interaction: Interaction, then: str | None = None) -> Response:
     return approve(interaction, found)
 
 
-def approve(interaction: Interaction, found: Assessment) -> Response:
+def approve(
+    interaction: Interaction, found: Assessment, *, signer_proof: Mapping[str, Any] | None = None
+) -> Response:
     """End an interaction with an approval; the decision and the approval are recorded in one transaction.
 
+    :param signer_proof: what the person's own device signed about it, where the credential demands that.
     :raises InteractionLost: it has ended already, or the policy does not allow it.
     """
     decision = found.decision
@@ -213,6 +220,7 @@ def approve(interaction: Interaction, found: Assessment) -> Response:
         evidence=decision.relied_on,
         approved_at=found.context.now,
         session_limit=decision.session_limit,
+        signer_proof=signer_proof,
     )
     with with_services.engine.begin() as connection:
         if not interactions.close(connection, interaction.id):

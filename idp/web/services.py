@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, cast
 
@@ -40,6 +40,10 @@ class CredentialView:
     scal: str
     qualifier: str | None
     status: str
+    proof_required: bool = False
+    """Whether nothing is signed without a proof by the person's own device."""
+    proof_keys: tuple[Mapping[str, Any], ...] = ()
+    """The devices, as :func:`contract.proof_key.to_json` writes them."""
 
 
 class CredentialReader(Protocol):

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from cryptography import x509
 
+from contract import proof_key
 from foundation.names import distinguished_name
 from signing.csc.dialect import Dialect
 from signing.csc.requests import Detail
@@ -103,13 +104,7 @@ def credential_info(
     if view.signature_qualifier is not None and dialect.nested_auth:
         answer["signatureQualifier"] = view.signature_qualifier
     if view.proof_required:
-        answer["soleControl"] = {
-            "required": True,
-            "keys": [
-                {"kid": key.kid, "form": key.form, "rpID": key.rp_id, "webauthnID": key.credential_id}
-                for key in view.proof_keys
-            ],
-        }
+        answer["soleControl"] = {"required": True, "keys": [proof_key.to_json(key) for key in view.proof_keys]}
     if not dialect.nested_auth:
         # In v1 authMode is required whatever was asked for.
         answer["authMode"] = "oauth2code"

@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -124,7 +123,7 @@ def _read_order(path: Path) -> str:
 
 
 def _as_json(view: CredentialView) -> dict[str, Any]:
-    value = asdict(view)
+    value: dict[str, Any] = {name: getattr(view, name) for name in CredentialView.__slots__}
     value["schemes"] = list(view.schemes)
     value["created_at"] = from_epoch(view.created_at).isoformat()
     value["certificates"] = len(view.certificates)

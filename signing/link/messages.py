@@ -10,7 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal, cast
 
+from contract import proof_key
+from contract.errors import ProofInvalid
 from contract.order import SubjectClaim
+from contract.proof_key import DeviceKey
 from foundation import claims as read
 from foundation.dpop import MAX_PROOF_OCTETS
 from foundation.errors import JoseError
@@ -34,7 +37,6 @@ Status = Literal["pending", "active", "suspended", "revoked", "deleted"]
 _STATUSES: Final = ("pending", "active", "suspended", "revoked", "deleted")
 _KINDS: Final = ("EC", "RSA")
 _SCALS: Final = ("1", "2")
-_FORMS: Final = ("mobile_id", "webauthn")
 _MOST_PROOF_KEYS: Final = 16
 
 
@@ -94,30 +96,6 @@ class SignRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class ProofKeyView:
-    """What the web tier may know of a device with which the signer proves."""
-
-    kid: str
-    """Thumbprint (RFC 7638)."""
-    form: Literal["mobile_id", "webauthn"]
-    rp_id: str | None
-    """Where a passkey approves; None for Mobile ID."""
-    credential_id: str | None
-    """What browsers find the passkey by, base64url; None for Mobile ID."""
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> ProofKeyView:
-        """:raises JoseError: not such a view."""
-        read.check_members(value, cls.__slots__)
-        return cls(
-            kid=read.text(value, "kid", max_length=64),
-            form=cast("Literal['mobile_id', 'webauthn']", _choice(value, "form", _FORMS)),
-            rp_id=optional_text(value, "rp_id", 253),
-            credential_id=optional_text(value, "credential_id", 2048),
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class CredentialView:
     """What the web tier may know of a credential."""
 
@@ -141,15 +119,16 @@ class CredentialView:
     """NumericDate."""
     proof_required: bool = False
     """Whether nothing is signed without a proof by the signer's own device."""
-    proof_keys: tuple[ProofKeyView, ...] = ()
+    proof_keys: tuple[DeviceKey, ...] = ()
+    """The signer's devices; all of it is public."""
 
     def to_json(self) -> dict[str, Any]:
         """The view's members."""
         return {
-            **asdict(self),
+            **{name: getattr(self, name) for name in self.__slots__},
             "schemes": list(self.schemes),
             "certificates": octets_to_json(self.certificates),
-            "proof_keys": [asdict(key) for key in self.proof_keys],
+            "proof_keys": [proof_key.to_json(key) for key in self.proof_keys],
         }
 
     @classmethod
@@ -178,11 +157,14 @@ class CredentialView:
             raise MessageInvalid("not a credential's view") from error
 
 
-def _proof_keys(value: Mapping[str, Any]) -> tuple[ProofKeyView, ...]:
+def _proof_keys(value: Mapping[str, Any]) -> tuple[DeviceKey, ...]:
     found = value["proof_keys"]
     if not isinstance(found, list) or len(found) > _MOST_PROOF_KEYS or any(not isinstance(key, dict) for key in found):
         raise MessageInvalid("proof_keys is not a list of keys")
-    return tuple(ProofKeyView.from_json(item) for item in found)
+    try:
+        return tuple(proof_key.from_json(item) for item in found)
+    except ProofInvalid as error:
+        raise MessageInvalid("proof_keys has something else than keys") from error
 
 
 SCHEMES: Final = ("ecdsa", "rsa-pss", "rsa-pkcs1-v1_5")

@@ -13,10 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from contract.event import MAX_EVENT_OCTETS
 from contract.operation import MAX_OPERATION_OCTETS
-from contract.proof_key import DeviceKey
 from foundation import claims as read
 from foundation.errors import JoseError
-from foundation.jose import encode_base64url
 from signing.link.documents import Asker, SignDocumentsRequest, SignedDocument, SignPdfRequest
 from signing.link.errors import MessageInvalid
 from signing.link.frames import MAX_FRAME_OCTETS
@@ -26,7 +24,6 @@ from signing.link.messages import (
     MAX_TOKEN_CHARACTERS,
     CreatedCredential,
     CredentialView,
-    ProofKeyView,
     SignRequest,
     credential_id,
     octets_from_json,
@@ -240,16 +237,7 @@ def view(credential: Credential) -> CredentialView:
         multisign=credential.multisign,
         created_at=credential.created,
         proof_required=demands_proof(credential),
-        proof_keys=tuple(_proof_key_view(key) for key in keys_of(credential)),
-    )
-
-
-def _proof_key_view(key: DeviceKey) -> ProofKeyView:
-    return ProofKeyView(
-        kid=key.kid,
-        form=key.form,
-        rp_id=None if key.origin is None else key.origin.rp_id,
-        credential_id=None if key.credential_id is None else encode_base64url(key.credential_id),
+        proof_keys=keys_of(credential),
     )
 
 

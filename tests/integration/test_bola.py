@@ -160,6 +160,11 @@ FIELDS: dict[str, dict[str, str]] = {
     },
     "web/account/language.py": {"language": VALUE},
     "web/account/ways.py": {"label": VALUE},
+    "web/approval/pages.py": {
+        "answer": "an authenticator's signature over what its visit is about",
+        "handle": "a secret of the visit's",
+    },
+    "web/approval/place.py": {"approved": "a secret of the visit's", "handle": "a secret of the visit's"},
     "web/activate.py": {
         "username": "who one claims to be: the code says whether",
         "code": SECRET,
@@ -235,7 +240,8 @@ def test_OAU_17_every_identifier_in_an_address_of_the_identity_provider_is_in_th
 
 def test_OAU_17_every_parameter_of_the_identity_provider_is_in_the_table() -> None:
     folder = Path(idp.__path__[0])
-    for path in sorted((*folder.glob("web/*.py"), *folder.glob("web/account/*.py"), *folder.glob("oidc/*.py"))):
+    folders = ("web", "web/account", "web/approval", "oidc")
+    for path in sorted(path for name in folders for path in folder.glob(f"{name}/*.py")):
         module = path.relative_to(folder).as_posix()
         read = set(_parameters_read(ast.parse(path.read_text(encoding="utf-8"))))
         listed = set(FIELDS.get(module, {}))

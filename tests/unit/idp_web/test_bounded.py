@@ -33,6 +33,7 @@ BOUNDED_BY = {
     "certificate_handovers": PERSON,
     "decisions": RECORD,
     "device_failures": PERSON,
+    "device_visits": PERSON,
     "enrolments": PERSON,
     "event_outbox": OUTBOX,
     "hotp_devices": OPERATORS,

@@ -29,12 +29,13 @@ from tests.unit.idp_web.interactions import SHA256, signature
 PUBLIC: Final = {"static", "oidc.metadata", "oidc.keys"}
 """What is the same for everybody and may be kept by caches (SES-11)."""
 NOT_BROWSERS: Final = {
-    "certificate.present",
+    "approval.answer", "approval.show", "certificate.present",
     "oidc.authorize", "oidc.introspect", "oidc.logout", "oidc.pushed_authorize", "oidc.revoke", "oidc.token",
     "oidc.userinfo",
 }  # fmt: skip
 """POSTs without a form token (SES-04): clients authenticate themselves; ``authorize`` and ``logout`` only lead to a
-page of ours, as their GET does; where certificates are shown there is no cookie, and a session's ticket instead."""
+page of ours, as their GET does; where certificates are shown or devices approve there is no cookie, and a session's
+ticket or handle instead."""
 BEGINS: Final = {"sessions", "interactions"}
 """What a GET of somebody who is not signed in may add to: it leads them to the page where they sign in."""
 RECORDED: Final = {"admin.export": {"audit_entries", "audit_head"}}

@@ -1,0 +1,126 @@
+"""The pages on the host where devices approve, and the way back.
+
+1. ``GET /approve``: the handle is in the address's fragment; a script puts it into a form.  2. ``POST /approve``: what
+is asked is shown, and nothing changes.  3. ``POST /approve/answer``: the device's answer is verified and kept, and the
+browser goes back with a code, again in the fragment.  4. There, with the session's cookie, the code is used.
+
+There is no session on this host: whoever has the handle may look, and needs the device to approve.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from flask import Blueprint, Flask, make_response, render_template, request
+from werkzeug.wrappers import Response
+
+from contract import proof as proofs
+from contract.errors import ProofInvalid
+from idp.authn.stepup import Allowed
+from idp.errors import ConsentMismatch, InteractionLost, PasskeyRefused
+from idp.storage import device_visits
+from idp.storage.device_visits import StoredVisit
+from idp.web import browser, progress
+from idp.web.approval import place, signing
+from idp.web.headers import allow_form_target
+from idp.web.interaction import load
+from idp.web.language import gettext as _
+from idp.web.services import services
+
+blueprint = Blueprint("approval", __name__)
+back = Blueprint("approved", __name__, url_prefix="/interaction/<interaction_id>/approved")
+_FORBIDDEN: Final = 403
+
+
+def setup(app: Flask) -> None:
+    """Serve the pages on their host, and there nothing else."""
+    app.register_blueprint(blueprint)
+    app.register_blueprint(back)
+    app.before_request(place.apart)
+
+
+@blueprint.get("/approve")
+def arrive() -> Response:
+    """Where a browser comes with a handle that no server sees: the page's script sends it on."""
+    return make_response(render_template("approval_arrive.html"))
+
+
+@blueprint.post("/approve")
+@browser.csrf_exempt
+def show() -> Response:
+    """What is asked of the device; nothing changes.  The handle stands for the session, whose cookie does not come."""
+    return _signature(place.visited())
+
+
+@blueprint.post("/approve/answer")
+@browser.csrf_exempt
+def answer() -> Response:
+    """The device has answered.  A wrong answer ends the visit: the person begins again on the page that asked."""
+    found = place.visited()
+    wanted, with_services = signing.approving(found), services()
+    try:
+        proof = signing.proved(wanted, request.form.get("answer", ""))
+    except (PasskeyRefused, ProofInvalid) as error:
+        cause = error.cause if isinstance(error, PasskeyRefused) else error.code
+        with with_services.engine.begin() as connection:
+            device_visits.end(connection, found)
+            signing.record_refused(connection, wanted, found, cause)
+        return _refused(found)
+    code = place.new_code()
+    claim, now = proofs.to_claim(proof), with_services.clock.now()
+    with with_services.engine.begin() as connection:
+        if not device_visits.answer(connection, with_services.seals, found, claim, code=code, now=now):
+            raise InteractionLost("the visit has had its answer")
+        signing.record_given(connection, wanted, found, proof)
+    return place.back_to(f"/interaction/{found.visit.target}/approved", code)
+
+
+@back.get("")
+def arrived(interaction_id: str) -> Response:
+    """Back where it was asked for, with a code that the page's script puts into its form."""
+    interaction, session = load(interaction_id), browser.current()
+    if interaction.request.return_to:
+        allow_form_target(interaction.request.return_to)
+    csrf = "" if session is None else session.csrf
+    return make_response(render_template("approval_back.html", interaction=interaction, csrf=csrf))
+
+
+@back.post("")
+def finish(interaction_id: str) -> Response:
+    """What the device approved is approved, if this browser asked for it and the policy still allows it.
+
+    :raises InteractionLost: nothing waits under the code for this browser's session and this interaction.
+    """
+    interaction, session = load(interaction_id), browser.current()
+    if session is None:
+        raise InteractionLost("the browser has no session")
+    found = place.taken(session.id, "signature", interaction.id)
+    if found.visit.asked["binding"] != interaction.binding or found.answer is None:
+        raise ConsentMismatch("what the device approved is not what this transaction is about")
+    assessed = progress.assess(interaction)
+    if assessed is None or not isinstance(assessed.step, Allowed):
+        return progress.advance(interaction)
+    return progress.approve(interaction, assessed, signer_proof=found.answer)
+
+
+def _signature(found: StoredVisit) -> Response:
+    wanted = signing.approving(found)
+    allow_form_target(services().settings.issuer)
+    values: dict[str, Any] = {
+        "lines": wanted.lines,
+        "options": signing.options_for(wanted),
+        "handle": request.form.get("handle", ""),
+        "until": found.expires_at,
+        "back": _page_of(found),
+    }
+    return make_response(render_template("approval.html", **values))
+
+
+def _refused(found: StoredVisit) -> Response:
+    text = _("Your device's answer was not accepted. Nothing was signed. Please go back and start again.")
+    return make_response(render_template("approval_refused.html", text=text, back=_page_of(found)), _FORBIDDEN)
+
+
+def _page_of(found: StoredVisit) -> str:
+    """Where the browser came from, at the issuer's own address: no header decides it (SES-10)."""
+    return f"{services().settings.issuer}/interaction/{found.visit.target}"
