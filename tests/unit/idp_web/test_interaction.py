@@ -274,7 +274,7 @@ def test_without_the_credential_nothing_goes_on(idp: Idp, browser: FlaskClient, 
 
 @pytest.mark.parametrize("change", [{"status": "disabled"}, {"credential_id": "cred-2"}])
 def test_a_credential_that_is_disabled_or_another_one_is_not_used(
-    idp: Idp, browser: FlaskClient, change: dict[str, str]
+    idp: Idp, browser: FlaskClient, change: dict[str, Any]
 ) -> None:
     idp.credentials.view = dataclasses.replace(idp.credentials.view, **change)
     path = idp.path(browser, signature())
