@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,9 @@ DEVELOPMENT_MODULE: Final = "softhsm"
 """What the file name of a PKCS#11 module contains that is no device: keys in files, no certification."""
 _DATABASE_SECONDS: Final = 15
 """How long the two commits of a signature may wait, beside the device."""
+
+KEY_WRAP: Final = re.compile(r"auto|aes-kwp|aes-kw|vendor:0x[89a-f][0-9a-f]{7}")
+"""What the token offers, one of the standard's mechanisms, or one of the token's vendor by its number."""
 
 _ROOT: Final = 0
 
@@ -51,7 +55,11 @@ class DeviceTable:
     deadline_seconds: float = 10.0
     environment: Mapping[str, str] = field(default_factory=dict)
     kek_id: str | None = None
-    key_wrap: Literal["aes-kwp", "aes-kw"] = "aes-kwp"
+    """Which KEK wraps new keys, where there are several."""
+    kek_rewraps: bool = True
+    """Whether what a KEK that is made from now on has wrapped can be wrapped again by another trusted one."""
+    key_wrap: str = "auto"
+    """Mechanism by which new keys are wrapped; see :data:`KEY_WRAP`."""
     key_cache: int = 64
     """Unwrapped keys that a worker keeps; 0: none."""
     key_cache_seconds: float = 60.0
@@ -68,6 +76,8 @@ class DeviceTable:
             yield "device.workers must be from 1 to 64"
         if not 0.1 <= self.deadline_seconds <= 120:
             yield "device.deadline_seconds must be from 0.1 to 120"
+        if KEY_WRAP.fullmatch(self.key_wrap) is None:
+            yield "device.key_wrap must be auto, aes-kwp, aes-kw or vendor:0x8…, eight lower-case hexadecimal digits"
         if not 0 <= self.key_cache <= 4096 or not 1 <= self.key_cache_seconds <= 3600:
             yield "device.key_cache must be from 0 to 4096, and device.key_cache_seconds from 1 to 3600"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import ClassVar, Final, Protocol
 
 from signing.errors import SigningError
 from signing.sam.algorithms import KeyProfile, SignatureAlgorithm
@@ -64,17 +64,36 @@ class PinRefused(DeviceError):
     certainly_not_signed = True
 
 
+ON_TOKEN: Final = "token"
+"""In the place of a mechanism: the key is not wrapped but stays on the token."""
+
+
 @dataclass(frozen=True, slots=True)
 class WrappedKey:
-    """A user's private key as it leaves the device: wrapped by the KEK, useless without the device."""
+    """A user's private key as it leaves the device: wrapped by the KEK, useless without the device.
+
+    Of a key that stays on the token (``mechanism`` is :data:`ON_TOKEN`) only what it is found by leaves.
+    """
 
     blob: bytes = field(repr=False)
+    """The wrapped key; or the CKA_ID of one that stays on the token."""
     kek_id: str
-    """Which KEK wrapped it (CKA_ID in hexadecimal)."""
+    """Which KEK wrapped it (CKA_ID in hexadecimal); empty for a key that stays on the token."""
     profile: str
     """Name in :data:`signing.sam.algorithms.KEY_PROFILES`."""
     mechanism: str = "aes-kwp"
     """How it was wrapped: a token that comes to offer another mechanism still unwraps what is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class WrappingKey:
+    """A KEK on the token."""
+
+    kek_id: str
+    """CKA_ID in hexadecimal."""
+    trusted: bool
+    current: bool
+    """Whether new keys are wrapped by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +111,36 @@ class SignatureDevice(Protocol):
     Every call may raise :class:`DeviceUnavailable`, :class:`DeviceLost`, :class:`PinRefused`.
     """
 
-    def generate(self, profile: KeyProfile) -> GeneratedKey:
-        """Generate a key pair inside the device and give it back wrapped; nothing stays on the token."""
+    def generate(self, profile: KeyProfile, realm: str | None = None) -> GeneratedKey:
+        """Generate a key pair inside the device; the device's own word that it is sensitive was asked for (KEY-07).
+
+        :param realm: None: the key is given back wrapped, and nothing stays on the token.  Else it stays there as an
+            object of that installation, until :meth:`destroy_kept`; whoever does not come to record it has left an
+            orphan, which :meth:`kept` shows.
+        """
+        ...
+
+    def rewrap(self, key: WrappedKey) -> WrappedKey:
+        """The same key, wrapped as new ones are.  It is verified that both blobs hold the same key.
+
+        :raises WrappedKeyRefused: the blob does not unwrap.
+        :raises OperationNotPermitted: the key stays on the token, or a KEK or the token does not allow it.
+        """
+        ...
+
+    def wrapping_keys(self) -> tuple[WrappingKey, ...]:
+        """The KEKs that are on the token now."""
+        ...
+
+    def kept(self, realm: str) -> frozenset[bytes]:
+        """What the keys are found by that stay on the token for an installation: ``blob`` of their rows.
+
+        A key is there a moment before its row is.
+        """
+        ...
+
+    def destroy_kept(self, realm: str, blob: bytes) -> None:
+        """Destroy a key that stays on the token for an installation; does nothing where there is none."""
         ...
 
     def sign(self, key: WrappedKey, algorithm: SignatureAlgorithm, digests: Sequence[bytes]) -> tuple[bytes, ...]:

@@ -13,7 +13,7 @@ from typing import Final
 
 from foundation import log
 from signing.sam.algorithms import KeyProfile, SignatureAlgorithm
-from signing.sam.ports import DeviceError, DeviceUnavailable, GeneratedKey, PinRefused, WrappedKey
+from signing.sam.ports import DeviceError, DeviceUnavailable, GeneratedKey, PinRefused, WrappedKey, WrappingKey
 from signing.scdev.device import Pkcs11Device
 
 _RETRY_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
@@ -39,9 +39,25 @@ class StandbyDevice:
         """Whether a call has a chance."""
         return self._device is not None and self._device.health().available
 
-    def generate(self, profile: KeyProfile) -> GeneratedKey:
+    def generate(self, profile: KeyProfile, realm: str | None = None) -> GeneratedKey:
         """See the port."""
-        return self._there().generate(profile)
+        return self._there().generate(profile, realm)
+
+    def rewrap(self, key: WrappedKey) -> WrappedKey:
+        """See the port."""
+        return self._there().rewrap(key)
+
+    def wrapping_keys(self) -> tuple[WrappingKey, ...]:
+        """See the port."""
+        return self._there().wrapping_keys()
+
+    def kept(self, realm: str) -> frozenset[bytes]:
+        """See the port."""
+        return self._there().kept(realm)
+
+    def destroy_kept(self, realm: str, blob: bytes) -> None:
+        """See the port."""
+        self._there().destroy_kept(realm, blob)
 
     def sign(self, key: WrappedKey, algorithm: SignatureAlgorithm, digests: Sequence[bytes]) -> tuple[bytes, ...]:
         """See the port."""

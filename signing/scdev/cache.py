@@ -21,7 +21,9 @@ class Held:
 
     handle: Any
     since: float
-    """When it was unwrapped, by the clock of the cache."""
+    """When it was unwrapped or found, by the clock of the cache."""
+    stays: bool = False
+    """An object of the token, which outlives the process: let go of, never destroyed."""
 
 
 class HandleCache:
@@ -47,16 +49,21 @@ class HandleCache:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def new(self, handle: Any) -> Held:
-        """A handle that has just been unwrapped; it is the caller's."""
-        return Held(handle, self._now())
+    def new(self, handle: Any, *, stays: bool = False) -> Held:
+        """A handle that has just been unwrapped or found; it is the caller's."""
+        return Held(handle, self._now(), stays)
+
+    def end(self, held: Held) -> None:
+        """Destroy a handle that is the caller's, or let go of it if it is the token's."""
+        if not held.stays:
+            self._destroy(held.handle)
 
     def take(self, name: bytes) -> Held | None:
         """The handle of that name, which is the caller's from now on."""
         held = self._kept.pop(name, None)
         if held is None or self._now() < held.since + self._seconds:
             return held
-        self._destroy(held.handle)
+        self.end(held)
         return None
 
     def keep(self, name: bytes, held: Held) -> None:
@@ -64,13 +71,13 @@ class HandleCache:
         self._kept[name] = held
         self._earliest = min(self._earliest, held.since + self._seconds)
         while len(self._kept) > self._most:
-            self._destroy(self._kept.pop(next(iter(self._kept))).handle)
+            self.end(self._kept.pop(next(iter(self._kept))))
 
     def forget(self, name: bytes) -> None:
         """Destroy the handle of that name, if there is one."""
         held = self._kept.pop(name, None)
         if held is not None:
-            self._destroy(held.handle)
+            self.end(held)
 
     def expire(self) -> float | None:
         """Destroy what is too old.

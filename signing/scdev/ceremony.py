@@ -14,6 +14,8 @@ import json
 import secrets
 import socket
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -38,6 +40,7 @@ from signing.scdev.objects import (
     KEK_LABEL,
     MAC_LABEL,
     P256,
+    REWRAPPABLE,
     USER_KEY,
 )
 from signing.scdev.returncodes import PIN_CODES
@@ -55,6 +58,17 @@ _NOTHING: Final[dict[int, object]] = dict.fromkeys(
     False,
 )
 _KEPT: Final[dict[int, object]] = {Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False}
+
+
+@dataclass(frozen=True, slots=True)
+class _KekKind:
+    trusted: bool
+    rewraps: bool
+    """Whether another trusted KEK can wrap what this one has unwrapped."""
+
+    def unwrap_template(self) -> Mapping[int, object]:
+        # Without a trusted KEK, WRAP_WITH_TRUSTED would keep a key from being wrapped by any.
+        return REWRAPPABLE if self.trusted and self.rewraps else USER_KEY
 
 
 def _init_token(module: Cryptoki, label: str, slot: int | None, so_pin: bytes, user_pin: bytes) -> None:
@@ -83,33 +97,12 @@ def _slot_of(module: Cryptoki, label: str) -> int:
 
 
 def _create_server_keys(
-    module: Cryptoki, label: str, so_pin: bytes, user_pin: bytes, *, trusted: bool
+    module: Cryptoki, label: str, so_pin: bytes, user_pin: bytes, kind: _KekKind
 ) -> dict[str, str]:
     session = module.open(_slot_of(module, label))
     _refuse_second_time(module, session, user_pin)
-    kek_id, mac_id, canary_id, checkpoint_id = (secrets.token_bytes(16) for _ in range(4))
-    if trusted:
-        module.login(session, CKU_SO, so_pin)
-        original = _generate_kek(module, session, kek_id, {**_officers(), Attribute.TRUSTED: True})
-        module.logout(session)
-        module.login(session, CKU_USER, user_pin)
-        kek = module.copy(
-            session,
-            original,
-            {Attribute.TOKEN: True, Attribute.PRIVATE: True, Attribute.MODIFIABLE: False},
-        )
-        module.destroy(session, original)
-        if not module.flag(session, kek, Attribute.TRUSTED):
-            raise CeremonyFailed("the token did not keep CKA_TRUSTED in the copy")
-    else:
-        module.login(session, CKU_USER, user_pin)
-        kek = _generate_kek(
-            module,
-            session,
-            kek_id,
-            {Attribute.TOKEN: True, Attribute.PRIVATE: True, Attribute.MODIFIABLE: False},
-        )
-    _check_kept(module, session, kek)
+    mac_id, canary_id, checkpoint_id = (secrets.token_bytes(16) for _ in range(3))
+    kek_id = _make_kek(module, session, so_pin, user_pin, kind)
     mac_key = module.generate_key(
         session,
         Mechanism.GENERIC_SECRET_KEY_GEN,
@@ -130,11 +123,45 @@ def _create_server_keys(
     module.logout(session)
     module.close_session(session)
     return {
-        "kek_id": kek_id.hex(),
+        "kek_id": kek_id,
         "mac_key_id": mac_id.hex(),
         "canary_id": canary_id.hex(),
         "checkpoint_id": checkpoint_id.hex(),
     }
+
+
+def _create_kek(module: Cryptoki, label: str, so_pin: bytes, user_pin: bytes, kind: _KekKind) -> dict[str, str]:
+    """One more, beside those that are there."""
+    session = module.open(_slot_of(module, label))
+    module.login(session, CKU_USER, user_pin)
+    if not module.find(session, {Attribute.LABEL: KEK_LABEL.encode()}):
+        raise TokenMissing("the token holds no KEK: create the server's keys first")
+    module.logout(session)
+    kek_id = _make_kek(module, session, so_pin, user_pin, kind)
+    module.logout(session)
+    module.close_session(session)
+    return {"kek_id": kek_id}
+
+
+def _make_kek(module: Cryptoki, session: int, so_pin: bytes, user_pin: bytes, kind: _KekKind) -> str:
+    """With nobody logged in before, and the user afterwards; gives its CKA_ID in hexadecimal."""
+    kek_id = secrets.token_bytes(16)
+    place: dict[int, object] = {Attribute.TOKEN: True, Attribute.PRIVATE: True, Attribute.MODIFIABLE: False}
+    if kind.trusted:
+        module.login(session, CKU_SO, so_pin)
+        officers = {**_officers(), Attribute.TRUSTED: True}
+        original = _generate_kek(module, session, kek_id, officers, kind.unwrap_template())
+        module.logout(session)
+        module.login(session, CKU_USER, user_pin)
+        kek = module.copy(session, original, place)
+        module.destroy(session, original)
+        if not module.flag(session, kek, Attribute.TRUSTED):
+            raise CeremonyFailed("the token did not keep CKA_TRUSTED in the copy")
+    else:
+        module.login(session, CKU_USER, user_pin)
+        kek = _generate_kek(module, session, kek_id, place, kind.unwrap_template())
+    _check_kept(module, session, kek)
+    return kek_id.hex()
 
 
 def _generate_signing_key(module: Cryptoki, session: int, label: str, key_id: bytes) -> int:
@@ -174,8 +201,10 @@ def _officers() -> dict[int, object]:
     return {Attribute.TOKEN: False, Attribute.PRIVATE: False}
 
 
-def _generate_kek(module: Cryptoki, session: int, kek_id: bytes, place: dict[int, object]) -> int:
-    """AES-256, wraps and unwraps, nothing else; what it unwraps can only become a user's key in use."""
+def _generate_kek(
+    module: Cryptoki, session: int, kek_id: bytes, place: Mapping[int, object], unwraps_to: Mapping[int, object]
+) -> int:
+    """AES-256, wraps and unwraps, nothing else; what it unwraps can only become a user's key."""
     return module.generate_key(
         session,
         Mechanism.AES_KEY_GEN,
@@ -189,7 +218,7 @@ def _generate_kek(module: Cryptoki, session: int, kek_id: bytes, place: dict[int
             **_KEPT,
             Attribute.WRAP: True,
             Attribute.UNWRAP: True,
-            Attribute.UNWRAP_TEMPLATE: USER_KEY,
+            Attribute.UNWRAP_TEMPLATE: unwraps_to,
             **place,
         },
     )
@@ -224,7 +253,9 @@ def _answer(request: list[bytes]) -> list[bytes]:
         if operation == b"init":
             _init_token(module, label, settings["slot"], so_pin, user_pin)
             return [b"ok", b"null"]
-        keys = _create_server_keys(module, label, so_pin, user_pin, trusted=bool(settings["trusted"]))
+        kek = _KekKind(trusted=bool(settings["trusted"]), rewraps=bool(settings["rewraps"]))
+        create = _create_kek if operation == b"kek" else _create_server_keys
+        keys = create(module, label, so_pin, user_pin, kek)
         return [b"ok", json.dumps(keys).encode()]
     except CryptokiError as error:
         kind = TokenPinRefused if error.rv in PIN_CODES else CeremonyFailed

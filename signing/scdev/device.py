@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from signing.sam.algorithms import KEY_PROFILES, KeyProfile, SignatureAlgorithm
 from signing.sam.ports import (
+    ON_TOKEN,
     DeviceLost,
     DeviceUnavailable,
     GeneratedKey,
@@ -26,6 +27,7 @@ from signing.sam.ports import (
     OperationNotPermitted,
     WrappedKey,
     WrappedKeyRefused,
+    WrappingKey,
 )
 from signing.scdev.fitting import check_fits, profile_named
 from signing.scdev.settings import DeviceHealth, DeviceSettings
@@ -35,6 +37,7 @@ _CURVES: Final[dict[int, ec.EllipticCurve]] = {256: ec.SECP256R1(), 384: ec.SECP
 
 MAX_BLOB: Final = 8192
 """Octets of a wrapped key; RSA-4096 takes fewer than 2,500."""
+_IDENTIFIER_OCTETS: Final = 16
 MAX_DATA: Final = 16 * 1024
 """Octets of a data object: what tokens with little room take too."""
 MAX_CHECKPOINT: Final = 1024
@@ -57,16 +60,48 @@ class Pkcs11Device:
         self._canary_point = b""
         self._supervisor = Supervisor(settings, self._verify_canary)
 
-    def generate(self, profile: KeyProfile) -> GeneratedKey:
-        """Generate a key pair inside the device and give it back wrapped; nothing stays on the token."""
+    def generate(self, profile: KeyProfile, realm: str | None = None) -> GeneratedKey:
+        """Generate a key pair inside the device; see the port."""
         if KEY_PROFILES.get(profile.name) != profile:
             raise OperationNotPermitted("the profile is not one that is offered")
-        blob, kek_id, mechanism, *parts = self._supervisor.call([b"generate", profile.name.encode()])
+        if realm is None:
+            blob, kek_id, mechanism, *parts = self._supervisor.call([b"generate", profile.name.encode()])
+            key = WrappedKey(blob, kek_id.decode(), profile.name, mechanism.decode())
+        else:
+            identifier = secrets.token_bytes(_IDENTIFIER_OCTETS)
+            parts = self._supervisor.call(
+                [b"generate-kept", profile.name.encode(), realm.encode(), identifier]
+            )
+            key = WrappedKey(identifier, "", profile.name, ON_TOKEN)
         public = _public_key(profile, parts)
-        return GeneratedKey(
-            WrappedKey(blob, kek_id.decode(), profile.name, mechanism.decode()),
-            public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+        return GeneratedKey(key, public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+
+    def rewrap(self, key: WrappedKey) -> WrappedKey:
+        """The same key, wrapped as new ones are; see the port."""
+        profile_named(key.profile)
+        _check_blob(key)
+        if key.mechanism == ON_TOKEN:
+            raise OperationNotPermitted("a key that stays on the token is not wrapped")
+        blob, kek_id, mechanism = self._supervisor.call(
+            [b"rewrap", key.profile.encode(), key.kek_id.encode(), key.mechanism.encode(), key.blob]
         )
+        return WrappedKey(blob, kek_id.decode(), key.profile, mechanism.decode())
+
+    def wrapping_keys(self) -> tuple[WrappingKey, ...]:
+        """The KEKs that are on the token now."""
+        fields = self._supervisor.call([b"keks"])
+        triples = zip(fields[0::3], fields[1::3], fields[2::3], strict=True)
+        return tuple(
+            WrappingKey(kek_id.decode(), trusted == b"1", current == b"1") for kek_id, trusted, current in triples
+        )
+
+    def kept(self, realm: str) -> frozenset[bytes]:
+        """What the keys are found by that stay on the token for an installation."""
+        return frozenset(self._supervisor.call([b"kept", realm.encode()]))
+
+    def destroy_kept(self, realm: str, blob: bytes) -> None:
+        """Destroy a key that stays on the token for an installation."""
+        self._supervisor.call([b"destroy-kept", realm.encode(), blob])
 
     def sign(
         self, key: WrappedKey, algorithm: SignatureAlgorithm, digests: Sequence[bytes]
@@ -78,8 +113,7 @@ class Pkcs11Device:
         :raises DeviceLost: no answer in time, or not as many values as digests.
         """
         check_fits(profile_named(key.profile), algorithm, digests)
-        if not 0 < len(key.blob) <= MAX_BLOB:
-            raise WrappedKeyRefused("the wrapped key is empty or too long")
+        _check_blob(key)
         values = self._supervisor.call(
             [
                 b"sign",
@@ -187,6 +221,11 @@ class Pkcs11Device:
         except (InvalidSignature, ValueError) as error:
             raise DeviceUnavailable("the canary signature does not verify") from error
         self._canary_point = point
+
+
+def _check_blob(key: WrappedKey) -> None:
+    if not 0 < len(key.blob) <= MAX_BLOB:
+        raise WrappedKeyRefused("the wrapped key is empty or too long")
 
 
 def _ec_public_key(bits: int, point: bytes) -> ec.EllipticCurvePublicKey:

@@ -32,5 +32,11 @@ USER_KEY: Final[dict[int, object]] = {
     Attribute.DERIVE: False,
     Attribute.MODIFIABLE: False,
 }
-"""A user's key in use.  Also the KEK's CKA_UNWRAP_TEMPLATE: a token that honours it unwraps to nothing else, whoever
-asks with the user PIN."""
+"""A user's key in use.  Also the CKA_UNWRAP_TEMPLATE of a KEK whose keys are never wrapped again: a token that honours
+it unwraps to nothing else, whoever asks with the user PIN."""
+
+REWRAPPABLE: Final[dict[int, object]] = {
+    Attribute.WRAP_WITH_TRUSTED: True,
+    **{kind: value for kind, value in USER_KEY.items() if kind != Attribute.EXTRACTABLE},
+}
+"""The CKA_UNWRAP_TEMPLATE of a trusted KEK whose keys another trusted KEK can wrap, and nothing else."""

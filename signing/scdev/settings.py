@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
-
-KeyWrap = Literal["aes-kwp", "aes-kw"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +25,9 @@ class DeviceSettings:
     """What the workers get as their environment beside PATH and LANG, such as SOFTHSM2_CONF; nothing else."""
     kek_id: str | None = None
     """CKA_ID (hexadecimal) of the KEK for new keys; needed only if the token holds more than one."""
-    key_wrap: KeyWrap = "aes-kwp"
-    """CKM_AES_KEY_WRAP_PAD (RFC 5649), or CKM_AES_KEY_WRAP (RFC 3394) for tokens that lack it."""
+    key_wrap: str = "auto"
+    """Mechanism for new keys: "auto" takes what the token offers, CKM_AES_KEY_WRAP_PAD ("aes-kwp", RFC 5649) before
+    CKM_AES_KEY_WRAP ("aes-kw", RFC 3394); "vendor:0x8…" is one of the token's vendor."""
     key_cache: int = 64
     """Unwrapped keys that a worker keeps for the next request, least recently used out first; 0: none."""
     key_cache_seconds: float = 60.0

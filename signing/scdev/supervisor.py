@@ -103,6 +103,7 @@ class Supervisor:
         """
         self._settings = settings
         self._verify_canary = verify_canary
+        self._kek_id = settings.kek_id
         self._state = threading.Condition()
         self._idle: list[_Worker] = []
         self._turns: deque[_Turn] = deque()
@@ -367,7 +368,7 @@ class Supervisor:
             "module": str(self._settings.module),
             "token_label": self._settings.token_label,
             "pin_file": str(self._settings.pin_file),
-            "kek_id": self._settings.kek_id,
+            "kek_id": self._kek_id,
             "key_wrap": self._settings.key_wrap,
             "key_cache": self._settings.key_cache,
             "key_cache_seconds": self._settings.key_cache_seconds,
@@ -379,9 +380,11 @@ class Supervisor:
             kind, *fields = receive(worker.line, _START_SECONDS)
         except (OSError, FrameBroken) as error:
             raise DeviceUnavailable("the device's worker did not start") from error
-        if kind != b"ready" or len(fields) != 2:
+        if kind != b"ready" or len(fields) != 3:
             raise _refusal(kind, fields)
         self._verify_canary(fields[0], digest, fields[1])
+        # One that is made while this process runs changes nothing for it.
+        self._kek_id = fields[2].decode()
 
     def _start_failed(self, error: DeviceError) -> None:
         with self._state:

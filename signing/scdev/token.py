@@ -64,19 +64,41 @@ def create_server_keys(
     environment: Mapping[str, str] = _NO_ENVIRONMENT,
     *,
     trusted: bool = True,
+    rewraps: bool = True,
 ) -> ServerKeys:
     """Create the KEK (AES-256), the key of the row MACs (HMAC-SHA-256) and the canary key (P-256).
 
     :param trusted: have the security officer mark the KEK CKA_TRUSTED, so that user keys can be wrapped by nothing
         else.  False only for a token whose officer cannot; the device must then be told to accept it.
+    :param rewraps: whether what the KEK has wrapped can be wrapped again by another trusted one.
     :raises TokenMissing: no token of that label.
     :raises TokenKeysExist: there are such keys already; nothing was made.
     :raises TokenPinRefused: tried once.
     :raises CeremonyFailed: anything else the token answered, among it that it does not obey a template.
     """
-    options = {"label": label, "trusted": trusted}
+    options = {"label": label, "trusted": trusted, "rewraps": rewraps}
     made = _run("keys", module, options, (so_pin, user_pin), environment)
     return ServerKeys(made["kek_id"], made["mac_key_id"], made["canary_id"], made["checkpoint_id"])
+
+
+def create_kek(
+    module: Path,
+    label: str,
+    so_pin: bytes,
+    user_pin: bytes,
+    environment: Mapping[str, str] = _NO_ENVIRONMENT,
+    *,
+    trusted: bool = True,
+    rewraps: bool = True,
+) -> str:
+    """Create one more KEK beside those that are there; gives its CKA_ID in hexadecimal.
+
+    :raises TokenMissing: no token of that label, or no server keys on it.
+    :raises TokenPinRefused: tried once.
+    :raises CeremonyFailed: anything else the token answered.
+    """
+    options = {"label": label, "trusted": trusted, "rewraps": rewraps}
+    return str(_run("kek", module, options, (so_pin, user_pin), environment)["kek_id"])
 
 
 def token_exists(module: Path, label: str, environment: Mapping[str, str] = _NO_ENVIRONMENT) -> bool:

@@ -1,6 +1,7 @@
-"""Users' keys inside a worker: generated and wrapped, unwrapped and used, destroyed.
+"""Users' keys inside a worker: generated and wrapped, unwrapped and used, wrapped anew, destroyed.
 
-Session objects all of them, so that they end with the process whatever becomes of it.
+Session objects, so that they end with the process whatever becomes of it; or objects of the token that stay there
+(:mod:`signing.scdev.tokenkeys`).
 """
 
 from __future__ import annotations
@@ -10,45 +11,33 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pkcs11 import MGF, Attribute, KeyType, Mechanism, ObjectClass
+from pkcs11 import MGF, Attribute, Mechanism, ObjectClass
 from pkcs11.constants import DEFAULT
-from pkcs11.exceptions import KeyHandleInvalid, PKCS11Error
+from pkcs11.exceptions import KeyHandleInvalid, ObjectHandleInvalid, PKCS11Error, TemplateInconsistent
 
 from signing.sam.algorithms import SHA256, SHA384, SHA512, KeyProfile
-from signing.scdev.cache import HandleCache, name_of
+from signing.sam.ports import ON_TOKEN
+from signing.scdev import pairs, tokenkeys
+from signing.scdev.cache import HandleCache, Held, name_of
 from signing.scdev.fitting import DIGEST_LENGTHS, digest_info, ecdsa_der, ecdsa_input
-from signing.scdev.objects import EC_PARAMETERS, P256, USER_KEY
+from signing.scdev.objects import USER_KEY
 from signing.scdev.refused import Refused, code_of, expect, refusal
-from signing.scdev.returncodes import WRAPPED_CODES
-
-WRAPS: Final = {"aes-kwp": Mechanism.AES_KEY_WRAP_PAD, "aes-kw": Mechanism.AES_KEY_WRAP}
-"""PKCS#11's mechanisms by the names that stand beside a blob."""
+from signing.scdev.returncodes import WRAPPED_CODES, ends_worker
+from signing.scdev.wrapping import Kek, Keks, mechanism_named
 
 _PSS: Final = {
     SHA256: (Mechanism.SHA256, MGF.SHA256),
     SHA384: (Mechanism.SHA384, MGF.SHA384),
     SHA512: (Mechanism.SHA512, MGF.SHA512),
 }
-_KEY_TYPES: Final = {"EC": KeyType.EC, "RSA": KeyType.RSA}
-
 # python-pkcs11 puts capabilities into the template that a private key cannot have; DEFAULT takes them out again.
-_IN_USE: Final[dict[Any, Any]] = {
-    Attribute.ENCRYPT: DEFAULT,
-    Attribute.VERIFY: DEFAULT,
-    Attribute.WRAP: DEFAULT,
-    **USER_KEY,
-}
-_PUBLIC: Final[dict[Any, Any]] = {
-    Attribute.TOKEN: False,
-    Attribute.ENCRYPT: False,
-    Attribute.WRAP: False,
-    Attribute.VERIFY: True,
-}
+_LEFT_OUT: Final[dict[Any, Any]] = {Attribute.ENCRYPT: DEFAULT, Attribute.VERIFY: DEFAULT, Attribute.WRAP: DEFAULT}
+_EXTRACTABLE: Final = {Attribute.EXTRACTABLE: True}
 
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """A wrapped key, with all that is needed to unwrap it."""
+    """A wrapped key, with all that is needed to unwrap it; or where on the token it is found."""
 
     profile: KeyProfile
     kek_id: str
@@ -66,9 +55,8 @@ class UserKeys:
     def __init__(
         self,
         session: Any,
-        keks: Mapping[str, Any],
+        keks: Keks,
         current: str,
-        wrap: str,
         cache: tuple[int, float],
         *,
         works: Callable[[], bool],
@@ -76,9 +64,7 @@ class UserKeys:
     ) -> None:
         """Nothing is done yet.
 
-        :param keks: by CKA_ID in hexadecimal.
-        :param current: which of them wraps new keys.
-        :param wrap: name in :data:`WRAPS`, of the mechanism for new keys.
+        :param current: id of the KEK that wraps new keys.
         :param cache: how many handles are kept, and for how many seconds.
         :param works: whether the token does something else; tells an altered blob from a lost device.
         :param give_up: called where a key could not be destroyed: it dies with the process only.
@@ -86,32 +72,45 @@ class UserKeys:
         self._session = session
         self._keks = keks
         self._current = current
-        self._wrap = wrap
+        self._wrap = ""
         self._works = works
         self._give_up = give_up
         self._cache = HandleCache(cache[0], cache[1], destroy=self._destroy, now=time.monotonic)
+
+    def begin(self, profile: KeyProfile, mechanisms: Sequence[str]) -> None:
+        """Settle on a mechanism for new keys: the first by which a key is made, wrapped, unwrapped and read back.
+
+        :raises Refused: there is none.
+        """
+        refused = Refused("operation_not_permitted", "the token offers no mechanism to wrap keys with")
+        for self._wrap in mechanisms:
+            try:
+                octets, kek_id, mechanism, *_ = self.generate(profile)
+                self._destroy(self._unwrap(Blob(profile, kek_id.decode(), mechanism.decode(), octets)))
+            except Refused as error:
+                if ends_worker(error.kind):
+                    raise
+                refused = error
+            else:
+                return
+        raise refused
 
     def expire(self) -> float | None:
         """Destroy what has been kept for long enough; gives the seconds until the next time, or None."""
         return self._cache.expire()
 
-    def check(self, profile: KeyProfile) -> None:
-        """Make a key, wrap it, unwrap it, and read back what it may: once, before the worker is used."""
-        octets, kek_id, mechanism, *_ = self.generate(profile)
-        self._destroy(self._unwrap(Blob(profile, kek_id.decode(), mechanism.decode(), octets)))
-
     def sign(self, blob: Blob, scheme: str, hash_alg: str, digests: Sequence[bytes]) -> list[bytes]:
-        """Sign each digest with the key, which is unwrapped first unless it is at hand."""
+        """Sign each digest with the key, which is unwrapped or looked for first unless it is at hand."""
         name = blob.name()
         held = self._cache.take(name)
         kept = held is not None
-        held = held or self._cache.new(self._unwrap(blob))
+        held = held or self._opened(blob)
         values: list[bytes] = []
         try:
             for digest in digests:
                 values.append(_value(held.handle, blob.profile, scheme, hash_alg, digest))
         except PKCS11Error as error:
-            self._destroy(held.handle)
+            self._cache.end(held)
             raise _failed(error, values, kept=kept) from error
         self._cache.keep(name, held)
         return values
@@ -119,25 +118,16 @@ class UserKeys:
     def generate(self, profile: KeyProfile) -> list[bytes]:
         """A key pair: wrapped, then destroyed.
 
-        :returns: the blob, the KEK's id, the mechanism, and the public key: the EC point (DER OCTET STRING), or
-            modulus and exponent.
+        :returns: the blob, the KEK's id, the mechanism, and the public key's parts, see
+            :func:`signing.scdev.pairs.public_parts`.
         """
-        kek = self._keks[self._current]
-        born = {**USER_KEY, Attribute.EXTRACTABLE: True}
-        if kek.get_attributes([Attribute.TRUSTED]).get(Attribute.TRUSTED):
-            born[Attribute.WRAP_WITH_TRUSTED] = True
-        try:
-            public, private = self._key_pair(profile, born)
-        except PKCS11Error as error:
-            raise refusal(error, "C_GenerateKeyPair", sent=False) from error
+        kek = self._current_kek()
+        born = {**_with_trusted(kek), **USER_KEY, **_EXTRACTABLE}
+        public, private = pairs.generate(self._session, profile, born)
         try:
             expect(private, "a user's key at its birth", {**born, Attribute.ALWAYS_SENSITIVE: True})
-            octets = kek.wrap_key(private, mechanism=WRAPS[self._wrap])
-            parts = (
-                [public[Attribute.EC_POINT]]
-                if profile.kind == "EC"
-                else [public[Attribute.MODULUS], public[Attribute.PUBLIC_EXPONENT]]
-            )
+            octets = kek.key.wrap_key(private, mechanism=mechanism_named(self._wrap))
+            parts = pairs.public_parts(public, profile)
         except PKCS11Error as error:
             raise refusal(error, "C_WrapKey", sent=False) from error
         finally:
@@ -145,47 +135,91 @@ class UserKeys:
             self._destroy(public)
         return [octets, self._current.encode(), self._wrap.encode(), *parts]
 
+    def rewrap(self, blob: Blob) -> list[bytes]:
+        """Wrap a key with the KEK and by the mechanism of new keys; it never leaves the token but wrapped.
+
+        The blob that comes out is unwrapped and wrapped once more: the mechanisms give one key one blob, so that the
+        same octets show that both hold the same key, without anything being signed with it.
+
+        :returns: the new blob, the KEK's id, the mechanism.
+        :raises Refused: a KEK's unwrap template allows nothing that could be wrapped again; or the token has not
+            made the same key of it.
+        """
+        kek, mechanism = self._current_kek(), mechanism_named(self._wrap)
+        if not kek.trusted:
+            raise Refused("operation_not_permitted", "the KEK is not CKA_TRUSTED: nothing is wrapped anew with it")
+        octets = self._wrapped_anew(blob, kek, mechanism)
+        again = self._wrapped_anew(Blob(blob.profile, self._current, self._wrap, octets), kek, mechanism)
+        if again != octets:
+            raise Refused("operation_not_permitted", "the token does not wrap one key to one blob: cannot be verified")
+        return [octets, self._current.encode(), self._wrap.encode()]
+
+    def keks(self) -> list[bytes]:
+        """Three fields a KEK: its id, whether it is trusted, whether new keys are wrapped by it."""
+        found: list[bytes] = []
+        try:
+            for kek_id, kek in sorted(self._keks.all().items()):
+                found += [kek_id.encode(), _flag(kek.trusted), _flag(kek_id == self._current)]
+        except PKCS11Error as error:
+            raise refusal(error, "the KEKs", sent=False) from error
+        return found
+
+    def generate_kept(self, profile: KeyProfile, realm: str, identifier: bytes) -> list[bytes]:
+        """A key pair whose private key stays on the token; see :mod:`signing.scdev.tokenkeys`."""
+        return tokenkeys.generate(self._session, profile, realm, identifier, self._destroy)
+
+    def kept(self, realm: str) -> list[bytes]:
+        """CKA_IDs of an installation's keys on the token."""
+        return tokenkeys.kept(self._session, realm)
+
+    def destroy_kept(self, realm: str, identifier: bytes) -> None:
+        """End one of them for good."""
+        tokenkeys.destroy(self._session, realm, identifier)
+
     # Inside
 
-    def _key_pair(self, profile: KeyProfile, born: dict[Any, Any]) -> tuple[Any, Any]:
-        if profile.kind == "RSA":
-            return self._session.generate_keypair(  # type: ignore[no-any-return] # untyped in the library
-                KeyType.RSA, profile.bits, public_template=_PUBLIC, private_template=born
-            )
-        curve = self._session.create_domain_parameters(
-            KeyType.EC, {Attribute.EC_PARAMS: EC_PARAMETERS[profile.curve or P256]}, local=True
-        )
-        public = {kind: value for kind, value in _PUBLIC.items() if kind is not Attribute.ENCRYPT}
-        return curve.generate_keypair(  # type: ignore[no-any-return] # untyped in the library
-            public_template=public, private_template=born
-        )
+    def _current_kek(self) -> Kek:
+        kek = self._keks.get(self._current)
+        if kek is None:
+            raise Refused("operation_not_permitted", "the KEK for new keys is gone")
+        return kek
 
-    def _unwrap(self, blob: Blob) -> Any:
-        kek, mechanism = self._keks.get(blob.kek_id), WRAPS.get(blob.mechanism)
+    def _opened(self, blob: Blob) -> Held:
+        if blob.mechanism == ON_TOKEN:
+            return self._cache.new(tokenkeys.find(self._session, blob.profile, blob.octets), stays=True)
+        return self._cache.new(self._unwrap(blob))
+
+    def _unwrap(self, blob: Blob, change: Mapping[Any, Any] | None = None) -> Any:
+        """A session object, which is the key that its row says, and may what it has to; else it is destroyed unused.
+
+        :param change: of :data:`USER_KEY`.
+        """
+        kek, mechanism = self._keks.get(blob.kek_id), mechanism_named(blob.mechanism)
         if kek is None:
             raise Refused("wrapped_key_refused", "no KEK of that id is on the token")
         if mechanism is None:
             raise Refused("wrapped_key_refused", "wrapped by a mechanism that is not known")
+        # In this order: SoftHSM2 takes no attribute of a key that it has just been told is not MODIFIABLE.
+        attributes = {**_with_trusted(kek), **USER_KEY, **(change or {})}
         try:
-            key = kek.unwrap_key(
+            key = kek.key.unwrap_key(
                 ObjectClass.PRIVATE_KEY,
-                _KEY_TYPES[blob.profile.kind],
+                pairs.KEY_TYPES[blob.profile.kind],
                 blob.octets,
                 mechanism=mechanism,
-                template=_IN_USE,
+                template={**_LEFT_OUT, **attributes},
             )
         except PKCS11Error as error:
+            if change is not None and isinstance(error, TemplateInconsistent):
+                raise Refused(
+                    "operation_not_permitted", "the KEK's CKA_UNWRAP_TEMPLATE lets no key be wrapped again"
+                ) from error
             if code_of(error) in WRAPPED_CODES or self._works():
                 raise Refused("wrapped_key_refused", f"C_UnwrapKey: {type(error).__name__}") from error
             raise refusal(error, "C_UnwrapKey", sent=False) from error
-        self._check_unwrapped(key, blob.profile)
-        return key
-
-    def _check_unwrapped(self, key: Any, profile: KeyProfile) -> None:
-        """The key is what its row says, and may what it has to; else it is destroyed unused."""
         try:
-            expect(key, "a user's key", USER_KEY)
-            if not _is_of(key, profile):
+            expect(key, "a user's key", attributes)
+            if not pairs.is_of(key, blob.profile):
                 raise Refused("wrapped_key_refused", "the key that was unwrapped is not of the profile")
         except PKCS11Error as error:
             self._destroy(key)
@@ -193,6 +227,16 @@ class UserKeys:
         except Refused:
             self._destroy(key)
             raise
+        return key
+
+    def _wrapped_anew(self, blob: Blob, kek: Kek, mechanism: Any) -> bytes:
+        key = self._unwrap(blob, _EXTRACTABLE)
+        try:
+            return bytes(kek.key.wrap_key(key, mechanism=mechanism))
+        except PKCS11Error as error:
+            raise refusal(error, "C_WrapKey", sent=False) from error
+        finally:
+            self._destroy(key)
 
     def _destroy(self, key: Any) -> None:
         """A key that cannot be destroyed dies with the process, so the process is not used again."""
@@ -202,18 +246,21 @@ class UserKeys:
             self._give_up()
 
 
-def _is_of(key: Any, profile: KeyProfile) -> bool:
-    if profile.kind == "EC":
-        return bytes(key[Attribute.EC_PARAMS]) == EC_PARAMETERS[profile.curve or P256]
-    return int.from_bytes(key[Attribute.MODULUS], "big").bit_length() == profile.bits
+def _with_trusted(kek: Kek) -> dict[Any, Any]:
+    """Where there is a trusted KEK, nothing else may ever wrap the key."""
+    return {Attribute.WRAP_WITH_TRUSTED: True} if kek.trusted else {}
+
+
+def _flag(value: bool) -> bytes:
+    return b"1" if value else b"0"
 
 
 def _failed(error: PKCS11Error, values: Sequence[bytes], *, kept: bool) -> Refused:
     if values:
         # Whatever the code says of this digest, there are signatures of those before it.
         return Refused("device_lost", f"{refusal(error, 'C_Sign', sent=True)}, after {len(values)} values")
-    if kept and isinstance(error, KeyHandleInvalid):
-        # Of C_SignInit alone (PKCS #11 2.40, 5.13): the token forgot its session objects, and nothing was signed.
+    if kept and isinstance(error, (KeyHandleInvalid, ObjectHandleInvalid)):
+        # Of C_SignInit, which alone is given a handle: the token has not got the key any more, and nothing was signed.
         return refusal(error, "C_SignInit", sent=False)
     return refusal(error, "C_Sign", sent=True)
 

@@ -2,13 +2,19 @@
 
 One thread, one login, one session, one operation at a time, over the line whose descriptor is the only argument.  A
 call that hangs cannot be cancelled, so everything here may be killed at any moment: nothing but the server's own
-keys outlives the process, user keys being session objects, a few of which are kept for a while.
+keys, and users' keys that stay on the token, outlive the process; all others are session objects, a few of which are
+kept for a while.
 
 Requests and answers (fields of a frame, see :mod:`signing.scdev.frames`)::
 
-    open      settings (JSON), digest        -> ready, canary's EC point, canary signature
+    open      settings (JSON), digest        -> ready, canary's EC point, canary signature, KEK id for new keys
     sign      profile, scheme, hash, KEK id, mechanism, blob, digest...  -> ok, value...
-    generate  profile                        -> ok, blob, KEK id, mechanism, public parts...
+    generate  profile                        -> ok, blob, KEK id, mechanism, public part...
+    rewrap    profile, KEK id, mechanism, blob                -> ok, blob, KEK id, mechanism
+    keks                                     -> ok, (KEK id, trusted, for new keys)...
+    generate-kept  profile, realm, CKA_ID    -> ok, public part...
+    kept      realm                          -> ok, CKA_ID...
+    destroy-kept  realm, CKA_ID              -> ok
     mac       message                        -> ok, tag
     read-data, add-data, remove-data         label[, value] -> ok[, value...]
     canary    digest                         -> ok, signature
@@ -28,7 +34,7 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from pkcs11 import Attribute, Mechanism, ObjectClass
 from pkcs11.exceptions import PKCS11Error
@@ -43,10 +49,11 @@ from signing.scdev.fitting import ecdsa_der
 from signing.scdev.frames import pack, receive
 from signing.scdev.hardening import harden_process
 from signing.scdev.locking import LockingLibrary
-from signing.scdev.objects import CANARY_LABEL, CHECKPOINT_LABEL, KEK_LABEL, MAC_LABEL
+from signing.scdev.objects import CANARY_LABEL, CHECKPOINT_LABEL, MAC_LABEL
 from signing.scdev.refused import Refused, expect, refusal
 from signing.scdev.returncodes import ends_worker
 from signing.scdev.userkeys import Blob, UserKeys
+from signing.scdev.wrapping import KEPT, Keks, candidates, offered_by
 
 
 class Device:
@@ -57,51 +64,31 @@ class Device:
         self._usable = True
         self._session = _login(settings)
         try:
-            self._keks = self._find_keks(require_trusted=bool(settings["require_trusted_kek"]))
-            current = self._current_kek(settings["kek_id"])
+            keks = Keks(self._session, require_trusted=bool(settings["require_trusted_kek"]))
+            self.kek_id = keks.chosen(settings["kek_id"])
             self._mac_key = self._only(MAC_LABEL, ObjectClass.SECRET_KEY)
-            expect(self._mac_key, MAC_LABEL, {**_KEPT, Attribute.SIGN: True})
+            expect(self._mac_key, MAC_LABEL, {**KEPT, Attribute.SIGN: True})
             self._canary_key = self._only(CANARY_LABEL, ObjectClass.PRIVATE_KEY)
             self.canary_point = bytes(
                 self._only(CANARY_LABEL, ObjectClass.PUBLIC_KEY)[Attribute.EC_POINT]
             )
             self._checkpoint_key = self._only(CHECKPOINT_LABEL, ObjectClass.PRIVATE_KEY)
-            expect(self._checkpoint_key, CHECKPOINT_LABEL, {**_KEPT, Attribute.SIGN: True})
+            expect(self._checkpoint_key, CHECKPOINT_LABEL, {**KEPT, Attribute.SIGN: True})
             self.checkpoint_point = bytes(
                 self._only(CHECKPOINT_LABEL, ObjectClass.PUBLIC_KEY)[Attribute.EC_POINT]
             )
             self.keys = UserKeys(
                 self._session,
-                self._keks,
-                current,
-                settings["key_wrap"],
+                keks,
+                self.kek_id,
                 (settings["key_cache"], settings["key_cache_seconds"]),
                 works=self._works,
                 give_up=self.give_up,
             )
-            self.keys.check(KEY_PROFILES["ec-p256"])
+            offered = offered_by(self._session.token.slot)
+            self.keys.begin(KEY_PROFILES["ec-p256"], candidates(settings["key_wrap"], offered))
         except PKCS11Error as error:
             raise refusal(error, "the server's keys cannot be used", sent=False) from error
-
-    def _find_keks(self, *, require_trusted: bool) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        wanted = {Attribute.LABEL: KEK_LABEL, Attribute.CLASS: ObjectClass.SECRET_KEY}
-        for key in self._session.get_objects(wanted):
-            expect(key, KEK_LABEL, {**_KEPT, **_WRAP_ONLY})
-            if require_trusted:
-                expect(key, KEK_LABEL, {Attribute.TRUSTED: True})
-            found[bytes(key[Attribute.ID]).hex()] = key
-        return found
-
-    def _current_kek(self, chosen: str | None) -> str:
-        if chosen is None and len(self._keks) == 1:
-            return next(iter(self._keks))
-        if chosen not in self._keks:
-            raise Refused(
-                "operation_not_permitted",
-                f"the token holds {len(self._keks)} KEKs; name the one to use if there are several",
-            )
-        return chosen
 
     def _only(self, label: str, kind: ObjectClass) -> Any:
         found = list(self._session.get_objects({Attribute.LABEL: label, Attribute.CLASS: kind}))
@@ -164,17 +151,6 @@ class Device:
         return True
 
 
-_KEPT: Final = {Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False, Attribute.MODIFIABLE: False}
-_WRAP_ONLY: Final = {
-    Attribute.WRAP: True,
-    Attribute.UNWRAP: True,
-    Attribute.ENCRYPT: False,
-    Attribute.DECRYPT: False,
-    Attribute.SIGN: False,
-    Attribute.DERIVE: False,
-}
-
-
 def _login(settings: Mapping[str, Any]) -> Any:
     """Open the session that stays; log in, once."""
     try:
@@ -201,6 +177,8 @@ def _answer(device: Device, request: list[bytes]) -> list[bytes]:
         return device.keys.sign(blob, scheme.decode(), hash_alg.decode(), digests)
     if operation == b"generate":
         return device.keys.generate(KEY_PROFILES[fields[0].decode()])
+    if operation in {b"rewrap", b"keks", b"generate-kept", b"kept", b"destroy-kept"}:
+        return _custody(device, operation, fields)
     if operation == b"mac":
         return [device.mac(fields[0])]
     if operation in {b"read-data", b"add-data", b"remove-data"}:
@@ -214,6 +192,22 @@ def _answer(device: Device, request: list[bytes]) -> list[bytes]:
     raise Refused("operation_not_permitted", "no such operation")
 
 
+def _custody(device: Device, operation: bytes, fields: list[bytes]) -> list[bytes]:
+    """What is done with keys beside making and using them."""
+    if operation == b"rewrap":
+        profile, kek_id, mechanism, octets = fields
+        return device.keys.rewrap(Blob(KEY_PROFILES[profile.decode()], kek_id.decode(), mechanism.decode(), octets))
+    if operation == b"keks":
+        return device.keys.keks()
+    if operation == b"generate-kept":
+        profile, realm, identifier = fields
+        return device.keys.generate_kept(KEY_PROFILES[profile.decode()], realm.decode(), identifier)
+    if operation == b"kept":
+        return device.keys.kept(fields[0].decode())
+    device.keys.destroy_kept(fields[0].decode(), fields[1])
+    return []
+
+
 def _error(refused: Refused) -> bytes:
     return pack([b"error", refused.kind.encode(), str(refused).encode()])
 
@@ -223,7 +217,7 @@ def serve(line: socket.socket) -> None:
     _, settings, digest = receive(line)
     try:
         device = Device(json.loads(settings))
-        line.sendall(pack([b"ready", device.canary_point, device.canary(digest)]))
+        line.sendall(pack([b"ready", device.canary_point, device.canary(digest), device.kek_id.encode()]))
     except Refused as refused:
         line.sendall(_error(refused))
         return

@@ -28,12 +28,14 @@ from cryptography.hazmat.primitives.serialization import (
 from auditlog.chain import ORIGIN
 from signing.sam.algorithms import SHA256, SHA384, SHA512, KeyProfile, SignatureAlgorithm
 from signing.sam.ports import (
+    ON_TOKEN,
     DeviceError,
     GeneratedKey,
     MacInvalid,
     OperationNotPermitted,
     WrappedKey,
     WrappedKeyRefused,
+    WrappingKey,
 )
 from signing.scdev.device import MAX_DATA
 from signing.scdev.fitting import check_fits, profile_named
@@ -48,7 +50,7 @@ _CURVES: dict[int, ec.EllipticCurve] = {256: ec.SECP256R1(), 384: ec.SECP384R1()
 
 Operation = Literal[
     "generate", "sign", "mac", "verify_mac", "read_data", "add_data", "remove_data", "canary", "checkpoint_key",
-    "sign_checkpoint",
+    "sign_checkpoint", "rewrap", "kept", "destroy_kept",
 ]  # fmt: skip
 
 
@@ -61,13 +63,14 @@ class FakeDevice:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kek = secrets.token_bytes(32)
         self._mac_key = secrets.token_bytes(32)
         self._script: dict[str, deque[tuple[DeviceError, bool]]] = {}
         self._corrupt = 0
         self._data: dict[str, list[bytes]] = {}
         self._checkpoint_key = ec.generate_private_key(ec.SECP256R1())
-        self.kek_id = secrets.token_hex(16)
+        self._keks: dict[str, bytes] = {}
+        self._kept: dict[tuple[str, bytes], _PrivateKey] = {}
+        self.kek_id = self.new_kek()
         self.signatures = 0
         self.calls: Counter[str] = Counter()
 
@@ -83,9 +86,15 @@ class FakeDevice:
         with self._lock:
             self._corrupt += values
 
+    def new_kek(self) -> str:
+        """One more KEK, for new keys from now on."""
+        self.kek_id = secrets.token_hex(16)
+        self._keks[self.kek_id] = secrets.token_bytes(32)
+        return self.kek_id
+
     # The port
 
-    def generate(self, profile: KeyProfile) -> GeneratedKey:
+    def generate(self, profile: KeyProfile, realm: str | None = None) -> GeneratedKey:
         lost = self._enter("generate")
         key: _PrivateKey
         if profile.kind == "EC":
@@ -93,11 +102,43 @@ class FakeDevice:
         else:
             key = rsa.generate_private_key(65537, profile.bits)
         plain = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-        wrapped = WrappedKey(aes_key_wrap_with_padding(self._kek, plain), self.kek_id, profile.name)
+        if realm is None:
+            wrapped = WrappedKey(aes_key_wrap_with_padding(self._keks[self.kek_id], plain), self.kek_id, profile.name)
+        else:
+            wrapped = WrappedKey(secrets.token_bytes(16), "", profile.name, ON_TOKEN)
+            with self._lock:
+                self._kept[realm, wrapped.blob] = key
         if lost is not None:
             raise lost
         public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         return GeneratedKey(wrapped, public)
+
+    def rewrap(self, key: WrappedKey) -> WrappedKey:
+        lost = self._enter("rewrap")
+        if key.mechanism == ON_TOKEN:
+            raise OperationNotPermitted("a key that stays on the token is not wrapped")
+        profile_named(key.profile)
+        plain = self._unwrap(key).private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+        if lost is not None:
+            raise lost
+        return WrappedKey(aes_key_wrap_with_padding(self._keks[self.kek_id], plain), self.kek_id, key.profile)
+
+    def wrapping_keys(self) -> tuple[WrappingKey, ...]:
+        return tuple(WrappingKey(kek_id, trusted=True, current=kek_id == self.kek_id) for kek_id in self._keks)
+
+    def kept(self, realm: str) -> frozenset[bytes]:
+        lost = self._enter("kept")
+        if lost is not None:
+            raise lost
+        with self._lock:
+            return frozenset(blob for of, blob in self._kept if of == realm)
+
+    def destroy_kept(self, realm: str, blob: bytes) -> None:
+        lost = self._enter("destroy_kept")
+        with self._lock:
+            self._kept.pop((realm, blob), None)
+        if lost is not None:
+            raise lost
 
     def sign(
         self, key: WrappedKey, algorithm: SignatureAlgorithm, digests: Sequence[bytes]
@@ -180,18 +221,26 @@ class FakeDevice:
         raise error
 
     def _unwrap(self, key: WrappedKey) -> _PrivateKey:
-        if key.kek_id != self.kek_id:
+        private: object
+        if key.mechanism == ON_TOKEN:
+            with self._lock:
+                private = next((each for (_, blob), each in self._kept.items() if blob == key.blob), None)
+        else:
+            private = self._unwrapped(key)
+        expected = ec.EllipticCurvePrivateKey if key.profile.startswith("ec-") else rsa.RSAPrivateKey
+        if not isinstance(private, expected) or private.key_size != profile_named(key.profile).bits:
+            raise WrappedKeyRefused("there is no such key, or it is not of the profile")
+        return private
+
+    def _unwrapped(self, key: WrappedKey) -> object:
+        if key.kek_id not in self._keks:
             raise WrappedKeyRefused("the key was wrapped by another device")
+        if key.mechanism != "aes-kwp":
+            raise WrappedKeyRefused("wrapped by a mechanism that is not known")
         try:
-            private = load_der_private_key(aes_key_unwrap_with_padding(self._kek, key.blob), None)
+            return load_der_private_key(aes_key_unwrap_with_padding(self._keks[key.kek_id], key.blob), None)
         except (InvalidUnwrap, ValueError) as error:
             raise WrappedKeyRefused("the wrapped key does not unwrap") from error
-        expected = ec.EllipticCurvePrivateKey if key.profile.startswith("ec-") else rsa.RSAPrivateKey
-        if not isinstance(private, expected):
-            raise WrappedKeyRefused("the wrapped key is not of the profile's kind")
-        if not isinstance(private, _PrivateKey):
-            raise WrappedKeyRefused("the wrapped key is of no kind known")
-        return private
 
     def _value(self, key: _PrivateKey, algorithm: SignatureAlgorithm, digest: bytes) -> bytes:
         hashed = Prehashed(_HASHES[algorithm.hash_alg])

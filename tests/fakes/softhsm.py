@@ -12,14 +12,14 @@ from signing.scdev.token import create_server_keys, init_token
 SOFTHSM2_MODULE = Path("/usr/lib/softhsm/libsofthsm2.so")
 
 
-def make_token(dir: Path) -> DeviceSettings:  # noqa: A002 - the name others call it by
+def make_token(dir: Path, *, rewraps: bool = True) -> DeviceSettings:  # noqa: A002 - the name others call it by
     """Token directory, configuration, PIN files (``so.pin``, ``user.pin``), initialised token, server keys."""
     environment = empty_token_directory(dir)
     so_pin, user_pin = (secrets.token_hex(16).encode() for _ in range(2))
     write_secret(dir / "so.pin", so_pin)
     write_secret(dir / "user.pin", user_pin)
     init_token(SOFTHSM2_MODULE, "test", so_pin, user_pin, environment=environment)
-    create_server_keys(SOFTHSM2_MODULE, "test", so_pin, user_pin, environment)
+    create_server_keys(SOFTHSM2_MODULE, "test", so_pin, user_pin, environment, rewraps=rewraps)
     return DeviceSettings(
         module=SOFTHSM2_MODULE,
         token_label="test",

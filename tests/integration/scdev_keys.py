@@ -1,6 +1,6 @@
 """What a worker's token holds while it works: run as a program, answers with JSON.
 
-    python -m tests.integration.scdev_keys SETTINGS_JSON
+    python -m tests.integration.scdev_keys SETTINGS_JSON [attributes]
 
 A program of its own because PKCS#11 is initialised once a process, with the configuration of one token.
 """
@@ -16,8 +16,10 @@ from typing import Any
 from pkcs11 import Attribute, ObjectClass
 
 from signing.sam.algorithms import KEY_PROFILES, SHA256
+from signing.scdev import tokenkeys
 from signing.scdev.userkeys import Blob, UserKeys
 from signing.scdev.worker import Device
+from tests.integration.scdev_rogue import flags
 
 P256 = KEY_PROFILES["ec-p256"]
 DIGEST = bytes(32)
@@ -75,5 +77,20 @@ def main(settings: Mapping[str, Any]) -> dict[str, object]:
     return found
 
 
+def attributes(settings: Mapping[str, Any]) -> dict[str, dict[str, bool]]:
+    """What keys of every profile may, by the token's own word."""
+    keys = Device(settings).keys
+    found = {}
+    for number, profile in enumerate(KEY_PROFILES.values()):
+        octets, kek_id, mechanism, *_ = keys.generate(profile)
+        blob = Blob(profile, kek_id.decode(), mechanism.decode(), octets)
+        identifier = bytes([number]) * 16
+        keys.generate_kept(profile, "realm", identifier)
+        found[f"{profile.name} unwrapped"] = flags(keys._unwrap(blob))
+        found[f"{profile.name} unwrapped to be wrapped anew"] = flags(keys._unwrap(blob, {Attribute.EXTRACTABLE: True}))
+        found[f"{profile.name} kept"] = flags(tokenkeys.find(keys._session, profile, identifier))
+    return found
+
+
 if __name__ == "__main__":
-    print(json.dumps(main(json.loads(sys.argv[1]))))  # noqa: T201 - answer
+    print(json.dumps((attributes if sys.argv[2:] else main)(json.loads(sys.argv[1]))))  # noqa: T201 - answer

@@ -16,7 +16,7 @@ from typing import Any
 
 from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
 from pkcs11.constants import DEFAULT
-from pkcs11.exceptions import AttributeSensitive, AttributeTypeInvalid, PKCS11Error
+from pkcs11.exceptions import AttributeSensitive, AttributeTypeInvalid, PKCS11Error, TemplateInconsistent
 from pkcs11.util.ec import encode_named_curve_parameters
 
 from foundation.files import read_secret
@@ -48,6 +48,8 @@ USE: dict[Any, Any] = {
     Attribute.ENCRYPT: DEFAULT,
     Attribute.VERIFY: DEFAULT,
     Attribute.WRAP: DEFAULT,
+    # Before MODIFIABLE: SoftHSM2 takes no attribute of a key that it has just been told cannot be modified.
+    Attribute.WRAP_WITH_TRUSTED: True,
     Attribute.TOKEN: False,
     Attribute.PRIVATE: True,
     Attribute.SENSITIVE: True,
@@ -130,6 +132,11 @@ def main(module: str, label: str, pin_file: str, blob: bytes) -> dict[str, objec
     _, born = curve.generate_keypair(private_template=BORN)
     rogue: Any = session.generate_key(KeyType.AES, 256, template={Attribute.WRAP: True, Attribute.UNWRAP: True})
     in_use = unwrap()
+    # What a KEK unwraps that lets keys be wrapped again; with any other KEK, the key in use once more.
+    try:
+        extractable = unwrap(EXTRACTABLE=True)
+    except TemplateInconsistent:
+        extractable = None
     return {
         "token_objects": token_objects,
         "flags": {
@@ -138,6 +145,7 @@ def main(module: str, label: str, pin_file: str, blob: bytes) -> dict[str, objec
             "canary": flags(only("privyseal-canary", ObjectClass.PRIVATE_KEY)),
             "checkpoint": flags(only("privyseal-checkpoint", ObjectClass.PRIVATE_KEY)),
             "in_use": flags(in_use),
+            "extractable": None if extractable is None else flags(extractable),
             "born": flags(born),
         },
         "ids": [
@@ -145,6 +153,20 @@ def main(module: str, label: str, pin_file: str, blob: bytes) -> dict[str, objec
             for key in session.get_objects({Attribute.TOKEN: True})
             if key[Attribute.CLASS] is not ObjectClass.PUBLIC_KEY
         ],
+        "rewrapping": {} if extractable is None else {
+            "wrapped_by_rogue": outcome(lambda: rogue.wrap_key(extractable, mechanism=KWP)),
+            "wrapped_by_rogue_plainly": outcome(lambda: rogue.wrap_key(extractable, mechanism=Mechanism.AES_KEY_WRAP)),
+            "value": outcome(lambda: extractable[Attribute.VALUE]),
+            "made_not_sensitive": outcome(lambda: extractable.__setitem__(Attribute.SENSITIVE, False)),
+            "made_for_any_to_wrap": outcome(lambda: extractable.__setitem__(Attribute.WRAP_WITH_TRUSTED, False)),
+            "copied_for_any_to_wrap": outcome(lambda: extractable.copy({Attribute.WRAP_WITH_TRUSTED: False})),
+            "copied_modifiable": outcome(lambda: extractable.copy({Attribute.MODIFIABLE: True})),
+            "copied_in_clear": outcome(lambda: extractable.copy({Attribute.SENSITIVE: False})),
+            "unwrapped_for_any_to_wrap": outcome(lambda: unwrap(EXTRACTABLE=True, WRAP_WITH_TRUSTED=False)),
+            "unwrapped_extractable_in_clear": outcome(lambda: unwrap(EXTRACTABLE=True, SENSITIVE=False)),
+            "unwrapped_extractable_onto_token": outcome(lambda: unwrap(EXTRACTABLE=True, TOKEN=True)),
+            "unwrapped_extractable_for_decryption": outcome(lambda: unwrap(EXTRACTABLE=True, DECRYPT=True)),
+        },
         "attempts": {
             "decrypt_ecb": raw_decrypt(module, session, kek, Mechanism.AES_ECB, blob),
             "decrypt_cbc": raw_decrypt(module, session, kek, Mechanism.AES_CBC, blob),
@@ -164,7 +186,6 @@ def main(module: str, label: str, pin_file: str, blob: bytes) -> dict[str, objec
                 lambda: born.__setitem__(Attribute.WRAP_WITH_TRUSTED, False)
             ),
             "unwrapped_in_clear": outcome(lambda: unwrap(SENSITIVE=False)),
-            "unwrapped_extractable": outcome(lambda: unwrap(EXTRACTABLE=True)),
             "unwrapped_for_decryption": outcome(lambda: unwrap(DECRYPT=True)),
             "unwrapped_onto_token": outcome(lambda: unwrap(TOKEN=True)),
             "unwrapped_modifiable": outcome(lambda: unwrap(MODIFIABLE=True)),

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from auditlog.chain import ORIGIN
 from foundation.files import write_secret
 from signing.sam.algorithms import KEY_PROFILES, SHA256, SignatureAlgorithm
-from signing.sam.ports import OperationNotPermitted
+from signing.sam.ports import OperationNotPermitted, WrappedKeyRefused
 from signing.scdev.device import MAX_CHECKPOINT, Pkcs11Device
 from signing.scdev.errors import (
     CeremonyFailed,
@@ -43,6 +43,16 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> DeviceSettings:
 @pytest.fixture(scope="module")
 def seen(settings: DeviceSettings) -> Any:
     """What a rogue with the user PIN finds, after keys of every profile were made and one was used."""
+    return rogue(settings)
+
+
+@pytest.fixture(scope="module")
+def seen_behind_a_final_kek(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The same where the KEK lets no key be wrapped again."""
+    return rogue(make_token(tmp_path_factory.mktemp("final"), rewraps=False))
+
+
+def rogue(settings: DeviceSettings) -> Any:
     with Pkcs11Device(replace(settings, workers=1)) as device:
         for profile in KEY_PROFILES.values():
             device.generate(profile)
@@ -83,7 +93,7 @@ def test_KEY_07_the_canary_and_the_checkpoint_key_sign_and_nothing_else(seen: An
 
 def test_KEY_07_a_user_key_in_use_signs_and_nothing_else(seen: Any) -> None:
     # Not ALWAYS_SENSITIVE nor NEVER_EXTRACTABLE: those are never true of a key that was unwrapped (PKCS #11 2.40).
-    only(seen["flags"]["in_use"], "PRIVATE", "SENSITIVE", "SIGN", "COPYABLE")
+    only(seen["flags"]["in_use"], "PRIVATE", "SENSITIVE", "SIGN", "COPYABLE", "WRAP_WITH_TRUSTED")
 
 
 def test_KEY_07_a_user_key_is_born_sensitive_and_leaves_only_under_a_trusted_key(seen: Any) -> None:
@@ -112,7 +122,7 @@ def test_a_wrapped_blob_cannot_be_decrypted_with_the_kek(seen: Any, mechanism: s
 
 def test_KEY_06_nothing_that_a_rogue_with_the_user_pin_tries_gets_a_key_out(seen: Any) -> None:
     assert {name for name, result in seen["attempts"].items() if result == "SUCCEEDED"} == set()
-    assert len(seen["attempts"]) == 22
+    assert len(seen["attempts"]) == 21
 
 
 def test_a_user_key_cannot_be_wrapped_by_a_key_that_is_not_trusted(seen: Any) -> None:
@@ -124,13 +134,28 @@ def test_a_user_key_cannot_be_wrapped_by_a_key_that_is_not_trusted(seen: Any) ->
 def test_KEY_06_a_blob_unwraps_to_a_key_in_use_and_to_nothing_else(seen: Any) -> None:
     for name in (
         "unwrapped_in_clear",
-        "unwrapped_extractable",
         "unwrapped_for_decryption",
         "unwrapped_onto_token",
         "unwrapped_modifiable",
         "unwrapped_saying_nothing",
     ):
         assert seen["attempts"][name] == "TemplateInconsistent"
+
+
+def test_KEY_06_a_key_that_can_be_wrapped_again_leaves_under_a_trusted_key_and_in_no_other_way(seen: Any) -> None:
+    only(seen["flags"]["extractable"], "PRIVATE", "SENSITIVE", "EXTRACTABLE", "SIGN", "COPYABLE", "WRAP_WITH_TRUSTED")
+    assert {name for name, result in seen["rewrapping"].items() if result == "SUCCEEDED"} == set()
+    assert seen["rewrapping"]["wrapped_by_rogue"] == seen["rewrapping"]["wrapped_by_rogue_plainly"] == "KeyNotWrappable"
+    for name in ("for_any_to_wrap", "extractable_in_clear", "extractable_onto_token", "extractable_for_decryption"):
+        assert seen["rewrapping"][f"unwrapped_{name}"] == "TemplateInconsistent"
+    assert len(seen["rewrapping"]) == 12
+
+
+def test_KEY_06_behind_a_final_kek_a_key_is_never_extractable_again(seen_behind_a_final_kek: Any) -> None:
+    assert seen_behind_a_final_kek["flags"]["extractable"] is None
+    attempts = seen_behind_a_final_kek["attempts"]
+    assert {name for name, result in attempts.items() if result == "SUCCEEDED"} == set()
+    assert len(attempts) == 21
 
 
 # Preparing a token
@@ -225,9 +250,22 @@ def test_a_token_without_server_keys_is_refused(tmp_path: Path) -> None:
 
 
 def test_keys_wrapped_without_padding_work_where_the_settings_ask_for_it(settings: DeviceSettings) -> None:
+    ecdsa = SignatureAlgorithm("ecdsa", SHA256)
     with Pkcs11Device(replace(settings, workers=1, key_wrap="aes-kw")) as device:
-        key = device.generate(KEY_PROFILES["ec-p256"])
-        assert len(device.sign(key.wrapped, SignatureAlgorithm("ecdsa", SHA256), [bytes(32)])) == 1
+        plain = device.generate(KEY_PROFILES["ec-p256"]).wrapped
+        assert plain.mechanism == "aes-kw"
+        assert len(device.sign(plain, ecdsa, [bytes(32)])) == 1
+        with pytest.raises(WrappedKeyRefused):
+            device.sign(replace(plain, mechanism="aes-kwp"), ecdsa, [bytes(32)])
+    # Each is unwrapped as it was wrapped, whatever new ones are wrapped by.
+    with Pkcs11Device(replace(settings, workers=1)) as device:
+        assert device.generate(KEY_PROFILES["ec-p256"]).wrapped.mechanism == "aes-kwp"
+        assert len(device.sign(plain, ecdsa, [bytes(32)])) == 1
+
+
+def test_a_vendors_mechanism_that_the_token_does_not_have_stops_the_start(settings: DeviceSettings) -> None:
+    with pytest.raises(OperationNotPermitted, match="C_WrapKey"):
+        Pkcs11Device(replace(settings, workers=1, key_wrap="vendor:0x80000abc"))
 
 
 # Keys kept at hand
@@ -239,7 +277,7 @@ def worker_keys(settings: DeviceSettings, cache: int) -> Any:
         "token_label": settings.token_label,
         "pin_file": str(settings.pin_file),
         "kek_id": None,
-        "key_wrap": "aes-kwp",
+        "key_wrap": "auto",
         "key_cache": cache,
         "key_cache_seconds": 2.0,
         "require_trusted_kek": True,

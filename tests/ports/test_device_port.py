@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from signing.sam.algorithms import KEY_PROFILES, SHA256, SHA384, SHA512, KeyProfile, SignatureAlgorithm
 from signing.sam.ports import (
+    DeviceError,
     GeneratedKey,
     MacInvalid,
     OperationNotPermitted,
@@ -218,6 +219,118 @@ def test_after_refusals_the_device_still_signs(device: SignatureDevice, keys: di
         device.sign(replace(keys["ec-p256"].wrapped, blob=bytes(80)), ECDSA, [bytes(32)])
     (value,) = device.sign(keys["ec-p256"].wrapped, ECDSA, [bytes(32)])
     verify(keys["ec-p256"].public_key, ECDSA, bytes(32), value)
+
+
+@pytest.mark.parametrize("name", sorted(KEY_PROFILES))
+def test_a_key_that_was_wrapped_anew_is_the_same_key(
+    device: SignatureDevice, keys: dict[str, GeneratedKey], name: str
+) -> None:
+    anew = device.rewrap(keys[name].wrapped)
+    assert anew.profile == name
+    algorithm = algorithm_of(KEY_PROFILES[name], SHA256)
+    (value,) = device.sign(anew, algorithm, [digest_of(SHA256, b"x")])
+    verify(keys[name].public_key, algorithm, digest_of(SHA256, b"x"), value)
+
+
+def test_KEY_06_what_does_not_unwrap_is_not_wrapped_anew(
+    device: SignatureDevice, keys: dict[str, GeneratedKey]
+) -> None:
+    wrapped = keys["ec-p256"].wrapped
+    flipped = wrapped.blob[:-1] + bytes([wrapped.blob[-1] ^ 1])
+    for wrong in (
+        replace(wrapped, blob=flipped),
+        replace(wrapped, blob=b""),
+        replace(wrapped, kek_id="00" * 16),
+        replace(wrapped, profile="ec-p384"),
+        replace(wrapped, mechanism="aes-cbc"),
+    ):
+        with pytest.raises(WrappedKeyRefused):
+            device.rewrap(wrong)
+
+
+def test_KEY_06_a_blob_whose_row_says_another_size_or_mechanism_is_refused(
+    device: SignatureDevice, keys: dict[str, GeneratedKey]
+) -> None:
+    for wrong in (
+        replace(keys["ec-p384"].wrapped, profile="ec-p256"),
+        replace(keys["ec-p256"].wrapped, mechanism="vendor:0x80000001"),
+        replace(keys["ec-p256"].wrapped, mechanism="token"),
+    ):
+        with pytest.raises(WrappedKeyRefused):
+            device.sign(wrong, ECDSA, [bytes(32)])
+
+
+def test_one_kek_is_the_one_that_new_keys_are_wrapped_by(
+    device: SignatureDevice, keys: dict[str, GeneratedKey]
+) -> None:
+    (current,) = [kek for kek in device.wrapping_keys() if kek.current]
+    assert current.trusted
+    assert {key.wrapped.kek_id for key in keys.values()} == {current.kek_id}
+
+
+# Keys that stay on the token
+
+
+@pytest.mark.parametrize("name", sorted(KEY_PROFILES))
+def test_a_key_that_stays_on_the_token_signs_until_it_is_destroyed(device: SignatureDevice, name: str) -> None:
+    key, algorithm = device.generate(KEY_PROFILES[name], "realm"), algorithm_of(KEY_PROFILES[name], SHA256)
+    assert (key.wrapped.mechanism, key.wrapped.kek_id) == ("token", "")
+    digest = digest_of(SHA256, b"x")
+    for value in device.sign(key.wrapped, algorithm, [digest, digest]):
+        verify(key.public_key, algorithm, digest, value)
+    assert device.kept("realm") == {key.wrapped.blob}
+    device.destroy_kept("realm", key.wrapped.blob)
+    assert device.kept("realm") == frozenset()
+
+
+def test_KEY_11_a_key_that_was_destroyed_signs_nothing_and_can_be_destroyed_again(device: SignatureDevice) -> None:
+    keys = [device.generate(P256, "realm") for _ in range(3)]
+    assert device.kept("realm") == {key.wrapped.blob for key in keys}
+    device.destroy_kept("realm", keys[0].wrapped.blob)
+    device.destroy_kept("realm", keys[0].wrapped.blob)
+    assert device.kept("realm") == {key.wrapped.blob for key in keys[1:]}
+    with pytest.raises(WrappedKeyRefused):
+        device.sign(keys[0].wrapped, ECDSA, [bytes(32)])
+    verify(keys[1].public_key, ECDSA, bytes(32), device.sign(keys[1].wrapped, ECDSA, [bytes(32)])[0])
+    for key in keys[1:]:
+        device.destroy_kept("realm", key.wrapped.blob)
+
+
+def test_KEY_11_a_key_that_is_at_hand_does_not_outlive_its_destruction(device: SignatureDevice) -> None:
+    for _ in range(4):
+        key = device.generate(P256, "realm").wrapped
+        device.sign(key, ECDSA, [bytes(32)])
+        device.destroy_kept("realm", key.blob)
+        with pytest.raises(DeviceError) as refused:
+            device.sign(key, ECDSA, [bytes(32)])
+        assert refused.value.certainly_not_signed
+        # A worker that had it may have been replaced.
+        device.sign(device.generate(P256).wrapped, ECDSA, [bytes(32)])
+
+
+def test_KEY_05_an_installation_sees_and_destroys_its_own_keys_only(device: SignatureDevice) -> None:
+    mine, other = device.generate(P256, "realm"), device.generate(P256, "realm2")
+    assert device.kept("realm") == {mine.wrapped.blob}
+    assert device.kept("realm2") == {other.wrapped.blob}
+    device.destroy_kept("realm", other.wrapped.blob)
+    assert device.kept("realm2") == {other.wrapped.blob}
+    for realm, key in (("realm", mine), ("realm2", other)):
+        device.destroy_kept(realm, key.wrapped.blob)
+
+
+def test_a_key_that_stays_on_the_token_is_not_what_another_row_says(device: SignatureDevice) -> None:
+    key = device.generate(P256, "realm").wrapped
+    for wrong in (
+        replace(key, blob=bytes(16)),
+        replace(key, blob=key.blob[:-1]),
+        replace(key, profile="ec-p384"),
+        replace(key, mechanism="aes-kwp"),
+    ):
+        with pytest.raises(WrappedKeyRefused):
+            device.sign(wrong, ECDSA, [bytes(32)])
+    with pytest.raises(OperationNotPermitted):
+        device.rewrap(key)
+    device.destroy_kept("realm", key.blob)
 
 
 def test_KEY_03_a_tag_verifies_over_its_own_message_only(device: SignatureDevice) -> None:

@@ -34,7 +34,7 @@ from signing.scdev.settings import DeviceSettings
 from signing.scdev.supervisor import Supervisor
 
 Script = Callable[[list[bytes]], list[bytes] | None]
-READY = [b"ready", b"point", b"value"]
+READY = [b"ready", b"point", b"value", b"aa"]
 
 
 class ScriptedProcess:
@@ -368,7 +368,7 @@ def test_KEY_08_what_goes_down_the_line_at_the_start_names_the_pins_file_and_not
             "token_label": "label",
             "pin_file": "/pin",
             "kek_id": None,
-            "key_wrap": "aes-kwp",
+            "key_wrap": "auto",
             "key_cache": 64,
             "key_cache_seconds": 60.0,
             "require_trusted_kek": True,

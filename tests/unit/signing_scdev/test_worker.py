@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from pkcs11 import Attribute, exceptions
+from pkcs11 import Attribute, Mechanism, MechanismFlag, exceptions
 
 from signing.sam.algorithms import KEY_PROFILES, SHA256
 from signing.scdev.objects import EC_PARAMETERS, USER_KEY
 from signing.scdev.objects import P256 as CURVE
 from signing.scdev.refused import Refused
 from signing.scdev.userkeys import Blob, UserKeys
+from signing.scdev.wrapping import AUTO, Kek, Keks, candidates, mechanism_named
 
 P256 = KEY_PROFILES["ec-p256"]
 
@@ -42,7 +43,7 @@ class Key:
         self.destroyed += 1
 
 
-class Kek:
+class Unwrapping:
     """Unwraps to each key of the script in turn."""
 
     def __init__(self, *script: Key | Exception) -> None:
@@ -61,11 +62,10 @@ class Worker:
     """A worker's keys, with what it says of itself."""
 
     def __init__(self, *script: Key | Exception, works: bool = True, cache: int = 0) -> None:
-        self.kek = Kek(*script)
+        self.kek = Unwrapping(*script)
         self.usable = True
-        self.keys = UserKeys(
-            None, {"aa": self.kek}, "aa", "aes-kwp", (cache, 60.0), works=lambda: works, give_up=self.give_up
-        )
+        keks = cast("Keks", {"aa": Kek(self.kek, trusted=False)})
+        self.keys = UserKeys(None, keks, "aa", (cache, 60.0), works=lambda: works, give_up=self.give_up)
 
     def give_up(self) -> None:
         self.usable = False
@@ -131,8 +131,9 @@ def test_two_blobs_are_two_keys() -> None:
     assert on.kek.unwrapped == 2
 
 
-def test_OPS_03_a_key_at_hand_that_the_token_has_forgotten_was_certainly_not_used() -> None:
-    on = Worker(Key(None, exceptions.KeyHandleInvalid()), cache=4)
+@pytest.mark.parametrize("error", [exceptions.KeyHandleInvalid(), exceptions.ObjectHandleInvalid()])
+def test_OPS_03_a_key_at_hand_that_the_token_has_forgotten_was_certainly_not_used(error: Exception) -> None:
+    on = Worker(Key(None, error), cache=4)
     sign(on, 1)
     with pytest.raises(Refused) as refused:
         sign(on, 1)
@@ -148,3 +149,46 @@ def test_KEY_07_a_key_that_comes_out_with_other_attributes_is_destroyed_unused(c
         sign(Worker(key), 1)
     assert refused.value.kind == "operation_not_permitted"
     assert key.destroyed == 1
+
+
+# By which mechanism new keys are wrapped
+
+BOTH = MechanismFlag.WRAP | MechanismFlag.UNWRAP
+
+
+@pytest.mark.parametrize(
+    ("offered", "found"),
+    [
+        ({Mechanism.AES_KEY_WRAP: BOTH, Mechanism.AES_KEY_WRAP_PAD: BOTH}, ("aes-kwp", "aes-kw")),
+        ({Mechanism.AES_KEY_WRAP: BOTH}, ("aes-kw",)),
+        ({Mechanism.AES_KEY_WRAP: BOTH, Mechanism.AES_KEY_WRAP_PAD: MechanismFlag.UNWRAP}, ("aes-kw",)),
+        ({Mechanism.AES_KEY_WRAP_PAD: BOTH | MechanismFlag.ENCRYPT}, ("aes-kwp",)),
+        ({}, ()),
+    ],
+)
+def test_what_the_token_offers_is_taken_padded_before_plain(
+    offered: dict[int, MechanismFlag], found: tuple[str, ...]
+) -> None:
+    assert candidates(AUTO, offered) == found
+
+
+def test_a_mechanism_that_the_settings_name_is_taken_whatever_the_token_says() -> None:
+    assert candidates("aes-kw", {}) == ("aes-kw",)
+    assert candidates("vendor:0x80000abc", {}) == ("vendor:0x80000abc",)
+
+
+def test_the_name_beside_a_blob_leads_to_one_mechanism_or_none() -> None:
+    assert mechanism_named("aes-kwp") is Mechanism.AES_KEY_WRAP_PAD
+    assert mechanism_named("aes-kw") is Mechanism.AES_KEY_WRAP
+    vendors = mechanism_named("vendor:0x80000abc")
+    assert isinstance(vendors, Mechanism)
+    assert vendors == 0x80000ABC
+    # CKM_AES_ECB by its number, one that is no vendor's, other spellings.
+    for name in ("vendor:0x00001081", "vendor:0x7fffffff", "vendor:0x80000ABC", "vendor:0x8", "AES-KWP", "", "token"):
+        assert mechanism_named(name) is None
+
+
+def test_KEY_06_a_blob_of_a_mechanism_that_is_not_known_is_refused() -> None:
+    with pytest.raises(Refused) as refused:
+        Worker(Key(None)).keys.sign(Blob(P256, "aa", "aes-cbc", b"blob"), "ecdsa", SHA256, [bytes(32)])
+    assert refused.value.kind == "wrapped_key_refused"
