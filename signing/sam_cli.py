@@ -100,10 +100,16 @@ def _init(settings: SamSettings, arguments: argparse.Namespace) -> int:
         init_token(table.module, table.token_label, so_pin, pin, environment=table.environment)
         print(f"token {table.token_label!r}: initialised")
     try:
-        create_server_keys(
-            table.module, table.token_label, so_pin, pin, table.environment, trusted=table.require_trusted_kek
+        keys = create_server_keys(
+            table.module,
+            table.token_label,
+            so_pin,
+            pin,
+            table.environment,
+            trusted=table.require_trusted_kek,
+            rewraps=table.kek_rewraps,
         )
-        print("server keys: created")
+        print(f"server keys: created, with KEK {keys.kek_id}")
     except TokenKeysExist:
         print("server keys: there")
     store, clock = open_store(settings), SystemClock()

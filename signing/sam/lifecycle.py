@@ -34,7 +34,7 @@ from signing.sam.ledger import SpentMemory
 from signing.sam.link_certificate import verify_chain
 from signing.sam.orders import spent, verify_order
 from signing.sam.pkcs10 import certification_request, subject_name
-from signing.sam.ports import SignatureDevice, device_errors
+from signing.sam.ports import ON_TOKEN, SignatureDevice, device_errors
 from signing.sam.proof import after_order, check_key, keys_of
 from signing.sam.rollback import Effect
 from signing.sam.store import Record, SpentOrder, Store
@@ -256,7 +256,8 @@ class Lifecycle:
             raise OrderRefused("the order names a profile that is not offered")
         key_profile, device = KEY_PROFILES[profile.key], parameters.proof_key
         with device_errors():
-            key = self._device.generate(key_profile)
+            # What stays on the token and gets no row, because this process dies, is an orphan that the device shows.
+            key = self._device.generate(key_profile, self._policy.realm if profile.custody == "token" else None)
             request = certification_request(parameters.subject, key, key_profile, self._device)
             row = self._custody.seal(
                 Credential(
@@ -300,7 +301,10 @@ class Lifecycle:
         if added:
             self._custody.written(row.credential)
             return row.credential
-        # Another thread or process carried out the same order: its key is the one that stays.
+        # Another thread or process carried out the same order: its key is the one that stays (KEY-10).
+        if key.wrapped.mechanism == ON_TOKEN:
+            with device_errors():
+                self._device.destroy_kept(self._policy.realm, key.wrapped.blob)
         first = self.credential(credential_id)
         _check_owner(first, order)
         return first

@@ -61,6 +61,7 @@ PROFILES = {
         Profile("pkcs1", "rsa-3072-pkcs1", "2", None, 100, FLOOR),
         Profile("scal1", "ec-p256", "1", None, 3, replace(FLOOR, loa="low", min_categories=1)),
         Profile("sole-control", "ec-p256", "2", None, 100, replace(FLOOR, signer_proof=True)),
+        Profile("kept", "ec-p256", "2", None, 100, FLOOR, custody="token"),
         Profile("high", "ec-p256", "2", None, 100, replace(FLOOR, loa="high")),
     )
 }

@@ -18,12 +18,12 @@ from contract.order import CreateParameters, SubjectClaim
 from foundation.jose import generate_signing_key, sign_compact
 from signing.sam import errors, events
 from signing.sam.credential import Credential, SealedCredential
-from signing.sam.ports import DeviceLost, DeviceUnavailable
+from signing.sam.ports import ON_TOKEN, DeviceLost, DeviceUnavailable
 from signing.sam.store import Anchoring, Record, SpentOrder
 from signing.sam.verify import LEEWAY_SECONDS
 from signing.storage.store import SqlStore
 from signing.storage.tables import audit, credentials
-from tests.fakes.sam import ALICE, NOW, World
+from tests.fakes.sam import ALICE, NOW, REALM, World
 
 
 def recorded(world: World) -> list[str]:
@@ -80,8 +80,17 @@ def test_KEY_10_an_order_whose_key_got_lost_makes_another_one(world: World) -> N
     assert world.lifecycle().create(token).status == "pending"
 
 
-def test_KEY_10_of_two_that_carry_out_one_order_the_first_key_stays(world: World) -> None:
-    token = world.order_token()
+def test_a_profile_may_keep_its_keys_on_the_token(world: World) -> None:
+    credential = world.credential(profile="kept")
+    key = credential.wrapped_key()
+    assert (key.mechanism, key.kek_id) == (ON_TOKEN, "")
+    assert world.fake.kept(REALM) == {key.blob}
+    assert len(world.activator().sign(world.request(world.sad(credential)))) == 1
+
+
+@pytest.mark.parametrize("profile", ["standard", "kept"])
+def test_KEY_10_of_two_that_carry_out_one_order_the_first_key_stays(world: World, profile: str) -> None:
+    token = world.order_token(parameters=CreateParameters(profile, ALICE))
 
     class Racing(SqlStore):
         """Another node stores its key just before this one."""
@@ -99,6 +108,8 @@ def test_KEY_10_of_two_that_carry_out_one_order_the_first_key_stays(world: World
     assert [mine] == other
     with world.engine.connect() as connection:
         assert len(connection.execute(select(credentials)).all()) == 1
+    # No orphan: what the second one made is gone.
+    assert world.fake.kept(REALM) == ({mine.wrapped_key().blob} if profile == "kept" else frozenset())
 
 
 def test_KEY_10_of_two_that_begin_one_order_the_first_credential_id_stays(world: World) -> None:
@@ -312,6 +323,6 @@ def test_a_name_too_long_for_a_certificate_is_refused_before_a_key_is_made(world
 
 def test_KEY_14_a_public_key_that_is_none_is_not_kept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     generate = world.fake.generate
-    monkeypatch.setattr(world.fake, "generate", lambda profile: replace(generate(profile), public_key=b"\x30\x00"))
+    monkeypatch.setattr(world.fake, "generate", lambda profile, _of: replace(generate(profile), public_key=b"\x30\x00"))
     with pytest.raises(errors.ScdevUnavailable):
         world.lifecycle().create(world.order_token())
