@@ -73,6 +73,8 @@ class Reservation:
     """The credential's floor: signatures in any 24 hours; 0: no limit."""
     proof: str | None = None
     """The proof of possession that it spends (:func:`signing.sam.binding.verify_binding`)."""
+    supersedes: str | None = None
+    """``jti`` of a SAD of the same ``txn`` that serves no more once this is reserved."""
     row: SealedCredential | None = None
     """The credential's row that was verified: any other one, in whatever column, is not reserved for."""
 

@@ -209,7 +209,7 @@ class Ledger:
     def _write(self, connection: Connection, jobs: Sequence[Work], decided: _Decided) -> None:
         reserves = [job for job in jobs if isinstance(job, Reserve)]
         concludes = [job for job in jobs if isinstance(job, Conclude)]
-        found = self._approvals(connection, reserves) if reserves else _Approvals({}, {}, frozenset())
+        found = self._approvals(connection, reserves) if reserves else _Approvals({}, {}, {}, frozenset())
         seen = self._credentials(connection, reserves) if reserves else {}
         records = self._outcomes(connection, concludes, decided) if concludes else []
         head = self._locked_head(connection)
@@ -253,13 +253,16 @@ class Ledger:
         added = self._keys(self._rows(connection, self._sql.add_approvals, rows))
         allowances = {key: wanted[key] for key in added}
         taken: dict[_Key, set[int]] = {key: set() for key in wanted}
+        retired: dict[_Key, set[str]] = {key: set() for key in wanted}
         there = [_approval(key) for key in wanted if key not in added]
         if there:
             for row in self._rows(connection, self._sql.lock_approvals, there):
                 allowances[row[0], row[1]] = row[2]
             for row in self._rows(connection, self._sql.taken, there):
                 taken[row[0], row[1]].add(row[2])
-        return _Approvals(allowances, taken, added)
+            for row in self._rows(connection, self._sql.retired, there):
+                retired[row[0], row[1]].add(row[2])
+        return _Approvals(allowances, taken, retired, added)
 
     def _credentials(self, connection: Connection, reserves: Sequence[Reserve]) -> Mapping[str, _Held]:
         ids = texts_parameter(job.reservation.credential_id for job in reserves)
@@ -353,6 +356,13 @@ class Ledger:
             return
         redeemed = [_redemption(item) for item in accepted]
         self._rows(connection, self._sql.add_redemptions, redeemed, returning=False)
+        replaced = [
+            {**_approval(item.job.key), "jti": item.job.reservation.supersedes}
+            for item in accepted
+            if item.job.reservation.supersedes is not None
+        ]
+        if replaced:
+            self._rows(connection, self._sql.add_retired, replaced, returning=False)
         taken = [
             {**_approval(item.job.key), "position": position, "redemption_id": item.job.reservation.id}
             for item in accepted
@@ -392,6 +402,8 @@ class _Approvals:
 
     allowances: Mapping[_Key, str]
     taken: Mapping[_Key, set[int]]
+    retired: Mapping[_Key, set[str]]
+    """SADs that successors have replaced, by their ``jti``."""
     added: frozenset[_Key]
     """Those that were not there before."""
 
@@ -448,6 +460,8 @@ class _Case:
             raise BindingRefused("the proof of possession was used before")
         if self._found.allowances.get(job.key) != wanted.allowance:
             raise SadRefused("another SAD of the same transaction had another allowance")
+        if wanted.sad_jti in self._found.retired[job.key]:
+            raise SadSpent("another SAD has replaced this one")
         chosen = job.assign(frozenset(self._found.taken[job.key]))
         # 3. Its time, which is now that nobody is waited for any more; then its day.
         intent = job.record(chosen)
@@ -457,6 +471,8 @@ class _Case:
     def accept(self, job: Reserve, chosen: tuple[int, ...], at: int) -> None:
         """Those that follow see it."""
         self._found.taken[job.key].update(chosen)
+        if job.reservation.supersedes is not None:
+            self._found.retired[job.key].add(job.reservation.supersedes)
         if job.reservation.proof is not None:
             self._spent_proofs.add(job.reservation.proof)
         self._made_here.append((job.reservation.credential_id, len(chosen), at))

@@ -30,6 +30,10 @@ class Statements:
     """issuer, txn."""
     taken: str
     """issuer, txn -> issuer, txn, position."""
+    retired: str
+    """issuer, txn -> issuer, txn, jti."""
+    add_retired: str
+    """issuer, txn, jti."""
     hold_credentials: str
     """Texts: ids -> the credentials' columns, and the ledger's epoch; neither changes before the commit."""
     revoked: str
@@ -124,6 +128,14 @@ _TEMPLATES: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
     "taken": (
         "SELECT p.issuer, p.txn, p.position FROM @rows JOIN positions p ON p.issuer = r.issuer AND p.txn = r.txn",
         _APPROVAL,
+    ),
+    "retired": (
+        "SELECT p.issuer, p.txn, p.jti FROM @rows JOIN retired p ON p.issuer = r.issuer AND p.txn = r.txn",
+        _APPROVAL,
+    ),
+    "add_retired": (
+        "INSERT INTO retired (@names) SELECT @names FROM @rows WHERE true ON CONFLICT DO NOTHING",
+        {**_APPROVAL, "jti": _TEXT},
     ),
     "hold_credentials": (
         "SELECT c.*, s.epoch FROM credentials c CROSS JOIN sam_state s WHERE c.id @texts ORDER BY c.id @for_share",

@@ -107,6 +107,16 @@ approvals: Final = Table(
 )
 """What an approval allows, fixed by the first SAD seen of it; also the lock that puts its requests into a row."""
 
+retired: Final = Table(
+    "retired",
+    metadata,
+    Column("issuer", String(255), nullable=False),
+    Column("txn", String(128), nullable=False),
+    Column("jti", String(128), nullable=False),
+    PrimaryKeyConstraint("issuer", "txn", "jti"),
+)
+"""SADs that a successor has replaced; written with the successor's reservation, under the approval's lock."""
+
 redemptions: Final = Table(
     "redemptions",
     metadata,

@@ -147,6 +147,26 @@ def test_a_proof_of_possession_is_spent_once_also_within_a_group(grouped: World)
     assert ids(grouped) == {"one", "three", "four", "six"}
 
 
+def test_a_successor_retires_its_predecessor_in_its_own_transaction(grouped: World) -> None:
+    store = ledger(grouped)
+    store._work([reserve("one", 0, txn="t", sad_jti="first")])
+    jobs = [
+        reserve("refused", 0, txn="t", sad_jti="second", supersedes="other"),
+        reserve("two", 1, txn="t", sad_jti="second", supersedes="first"),
+        reserve("three", 2, txn="t", sad_jti="first"),
+    ]
+    store._work(jobs)
+    assert results(jobs) == [errors.SadSpent, (1,), errors.SadSpent]
+    later = [
+        reserve("four", 2, txn="t", sad_jti="first"),
+        reserve("five", 3, txn="t", sad_jti="other"),
+        reserve("six", 4, txn="t", sad_jti="second", supersedes="first"),
+        reserve("seven", sad_jti="first"),
+    ]
+    store._work(later)
+    assert results(later) == [errors.SadSpent, (3,), (4,), (0,)]
+
+
 def test_a_refusal_comes_before_what_would_follow_from_it(grouped: World) -> None:
     """An approval of which the first SAD is refused is fixed by the first that is not."""
     jobs = [reserve("refused", epoch=2, allowance="another"), reserve("good", txn="refused")]
