@@ -2,12 +2,13 @@
 
 ======================= ============================================================================================
 decode                  signature and form of the SAD, with pinned keys; what needs no row is verified at once
-load                    credential row and ledger epoch; the row's MAC; revocations, and their MACs
+load                    credential row and ledger epoch; the row's MAC; revocations, and their MACs.  Or, at first, the
+                        row as this process verified it last: the reservation makes sure that it still is what there is
 verify                  :func:`signing.sam.verify.verify_sad`, with the time after the MAC
 build                   what is to be signed: the digests, or around those of documents the octets of their templates
 reserve                 positions and intent, one committed transaction: no intent, no signature.  It holds credential
-                        and epoch as they were verified, and looks for revocations once more: nothing is begun after a
-                        suspension, or an event that refuses the SAD, was answered
+                        (its whole row) and epoch as they were verified, and looks for revocations once more: nothing
+                        is begun after a suspension, or an event that refuses the SAD, was answered
 sign                    the device signs with the key, unwrapped now or a moment ago
 check                   each value with the certificate's public key
 conclude                outcome committed
@@ -20,7 +21,8 @@ asked; no value leaves without its committed outcome.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -31,8 +33,8 @@ from foundation import log
 from foundation.clock import Clock, epoch
 from signing.sam import events
 from signing.sam.algorithms import SignatureAlgorithm
-from signing.sam.credential import Credential
-from signing.sam.custody import Custody
+from signing.sam.credential import Credential, SealedCredential
+from signing.sam.custody import Custody, Opened
 from signing.sam.errors import (
     AlgorithmNotAllowed,
     ChangedMeanwhile,
@@ -52,8 +54,9 @@ from signing.sam.ledger import Redemption, Reservation, SpentMemory, State, allo
 from signing.sam.ports import DeviceError, OperationNotPermitted, SignatureDevice, WrappedKey, WrappedKeyRefused
 from signing.sam.proof import ProofCounters, proof_record
 from signing.sam.refusals import RefusalBudget
+from signing.sam.revocation import Revocation
 from signing.sam.revoke import Revocations
-from signing.sam.store import Epoch, Record, Store
+from signing.sam.store import Record, Store
 from signing.sam.tbs.cms import PdfSignature
 from signing.sam.tbs.common import Built, Signer
 from signing.sam.tbs.work import Work, built_work
@@ -74,6 +77,8 @@ class _Permit:
     sad: Sad
     request: SignatureRequest
     credential: Credential
+    row: SealedCredential
+    """The credential's, as it was verified."""
     key: WrappedKey
     algorithm: SignatureAlgorithm
     work: Work
@@ -154,39 +159,69 @@ class Activator:
         sad = decode_sad(request.sad, self._policy)
         try:
             proof = verify_claim(sad, request, self._policy, self._clock.now())
-            try:
-                permit = self._permitted(sad, request, proof)
-                reservation, positions = self._reserved(permit)
-            except ChangedMeanwhile:
-                # Looked at again, what has changed has its own refusal; or none.
-                permit = self._permitted(sad, request, proof)
-                reservation, positions = self._reserved(permit)
+            permit, reservation, positions = self._begun(sad, request, proof)
         except SamError as refusal:
             self._note_refusal(sad, request, refusal)
             raise
         return permit, self._spend(permit, reservation, positions)
 
-    def _permitted(self, sad: Sad, request: SignatureRequest, proof: str | None) -> _Permit:
-        credential, ledger_epoch = self._opened(request.credential_id)
-        revocations = self._revocations.against(sad)
-        policy = replace(self._policy, epoch_not_before=ledger_epoch.not_before)
-        with self._custody.watch(credential.id):
-            # Database and device may have taken their time.
-            now = self._clock.now()
-            algorithm = verify_sad(sad, request, credential, revocations, policy, now)
-            self._counters.take(sad, now)
-            work = _work(request, credential, algorithm, now)
-            key = credential.wrapped_key()
-            return _Permit(sad, request, credential, key, algorithm, work, ledger_epoch.number, proof)
+    def _begun(
+        self, sad: Sad, request: SignatureRequest, proof: str | None
+    ) -> tuple[_Permit, Reservation, tuple[int, ...]]:
+        recalled = self._recalled(sad, request, proof)
+        if recalled is not None:
+            with suppress(ChangedMeanwhile):
+                return recalled, *self._reserved(recalled)
+        try:
+            permit = self._permitted(sad, request, proof)
+            return permit, *self._reserved(permit)
+        except ChangedMeanwhile:
+            # Looked at again, what has changed has its own refusal; or none.
+            permit = self._permitted(sad, request, proof)
+            return permit, *self._reserved(permit)
 
-    def _opened(self, credential_id: str) -> tuple[Credential, Epoch]:
+    def _recalled(self, sad: Sad, request: SignatureRequest, proof: str | None) -> _Permit | None:
+        """By what this process remembers of the credential: its row is in the database still, exactly as it is here, or
+        nothing is reserved.  What it would refuse, the database is asked about.
+        """
+        try:
+            found = self._custody.remembered(request.credential_id)
+            if found is None or self._revocations.remembers_any(sad):
+                return None
+            return self._judged(sad, request, proof, found, frozenset())
+        except SamError:
+            return None
+
+    def _permitted(self, sad: Sad, request: SignatureRequest, proof: str | None) -> _Permit:
+        found = self._opened(request.credential_id)
+        revocations = self._revocations.against(sad)
+        with self._custody.watch(found.credential.id):
+            return self._judged(sad, request, proof, found, revocations)
+
+    def _judged(
+        self,
+        sad: Sad,
+        request: SignatureRequest,
+        proof: str | None,
+        found: Opened,
+        revocations: Collection[Revocation],
+    ) -> _Permit:
+        policy, credential = replace(self._policy, epoch_not_before=found.epoch.not_before), found.credential
+        # Database and device may have taken their time.
+        now = self._clock.now()
+        algorithm = verify_sad(sad, request, credential, revocations, policy, now)
+        self._counters.take(sad, now)
+        work, key = _work(request, credential, algorithm, now), credential.wrapped_key()
+        return _Permit(sad, request, credential, found.row, key, algorithm, work, found.epoch.number, proof)
+
+    def _opened(self, credential_id: str) -> Opened:
         with self._custody.watch(credential_id):
             row, found = self._store.for_signature(credential_id)
             ledger_epoch = self._custody.epoch(found)
             if row is None:
                 raise UnknownCredential("there is no such credential")
             try:
-                return self._custody.open(row), ledger_epoch
+                return Opened(self._custody.open_for_signature(row), ledger_epoch)
             except DeviceError as error:
                 raise ScdevUnavailable("the device cannot verify the row's MAC") from error
 
@@ -206,6 +241,7 @@ class Activator:
             sad_iat=sad.iat,
             max_signatures_per_day=permit.credential.floor.max_signatures_per_day,
             proof=permit.proof,
+            row=permit.row,
         )
 
         def intent(chosen: tuple[int, ...]) -> Record:

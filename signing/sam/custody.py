@@ -1,5 +1,8 @@
 """Rows that somebody else could have written: sealed with a key that never leaves the device, opened only if whole.
 
+For a signature, a row that is the same in every column, its tag included, as one that the device has verified needs no
+second call: the last rows that were opened are remembered (:class:`Verified`), and what is used is what was verified.
+
 A MAC shows that a row was written by the module, not that it is the last one that it wrote.  So each process also
 remembers the highest version that it has seen of each credential, and the latest epoch of the ledger: a database that
 falls behind either was set back.  What no process remembers, because all were restarted, the anchor on the token does
@@ -9,8 +12,10 @@ falls behind either was set back.  What no process remembers, because all were r
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final
 
 from auditlog.chain import Fields
@@ -26,6 +31,9 @@ from signing.sam.store import Epoch, Record, Store
 
 _ALARM_BURST: Final = 50
 _ALARMS_PER_SECOND: Final = 0.5
+
+MOST_VERIFIED: Final = 1024
+"""Rows that a process remembers; one takes some 8 KB with its certificates."""
 
 _log = log.get(__name__)
 
@@ -49,6 +57,44 @@ def opened(row: SealedCredential, realm: str, device: SignatureDevice) -> Creden
     if row.credential.realm != realm:
         raise RowAltered("the row belongs to another realm")
     return row.credential
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A credential as it was read: its row verified, and the ledger's epoch of that moment."""
+
+    row: SealedCredential
+    epoch: Epoch
+
+    @property
+    def credential(self) -> Credential:
+        """What it says."""
+        return self.row.credential
+
+
+class Verified:
+    """Rows that the device has verified, the last ones used.  Thread-safe."""
+
+    def __init__(self, most: int = MOST_VERIFIED) -> None:
+        self._rows: OrderedDict[str, SealedCredential] = OrderedDict()
+        self._most = most
+        self._lock = threading.Lock()
+
+    def remember(self, row: SealedCredential) -> None:
+        """A row whose MAC and realm were verified."""
+        with self._lock:
+            self._rows[row.credential.id] = row
+            self._rows.move_to_end(row.credential.id)
+            if len(self._rows) > self._most:
+                self._rows.popitem(last=False)
+
+    def last(self, credential_id: str) -> SealedCredential | None:
+        """The row of a credential that was verified last; not necessarily the one that the database has now."""
+        with self._lock:
+            row = self._rows.get(credential_id)
+            if row is not None:
+                self._rows.move_to_end(credential_id)
+            return row
 
 
 class Seen:
@@ -89,6 +135,11 @@ class Seen:
             self._epoch = found
             return True
 
+    def latest_epoch(self) -> Epoch:
+        """The last one that was read."""
+        with self._lock:
+            return self._epoch
+
 
 class Custody:
     """Opens rows for all of a process, and raises the alarm over those that are not as they should be.  Thread-safe."""
@@ -110,6 +161,7 @@ class Custody:
         self._realm = realm
         self._clock = clock
         self._seen = Seen() if seen is None else seen
+        self._verified = Verified()
         # Its own budget: whoever can have SADs refused must not be able to use up what alarms are recorded with.
         self._alarms = RefusalBudget(_ALARM_BURST, _ALARMS_PER_SECOND)
 
@@ -146,17 +198,52 @@ class Custody:
         :raises RowAltered: it is not as it was last written.
         :raises DeviceError: the MAC could not be looked at.
         """
-        credential = opened(row, self._realm, self._device)
+        return self._current(row, self._asked).credential
+
+    def open_for_signature(self, row: SealedCredential) -> SealedCredential:
+        """As :meth:`open`, without a call of the device where it has verified this very row before.
+
+        :returns: the row that counts, which is a later one where another thread changed it meanwhile.
+        :raises RowAltered: it is not as it was last written.
+        :raises DeviceError: the MAC could not be looked at.
+        """
+        return self._current(row, self._asked_once)
+
+    def _current(
+        self, row: SealedCredential, verified: Callable[[SealedCredential], SealedCredential]
+    ) -> SealedCredential:
+        found = verified(row)
+        credential = found.credential
         if self._seen.version(credential.id, credential.version):
-            return credential
+            return found
         # Read before another thread changed it?  Then the later version is there when it is read again.
         again = self._store.credential(credential.id)
         if again is None:
             raise RowAltered("the row is gone, and an older version of it was there")
-        credential = opened(again, self._realm, self._device)
-        if not self._seen.version(credential.id, credential.version):
+        found = verified(again)
+        if not self._seen.version(credential.id, found.credential.version):
             raise RowAltered("an older version of the row was put back")
-        return credential
+        return found
+
+    def remembered(self, credential_id: str) -> Opened | None:
+        """A credential as this process saw it last, without a look at the database: for whoever makes sure, before
+        anything comes of it, that the database still has exactly this row, and this epoch.
+
+        :raises SamError: nobody may rely on the database now (:meth:`epoch`).
+        """
+        row = self._verified.last(credential_id)
+        if row is None or not self._seen.version(credential_id, row.credential.version):
+            return None
+        return Opened(row, self.epoch(self._seen.latest_epoch()))
+
+    def _asked_once(self, row: SealedCredential) -> SealedCredential:
+        known = self._verified.last(row.credential.id)
+        return known if known is not None and known == row else self._asked(row)
+
+    def _asked(self, row: SealedCredential) -> SealedCredential:
+        opened(row, self._realm, self._device)
+        self._verified.remember(row)
+        return row
 
     def seal(self, credential: Credential) -> SealedCredential:
         """The row to write.

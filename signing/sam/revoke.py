@@ -127,6 +127,10 @@ class Revocations:
             self._alarm_missing(missing - found)
         return found | missing
 
+    def remembers_any(self, sad: Sad) -> bool:
+        """Whether this process has seen a revocation that may be about the SAD; the database is not asked."""
+        return bool(self._memory.against(keys_of(sad), self._received_after()))
+
     def refresh(self) -> None:
         """Remember what other nodes recorded: should it vanish, this process knows better as well.
 

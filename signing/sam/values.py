@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
@@ -36,7 +38,7 @@ def verify_values(
     """
     if len(values) != len(digests):
         raise ValueRefused("the device answered with another number of values")
-    key = load_der_public_key(public_key)
+    key = _parsed(public_key)
     prehashed = Prehashed(HASHES[algorithm.hash_alg])
     try:
         for digest, value in zip(digests, values, strict=True):
@@ -51,3 +53,9 @@ def verify_values(
                 raise ValueRefused("the key is not of the kind that the algorithm needs")
     except InvalidSignature as error:
         raise ValueRefused("a value does not verify") from error
+
+
+@lru_cache(maxsize=1024)
+def _parsed(public_key: bytes) -> PublicKeyTypes:
+    """Parsed once for many signatures."""
+    return load_der_public_key(public_key)

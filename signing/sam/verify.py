@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 from cryptography import x509
@@ -379,15 +380,35 @@ def check_certificate(credential: Credential, now: datetime) -> None:
     """
     if not credential.certificates:
         raise RowAltered("an active credential has no certificate")
+    certified = _certified(credential.certificates[0])
+    if certified.public_key != credential.public_key:
+        raise RowAltered("the certificate certifies another key")
+    if not certified.not_before <= now.replace(microsecond=0) <= certified.not_after:
+        raise CertificateExpired("the certificate is not valid at this time")
+
+
+@dataclass(frozen=True, slots=True)
+class _Certified:
+    """What is looked at in a certificate."""
+
+    public_key: bytes
+    """DER SubjectPublicKeyInfo."""
+    not_before: datetime
+    not_after: datetime
+
+
+@lru_cache(maxsize=1024)
+def _certified(certificate: bytes) -> _Certified:
+    """Parsed once for many signatures: nothing but the octets decides what comes of it.
+
+    :raises RowAltered: it cannot be read.
+    """
     try:
-        certificate = x509.load_der_x509_certificate(credential.certificates[0])
+        found = x509.load_der_x509_certificate(certificate)
     except ValueError as error:
         raise RowAltered("the certificate cannot be read") from error
-    public_key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    if public_key != credential.public_key:
-        raise RowAltered("the certificate certifies another key")
-    if not certificate.not_valid_before_utc <= now.replace(microsecond=0) <= certificate.not_valid_after_utc:
-        raise CertificateExpired("the certificate is not valid at this time")
+    public_key = found.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return _Certified(public_key, found.not_valid_before_utc, found.not_valid_after_utc)
 
 
 def _algorithm(case: _Case) -> SignatureAlgorithm:

@@ -48,7 +48,7 @@ from signing.sam.store import Record
 from signing.sam.verify import LEEWAY_SECONDS
 from signing.storage.combine import Combiner, Job
 from signing.storage.ledger_sql import EVER, rows_parameter, statements, texts_parameter
-from signing.storage.rows import from_row
+from signing.storage.rows import from_columns
 from signing.storage.statements import made_since
 from signing.storage.tables import positions
 from signing.storage.transactions import Transactions
@@ -266,8 +266,8 @@ class Ledger:
 
     def _credentials(self, connection: Connection, reserves: Sequence[Reserve]) -> Mapping[str, _Held]:
         ids = texts_parameter(job.reservation.credential_id for job in reserves)
-        rows = connection.exec_driver_sql(self._sql.hold_credentials, ids)
-        return {row.id: _Held(row, row.epoch) for row in rows}
+        rows = connection.exec_driver_sql(self._sql.hold_credentials, ids).all()
+        return {row.id: _Held(row[0], row[1], row[2:]) for row in rows}
 
     def _outcomes(self, connection: Connection, concludes: Sequence[Conclude], decided: _Decided) -> list[Record]:
         """Add outcomes; whoever was not the first for a redemption is told what there is."""
@@ -408,22 +408,23 @@ class _Approvals:
     """Those that were not there before."""
 
 
+@dataclass(frozen=True, slots=True)
 class _Held:
     """A credential's row and the ledger's epoch, neither of which changes before the commit."""
 
-    def __init__(self, row: Row[*tuple[Any, ...]], number: int) -> None:
-        self._row = row
-        self._epoch = number
+    epoch: int
+    version: int
+    columns: Sequence[Any]
 
     def is_as_verified(self, wanted: Reservation) -> bool:
         """Whether both are what the SAD was verified against."""
-        if (self._row.version, self._epoch) != (wanted.credential_version, wanted.epoch):
+        if (self.version, self.epoch) != (wanted.credential_version, wanted.epoch):
             return False
         return wanted.row is None or self._sealed() == wanted.row
 
     def _sealed(self) -> SealedCredential | None:
         try:
-            return from_row(self._row._mapping)
+            return from_columns(self.columns)
         except RowAltered:
             return None
 

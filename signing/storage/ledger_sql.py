@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Final
 
+from signing.storage.rows import COLUMNS
+
 _TEXT: Final = "text"
 _NUMBER: Final = "bigint"
 _APPROVAL: Final = {"issuer": _TEXT, "txn": _TEXT}
@@ -35,7 +37,8 @@ class Statements:
     add_retired: str
     """issuer, txn, jti."""
     hold_credentials: str
-    """Texts: ids -> the credentials' columns, and the ledger's epoch; neither changes before the commit."""
+    """Texts: ids -> the ledger's epoch, the credential's version, and its row; nothing of it changes before the
+    commit."""
     revoked: str
     """n, issuer, scope, subject, earliest -> n, of those of whom there is a revocation that late."""
     spent_proofs: str
@@ -85,6 +88,7 @@ class _Words:
         elements = ", ".join(self.element.format(name=name, kind=kind) for name, kind in members.items())
         words = {
             "@rows": self.rows.format(members=elements),
+            "@columns": ", ".join(f"c.{name}" for name in COLUMNS),
             "@names": ", ".join(members),
             "@texts": self.texts,
             "@for_update": self.for_update,
@@ -138,7 +142,8 @@ _TEMPLATES: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
         {**_APPROVAL, "jti": _TEXT},
     ),
     "hold_credentials": (
-        "SELECT c.*, s.epoch FROM credentials c CROSS JOIN sam_state s WHERE c.id @texts ORDER BY c.id @for_share",
+        "SELECT s.epoch, c.version, @columns FROM credentials c CROSS JOIN sam_state s WHERE c.id @texts"
+        " ORDER BY c.id @for_share",
         {},
     ),
     # A subquery that gives one value is looked up by the index, whatever is known of the table's size.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 from sqlalchemy import RowMapping
 
@@ -14,6 +15,10 @@ from signing.sam.credential import Credential, Floor, SealedCredential
 from signing.sam.errors import RowAltered
 from signing.sam.ports import WrappedKey
 from signing.sam.revocation import Revocation, SealedRevocation
+from signing.storage.tables import credentials
+
+COLUMNS: Final = tuple(column.name for column in credentials.c)
+"""Of a credential's row."""
 
 
 def to_row(sealed: SealedCredential) -> dict[str, Any]:
@@ -60,6 +65,24 @@ def from_row(row: RowMapping) -> SealedCredential:
 
     :raises RowAltered: a column cannot be read: nobody but the module writes them.
     """
+    return from_columns(tuple(row[name] for name in COLUMNS))
+
+
+def from_columns(values: Sequence[Any]) -> SealedCredential:
+    """The same, of the values of :data:`COLUMNS` in their order.
+
+    :raises RowAltered: a column cannot be read.
+    """
+    try:
+        return _parsed(*values)
+    except TypeError as error:
+        raise RowAltered("a credential's row cannot be read") from error
+
+
+# By type as well as by value: SQLite keeps in a column what it is given, and 1 is not 1.0 to the MAC.
+@lru_cache(maxsize=1024, typed=True)
+def _parsed(*values: Any) -> SealedCredential:
+    row = dict(zip(COLUMNS, values, strict=True))
     try:
         key = None
         if row["wrapped_key"] is not None:
