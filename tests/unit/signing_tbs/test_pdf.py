@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,6 +13,8 @@ from typing import Any
 
 import pytest
 from asn1crypto import x509 as asn1_x509
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.validation import async_validate_pdf_signature
 from pyhanko_certvalidator import ValidationContext
@@ -29,6 +32,7 @@ from signing.sam.tbs.pdf import (
     PdfClaim,
 )
 from tests.documents import Hand, PreparedPdf, blank_pdf, cms_of, prepared_pdf
+from tests.vectors.tbs.make import document, prepared
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +51,19 @@ class Told:
 
 
 @pytest.fixture(scope="module")
-def document() -> bytes:
+def approved() -> bytes:
     return blank_pdf()
 
 
 @pytest.fixture(scope="module")
-def prepared(hands: dict[str, Hand], document: bytes) -> PreparedPdf:
-    return prepared_pdf(document, hands["p256"])
+def empty(hands: dict[str, Hand], approved: bytes) -> PreparedPdf:
+    return prepared_pdf(approved, hands["p256"])
 
 
 @pytest.fixture
-def truth(hands: dict[str, Hand], document: bytes, prepared: PreparedPdf) -> Told:
-    claim = PdfClaim(hands["p256"].digest(document), prepared.approved_octets, prepared.byte_range)
-    return Told(claim, prepared.octets)
+def truth(hands: dict[str, Hand], approved: bytes, empty: PreparedPdf) -> Told:
+    claim = PdfClaim(hands["p256"].digest(approved), empty.approved_octets, empty.byte_range)
+    return Told(claim, empty.octets)
 
 
 def judged_by_pyhanko(signed: bytes, hand: Hand) -> Any:
@@ -73,16 +77,16 @@ def judged_by_pyhanko(signed: bytes, hand: Hand) -> Any:
 
 @pytest.mark.parametrize("scheme", ["p256", "p384", "pss", "pkcs1"])
 def test_pyhanko_and_poppler_verify_a_file_with_our_digest(
-    tmp_path: Path, hands: dict[str, Hand], document: bytes, scheme: str
+    tmp_path: Path, hands: dict[str, Hand], approved: bytes, scheme: str
 ) -> None:
     hand = hands[scheme]
-    prepared = prepared_pdf(document, hand)
+    pdf = prepared_pdf(approved, hand)
     digest = ByteRangeDigest(
-        PdfClaim(hand.digest(document), prepared.approved_octets, prepared.byte_range), hand.algorithm.hash_alg
+        PdfClaim(hand.digest(approved), pdf.approved_octets, pdf.byte_range), hand.algorithm.hash_alg
     )
-    digest.feed(prepared.octets)
+    digest.feed(pdf.octets)
     built = PdfSignature(digest.finish(), "ProofOfApproval").build(hand.signer)
-    signed = prepared.filled(cms_of(hand.der, hand.algorithm, built.tbs, hand.sign(hand.digest(built.tbs))))
+    signed = pdf.filled(cms_of(hand.der, hand.algorithm, built.tbs, hand.sign(hand.digest(built.tbs))))
     status = judged_by_pyhanko(signed, hand)
     assert (status.intact, status.valid, status.trusted, status.bottom_line) == (True, True, True, True)
     assert status.coverage.name == "ENTIRE_FILE"
@@ -93,28 +97,28 @@ def test_pyhanko_and_poppler_verify_a_file_with_our_digest(
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 1000, 4096, 1_000_000])
-def test_chunks_of_any_size_give_the_same_digest(truth: Told, alice: Hand, prepared: PreparedPdf, chunk: int) -> None:
-    _, before, after, _ = prepared.byte_range
-    expected = alice.digest(prepared.octets[:before] + prepared.octets[after:])
+def test_chunks_of_any_size_give_the_same_digest(truth: Told, alice: Hand, empty: PreparedPdf, chunk: int) -> None:
+    _, before, after, _ = empty.byte_range
+    expected = alice.digest(empty.octets[:before] + empty.octets[after:])
     assert truth.measured(chunk) == MeasuredPdf(truth.claim.document, expected, SHA256)
 
 
-def test_memory_does_not_grow_with_the_document(hands: dict[str, Hand], prepared: PreparedPdf) -> None:
+def test_memory_does_not_grow_with_the_document(hands: dict[str, Hand], empty: PreparedPdf) -> None:
     hand, more = hands["p256"], 8 * 1024 * 1024
-    document = b"%PDF-1.7\n" + bytes(more)
-    revision = prepared.octets[prepared.approved_octets :]
-    grown = len(document) - prepared.approved_octets
-    _, before, after, rest = prepared.byte_range
+    large = b"%PDF-1.7\n" + bytes(more)
+    revision = empty.octets[empty.approved_octets :]
+    grown = len(large) - empty.approved_octets
+    _, before, after, rest = empty.byte_range
     range_ = (0, before + grown, after + grown, rest)
     said = b"[0 %d %d %d]" % range_[1:]
-    revision = revision.replace(b"[0 %d %d %d]" % prepared.byte_range[1:], said)
-    longer = len(revision) - (len(prepared.octets) - prepared.approved_octets)
-    claim = PdfClaim(hand.digest(document), len(document), (*range_[:3], rest + longer))
+    revision = revision.replace(b"[0 %d %d %d]" % empty.byte_range[1:], said)
+    longer = len(revision) - (len(empty.octets) - empty.approved_octets)
+    claim = PdfClaim(hand.digest(large), len(large), (*range_[:3], rest + longer))
     digest = ByteRangeDigest(claim, SHA256)
-    for start in range(0, len(document), 65536):
-        digest.feed(document[start : start + 65536])
+    for start in range(0, len(large), 65536):
+        digest.feed(large[start : start + 65536])
     assert len(digest._revision) == 0
-    digest.feed(revision[: before - prepared.approved_octets])
+    digest.feed(revision[: before - empty.approved_octets])
     assert len(digest._revision) < 4096
 
 
@@ -244,3 +248,39 @@ def test_a_digest_of_another_hash_function_is_refused(truth: Told) -> None:
     for hash_alg in (SHA384, "2.16.840.1.101.3.4.2.8", "1.3.14.3.2.26"):
         with pytest.raises(TemplateRefused):
             ByteRangeDigest(truth.claim, hash_alg)
+
+
+FILE, RANGE = prepared(64)
+APPROVED = document()
+
+
+@settings(max_examples=400, deadline=None)
+@given(data=st.data())
+def test_SAD_09_a_pdf_changed_anywhere_is_refused_or_still_the_approved_one_with_all_the_rest_digested(
+    data: Any,
+) -> None:
+    octets, numbers, approved = bytearray(FILE), list(RANGE), len(APPROVED)
+    for _ in range(data.draw(st.integers(0, 2))):
+        at = data.draw(st.integers(0, len(octets) - 1))
+        kind = data.draw(st.sampled_from(("flip", "insert", "delete")))
+        if kind == "flip":
+            octets[at] ^= 1 << data.draw(st.integers(0, 7))
+        elif kind == "insert":
+            octets[at:at] = data.draw(st.binary(min_size=1, max_size=3))
+        else:
+            del octets[at]
+    for _ in range(data.draw(st.integers(0, 2))):
+        place = data.draw(st.integers(0, 3))
+        numbers[place] = max(0, numbers[place] + data.draw(st.integers(-3, 3)))
+    approved += data.draw(st.integers(-2, 2))
+    digest = hashlib.sha256(APPROVED).digest()
+    try:
+        claim = PdfClaim(digest, approved, (numbers[0], numbers[1], numbers[2], numbers[3]))
+        measured = Told(claim, bytes(octets)).measured(data.draw(st.integers(1, 400)))
+    except SamError:
+        return
+    _, before, after, rest = claim.byte_range
+    assert bytes(octets[: len(APPROVED)]) == APPROVED
+    assert after + rest == len(octets)
+    assert octets[before:after] == b"<" + b"0" * (after - before - 2) + b">"
+    assert measured.message_digest == hashlib.sha256(octets[:before] + octets[after:]).digest()

@@ -72,6 +72,8 @@ def test_each_form_is_read_as_it_stands() -> None:
         JwsSignature((JwsDocument(D1, "a.txt", "text/plain"),), "ProofOfOrigin"),
     )
     assert documents_of(templates) == (D1, D1, D2, D1)
+    bare = dict.fromkeys(("mime_type", "description", "commitment", "policy"))
+    assert parse_templates([{**CMS, **bare}]) == (CmsSignature(D1),)
     assert parse_pdf(PDF) == PdfClaim(D1, 100, (0, 200, 300, 50))
     measured = MeasuredPdf(D1, D2, SHA256)
     assert pdf_template(measured, {"commitment": None, "policy": POLICY}) == PdfSignature(measured, None, policy)
