@@ -146,7 +146,9 @@ def test_without_a_length_there_is_no_file(client: SamClient) -> None:
     assert refusal.value.refusal == codes.BAD_REQUEST
 
 
-def test_no_more_files_are_read_at_once_than_may(client: SamClient, settings: SocketSettings, streams: Streams) -> None:
+def test_DOS_08_no_more_files_are_read_at_once_than_may(
+    client: SamClient, settings: SocketSettings, streams: Streams
+) -> None:
     streams.gate.clear()
     first = threading.Thread(target=client.sign_pdf, args=(PDF, pieces(10), 10))
     first.start()
@@ -159,7 +161,7 @@ def test_no_more_files_are_read_at_once_than_may(client: SamClient, settings: So
     assert client.sign_pdf(PDF, pieces(10), 10) == SIGNED
 
 
-def test_a_file_that_stops_coming_holds_nothing_for_long(settings: SocketSettings, streams: Streams) -> None:
+def test_DOS_02_a_file_that_stops_coming_holds_nothing_for_long(settings: SocketSettings, streams: Streams) -> None:
     short = LinkServer(settings, {}, {"sign_pdf": streams.sign_pdf}, FollowingLimits(seconds=0.2))
     short.start()
     try:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -17,13 +18,15 @@ import pytest
 
 from foundation.errors import SettingsError
 from signing.link.client import SamClient
+from signing.link.documents import SignedDocument
 from signing.link.doors import TlsSettings
 from signing.link.errors import LinkRefused, LinkUnavailable, PeerRefused, SocketInUse
 from signing.link.frames import MAX_FRAME_OCTETS, receive_frame, send_frame
 from signing.link.server import LinkServer
 from signing.link.tls import Tls, TlsEndpoint, TlsFiles
+from signing.sam.errors import SadSpent
 from tests.fakes.link_tls import End
-from tests.unit.signing_link.test_messages import REQUEST
+from tests.unit.signing_link.test_messages import PDF, REQUEST
 from tests.unit.signing_link.test_server import Handlers
 
 pytestmark = pytest.mark.loopback
@@ -107,6 +110,36 @@ def test_the_right_pair_speaks_over_tls_1_3_and_keeps_its_connections(ends: Ends
         with pytest.raises(LinkRefused, match="bad_request"):
             sam.call("no such operation", {})
         assert sam._idle.qsize() <= 4
+
+
+def test_a_file_follows_over_tls_and_what_is_refused_half_way_is_read_to_its_end(ends: Ends) -> None:
+    octets = bytes(range(256)) * 10_000
+    got: list[int] = []
+
+    def take(_body: Mapping[str, Any], chunks: Iterable[bytes]) -> Mapping[str, Any]:
+        digest = hashlib.sha256()
+        for chunk in chunks:
+            got.append(len(chunk))
+            digest.update(chunk)
+            if len(got) == refuse_after:
+                raise SadSpent("enough")
+        return {"signatures": [SignedDocument(b"\1", digest.digest(), None).to_json()]}
+
+    settings = TlsSettings("127.0.0.1", free_port(), ends.module.knows(ends.web), max_connections=4)
+    server = LinkServer(settings, {"ping": lambda _body: {}}, {"sign_pdf": take})
+    server.start()
+    try:
+        with client(settings, ends.web.knows(ends.module)) as sam:
+            refuse_after = 2
+            with pytest.raises(LinkRefused, match="sad_used"):
+                sam.sign_pdf(PDF, [octets], len(octets))
+            sam.ping()
+            refuse_after = 0
+            signed = sam.sign_pdf(PDF, (octets[at : at + 999] for at in range(0, len(octets), 999)), len(octets))
+            assert signed.tbs == hashlib.sha256(octets).digest()
+            assert sam._idle.qsize() == 1
+    finally:
+        server.stop(2)
 
 
 def test_two_certificates_are_pinned_while_one_replaces_the_other(ends: Ends, handlers: Handlers) -> None:
