@@ -37,17 +37,40 @@ class DeviceSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerHealth:
+    """A process that serves."""
+
+    process: int
+    slot: str
+    serial: str
+    """Of the token that it uses."""
+    operations: int
+    busy: bool
+    proved_seconds_ago: float
+    """Since it last answered rightly."""
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceHealth:
     """What the supervisor knows, without asking the device."""
 
     available: bool
-    """At least one worker has proved itself with a canary signature and has not failed since."""
+    """A worker serves, and one has answered rightly in the last four seconds."""
     workers_ready: int
     workers: int
     pin_refused: bool
     """The token refused the PIN: nobody logs in again before the process is restarted by its operator."""
     restarts: int
     """Workers replaced after a failure (not those recycled in time)."""
+    losses: int
+    """How often the device was lost for all of them."""
+    canary_age_seconds: float | None
+    """Since a canary signature was verified."""
+    failure: str | None
+    """Why no worker serves, or why the last one could not be started."""
+    return_codes: Mapping[str, int]
+    """How often the token answered each code but CKR_OK, since the start."""
+    processes: tuple[WorkerHealth, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,92 +3,62 @@
 Every worker has one call at a time and is killed when that call fails in a way that leaves it in doubt, or takes too
 long: a hung C_Sign cannot be cancelled, only its process can be ended.  One thread starts replacements, one after
 another (so that a wrong PIN is presented once, not once a worker), with exponential backoff; a worker joins the pool
-only after a canary signature of its own has been verified here.
+only after a canary signature of its own has been verified here.  Another thread has one of them make a canary signature
+every second, whether anybody signs or not, so that what is said of the device is true.
+
+Where a return code says that the device is lost, no worker that was started before serves another call: calls are
+refused at once, until a new one has proved that the device is back.
 """
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import secrets
-import socket
 import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from foundation import log
-from signing.sam.ports import (
-    DeviceError,
-    DeviceLost,
-    DeviceUnavailable,
-    OperationNotPermitted,
-    PinRefused,
-    WrappedKeyRefused,
-)
+from signing.sam.ports import DeviceError, DeviceLost, DeviceUnavailable, PinRefused
 from signing.scdev.children import start
 from signing.scdev.errors import FrameBroken
 from signing.scdev.frames import pack, receive
+from signing.scdev.returncodes import CKR_OPERATION_ACTIVE, STALE_CODES, down_for_all, name_of_code, worth_another_try
 from signing.scdev.settings import DeviceHealth, DeviceSettings
+from signing.scdev.vitals import Vitals
+from signing.scdev.workers import Answered, Turn, Worker, answered, end, health_of, opening, preferred
 
 _log = log.get(__name__)
 
 _START_SECONDS: Final = 60.0
-"""For C_Initialize, login and the canary: with many objects on a token that is not quick."""
+"""For C_Initialize, login and the canary, the first time: with many objects on a token that is not quick."""
+_START_LEAST: Final = 5.0
+"""The same later on, or eight times what it took; doubled each time that it was not enough."""
 _TICK_SECONDS: Final = 0.2
 """How often idle workers are looked at."""
+_PROBE_SECONDS: Final = 1.0
+"""Between two canaries."""
+_PROBE_DEADLINE: Final = 5.0
+"""For one, where the deadline of calls is not shorter."""
 _LOOK_AHEAD: Final = 8
 """Callers among whom a worker that becomes free looks for one whose key it is likely to have."""
 _PASSED_MOST: Final = 4
 """How many of them may be served before the one that has waited longest."""
 _BACKOFF_FIRST: Final = 0.1
-_BACKOFF_LAST: Final = 30.0
+_BACKOFF_LAST: Final = 2.0
 
-_ERRORS: Final[dict[bytes, type[DeviceError]]] = {
-    kind.code.encode(): kind
-    for kind in (DeviceUnavailable, DeviceLost, WrappedKeyRefused, OperationNotPermitted, PinRefused)
-}
 _ENDING: Final = (DeviceUnavailable, DeviceLost, PinRefused)
+_REPEATABLE: Final = frozenset(
+    {b"sign", b"generate", b"rewrap", b"keks", b"kept", b"mac", b"read-data", b"checkpoint", b"checkpoint-key"}
+)
+"""What leaves nothing behind where it failed before C_Sign."""
 
 VerifyCanary = Callable[[bytes, bytes, bytes], None]
 """(EC point, digest, DER signature); raises DeviceUnavailable when it does not verify."""
-
-
-class _Worker:
-    def __init__(self, process: subprocess.Popen[bytes], line: socket.socket) -> None:
-        self.process = process
-        self.line = line
-        self.operations = 0
-        self.retiring = False
-
-    def close(self) -> None:
-        """Tell it to end; what it was doing, it finishes, and nobody reads."""
-        self.line.close()
-
-    def abandon(self) -> None:
-        """Kill it, and wake whoever waits for it: closing a descriptor under a reader would not."""
-        self.process.kill()
-        with contextlib.suppress(OSError):
-            self.line.shutdown(socket.SHUT_RDWR)
-
-    def kill(self) -> None:
-        self.line.close()
-        self.process.kill()
-
-
-class _Turn:
-    """A caller that waits for a worker.  Served in order of arrival: a bare condition starves most of them."""
-
-    def __init__(self, preferred: _Worker | None) -> None:
-        self.ready = threading.Event()
-        self.worker: _Worker | None = None
-        self.preferred = preferred
-        """The one that is likely to have the key at hand."""
-        self.passed = 0
-        """How often another was served first."""
 
 
 class Supervisor:
@@ -105,17 +75,21 @@ class Supervisor:
         self._verify_canary = verify_canary
         self._kek_id = settings.kek_id
         self._state = threading.Condition()
-        self._idle: list[_Worker] = []
-        self._turns: deque[_Turn] = deque()
-        self._members: set[_Worker] = set()
+        self._idle: list[Worker] = []
+        self._turns: deque[Turn] = deque()
+        self._members: set[Worker] = set()
         self._ending: list[subprocess.Popen[bytes]] = []
-        self._starting: _Worker | None = None
+        self._starting: Worker | None = None
         self._failure: DeviceError | None = None
         self._pin_refused = False
         self._closed = False
-        self._restarts = 0
+        self._vitals = Vitals()
+        self._start_limit = _START_SECONDS
         self._keeper = threading.Thread(target=self._keep, name="scdev-keeper", daemon=True)
+        self._closing = threading.Event()
+        self._prober = threading.Thread(target=self._probe, name="scdev-prober", daemon=True)
         self._keeper.start()
+        self._prober.start()
         failure = self._wait_for_first()
         if failure is not None:
             self.close()
@@ -138,27 +112,33 @@ class Supervisor:
         """
         frame = pack(request)
         until = time.monotonic() + self._settings.deadline_seconds
+        repeatable = request[0] in _REPEATABLE
         while True:
             worker = self._take(until, near)
-            try:
-                worker.line.settimeout(self._settings.deadline_seconds)
-                worker.line.sendall(frame)
-            except OSError:
-                # Not all of the frame went out, and no worker acts on a part of one: safe to try another.
-                self._discard(worker, "its line was closed")
+            if not self._send(worker, frame):
                 continue
-            return self._await(worker)
+            try:
+                return self._await(worker, self._settings.deadline_seconds)
+            except Answered as refused:
+                again = refused.error.certainly_not_signed and worth_another_try(refused.rv)
+                if not (again and repeatable and time.monotonic() < until):
+                    if again and refused.rv in STALE_CODES:
+                        _log.critical("the token does not know a key that a new process has just looked up",
+                                      extra={"fields": {"event": "scdev.key_missing"}})  # fmt: skip
+                    raise refused.error from None
+                repeatable = False
 
     def health(self) -> DeviceHealth:
         """What is known without asking the device."""
         with self._state:
-            ready = len(self._members)
-            return DeviceHealth(
-                available=ready > 0,
-                workers_ready=ready,
+            return health_of(
+                self._vitals,
+                time.monotonic(),
+                self._serving(),
+                idle=self._idle,
                 workers=self._settings.workers,
                 pin_refused=self._pin_refused,
-                restarts=self._restarts,
+                failure=self._failure,
             )
 
     def processes(self) -> tuple[int, ...]:
@@ -168,6 +148,7 @@ class Supervisor:
 
     def close(self) -> None:
         """Let calls under way finish within the deadline, then end the workers."""
+        self._closing.set()
         with self._state:
             self._closed = True
             if self._starting is not None:
@@ -184,19 +165,23 @@ class Supervisor:
             self._members.clear()
             self._idle.clear()
         self._keeper.join()
+        self._prober.join()
         for process in self._ending:
-            _end(process)
+            end(process)
         self._ending.clear()
 
     # A call
 
-    def _take(self, until: float, near: bytes | None = None) -> _Worker:
+    def _take(self, until: float, near: bytes | None = None) -> Worker:
         with self._state:
             if self._idle and not self._closed:
                 return self._from_idle(near)
             self._raise_if_hopeless()
-            turn = _Turn(_preferred(near, self._members))
+            turn = Turn(preferred(near, self._serving()))
             self._turns.append(turn)
+        return self._wait_for(turn, until)
+
+    def _wait_for(self, turn: Turn, until: float) -> Worker:
         turn.ready.wait(max(until - time.monotonic(), 0.0))
         with self._state:
             if turn.worker is not None:
@@ -206,14 +191,14 @@ class Supervisor:
             self._raise_if_hopeless()
         raise DeviceUnavailable("every worker was busy until the deadline")
 
-    def _from_idle(self, near: bytes | None) -> _Worker:
-        worker = _preferred(near, self._idle)
+    def _from_idle(self, near: bytes | None) -> Worker:
+        worker = preferred(near, self._idle)
         if worker is None:
             return self._idle.pop()
         self._idle.remove(worker)
         return worker
 
-    def _offer(self, worker: _Worker) -> None:
+    def _offer(self, worker: Worker) -> None:
         """To one of those that have waited longest, or to the idle ones."""
         if self._turns:
             turn = self._next_turn(worker)
@@ -222,7 +207,7 @@ class Supervisor:
         else:
             self._idle.append(worker)
 
-    def _next_turn(self, worker: _Worker) -> _Turn:
+    def _next_turn(self, worker: Worker) -> Turn:
         """The first, unless the next few hold one whose key this worker is likely to have; nobody waits for long so."""
         first = self._turns[0]
         if first.passed < _PASSED_MOST:
@@ -241,20 +226,39 @@ class Supervisor:
             self._turns.clear()
 
     def _raise_if_hopeless(self) -> None:
-        if self._pin_refused and not self._members:
+        if self._pin_refused and not self._serving():
             raise PinRefused("the token refused the PIN; it is not presented again")
         if self._hopeless():
             raise DeviceUnavailable("the device is down")
 
     def _hopeless(self) -> bool:
         """Closed, or nobody left and the last start failed: to wait out the deadline would serve nobody."""
-        return self._closed or (not self._members and self._failure is not None)
+        return self._closed or (not self._serving() and self._failure is not None)
 
-    def _await(self, worker: _Worker) -> list[bytes]:
+    def _serving(self) -> list[Worker]:
+        return [worker for worker in self._members if not worker.retiring]
+
+    def _send(self, worker: Worker, frame: bytes) -> bool:
+        """False where the worker has died: no worker acts on a part of a frame, so that another one can be tried."""
         try:
-            kind, *fields = receive(worker.line, self._settings.deadline_seconds)
+            worker.line.settimeout(self._settings.deadline_seconds)
+            worker.line.sendall(frame)
+        except OSError:
+            self._discard(worker, "its line was closed")
+            return False
+        return True
+
+    def _await(self, worker: Worker, seconds: float, silence: DeviceError | None = None) -> list[bytes]:
+        """Its answer.
+
+        :param silence: why the device is lost, where it is if no answer comes in time.
+        :raises Answered: the worker could not.
+        :raises DeviceLost: no answer, or none in time.
+        """
+        try:
+            kind, *fields = receive(worker.line, seconds)
         except TimeoutError as error:
-            self._discard(worker, "it did not answer in time")
+            self._discard(worker, "it did not answer in time", silence)
             raise DeviceLost("the device did not answer in time") from error
         except (OSError, FrameBroken) as error:
             self._discard(worker, "its line was closed")
@@ -265,35 +269,67 @@ class Supervisor:
         if kind == b"ok-last":
             self._discard(worker, "it could not destroy a key")
             return fields
-        refused = _refusal(kind, fields)
-        if isinstance(refused, PinRefused):
-            with self._state:
-                self._pin_refused = True
-        if isinstance(refused, _ENDING):
-            self._discard(worker, str(refused))
+        refused = answered(kind, fields)
+        self._note(refused)
+        if isinstance(refused.error, _ENDING):
+            down = DeviceUnavailable(f"the device is down: {name_of_code(refused.rv)}")
+            self._discard(worker, str(refused), down if down_for_all(refused.rv) else None)
         else:
             self._give_back(worker)
         raise refused
 
-    def _give_back(self, worker: _Worker) -> None:
-        worker.operations += 1
+    def _note(self, refused: Answered) -> None:
         with self._state:
+            self._vitals.failed(refused.rv)
+            if isinstance(refused.error, PinRefused):
+                self._pin_refused = True
+        if refused.rv == CKR_OPERATION_ACTIVE:
+            _log.critical("an operation was active on a session that has one at a time: a fault of this program",
+                          extra={"fields": {"event": "scdev.operation_active"}})  # fmt: skip
+
+    def _lose(self, by: Worker, error: DeviceError) -> None:
+        """No worker that was started before this serves another call; one that has a call finishes it.
+
+        Under the lock.
+        """
+        if by.generation < self._vitals.losses:
+            return
+        self._vitals.losses += 1
+        self._failure = error
+        for worker in self._serving():
+            self._vitals.restarts += 1
+            if worker in self._idle:
+                self._idle.remove(worker)
+                self._retire(worker)
+            else:
+                worker.retiring = True
+        self._dismiss_if_hopeless()
+        _log.critical("%s", error, extra={"fields": {"event": "scdev.device_lost"}})
+
+    def _give_back(self, worker: Worker) -> None:
+        worker.operations += 1
+        worker.proved = time.monotonic()
+        with self._state:
+            self._vitals.answered(worker.proved)
             if worker.retiring:
                 self._retire(worker)
             else:
                 self._offer(worker)
             self._state.notify_all()
 
-    def _discard(self, worker: _Worker, why: str) -> None:
+    def _discard(self, worker: Worker, why: str, lost: DeviceError | None = None) -> None:
+        """End a worker, and all others where the device is lost."""
         worker.kill()
         with self._state:
             self._members.discard(worker)
             self._ending.append(worker.process)
-            self._restarts += 1
+            self._vitals.restarts += 1
+            if lost is not None:
+                self._lose(worker, lost)
             self._state.notify_all()
         _log.error("device worker ended: %s", why, extra={"fields": {"event": "scdev.worker_ended"}})
 
-    def _retire(self, worker: _Worker) -> None:
+    def _retire(self, worker: Worker) -> None:
         worker.close()
         self._members.discard(worker)
         self._ending.append(worker.process)
@@ -328,7 +364,7 @@ class Supervisor:
         """Whether another worker is to be started: one is missing, or one has served long enough."""
         if self._pin_refused:
             return False
-        fresh = sum(worker.operations < self._settings.recycle_after for worker in self._members)
+        fresh = sum(worker.operations < self._settings.recycle_after for worker in self._serving())
         return fresh < self._settings.workers
 
     def _reap(self) -> None:
@@ -338,16 +374,17 @@ class Supervisor:
             worker.close()
             self._idle.remove(worker)
             self._members.discard(worker)
-            self._restarts += 1
+            self._vitals.restarts += 1
             _log.error("device worker died", extra={"fields": {"event": "scdev.worker_ended"}})
 
-    def _start(self) -> _Worker:
+    def _start(self) -> Worker:
         try:
             process, line = start("signing.scdev.worker", self._settings.environment)
         except OSError as error:
             raise DeviceUnavailable("no process for a device worker") from error
-        worker = _Worker(process, line)
+        worker = Worker(process, line)
         with self._state:
+            worker.generation = self._vitals.losses
             self._starting = worker
             if self._closed:
                 worker.abandon()
@@ -355,36 +392,35 @@ class Supervisor:
             self._greet(worker)
         except DeviceError:
             worker.kill()
-            _end(process)
+            end(process)
             raise
         finally:
             with self._state:
                 self._starting = None
         return worker
 
-    def _greet(self, worker: _Worker) -> None:
-        digest = secrets.token_bytes(32)
-        settings = {
-            "module": str(self._settings.module),
-            "token_label": self._settings.token_label,
-            "pin_file": str(self._settings.pin_file),
-            "kek_id": self._kek_id,
-            "key_wrap": self._settings.key_wrap,
-            "key_cache": self._settings.key_cache,
-            "key_cache_seconds": self._settings.key_cache_seconds,
-            "require_trusted_kek": self._settings.require_trusted_kek,
-        }
+    def _greet(self, worker: Worker) -> None:
+        digest, began = secrets.token_bytes(32), time.monotonic()
         try:
-            worker.line.settimeout(_START_SECONDS)
-            worker.line.sendall(pack([b"open", json.dumps(settings).encode(), digest]))
-            kind, *fields = receive(worker.line, _START_SECONDS)
+            worker.line.settimeout(self._start_limit)
+            worker.line.sendall(pack([b"open", opening(self._settings, self._kek_id), digest]))
+            kind, *fields = receive(worker.line, self._start_limit)
+        except TimeoutError as error:
+            self._start_limit = min(2 * self._start_limit, _START_SECONDS)
+            raise DeviceUnavailable("the device's worker did not start in time") from error
         except (OSError, FrameBroken) as error:
             raise DeviceUnavailable("the device's worker did not start") from error
-        if kind != b"ready" or len(fields) != 3:
-            raise _refusal(kind, fields)
-        self._verify_canary(fields[0], digest, fields[1])
+        if kind != b"ready" or len(fields) != 4:
+            refused = answered(kind, fields)
+            self._note(refused)
+            raise refused.error
+        worker.point, value, kek_id, token = fields
+        self._verify_canary(worker.point, digest, value)
         # One that is made while this process runs changes nothing for it.
-        self._kek_id = fields[2].decode()
+        self._kek_id = kek_id.decode()
+        worker.token = json.loads(token)
+        worker.proved = time.monotonic()
+        self._start_limit = min(max(_START_LEAST, 8 * (worker.proved - began)), _START_SECONDS)
 
     def _start_failed(self, error: DeviceError) -> None:
         with self._state:
@@ -399,24 +435,28 @@ class Supervisor:
         else:
             _log.error("device worker did not start: %s", error, extra={"fields": {"event": "scdev.start_failed"}})
 
-    def _join(self, worker: _Worker) -> None:
+    def _join(self, worker: Worker) -> None:
         with self._state:
-            if self._closed:
+            if self._closed or worker.generation < self._vitals.losses:
                 self._retire_unjoined(worker)
                 return
-            self._failure = None
+            back, self._failure = self._failure is not None, None
+            self._vitals.canary_verified(worker.proved)
             self._members.add(worker)
             self._offer(worker)
-            spent = [old for old in self._members if old.operations >= self._settings.recycle_after]
-            if len(self._members) > self._settings.workers and spent:
+            serving = self._serving()
+            spent = [old for old in serving if old.operations >= self._settings.recycle_after]
+            if len(serving) > self._settings.workers and spent:
                 self._recycle(spent[0])
             self._state.notify_all()
+        if back:
+            _log.warning("the device works", extra={"fields": {"event": "scdev.device_back"}})
 
-    def _retire_unjoined(self, worker: _Worker) -> None:
+    def _retire_unjoined(self, worker: Worker) -> None:
         worker.close()
         self._ending.append(worker.process)
 
-    def _recycle(self, worker: _Worker) -> None:
+    def _recycle(self, worker: Worker) -> None:
         """Its replacement has come: it ends now, or when its call is done."""
         if worker in self._idle:
             self._idle.remove(worker)
@@ -424,26 +464,46 @@ class Supervisor:
         else:
             worker.retiring = True
 
+    # The prober's thread
 
-def _preferred(near: bytes | None, workers: Iterable[_Worker]) -> _Worker | None:
-    """The same one for the same ``near``, as long as it is among them (rendezvous hashing)."""
-    if near is None:
-        return None
-    return max(workers, key=lambda worker: hash((near, id(worker))), default=None)
+    def _probe(self) -> None:
+        while not self._closing.wait(_PROBE_SECONDS):
+            worker = self._take_for_probe()
+            if worker is not None:
+                self._prove(worker)
 
+    def _take_for_probe(self) -> Worker | None:
+        """The idle one that has proved itself least lately; where all are busy, the next that is not."""
+        with self._state:
+            if self._closed or not self._serving():
+                return None
+            if self._idle:
+                worker = min(self._idle, key=lambda each: each.proved)
+                self._idle.remove(worker)
+                return worker
+            turn = Turn(None)
+            self._turns.appendleft(turn)
+        try:
+            return self._wait_for(turn, time.monotonic() + self._settings.deadline_seconds)
+        except DeviceError:
+            # Busy workers have answers of their own to give; that none comes shows by its age.
+            return None
 
-def _refusal(kind: bytes, fields: Sequence[bytes]) -> DeviceError:
-    """The error that a worker answered; an answer of no known form counts as a loss."""
-    if kind == b"error" and len(fields) == 2:
-        error = _ERRORS.get(fields[0])
-        if error is not None:
-            return error(fields[1].decode("utf-8", "replace"))
-    return DeviceLost("the device's worker gave an answer of no known form")
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    try:
-        process.wait(2.0)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    def _prove(self, worker: Worker) -> None:
+        digest = secrets.token_bytes(32)
+        if not self._send(worker, pack([b"canary", digest])):
+            return
+        silence = DeviceUnavailable("the device is down: it does not answer")
+        try:
+            value, *_ = self._await(worker, min(self._settings.deadline_seconds, _PROBE_DEADLINE), silence) or [b""]
+        except (Answered, DeviceLost):
+            return
+        try:
+            self._verify_canary(worker.point, digest, value)
+        except DeviceUnavailable as error:
+            with self._state:
+                self._lose(worker, error)
+                self._state.notify_all()
+        else:
+            with self._state:
+                self._vitals.canary_verified(time.monotonic())

@@ -22,7 +22,7 @@ from signing.scdev.cache import HandleCache, Held, name_of
 from signing.scdev.fitting import DIGEST_LENGTHS, digest_info, ecdsa_der, ecdsa_input
 from signing.scdev.objects import USER_KEY
 from signing.scdev.refused import Refused, code_of, expect, refusal
-from signing.scdev.returncodes import WRAPPED_CODES, ends_worker
+from signing.scdev.returncodes import WRAPPED_CODES, ends_worker, may_be_the_blob
 from signing.scdev.wrapping import Kek, Keks, mechanism_named
 
 _PSS: Final = {
@@ -214,8 +214,9 @@ class UserKeys:
                 raise Refused(
                     "operation_not_permitted", "the KEK's CKA_UNWRAP_TEMPLATE lets no key be wrapped again"
                 ) from error
-            if code_of(error) in WRAPPED_CODES or self._works():
-                raise Refused("wrapped_key_refused", f"C_UnwrapKey: {type(error).__name__}") from error
+            code = code_of(error)
+            if code in WRAPPED_CODES or (may_be_the_blob(code) and self._works()):
+                raise Refused("wrapped_key_refused", f"C_UnwrapKey: {type(error).__name__}", code) from error
             raise refusal(error, "C_UnwrapKey", sent=False) from error
         try:
             expect(key, "a user's key", attributes)
@@ -258,7 +259,8 @@ def _flag(value: bool) -> bytes:
 def _failed(error: PKCS11Error, values: Sequence[bytes], *, kept: bool) -> Refused:
     if values:
         # Whatever the code says of this digest, there are signatures of those before it.
-        return Refused("device_lost", f"{refusal(error, 'C_Sign', sent=True)}, after {len(values)} values")
+        refused = refusal(error, "C_Sign", sent=True)
+        return Refused("device_lost", f"{refused}, after {len(values)} values", refused.rv)
     if kept and isinstance(error, (KeyHandleInvalid, ObjectHandleInvalid)):
         # Of C_SignInit, which alone is given a handle: the token has not got the key any more, and nothing was signed.
         return refusal(error, "C_SignInit", sent=False)

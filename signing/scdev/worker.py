@@ -7,7 +7,7 @@ kept for a while.
 
 Requests and answers (fields of a frame, see :mod:`signing.scdev.frames`)::
 
-    open      settings (JSON), digest        -> ready, canary's EC point, canary signature, KEK id for new keys
+    open      settings (JSON), digest        -> ready, canary's EC point, canary signature, KEK id, token (JSON)
     sign      profile, scheme, hash, KEK id, mechanism, blob, digest...  -> ok, value...
     generate  profile                        -> ok, blob, KEK id, mechanism, public part...
     rewrap    profile, KEK id, mechanism, blob                -> ok, blob, KEK id, mechanism
@@ -20,7 +20,7 @@ Requests and answers (fields of a frame, see :mod:`signing.scdev.frames`)::
     canary    digest                         -> ok, signature
     checkpoint-key                           -> ok, the checkpoint key's EC point
     checkpoint  text                         -> ok, signature
-    any                                      -> error, kind, text
+    any                                      -> error, kind, text, return code (decimal; 0: none)
 
 ``ok-last`` instead of ``ok``: the answer is good, the worker is not; it ends.
 """
@@ -37,7 +37,7 @@ from pathlib import Path
 from typing import Any
 
 from pkcs11 import Attribute, Mechanism, ObjectClass
-from pkcs11.exceptions import PKCS11Error
+from pkcs11.exceptions import PKCS11Error, UserAlreadyLoggedIn
 
 from auditlog.chain import ORIGIN
 from foundation.errors import SecretFileError
@@ -69,6 +69,7 @@ class Device:
             self._mac_key = self._only(MAC_LABEL, ObjectClass.SECRET_KEY)
             expect(self._mac_key, MAC_LABEL, {**KEPT, Attribute.SIGN: True})
             self._canary_key = self._only(CANARY_LABEL, ObjectClass.PRIVATE_KEY)
+            expect(self._canary_key, CANARY_LABEL, {**KEPT, Attribute.SIGN: True})
             self.canary_point = bytes(
                 self._only(CANARY_LABEL, ObjectClass.PUBLIC_KEY)[Attribute.EC_POINT]
             )
@@ -97,6 +98,15 @@ class Device:
                 "operation_not_permitted", f"the token holds {len(found)} objects labelled {label}, not one"
             )
         return found[0]
+
+    def token(self) -> dict[str, Any]:
+        """Which one it is, for the operator."""
+        token = self._session.token
+        return {
+            "slot": token.slot.slot_id,
+            "serial": bytes(token.serial).decode("ascii", "replace").strip(),
+            "model": str(token.model).strip(),
+        }
 
     def usable(self) -> bool:
         """Whether another operation may be tried in this process."""
@@ -162,7 +172,11 @@ def _login(settings: Mapping[str, Any]) -> Any:
         raise Refused("device_unavailable", "the PIN's file is not text in UTF-8") from None
     try:
         token = LockingLibrary(settings["module"]).get_token(token_label=settings["token_label"])
-        return token.open(rw=True, user_pin=pin)
+        try:
+            return token.open(rw=True, user_pin=pin)
+        except UserAlreadyLoggedIn:
+            # By a module that keeps one login for all of its users.
+            return token.open(rw=True)
     except CryptokiError as error:
         raise Refused("device_unavailable", str(error)) from error
     except PKCS11Error as error:
@@ -209,7 +223,7 @@ def _custody(device: Device, operation: bytes, fields: list[bytes]) -> list[byte
 
 
 def _error(refused: Refused) -> bytes:
-    return pack([b"error", refused.kind.encode(), str(refused).encode()])
+    return pack([b"error", refused.kind.encode(), str(refused).encode(), str(refused.rv).encode()])
 
 
 def serve(line: socket.socket) -> None:
@@ -217,7 +231,8 @@ def serve(line: socket.socket) -> None:
     _, settings, digest = receive(line)
     try:
         device = Device(json.loads(settings))
-        line.sendall(pack([b"ready", device.canary_point, device.canary(digest), device.kek_id.encode()]))
+        token = json.dumps(device.token()).encode()
+        line.sendall(pack([b"ready", device.canary_point, device.canary(digest), device.kek_id.encode(), token]))
     except Refused as refused:
         line.sendall(_error(refused))
         return
@@ -226,14 +241,22 @@ def serve(line: socket.socket) -> None:
         if not device.usable():
             return
         request = receive(line)
-        try:
-            answer = _answer(device, request)
-        except Refused as refused:
-            if ends_worker(refused.kind):
-                device.give_up()
-            line.sendall(_error(refused))
-        else:
-            line.sendall(pack([b"ok" if device.usable() else b"ok-last", *answer]))
+        line.sendall(_answer_or_error(device, request))
+
+
+def _answer_or_error(device: Device, request: list[bytes]) -> bytes:
+    try:
+        answer = _answer(device, request)
+    except Refused as refused:
+        error = refused
+    except PKCS11Error as failure:
+        # Where nobody looked for one: for all that is known, C_Sign may have been sent.
+        error = refusal(failure, "somewhere", sent=request[0] == b"sign")
+    else:
+        return pack([b"ok" if device.usable() else b"ok-last", *answer])
+    if ends_worker(error.kind):
+        device.give_up()
+    return _error(error)
 
 
 def _wait(line: socket.socket, device: Device) -> None:

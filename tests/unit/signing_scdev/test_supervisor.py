@@ -34,7 +34,7 @@ from signing.scdev.settings import DeviceSettings
 from signing.scdev.supervisor import Supervisor
 
 Script = Callable[[list[bytes]], list[bytes] | None]
-READY = [b"ready", b"point", b"value", b"aa"]
+READY = [b"ready", b"point", b"value", b"aa", b'{"slot": 7, "serial": "abc"}']
 
 
 class ScriptedProcess:
@@ -116,6 +116,8 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
     monkeypatch.setattr(module, "start", made.start)
     monkeypatch.setattr(module, "_BACKOFF_FIRST", 0.01)
     monkeypatch.setattr(module, "_TICK_SECONDS", 0.02)
+    # Where a test is not about it, nobody probes.
+    monkeypatch.setattr(module, "_PROBE_SECONDS", 3600.0)
     return made
 
 
@@ -138,7 +140,7 @@ def test_a_call_gets_its_workers_answer(stage: Stage) -> None:
 def test_OPS_03_an_error_is_the_ports_and_only_a_loss_costs_the_worker(
     stage: Stage, kind: bytes, error: type[DeviceError], replaced: bool
 ) -> None:
-    stage.scripts = [answering([b"error", kind, b"text"]), answering()]
+    stage.scripts = [answering([b"error", kind, b"text", b"0"]), answering()]
     with closing(Supervisor(settings(), accept)) as pool:
         with pytest.raises(error):
             pool.call([b"sign"])
@@ -148,7 +150,7 @@ def test_OPS_03_an_error_is_the_ports_and_only_a_loss_costs_the_worker(
         assert pool.health().restarts == int(replaced)
 
 
-@pytest.mark.parametrize("answer", [[b"error"], [b"error", b"device_lost"], [b"nonsense", b""], [b""]])
+@pytest.mark.parametrize("answer", [[b"error"], [b"error", b"device_lost", b"", b"x"], [b"nonsense", b""], [b""]])
 def test_an_answer_of_no_known_form_counts_as_a_loss(stage: Stage, answer: list[bytes]) -> None:
     stage.scripts = [answering(answer), answering()]
     with closing(Supervisor(settings(), accept)) as pool, pytest.raises(DeviceLost):
@@ -172,9 +174,9 @@ def test_a_worker_whose_canary_does_not_verify_never_gets_a_call(stage: Stage) -
 
     def spoiled(request: list[bytes]) -> list[bytes]:
         seen.append(request[0])
-        return [b"ready", b"point", b"wrong"]
+        return [b"ready", b"point", b"wrong", b"aa", b"{}"]
 
-    stage.scripts = [answering([b"error", b"device_lost", b""]), spoiled, spoiled, answering()]
+    stage.scripts = [answering([b"error", b"device_lost", b"", b"0"]), spoiled, spoiled, answering()]
     with closing(Supervisor(settings(), verify)) as pool:
         with pytest.raises(DeviceLost):
             pool.call([b"sign"])
@@ -251,7 +253,7 @@ def test_callers_are_served_in_the_order_in_which_they_came(stage: Stage) -> Non
 
 
 def test_KEY_09_a_refused_pin_starts_no_other_worker(stage: Stage) -> None:
-    stage.scripts = [answering(opening=[b"error", b"pin_refused", b"C_Login"])]
+    stage.scripts = [answering(opening=[b"error", b"pin_refused", b"C_Login", b"0"])]
     with pytest.raises(PinRefused):
         Supervisor(settings(workers=3), accept)
     assert stage.started == 1
@@ -261,10 +263,10 @@ def test_what_befalls_a_worker_is_in_the_log_with_the_events_name(stage: Stage) 
     lines = io.StringIO()
     log.configure("sam", stream=lines)
     try:
-        stage.scripts = [answering([b"error", b"device_lost", b""]), answering()]
+        stage.scripts = [answering([b"error", b"device_lost", b"", b"0"]), answering()]
         with closing(Supervisor(settings(), accept)) as pool, pytest.raises(DeviceLost):
             pool.call([b"sign"])
-        stage.started, stage.scripts = 0, [answering(opening=[b"error", b"pin_refused", b"C_Login"])]
+        stage.started, stage.scripts = 0, [answering(opening=[b"error", b"pin_refused", b"C_Login", b"0"])]
         with pytest.raises(PinRefused):
             Supervisor(settings(), accept)
     finally:
@@ -276,7 +278,7 @@ def test_what_befalls_a_worker_is_in_the_log_with_the_events_name(stage: Stage) 
 
 
 def test_KEY_09_a_pin_refused_in_the_middle_of_service_is_not_presented_again(stage: Stage) -> None:
-    stage.scripts = [answering([b"error", b"pin_refused", b"C_UnwrapKey"]), answering()]
+    stage.scripts = [answering([b"error", b"pin_refused", b"C_UnwrapKey", b"0"]), answering()]
     with closing(Supervisor(settings(), accept)) as pool:
         for _ in range(3):
             with pytest.raises(PinRefused):
@@ -292,7 +294,7 @@ def test_closing_does_not_wait_for_a_worker_that_hangs_while_it_starts(stage: St
     def hung(_request: list[bytes]) -> None:
         hang.wait(20)
 
-    stage.scripts = [answering([b"error", b"device_lost", b""]), hung]
+    stage.scripts = [answering([b"error", b"device_lost", b"", b"0"]), hung]
     pool = Supervisor(settings(), accept)
     with pytest.raises(DeviceLost):
         pool.call([b"sign"])
@@ -304,8 +306,8 @@ def test_closing_does_not_wait_for_a_worker_that_hangs_while_it_starts(stage: St
 
 
 def test_a_device_that_is_down_is_said_so_at_once_and_tried_again_with_growing_pauses(stage: Stage) -> None:
-    down = answering(opening=[b"error", b"device_unavailable", b"no token"])
-    stage.scripts = [answering([b"error", b"device_lost", b""]), down, down, down, down, answering()]
+    down = answering(opening=[b"error", b"device_unavailable", b"no token", b"0"])
+    stage.scripts = [answering([b"error", b"device_lost", b"", b"0"]), down, down, down, down, answering()]
     with closing(Supervisor(settings(deadline_seconds=5.0), accept)) as pool:
         with pytest.raises(DeviceLost):
             pool.call([b"sign"])
@@ -321,7 +323,7 @@ def test_a_device_that_is_down_is_said_so_at_once_and_tried_again_with_growing_p
 
 
 def test_a_device_that_cannot_be_opened_leaves_no_thread(stage: Stage) -> None:
-    stage.scripts = [answering(opening=[b"error", b"operation_not_permitted", b"0 KEKs"])]
+    stage.scripts = [answering(opening=[b"error", b"operation_not_permitted", b"0 KEKs", b"0"])]
     before = threading.active_count()
     with pytest.raises(OperationNotPermitted):
         Supervisor(settings(), accept)
@@ -434,3 +436,173 @@ def test_nobody_is_passed_over_for_long(stage: Stage) -> None:
             call.result(5)
     # Four are served before the first, and four more before the second.
     assert order == [b"running", b"2", b"3", b"4", b"5", b"0", b"6", b"7", b"8", b"9", b"1", b"10", b"11"]
+
+
+# Loss, repetition, proof
+
+
+def counted(answers: list[list[bytes]]) -> Script:
+    """A worker that gives these answers one after the other, and then good ones."""
+
+    def script(request: list[bytes]) -> list[bytes]:
+        if request[0] == b"open":
+            return READY
+        return answers.pop(0) if answers else [b"ok", *request[1:]]
+
+    return script
+
+
+def error(kind: bytes, code: int) -> list[bytes]:
+    return [b"error", kind, b"text", str(code).encode()]
+
+
+@pytest.mark.parametrize("kind", [b"device_lost", b"device_unavailable"])
+def test_OPS_03_a_loss_is_for_all_workers_and_calls_are_refused_until_one_proves_itself(
+    stage: Stage, kind: bytes
+) -> None:
+    gate, entered, start_gate = threading.Event(), threading.Event(), threading.Event()
+
+    def busy(request: list[bytes]) -> list[bytes]:
+        if request[0] == b"open":
+            return READY
+        entered.set()
+        gate.wait(5)
+        return [b"ok", b"finished"]
+
+    def late(request: list[bytes]) -> list[bytes]:
+        if request[0] == b"open":
+            start_gate.wait(5)
+            return READY
+        return [b"ok", b"new"]
+
+    stage.scripts = [busy, counted([error(kind, 0x30)]), late]
+    with closing(Supervisor(settings(workers=2), accept)) as pool, ThreadPoolExecutor(2) as threads:
+        until(lambda: pool.health().workers_ready == 2)
+        pool._idle.sort(key=lambda worker: worker.proved, reverse=True)
+        held = threads.submit(pool.call, [b"sign"])
+        assert entered.wait(2)
+        with pytest.raises(DeviceError) as lost:
+            pool.call([b"sign"])
+        assert isinstance(lost.value, DeviceLost if kind == b"device_lost" else DeviceUnavailable)
+        until(lambda: stage.started == 3)
+        health = pool.health()
+        assert not health.available
+        assert (health.losses, health.workers_ready) == (1, 0)
+        assert health.failure == "the device is down: CKR_DEVICE_ERROR"
+        assert health.return_codes == {"CKR_DEVICE_ERROR": 1}
+        began = time.monotonic()
+        with pytest.raises(DeviceUnavailable) as refused:
+            pool.call([b"sign"])
+        assert refused.value.certainly_not_signed
+        assert time.monotonic() - began < 1.0
+        # What another worker had in hand is not thrown away; that worker then ends.
+        gate.set()
+        assert held.result(2) == [b"finished"]
+        start_gate.set()
+        until(lambda: pool.health().available)
+        assert pool.call([b"sign"]) == [b"new"]
+        assert pool.health().failure is None
+
+
+@pytest.mark.parametrize("code", [0x101, 0x60, 0x82, 0x31, 0x02, 0xB1, 0x06])
+def test_OPS_03_what_a_new_process_may_cure_is_tried_once_more_if_c_sign_was_not_sent(stage: Stage, code: int) -> None:
+    stage.scripts = [counted([error(b"device_unavailable", code)]), answering()]
+    with closing(Supervisor(settings(), accept)) as pool:
+        assert pool.call([b"sign", b"x"]) == [b"x"]
+        assert stage.started == 2
+        assert pool.health().losses == 0
+
+
+@pytest.mark.parametrize("code", [0x60, 0x31])
+def test_OPS_03_it_is_tried_once_and_no_more(stage: Stage, code: int, caplog: pytest.LogCaptureFixture) -> None:
+    stage.scripts = [counted([error(b"device_unavailable", code)]) for _ in range(2)] + [answering()]
+    with closing(Supervisor(settings(), accept)) as pool:
+        with pytest.raises(DeviceUnavailable):
+            pool.call([b"sign", b"x"])
+        assert pool.call([b"sign", b"y"]) == [b"y"]
+    assert stage.started == 3
+    assert ("has just looked up" in caplog.text) is (code == 0x60)
+
+
+@pytest.mark.parametrize(
+    ("request_", "answer"),
+    [
+        ([b"sign", b"x"], error(b"device_lost", 0x31)),
+        ([b"sign", b"x"], error(b"device_unavailable", 0x90)),
+        ([b"sign", b"x"], error(b"device_unavailable", 0x80000001)),
+        ([b"add-data", b"x", b"y"], error(b"device_unavailable", 0x31)),
+        ([b"remove-data", b"x", b"y"], error(b"device_unavailable", 0x101)),
+    ],
+)
+def test_OPS_03_what_may_have_signed_or_left_something_is_not_tried_again(
+    stage: Stage, request_: list[bytes], answer: list[bytes]
+) -> None:
+    stage.scripts = [counted([answer]), answering()]
+    with closing(Supervisor(settings(), accept)) as pool:
+        with pytest.raises(DeviceError):
+            pool.call(request_)
+        until(lambda: pool.health().available)
+        assert pool.health().losses == 0
+
+
+def test_OPS_03_two_operations_on_one_session_are_a_fault_of_ours_and_said_so(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage.scripts = [counted([error(b"device_lost", 0x90)]), answering()]
+    with closing(Supervisor(settings(), accept)) as pool, pytest.raises(DeviceLost):
+        pool.call([b"sign"])
+    assert "a fault of this program" in caplog.text
+
+
+def test_OPS_02_a_canary_is_made_when_nobody_signs_and_a_wrong_one_stops_all(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PROBE_SECONDS", 0.02)
+    right = [True]
+
+    def verify(_point: bytes, digest: bytes, value: bytes) -> None:
+        if not right[0] and value != b"value":
+            raise DeviceUnavailable("the canary signature does not verify")
+
+    with closing(Supervisor(settings(workers=2), verify)) as pool:
+        until(lambda: pool.health().workers_ready == 2)
+        until(lambda: sum(worker.operations for worker in pool.health().processes) > 6)
+        assert all(worker.operations for worker in pool.health().processes)
+        assert pool.health().losses == 0
+        age = pool.health().canary_age_seconds
+        assert age is not None
+        assert age < 2.0
+        right[0] = False
+        until(lambda: pool.health().losses > 0)
+        right[0] = True
+        until(lambda: pool.health().available)
+        assert pool.health().processes[0].slot == "7"
+        assert pool.health().processes[0].serial == "abc"
+
+
+def test_OPS_02_a_device_that_answers_no_canary_is_down_and_no_approval_is_spent_on_it(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PROBE_SECONDS", 0.02)
+    monkeypatch.setattr(module, "_PROBE_DEADLINE", 0.1)
+    monkeypatch.setattr(module, "_START_LEAST", 0.1)
+    hang = threading.Event()
+    hang.set()
+
+    def hung(request: list[bytes]) -> list[bytes]:
+        if not hang.wait(5):
+            raise AssertionError
+        return READY if request[0] == b"open" else [b"ok", *request[1:]]
+
+    stage.scripts = [hung]
+    with closing(Supervisor(settings(deadline_seconds=5.0, workers=2), accept)) as pool:
+        until(lambda: pool.health().workers_ready == 2)
+        hang.clear()
+        until(lambda: pool.health().losses > 0)
+        with pytest.raises(DeviceUnavailable) as refused:
+            pool.call([b"sign"])
+        assert refused.value.certainly_not_signed
+        assert pool.health().failure is not None
+        hang.set()
+        until(lambda: pool.health().available)
+        assert pool.call([b"sign", b"x"]) == [b"x"]
