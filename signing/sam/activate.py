@@ -62,7 +62,7 @@ from signing.sam.tbs.common import Built, Signer
 from signing.sam.tbs.work import Work, built_work
 from signing.sam.tokens import decode_sad
 from signing.sam.values import ValueRefused, verify_values
-from signing.sam.verify import SamPolicy, SignatureRequest, check_expiry, verify_claim, verify_sad
+from signing.sam.verify import SamPolicy, SignatureRequest, check_announced, check_expiry, verify_claim, verify_sad
 
 CONCLUDE_ATTEMPTS: Final = 3
 """An outcome whose commit failed or is unknown is written again: its row is unique, so a second one cannot count."""
@@ -141,13 +141,14 @@ class Activator:
     def sign_pdf(self, request: SignatureRequest, measure: Callable[[str], PdfSignature]) -> tuple[bytes, Built]:
         """The value for a PDF, with what was built and signed.
 
-        :param request: names neither digests nor templates.
+        :param request: names the document's digest, as it was announced, and no template.
         :param measure: reads the PDF with that hash function, once the SAD may serve; gives its template.
         :raises SadInvalid, SamError: as :meth:`sign`.
         """
         sad = decode_sad(request.sad, self._policy)
         try:
             verify_claim(sad, request, self._policy, self._clock.now())
+            check_announced(sad, request.digests)
             template = measure(sad.hash_alg)
         except SamError as refusal:
             self._note_refusal(sad, request, refusal)

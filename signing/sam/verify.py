@@ -366,6 +366,20 @@ CHECKS: Final[tuple[Callable[[_Case], None], ...]] = (
 )
 
 
+def check_announced(sad: Sad, documents: Collection[bytes]) -> None:
+    """What can be said of documents before they are read: no file is read for a SAD that is not over them.
+
+    It permits nothing; :func:`verify_sad` comes after it, with the documents' digests as they were found.
+
+    :raises NotPermitted: the SAD is not over documents.
+    :raises DigestNotAuthorized: it names digests, and not these.
+    """
+    if sad.hash_type != "sdr":
+        raise NotPermitted("the SAD is not over documents")
+    if sad.dtbsr and Counter(documents) - Counter(sad.dtbsr):
+        raise DigestNotAuthorized("a document is not authorised by the SAD")
+
+
 def check_expiry(sad: Sad, now: datetime) -> None:
     """:raises SadExpired: ``exp`` has been reached; it is the first second refused (SAD-06)."""
     if epoch(now) >= sad.exp:

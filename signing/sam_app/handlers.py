@@ -138,7 +138,8 @@ def stream_handlers(sam: Sam) -> dict[str, StreamHandler]:
                 digest.feed(chunk)
             return pdf_template(digest.finish(), {"commitment": request.commitment, "policy": request.policy})
 
-        return _signatures((sam.activator.sign_pdf(_documents_request(request.asker), measure),))
+        asked = replace(_documents_request(request.asker), digests=(claim.document,))
+        return _signatures((sam.activator.sign_pdf(asked, measure),))
 
     return {"sign_pdf": sign_pdf}
 

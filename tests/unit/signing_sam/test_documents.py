@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,11 +16,13 @@ from sqlalchemy import select
 
 from auditlog.sql import read_entries
 from contract.sad import Sad
+from signing.link.documents import SignedDocument, documents_from_json
+from signing.link.frames import MAX_FRAME_OCTETS
 from signing.sam import errors, events
-from signing.sam.algorithms import SHA256, SHA384, SignatureAlgorithm
+from signing.sam.algorithms import SHA256, SHA384, SHA512, SignatureAlgorithm
 from signing.sam.credential import Credential
 from signing.sam.tbs.cms import CmsSignature, PdfSignature
-from signing.sam.tbs.common import Signer
+from signing.sam.tbs.common import SignaturePolicy, Signer
 from signing.sam.tbs.jws import JwsDocument, JwsSignature
 from signing.sam.tbs.pdf import MeasuredPdf
 from signing.sam.tbs.request import Template, documents_of
@@ -166,6 +169,23 @@ def test_SAD_04_digests_to_be_signed_are_not_documents(world: World, credential:
     world.activator().sign(world.request(sad))
 
 
+def test_the_largest_answer_fits_a_frame() -> None:
+    text = "&" * 63 + "/" + "&" * 127
+    policy = SignaturePolicy("2" + ".999999999" * 17, SHA512, bytes(64))
+    signer = Signer(b"", SignatureAlgorithm("rsa-pss", SHA512, 64), 16384, 2**33)
+
+    def reference(number: int) -> XmlDocument:
+        return XmlDocument(bytes(64), "octets", f"{number:03}".ljust(255, "&"), "a" + text[1:64] + "a" + text[65:])
+
+    one = XmlSignature("S" * 64, tuple(map(reference, range(100))), "ProofOfApproval", policy)
+    many = [XmlSignature("S" * 64, (reference(0),), "ProofOfApproval", policy)] * 100
+    for templates in ([one], many):
+        built = [template.build(signer) for template in templates]
+        signed = [SignedDocument(bytes(2048), each.tbs, each.signed_properties).to_json() for each in built]
+        assert len(json.dumps({"ok": {"signatures": signed}})) < MAX_FRAME_OCTETS
+        assert documents_from_json(json.loads(json.dumps({"signatures": signed})))
+
+
 def test_at_scal1_a_sad_without_digests_is_for_documents_too(world: World) -> None:
     credential = world.credential(profile="scal1")
     sad = documents_sad(world, credential, (), sign_count=2)
@@ -185,14 +205,29 @@ def test_a_pdf_is_read_only_for_a_sad_that_could_serve(world: World, credential:
         return PdfSignature(measured)
 
     sad = documents_sad(world, credential, (D1,))
-    with pytest.raises(errors.WrongClient):
-        world.activator().sign_pdf(asked(world, sad, client_id="another"), measure)
+    right = asked(world, sad, digests=(D1,))
+    for request, error in (
+        (replace(right, client_id="another"), errors.WrongClient),
+        (replace(right, digests=(D2,)), errors.DigestNotAuthorized),
+        (world.request(world.sad(credential, (D1,))), errors.NotPermitted),
+    ):
+        with pytest.raises(error):
+            world.activator().sign_pdf(request, measure)
     assert read == []
-    value, built = world.activator().sign_pdf(asked(world, sad), measure)
+    value, built = world.activator().sign_pdf(right, measure)
     assert read == [SHA256]
     check(credential, value, built.tbs)
     with pytest.raises(errors.SadSpent):
-        world.activator().sign_pdf(asked(world, sad), measure)
+        world.activator().sign_pdf(right, measure)
+
+
+def test_SAD_09_what_was_announced_decides_nothing_once_the_pdf_was_read(world: World, credential: Credential) -> None:
+    sad = documents_sad(world, credential, (D1,))
+    with pytest.raises(errors.DigestNotAuthorized):
+        world.activator().sign_pdf(
+            asked(world, sad, digests=(D1,)), lambda _hash_alg: PdfSignature(MeasuredPdf(D2, D3, SHA256))
+        )
+    assert spent(world) == 0
 
 
 def test_SAD_09_a_pdf_that_does_not_begin_with_the_approved_document_is_on_the_record(
@@ -202,7 +237,7 @@ def test_SAD_09_a_pdf_that_does_not_begin_with_the_approved_document_is_on_the_r
         raise errors.DigestNotAuthorized("the file does not begin with the document that was approved")
 
     with pytest.raises(errors.DigestNotAuthorized):
-        world.activator().sign_pdf(asked(world, documents_sad(world, credential, (D1,))), measure)
+        world.activator().sign_pdf(asked(world, documents_sad(world, credential, (D1,)), digests=(D1,)), measure)
     (refused,) = chain(world, events.SIGNATURE_REFUSED)
     assert refused["code"] == "hash_not_authorized"
     assert spent(world) == 0
