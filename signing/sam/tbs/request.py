@@ -14,13 +14,14 @@ from foundation.jose import decode_base64url
 from signing.sam.errors import TemplateRefused
 from signing.sam.tbs.cms import CmsSignature, PdfSignature
 from signing.sam.tbs.common import MAX_DOCUMENTS, MAX_TEXT_CHARACTERS, SignaturePolicy
-from signing.sam.tbs.jws import JwsDocument, JwsSignature
+from signing.sam.tbs.jws import MAX_PAYLOAD_OCTETS, JwsDocument, JwsPayload, JwsSignature
 from signing.sam.tbs.pdf import MAX_PDF_OCTETS, MeasuredPdf, PdfClaim
 from signing.sam.tbs.xades import Form, XmlDocument, XmlSignature
 
-Template: TypeAlias = CmsSignature | XmlSignature | JwsSignature | PdfSignature
+Template: TypeAlias = CmsSignature | XmlSignature | JwsSignature | JwsPayload | PdfSignature
 
 _MAX_DIGEST_CHARACTERS: Final = 128
+_MAX_PAYLOAD_CHARACTERS: Final = MAX_PAYLOAD_OCTETS * 4 // 3 + 4
 
 
 def parse_templates(items: Sequence[Mapping[str, Any]]) -> tuple[Template, ...]:
@@ -36,6 +37,8 @@ def parse_templates(items: Sequence[Mapping[str, Any]]) -> tuple[Template, ...]:
         raise TemplateRefused("not in the form of a template") from error
     if len(documents_of(templates)) > MAX_DOCUMENTS:
         raise TemplateRefused("a request is for a hundred documents at most")
+    if sum(len(template.payload) for template in templates if isinstance(template, JwsPayload)) > MAX_PAYLOAD_OCTETS:
+        raise TemplateRefused("the payloads of a request are too large together")
     return templates
 
 
@@ -115,6 +118,16 @@ def _jws(value: Mapping[str, Any]) -> JwsSignature:
     )
 
 
+def _jws_payload(value: Mapping[str, Any]) -> JwsPayload:
+    read.check_members(value, {"form", "document", "payload", "mime_type", "commitment"})
+    return JwsPayload(
+        document=_digest(value, "document"),
+        payload=decode_base64url(read.text(value, "payload", max_length=_MAX_PAYLOAD_CHARACTERS).encode()),
+        mime_type=read.text(value, "mime_type", max_length=MAX_TEXT_CHARACTERS),
+        commitment=_optional_text(value, "commitment"),
+    )
+
+
 def _jws_document(value: Mapping[str, Any]) -> JwsDocument:
     read.check_members(value, {"document", "uri", "mime_type"})
     return JwsDocument(
@@ -158,5 +171,10 @@ def _optional_text(value: Mapping[str, Any], name: str) -> str | None:
     return None if value[name] is None else read.text(value, name, max_length=MAX_TEXT_CHARACTERS)
 
 
-_PARSERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Template]]] = {"cms": _cms, "xades": _xades, "jws": _jws}
+_PARSERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Template]]] = {
+    "cms": _cms,
+    "xades": _xades,
+    "jws": _jws,
+    "jws-payload": _jws_payload,
+}
 _PDF_MEMBERS: Final = frozenset({"document", "approved_octets", "byte_range"})

@@ -1,4 +1,4 @@
-"""The signing input of JAdES: joserfc verifies what it signs, over no payload."""
+"""The signing input of JAdES: joserfc verifies what it signs, with a payload and without."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from joserfc.jwk import ECKey, RSAKey
 from joserfc.registry import HeaderParameter
 
 from signing.sam.algorithms import SHA384, SignatureAlgorithm
-from signing.sam.errors import TemplateRefused
+from signing.sam.errors import DigestNotAuthorized, TemplateRefused
 from signing.sam.tbs.common import Signer
-from signing.sam.tbs.jws import JwsDocument, JwsSignature
+from signing.sam.tbs.jws import MAX_PAYLOAD_OCTETS, JwsDocument, JwsPayload, JwsSignature
 from tests.documents import AT, Hand, raw
 
 ALGORITHMS = {"p256": "ES256", "p384": "ES384", "pss": "PS256", "pkcs1": "RS512"}
@@ -78,6 +78,49 @@ def test_a_curve_with_the_hash_function_of_another_has_no_name(hands: dict[str, 
     signer = Signer(hand.der, SignatureAlgorithm("ecdsa", SHA384), 256, AT)
     with pytest.raises(TemplateRefused, match="no name"):
         JwsSignature((JwsDocument(bytes(48), "a", "a/b"),)).build(signer)
+
+
+PAYLOAD = b'{"amount":"5.00","to":"Example"}'
+
+
+@pytest.mark.parametrize(("scheme", "name"), ALGORITHMS.items())
+def test_joserfc_verifies_a_signature_with_its_payload(hands: dict[str, Hand], scheme: str, name: str) -> None:
+    hand = hands[scheme]
+    template = JwsPayload(hand.digest(PAYLOAD), PAYLOAD, "application/json", "ProofOfApproval")
+    assert template.documents == (hand.digest(PAYLOAD),)
+    tbs = template.build(hand.signer).tbs
+    public = hand.key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    key = (ECKey if name.startswith("ES") else RSAKey).import_key(public)
+    known = {each: HeaderParameter(each, lambda _value: None) for each in ("iat", "srCms")}
+    registry = jws.JWSRegistry(header_registry=known, algorithms=[name], strict_check_header=True)
+    token = tbs + b"." + urlsafe_b64encode(raw(hand, hand.sign(hand.digest(tbs)))).rstrip(b"=")
+    found = jws.deserialize_compact(token, key, registry=registry)
+    assert found.payload == PAYLOAD
+    assert found.headers().keys() == {"alg", "cty", "iat", "srCms", "x5t#S256"}
+
+
+@pytest.mark.parametrize("payload", [PAYLOAD + b" ", b"!" + PAYLOAD[1:], PAYLOAD[:-1]])
+def test_SAD_09_a_payload_that_is_not_the_approved_document_is_refused(alice: Hand, payload: bytes) -> None:
+    with pytest.raises(DigestNotAuthorized):
+        JwsPayload(alice.digest(PAYLOAD), payload, "application/json").build(alice.signer)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"payload": b""},
+        {"payload": bytes(MAX_PAYLOAD_OCTETS + 1)},
+        {"document": bytes(31)},
+        {"document": bytes(64)},
+        {"mime_type": "json"},
+        {"commitment": "none"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_SAD_09_a_payload_that_the_template_does_not_take_is_refused(alice: Hand, change: dict[str, Any]) -> None:
+    right = {"document": alice.digest(PAYLOAD), "payload": PAYLOAD, "mime_type": "a/b"}
+    with pytest.raises(TemplateRefused):
+        JwsPayload(**{**right, **change}).build(alice.signer)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 from base64 import b64decode
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from signing.sam.algorithms import SHA256, SignatureAlgorithm
 from signing.sam.errors import TemplateRefused
 from signing.sam.tbs.cms import CmsSignature, PdfSignature
 from signing.sam.tbs.common import Built, SignaturePolicy, Signer
-from signing.sam.tbs.jws import JwsDocument, JwsSignature
+from signing.sam.tbs.jws import MAX_PAYLOAD_OCTETS, JwsDocument, JwsPayload, JwsSignature
 from signing.sam.tbs.pdf import MeasuredPdf, PdfClaim
 from signing.sam.tbs.request import documents_of, parse_pdf, parse_templates, pdf_template
 from signing.sam.tbs.work import Work, built_work
@@ -54,6 +55,13 @@ JWS: dict[str, Any] = {
     "references": [{"document": encode_base64url(D1), "uri": "a.txt", "mime_type": "text/plain"}],
     "commitment": "ProofOfOrigin",
 }
+PAYLOAD: dict[str, Any] = {
+    "form": "jws-payload",
+    "document": encode_base64url(hashlib.sha256(b"payload").digest()),
+    "payload": encode_base64url(b"payload"),
+    "mime_type": "text/plain",
+    "commitment": None,
+}
 PDF: dict[str, Any] = {"document": encode_base64url(D1), "approved_octets": 100, "byte_range": [0, 200, 300, 50]}
 SIGNER = Signer(b"certificate", SignatureAlgorithm("ecdsa", SHA256), 256, AT)
 
@@ -72,6 +80,8 @@ def test_each_form_is_read_as_it_stands() -> None:
         JwsSignature((JwsDocument(D1, "a.txt", "text/plain"),), "ProofOfOrigin"),
     )
     assert documents_of(templates) == (D1, D1, D2, D1)
+    payload = JwsPayload(hashlib.sha256(b"payload").digest(), b"payload", "text/plain")
+    assert parse_templates([PAYLOAD]) == (payload,)
     bare = dict.fromkeys(("mime_type", "description", "commitment", "policy"))
     assert parse_templates([{**CMS, **bare}]) == (CmsSignature(D1),)
     assert parse_pdf(PDF) == PdfClaim(D1, 100, (0, 200, 300, 50))
@@ -108,6 +118,14 @@ def test_a_hundred_documents_are_counted_over_all_signatures() -> None:
             parse_templates([of(count) for count in counts])
 
 
+def test_payloads_are_bounded_together() -> None:
+    half = {**PAYLOAD, "payload": encode_base64url(bytes(MAX_PAYLOAD_OCTETS // 2))}
+    parse_templates([half, half])
+    for templates in ([half, half, PAYLOAD], [{**half, "payload": encode_base64url(bytes(MAX_PAYLOAD_OCTETS + 1))}]):
+        with pytest.raises(TemplateRefused):
+            parse_templates(templates)
+
+
 WRONG: tuple[Any, ...] = (
     None,
     1,
@@ -117,7 +135,7 @@ WRONG: tuple[Any, ...] = (
     {},
     "",
     "\0",
-    "a" * 100_000,
+    "a" * 400_000,
     ["a"],
     {"a": 1},
     [None],
@@ -149,7 +167,7 @@ def changed(value: Any, path: tuple[Any, ...], new: Any) -> Any:
 NULLABLE = {"mime_type", "description", "commitment", "policy"}
 
 
-@pytest.mark.parametrize("template", [CMS, XADES, JWS], ids=lambda item: str(item["form"]))
+@pytest.mark.parametrize("template", [CMS, XADES, JWS, PAYLOAD], ids=lambda item: str(item["form"]))
 def test_SAD_09_a_member_of_another_type_is_refused(template: dict[str, Any]) -> None:
     for path in places(template):
         for wrong in WRONG:
@@ -160,7 +178,7 @@ def test_SAD_09_a_member_of_another_type_is_refused(template: dict[str, Any]) ->
                 parse_templates([request])
 
 
-@pytest.mark.parametrize("template", [CMS, XADES, JWS], ids=lambda item: str(item["form"]))
+@pytest.mark.parametrize("template", [CMS, XADES, JWS, PAYLOAD], ids=lambda item: str(item["form"]))
 def test_SAD_09_a_member_less_or_more_is_refused(template: dict[str, Any]) -> None:
     for path in places(template):
         if not isinstance(path[-1], str):
@@ -254,19 +272,24 @@ def _named_in_xades(built: Built) -> tuple[tuple[bytes, ...], bytes, int]:
 def _named_in_jws(tbs: bytes) -> tuple[tuple[bytes, ...], bytes, int]:
     encoded, _, payload = tbs.partition(b".")
     header = parse_json_object(decode_base64url(encoded))
-    assert payload == b""
+    assert header["alg"] == "ES256"
+    if payload:
+        assert header.keys() <= {"alg", "cty", "iat", "srCms", "x5t#S256"}
+        document = SIGNER.hashed(decode_base64url(payload))
+        return (document,), decode_base64url(header["x5t#S256"].encode()), header["iat"]
     assert header.keys() <= {"alg", "b64", "crit", "iat", "sigD", "srCms", "x5t#S256"}
-    assert (header["alg"], header["b64"], header["crit"]) == ("ES256", False, ["b64", "sigD"])
+    assert (header["b64"], header["crit"]) == (False, ["b64", "sigD"])
     documents = tuple(decode_base64url(each.encode()) for each in header["sigD"]["hashV"])
     return documents, decode_base64url(header["x5t#S256"].encode()), header["iat"]
 
 
-ORIGINAL = tuple(json.dumps(template).encode() for template in (CMS, XADES, JWS))
+ORIGINAL = tuple(json.dumps(template).encode() for template in (CMS, XADES, JWS, PAYLOAD))
 PIECES = (b"<", b"&", b'\\"', b"\\u202e", b"\\ud800", b"../", b"0", b"\0", b"\xff", b",", b'"more":1,')
 
 
 def test_the_readers_of_the_property_find_what_is_there() -> None:
-    for octets, documents in zip(ORIGINAL, ((D1,), (D1, D2), (D1,)), strict=True):
+    payload = hashlib.sha256(b"payload").digest()
+    for octets, documents in zip(ORIGINAL, ((D1,), (D1, D2), (D1,), (payload,)), strict=True):
         (built,) = built_work(parse_templates([parse_json_object(octets)]), SIGNER).built
         assert named(built) == (documents, SIGNER.certificate_sha256(), AT)
 

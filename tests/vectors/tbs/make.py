@@ -60,6 +60,15 @@ OBJECT = {"document": digest("one"), "uri": "one.txt", "mime_type": "text/plain"
 JWS: dict[str, Any] = {"form": "jws", "references": [OBJECT], "commitment": None}
 
 
+PAYLOAD: dict[str, Any] = {
+    "form": "jws-payload",
+    "document": digest("one"),
+    "payload": encode_base64url(b"one"),
+    "mime_type": "text/plain",
+    "commitment": None,
+}
+
+
 def valid() -> Iterator[tuple[str, str, str, dict[str, Any]]]:
     """Name, reason, signer, request."""
     full = {**CMS, "mime_type": "application/pdf", "commitment": "ProofOfApproval", "policy": POLICY}
@@ -91,6 +100,10 @@ def valid() -> Iterator[tuple[str, str, str, dict[str, Any]]]:
         {**JWS, "references": objects, "commitment": "ProofOfSender"},
     )
 
+    yield "jws-payload", "a payload within", "p256", PAYLOAD
+    larger = {**PAYLOAD, "document": digest("one", SHA512), "commitment": "ProofOfReceipt"}
+    yield "jws-payload-pkcs1", "the same in SHA-512", "pkcs1", larger
+
 
 def invalid() -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Name, reason, request; each is refused, for the P-256 signer."""
@@ -98,6 +111,9 @@ def invalid() -> Iterator[tuple[str, str, dict[str, Any]]]:
         yield f"{form}-more", "a member nobody knows", {**right, "more": None}
         yield f"{form}-less", "a member less", {key: value for key, value in right.items() if key != "commitment"}
         yield f"{form}-commitment", "a commitment of one's own", {**right, "commitment": "ProofOfNothing"}
+    yield "jws-payload-other", "another payload", {**PAYLOAD, "payload": encode_base64url(b"two")}
+    yield "jws-payload-digest", "another digest", {**PAYLOAD, "document": digest("two")}
+    yield "jws-payload-more", "a header of one's own", {**PAYLOAD, "typ": "sad+jwt"}
     yield "form-pdf", "a PDF is streamed, not told", {**CMS, "form": "pdf"}
     yield "form-none", "no form", {**CMS, "form": None}
     for name, reason, changes in (
