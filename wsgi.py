@@ -25,7 +25,7 @@ def idp() -> WSGIApplication:
     from foundation import log
     from foundation.memory import keep_for_good
     from foundation.settings import load
-    from idp import delivery, delivery_status, notifier
+    from idp import checkpointer, delivery, delivery_status, notifier
     from idp.app import create_app
     from idp.settings import IdpSettings
 
@@ -34,6 +34,7 @@ def idp() -> WSGIApplication:
     delivery.start(app)
     notifier.start(app)
     delivery_status.start(app)
+    checkpointer.start(app)
     keep_for_good()
     return app
 

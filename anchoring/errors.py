@@ -21,6 +21,12 @@ class NotStamped(AnchorError):
     code = "not_stamped"
 
 
+class PartMissing(AnchorError):
+    """A part of a signature's evidence is not to be had, or the evidence cannot be written."""
+
+    code = "evidence_part_missing"
+
+
 class DatabaseUnusable(AnchorError):
     """The database with the chain cannot be read."""
 

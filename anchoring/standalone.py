@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
-"""Verify an exported audit chain and its anchors without the software that wrote them.
+"""Verify an exported audit chain and its anchors, or one signature's evidence, without the software that wrote them.
 
     python3 standalone.py [--anchors anchors.jsonl [--tsa-roots roots.pem] [--checkpoint-key key.pem]] audit-*.jsonl
 
-Needs Python 3.8 and its standard library; for stamps and signatures, the `openssl` command.  Exit code 0: all verified;
-1: what does not verify is named; 2: a file cannot be read.  docs/audit-events.md describes the formats.
+    python3 standalone.py --evidence evidence.json --idp-key idp.pem --sam-key sam.pem [--tsa-roots roots.pem]
+
+Needs Python 3.9 and its standard library; for stamps and signatures, the `openssl` command.  Exit code 0: all verified;
+1: what does not verify is named; 2: a file cannot be read.  docs/audit-events.md and docs/evidence.md describe the
+formats.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from typing import Any
 
 DOMAIN = b"privyseal-audit-2\n"
 LEAF, NODE = b"\x00", b"\x01"
+P256 = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d03010703420004")
 NOTE = re.compile(
     "(?P<text>privyseal-checkpoint/1/(?P<origin>[!-*,-~]{1,255})\n(?P<size>0|[1-9][0-9]{0,18})\n"
     "(?P<root>[A-Za-z0-9+/]{43}=)\nchain (?P<hash>[0-9a-f]{64})\nat (?P<at>0|[1-9][0-9]{0,18})\n)"
@@ -189,6 +193,295 @@ def verify_signature(key: str, signature: bytes, data: bytes, openssl: str) -> b
         return run([openssl, "dgst", "-sha256", "-verify", key, "-signature", value.name, signed.name]).returncode == 0
 
 
+# One signature's evidence
+
+
+class Evidence:
+    """A document of evidence, verified as it is made: whatever does not fit raises Broken, and names what."""
+
+    def __init__(self, document: Mapping[str, Any], options: argparse.Namespace) -> None:
+        if document.get("format") != "privyseal-evidence-1":
+            raise Broken("this is no evidence in a form that is known")
+        self.openssl = options.openssl
+        self.roots = options.tsa_roots
+        self.apart = options.apart
+        self.txn = document["txn"]
+        self.sam_part, self.idp_part = document["sam"], document["idp"]
+        self.sam = self.records("sam", self.sam_part, options.sam_key)
+        self.idp = self.records("idp", self.idp_part, options.idp_key)
+        self.intents = [fields for event, fields in self.sam if event == "signature.intent" and self.mine(fields)]
+        if not self.intents:
+            raise Broken("sam: nothing was signed under this transaction")
+        self.verify_outcomes()
+        self.verify_keys()
+        self.verify_approval()
+        self.proofs = sum(self.verify_proof(intent) for intent in self.intents)
+
+    def mine(self, fields: Mapping[str, Any]) -> bool:
+        """Whether a record is of this transaction."""
+        return bool(fields.get("txn") == self.txn)
+
+    def records(self, side: str, part: Mapping[str, Any], key: str) -> list[tuple[str, Mapping[str, Any]]]:
+        """Event and fields of a part's records, each shown to be under the signed checkpoint."""
+        if part.get("format") != "privyseal-evidence-part-1" or (part["side"], part["txn"]) != (side, self.txn):
+            raise Broken(f"{side}: this is no part of this evidence")
+        note = read_note(part["checkpoint"])
+        if not note["origin"].endswith("/" + side):
+            raise Broken(f"{side}: the checkpoint is of another chain")
+        try:
+            verify_note(note, [key], self.openssl)
+        except Broken as error:
+            raise Broken(f"{side}: {error}") from error
+        self.verify_anchor(side, part)
+        found, last = [], 0
+        for record in part["records"]:
+            number = record["sequence"]
+            if number <= last:
+                raise Broken(f"{side}: record {number} is out of order")
+            last = number
+            path = [bytes.fromhex(each) for each in record["path"]]
+            if not included(record_leaf(number, record), number - 1, note["size"], path, note["root"]):
+                raise Broken(f"{side}: record {number} is not the one under the signed checkpoint")
+            found.append((record["event"], json.loads(record["fields"])))
+        return found
+
+    def verify_anchor(self, side: str, part: Mapping[str, Any]) -> None:
+        """The time-stamp over the checkpoint, where stamps are asked for."""
+        if not self.roots:
+            return
+        if "anchor" not in part:
+            raise Broken(f"{side}: the checkpoint has no time-stamp")
+        if part["anchor"].get("note") != part["checkpoint"]:
+            raise Broken(f"{side}: the time-stamp is over another checkpoint")
+        try:
+            verify_stamp(part["anchor"], self.roots, self.openssl, self.apart)
+        except Broken as error:
+            raise Broken(f"{side}: {error}") from error
+
+    def verify_outcomes(self) -> None:
+        """One outcome for each intent; no position of the approval twice, but after it was released."""
+        outcomes: dict[str, str] = {}
+        for event, fields in self.sam:
+            if event in ("signature.consumed", "signature.released", "signature.indeterminate"):
+                if fields["redemption"] in outcomes:
+                    raise Broken("sam: a use of the approval has two outcomes")
+                outcomes[fields["redemption"]] = event
+        spent: set[str] = set()
+        for intent in self.intents:
+            outcome = outcomes.pop(intent["redemption"], None)
+            if outcome is None:
+                raise Broken("sam: a use of the approval has no outcome")
+            if len(intent["positions"]) != len(intent["digests"]):
+                raise Broken("sam: a use of the approval has another number of digests than of positions")
+            if outcome != "signature.released":
+                if spent & set(intent["positions"]):
+                    raise Broken("sam: a position of the approval was used twice")
+                spent |= set(intent["positions"])
+        if outcomes:
+            raise Broken("sam: an outcome belongs to no use of the approval")
+        self.consumed = sum(event == "signature.consumed" for event, fields in self.sam if self.mine(fields))
+
+    def verify_keys(self) -> None:
+        """The credential's key, born in the device, and the certificate that was linked to it."""
+        for name in sorted({intent["credential_id"] for intent in self.intents}):
+            shown = self.sam_part["attachments"]["credentials"].get(name)
+            if shown is None:
+                raise Broken(f"sam: the certificate of credential {name} is missing")
+            about = [(event, fields) for event, fields in self.sam if fields.get("credential_id") == name]
+            key = base64.b64decode(shown["public_key"], validate=True)
+            born = [fields for event, fields in about if event in ("credential.created", "credential.imported")]
+            if [fields["public_key_sha256"] for fields in born] != [hashlib.sha256(key).hexdigest()]:
+                raise Broken(f"sam: the key of credential {name} is not the one of its record")
+            if "key_attributes" in born[0] and "SENSITIVE=TRUE" not in born[0]["key_attributes"]:
+                raise Broken(f"sam: the key of credential {name} was not sensitive when it was born")
+            self.attributes = born[0].get("key_attributes", [])
+            certificate = base64.b64decode(shown["certificates"][0], validate=True) if shown["certificates"] else b""
+            linked = [fields["certificate_sha256"] for event, fields in about if event == "credential.activated"]
+            if hashlib.sha256(certificate).hexdigest() not in linked[-1:]:
+                raise Broken(f"sam: the certificate of credential {name} is not the one of its record")
+            if public_key_of(certificate, self.openssl) != key:
+                raise Broken(f"sam: the certificate of credential {name} is for another key")
+
+    def verify_approval(self) -> None:
+        """What the identity provider's chain says is what the module acted on."""
+        approved = [fields for event, fields in self.idp if event == "transaction.approved" and self.mine(fields)]
+        if len(approved) != 1:
+            raise Broken("idp: the transaction was not approved, or more than once")
+        self.approved = approved[0]
+        self.issued = {fields["jti"]: fields for event, fields in self.idp if event == "sad.issued"}
+        for intent in self.intents:
+            issued = self.issued.get(intent["jti"])
+            if issued is None or issued["sad_sha256"] != intent["sad_sha256"]:
+                raise Broken("idp: the SAD that was used is none that its chain knows")
+            same = {
+                "person": (issued["account_id"], self.approved["account_id"], intent["owner"]),
+                "client": (issued["client_id"], self.approved["client_id"], intent["client_id"]),
+                "credential": (issued["credential_id"], intent["credential_id"]),
+                "decision": (issued["decision_id"], self.approved["decision_id"], intent["decision"]),
+                "policy": (self.approved["policy_sha256"], intent["policy_sha256"]),
+                "hash algorithm": (issued["hash_alg"], intent["hash_alg"]),
+            }
+            for what, values in same.items():
+                if len(set(values)) != 1:
+                    raise Broken(f"idp and sam do not say the same: another {what}")
+            authorized = issued["digests"]
+            if authorized and any(authorized[position] != digest for position, digest in self.used(intent)):
+                raise Broken("idp and sam do not say the same: another digest")
+            if self.approved.get("digests", authorized) != authorized:
+                raise Broken("idp: what was approved is not what the SAD was issued for")
+        decision: Any = self.idp_part["attachments"]["decisions"].get(self.approved["decision_id"])
+        text = json.dumps(decision, sort_keys=True, separators=(",", ":"))
+        if hashlib.sha256(text.encode()).hexdigest() != self.approved["decision_sha256"]:
+            raise Broken("idp: the decision is not the one of its record")
+        if decision["policy_sha256"] != self.approved["policy_sha256"]:
+            raise Broken("idp: the decision is by another policy than its record says")
+        for sha256, policy in self.idp_part["attachments"]["policies"].items():
+            if hashlib.sha256(base64.b64decode(policy, validate=True)).hexdigest() != sha256:
+                raise Broken("idp: the policy file is not the one that decided")
+
+    def verify_proof(self, intent: Mapping[str, Any]) -> bool:
+        """The signer's own device signed what was approved; False where there was no proof."""
+        if "proof_sha256" not in intent:
+            return False
+        claim = json.loads("".join(intent["proof"]))
+        text = json.dumps(claim, sort_keys=True, separators=(",", ":"))
+        if hashlib.sha256(text.encode()).hexdigest() != intent["proof_sha256"] or claim["kid"] != intent["proof_key"]:
+            raise Broken("sam: the signer's proof is not the one of its record")
+        digests = self.issued[intent["jti"]]["digests"]
+        parts = ["privyseal-proof-1", intent["aud"], self.txn, intent["client_id"], intent["credential_id"]]
+        parts += [intent["hash_alg"], intent["hash_type"], str(len(digests))]
+        octets = [part.encode() for part in parts] + [bytes.fromhex(digest) for digest in digests]
+        octets += [base64url(claim["display"]), str(claim["iat"]).encode(), str(claim["exp"]).encode(), b"approve"]
+        statement = b"".join(len(each).to_bytes(4, "big") + each for each in octets)
+        signature = base64url(claim["signature"])
+        if claim["form"] == "webauthn":
+            client_data = base64url(claim["client_data"])
+            challenge = base64.urlsafe_b64encode(hashlib.sha256(statement).digest()).decode().rstrip("=")
+            if json.loads(client_data)["challenge"] != challenge:
+                raise Broken("sam: the signer's proof is over something else")
+            statement = base64url(claim["authenticator_data"]) + hashlib.sha256(client_data).digest()
+        else:
+            signature = der_signature(signature)
+        shown = self.sam_part["attachments"]["credentials"][intent["credential_id"]]["proof_keys"]
+        for each in shown:
+            jwk = json.loads(base64.b64decode(each, validate=True))["jwk"]
+            if thumbprint(jwk) == claim["kid"]:
+                with tempfile.NamedTemporaryFile() as key:
+                    key.write(pem_of(jwk))
+                    key.flush()
+                    if verify_signature(key.name, signature, statement, self.openssl):
+                        return True
+                raise Broken("sam: the signer's proof does not verify")
+        raise Broken("sam: the key of the signer's proof is missing")
+
+    def verify_sad(self, token: str, key: str) -> None:
+        """The SAD, where somebody kept it: the one that was used, under the issuer's key."""
+        if hashlib.sha256(token.encode()).hexdigest() not in {intent["sad_sha256"] for intent in self.intents}:
+            raise Broken("the SAD is not the one that was used")
+        signed, _, signature = token.rpartition(".")
+        header = json.loads(base64url(signed.partition(".")[0]))
+        if header.get("alg") != "ES256":
+            raise ValueError("a SAD's signature is verified here for ES256 only")
+        if not verify_signature(key, der_signature(base64url(signature)), signed.encode(), self.openssl):
+            raise Broken("the SAD's signature is not by the issuer's key")
+
+    def lines(self) -> Iterator[str]:
+        """What it shows, for people."""
+        approved, first = self.approved, self.intents[0]
+        yield f"transaction {self.txn}: {self.consumed} of {len(self.intents)} uses ended with released signatures"
+        yield f"approved by account {approved['account_id']} for client {approved['client_id']}"
+        yield f"level {first['loa']}, acr {approved['acr']}, methods {' '.join(approved['amr'])}"
+        for item in map(json.loads, first["evidence"]):
+            yield f"factor {item['factor']} ({item['category']}) at {moment(item['at'])}"
+        yield f"policy {approved['policy']} {approved['policy_sha256']}, decision {approved['decision_id']}"
+        yield f"signer's proof: {self.proofs} verified" if self.proofs else "signer's proof: none was asked for"
+        yield f"credential {first['credential_id']}, key: {' '.join(self.attributes) or 'no attributes recorded'}"
+        for intent in self.intents:
+            for position, digest in self.used(intent):
+                yield f"digest {position}: {digest}"
+
+    @staticmethod
+    def used(intent: Mapping[str, Any]) -> list[tuple[int, str]]:
+        """Positions of the approval, each with its digest; as many, by :meth:`verify_outcomes`."""
+        positions, digests = intent["positions"], intent["digests"]
+        return [(int(position), digests[at]) for at, position in enumerate(positions)]
+
+
+def included(leaf: bytes, index: int, size: int, path: Sequence[bytes], root: bytes) -> bool:
+    """Whether a leaf is in a tree (RFC 9162 2.1.3.2)."""
+    place, last, found = index, size - 1, leaf
+    if not 0 <= index < size:
+        return False
+    for sibling in path:
+        if last == 0:
+            return False
+        if place & 1 or place == last:
+            found = node(sibling, found)
+            while not place & 1 and place:
+                place, last = place >> 1, last >> 1
+        else:
+            found = node(found, sibling)
+        place, last = place >> 1, last >> 1
+    return last == 0 and found == root
+
+
+def public_key_of(certificate: bytes, openssl: str) -> bytes:
+    """DER SubjectPublicKeyInfo of a certificate in DER."""
+    with tempfile.NamedTemporaryFile() as file, tempfile.NamedTemporaryFile() as key:
+        file.write(certificate)
+        file.flush()
+        key.write(run([openssl, "x509", "-inform", "DER", "-in", file.name, "-pubkey", "-noout"]).stdout)
+        key.flush()
+        return run([openssl, "pkey", "-pubin", "-in", key.name, "-outform", "DER"]).stdout
+
+
+def base64url(text: str) -> bytes:
+    """RFC 4648 5, without padding."""
+    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+
+
+def der_signature(raw: bytes) -> bytes:
+    """Ecdsa-Sig-Value (RFC 3279 2.2.3) of r and s of 32 octets each (RFC 7518 3.4)."""
+    if len(raw) != 64:
+        raise Broken("a signature on P-256 has 64 octets")
+    numbers = b""
+    for each in (raw[:32], raw[32:]):
+        number = each.lstrip(b"\0") or b"\0"
+        number = b"\0" + number if number[0] & 0x80 else number
+        numbers += bytes([2, len(number)]) + number
+    return bytes([0x30, len(numbers)]) + numbers
+
+
+def thumbprint(jwk: Mapping[str, str]) -> str:
+    """RFC 7638."""
+    members = {name: jwk[name] for name in ("crv", "kty", "x", "y") if name in jwk}
+    digest = hashlib.sha256(json.dumps(members, sort_keys=True, separators=(",", ":")).encode()).digest()
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+def pem_of(jwk: Mapping[str, str]) -> bytes:
+    """SubjectPublicKeyInfo in PEM of a key on P-256."""
+    if jwk.get("crv") != "P-256":
+        raise ValueError("a proof is verified here for keys on P-256 only")
+    der = P256 + base64url(jwk["x"]) + base64url(jwk["y"])
+    return b"-----BEGIN PUBLIC KEY-----\n" + base64.encodebytes(der) + b"-----END PUBLIC KEY-----\n"
+
+
+def moment(seconds: int) -> str:
+    """A time for people, UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def verify_evidence(options: argparse.Namespace) -> str:
+    """Verify a document of evidence; what to tell of it."""
+    with open(options.evidence, encoding="utf-8") as file:
+        found = Evidence(json.load(file), options)
+    if options.sad:
+        with open(options.sad, encoding="ascii") as file:
+            found.verify_sad(file.read().strip(), options.issuer_key)
+    return "".join(line + "\n" for line in ("ok", *found.lines()))
+
+
 def run(command: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
     """Run one of OpenSSL's commands."""
     return subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - the auditor's own command
@@ -211,19 +504,39 @@ def read_lines(paths: Iterable[str]) -> Iterator[str]:
             yield from file
 
 
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(description="Verify an exported audit chain, or one signature's evidence.")
+    made.add_argument("export", nargs="*", help="files of `privyseal audit export` or of the anchor process")
+    made.add_argument("--anchors", help="the anchor process's file")
+    made.add_argument("--tsa-roots", help="PEM file with the time-stamping authorities' trust anchors")
+    text = "seconds between the time that an anchor states and its stamp's, at most (default: %(default)s)"
+    made.add_argument("--apart", type=int, default=600, metavar="SECONDS", help=text)
+    text = "PEM file with the public key that signed checkpoints are verified with; may be given several times"
+    made.add_argument("--checkpoint-key", action="append", default=[], metavar="FILE", help=text)
+    made.add_argument("--openssl", default="openssl", help="the command (default: %(default)s)")
+    made.add_argument("--evidence", metavar="FILE", help="one signature's evidence, in the place of an export")
+    for side in ("idp", "sam"):
+        made.add_argument(f"--{side}-key", metavar="FILE", help=f"PEM file: signs the {side}'s checkpoints")
+    made.add_argument("--sad", metavar="FILE", help="with the evidence: the SAD, where somebody kept it")
+    made.add_argument("--issuer-key", metavar="FILE", help="PEM file: signs SADs")
+    return made
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(description="Verify an exported audit chain and its anchors.")
-    parser.add_argument("export", nargs="+", help="files of `privyseal audit export` or of the anchor process")
-    parser.add_argument("--anchors", help="the anchor process's file")
-    parser.add_argument("--tsa-roots", help="PEM file with the time-stamping authorities' trust anchors")
-    text = "seconds between the time that an anchor states and its stamp's, at most (default: %(default)s)"
-    parser.add_argument("--apart", type=int, default=600, metavar="SECONDS", help=text)
-    text = "PEM file with the public key that signed checkpoints are verified with; may be given several times"
-    parser.add_argument("--checkpoint-key", action="append", default=[], metavar="FILE", help=text)
-    parser.add_argument("--openssl", default="openssl", help="the command (default: %(default)s)")
-    options = parser.parse_args(argv)
+    commands = parser()
+    options = commands.parse_args(argv)
+    if bool(options.evidence) == bool(options.export):
+        commands.error("either files of an export or --evidence")
+    if options.evidence and not (options.idp_key and options.sam_key):
+        commands.error("--evidence needs --idp-key and --sam-key: pinned, not those that come with it")
+    if bool(options.sad) != bool(options.issuer_key):
+        commands.error("--sad and --issuer-key belong together")
     try:
+        if options.evidence:
+            sys.stdout.write(verify_evidence(options))
+            return 0
         # What a crash left of a last line was never an anchor.
         lines = [line for line in read_lines([options.anchors]) if line.endswith("\n")] if options.anchors else []
         anchors = [json.loads(line) for line in lines]
@@ -238,7 +551,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Broken as broken:
         sys.stdout.write(f"broken: {broken}\n")
         return 1
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         sys.stderr.write(f"error: a file cannot be read: {type(error).__name__}: {error}\n")
         return 2
     stamps = f", {len(anchors)} stamps" if options.tsa_roots else ""

@@ -55,6 +55,12 @@ class ProofInvalid(AuditError):
     code = "audit_proof_invalid"
 
 
+class EvidenceMissing(AuditError):
+    """There is no evidence of what was asked for, or what it would be made of cannot be read."""
+
+    code = "evidence_missing"
+
+
 class ChainNotReady(AuditError):
     """The database has no chain, or its head was changed by somebody who does not hold the lock."""
 

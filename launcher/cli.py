@@ -24,6 +24,7 @@ SUMMARIES = {
     "audit": "verify and export the tamper-evident audit chain",
     "credential": "create, list, suspend and delete signing credentials",
     "dev": "run the whole product on this machine with development stand-ins",
+    "evidence": "one signature's evidence from both sides, verified",
     "idp": "set up and administer the identity provider",
     "operator": "make operators' keys, and sign operations with them",
     "policy": "check, test, explain and compare policy files",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from auditlog import cli as audit
+from auditlog.errors import AuditError
 from contract.errors import OperationInvalid
 from contract.operation import MAX_OPERATION_OCTETS, operator_key_from, peek
 from foundation import log
@@ -24,10 +25,11 @@ from foundation.settings import load
 from signing.link.client import SamClient
 from signing.link.errors import LinkError, LinkRefused
 from signing.sam.anchor import MAX_OPERATORS
-from signing.sam.errors import StateRefused
+from signing.sam.errors import SamError, StateRefused
 from signing.sam.operators import LEFT, RESTORE
 from signing.sam.reconcile import reconcile
 from signing.sam.rollback import OK, RollbackAnchor
+from signing.sam_app.evidence import evidence
 from signing.sam_app.parts import build, open_store
 from signing.sam_app.process import SamProcess
 from signing.sam_app.standby import StandbyDevice
@@ -64,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         ("reconcile", _reconcile, "close overdue reservations as indeterminate, now"),
         ("checkpoint", _checkpoint, "verify the audit chain, then print where it ends; keep it outside the database"),
         ("checkpoint-key", _checkpoint_key, "the public key that signed checkpoints are verified with, PEM"),
+        ("evidence", _evidence, "the module's part of a signature's evidence, as JSON"),
         ("execute", _execute, "carry out an operation that operators signed"),
         ("restore", _restore, "carry out ledger.restore, signed by two operators: all issued until now is refused"),
     ):
@@ -75,6 +78,9 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--operation", type=Path, required=True, metavar="FILE", help="from `privyseal operator sign`, `cosign`"
             )
+        if run is _evidence:
+            command.add_argument("txn", metavar="TXN", help="the approval's transaction")
+            command.add_argument("--anchors", type=Path, metavar="FILE", help="of the anchor process, for a time-stamp")
         if run is _checkpoint:
             command.add_argument("--signed", action="store_true", help="have the running module sign where it ends")
         if run is _init:
@@ -211,6 +217,23 @@ def _checkpoint(settings: SamSettings, arguments: argparse.Namespace) -> int:
     if settings.database_url_file is not None:
         return audit.main(["checkpoint", "--database-url-file", str(settings.database_url_file)])
     return audit.main(["checkpoint", "--database-url", settings.database_url or ""])
+
+
+def _evidence(settings: SamSettings, arguments: argparse.Namespace) -> int:
+    def checkpoint() -> str | None:
+        with SamClient(settings.admin_socket, timeout_seconds=60) as client:
+            note: str | None = client.call("checkpoint", {})["note"]
+            return note
+
+    try:
+        made = evidence(open_store(settings), arguments.txn, arguments.anchors, checkpoint)
+    except LinkError as error:
+        return _failed(error)
+    except (SamError, AuditError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(made, sort_keys=True))
+    return 0
 
 
 def _checkpoint_key(settings: SamSettings, _arguments: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Sequence
 
 from foundation.clock import Clock
-from idp.cli import accounts, clients, decisions, hotp, keys, listener, messages, policies, roles
+from idp.cli import accounts, clients, decisions, evidence, hotp, keys, listener, messages, policies, roles
 from idp.cli.common import EXIT_CODES, run_command
 
 
@@ -37,4 +37,5 @@ def parser() -> argparse.ArgumentParser:
     messages.add_commands(commands)
     policies.add_commands(commands)
     listener.add_commands(commands)
+    evidence.add_commands(commands)
     return made

@@ -46,6 +46,7 @@ EVENTS: Final = (
                 "digests",
                 "sign_count",
                 "expires_at",
+                "sad_sha256",
             }
         ),
         frozenset({"bound_to"}),

@@ -2,7 +2,8 @@
 
 Token keys sign what relying parties verify through the JWKS; there is a *next* one, published before it is used, a
 *current* one and *retired* ones that still verify.  The activation key signs SADs, orders and security events and is
-published nowhere: the operator of the signature activation module pins it.  The master secret derives what must be
+published nowhere: the operator of the signature activation module pins it.  The checkpoint key signs where the audit
+chain stands, and is pinned by whoever verifies that.  The master secret derives what must be
 secret but signs nothing: one-time codes and form tokens.
 """
 
@@ -40,6 +41,7 @@ RETIRED_SECONDS: Final = 24 * 60 * 60
 
 _MASTER: Final = "master.key"
 _ACTIVATION: Final = "activation.pem"
+_CHECKPOINT: Final = "checkpoint.pem"
 _MASTER_OCTETS: Final = 32
 
 
@@ -60,6 +62,13 @@ class KeyStore:
         :raises KeyUnavailable: its file is missing or unusable.
         """
         return self._load(_ACTIVATION)
+
+    def checkpoint_key(self) -> SigningKey:
+        """The key, on P-256, that signs checkpoints of the audit chain, and nothing else.
+
+        :raises KeyUnavailable: its file is missing or unusable.
+        """
+        return self._load(_CHECKPOINT)
 
     def token_key(self) -> SigningKey:
         """The token key that is current now; another node may have rotated it a moment ago.
@@ -151,9 +160,10 @@ def create_keys(engine: Engine, directory: Path, *, now: datetime, random: bytes
     if not (directory / _MASTER).exists():
         write_secret(directory / _MASTER, random[:_MASTER_OCTETS].hex().encode())
         made.append("master")
-    if not (directory / _ACTIVATION).exists():
-        write_secret(directory / _ACTIVATION, export_signing_key(generate_signing_key()))
-        made.append("activation")
+    for name in (_ACTIVATION, _CHECKPOINT):
+        if not (directory / name).exists():
+            write_secret(directory / name, export_signing_key(generate_signing_key()))
+            made.append(name.removesuffix(".pem"))
     with engine.begin() as connection:
         states = set(connection.execute(select(token_keys.c.state)).scalars())
         for state in ("current", "next"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -400,6 +401,7 @@ def _signature_activation(
                 digests=[digest.hex() for digest in content.dtbsr],
                 sign_count=content.sign_count,
                 expires_at=content.exp,
+                sad_sha256=hashlib.sha256(token.encode()).hexdigest(),
                 **({} if shown is None else {"bound_to": shown.proof.jkt}),
             )
     if not issued:

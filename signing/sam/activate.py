@@ -50,6 +50,7 @@ from signing.sam.errors import (
     StoreUnavailable,
     UnknownCredential,
 )
+from signing.sam.evidence import sad_record
 from signing.sam.ledger import Redemption, Reservation, SpentMemory, State, allowance_of, assign
 from signing.sam.ports import DeviceError, OperationNotPermitted, SignatureDevice, WrappedKey, WrappedKeyRefused
 from signing.sam.proof import ProofCounters, proof_record
@@ -367,6 +368,8 @@ def _intent(permit: _Permit, reservation: Reservation, positions: tuple[int, ...
         "loa": sad.loa,
         "decision": sad.policy.decision_id,
         "policy_sha256": sad.policy.sha256,
+        "epoch": permit.epoch,
+        **sad_record(sad, permit.request.sad),
         **proof_record(sad),
         **built,
     }

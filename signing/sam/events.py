@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from auditlog.catalogue import Catalogue, Event, recordable_text
-from auditlog.chain import Fields
+from auditlog.chain import Fields, Value
 
 SIGNATURE_INTENT: Final = "signature.intent"
 SIGNATURE_CONSUMED: Final = "signature.consumed"
@@ -50,7 +50,12 @@ CATALOGUE: Final = Catalogue(
                 }
             ),
             # `signed_digests`: what the key signs, where `digests` are of documents.
-            frozenset({"proof_key", "proof_sha256", "signed_digests"}),
+            frozenset(
+                {
+                    "proof_key", "proof_sha256", "proof", "sad_sha256", "aud", "iat", "exp", "sign_count", "hash_type",
+                    "acr", "amr", "auth_time", "evidence", "policy", "epoch", "signed_digests",
+                }
+            ),
         ),
         Event(SIGNATURE_CONSUMED, "The values were made, verified and released.", _OUTCOME),
         Event(SIGNATURE_RELEASED, "The device certainly did nothing; the positions are free again.", _OUTCOME),
@@ -69,7 +74,7 @@ CATALOGUE: Final = Catalogue(
             CREDENTIAL_CREATED,
             "A key and the PKCS#10 request that it signed exist; no certificate yet.",
             frozenset({"credential_id", "owner", "version", "profile", "public_key_sha256"}),
-            frozenset({"proof_key", "evidence"}),
+            frozenset({"proof_key", "evidence", "key_attributes"}),
         ),
         Event(
             CREDENTIAL_ACTIVATED,
@@ -157,7 +162,12 @@ def recordable(fields: Fields) -> Fields:
 
     Some come from whoever asks: what they choose must not decide whether a refusal, or an outcome, is recorded.
     """
-    return {
-        name: WITHHELD if isinstance(value, str) and not recordable_text(value) else value
-        for name, value in fields.items()
-    }
+    return {name: _recordable(value) for name, value in fields.items()}
+
+
+def _recordable(value: Value) -> Value:
+    if isinstance(value, str):
+        return value if recordable_text(value) else WITHHELD
+    if isinstance(value, (list, tuple)):
+        return [item if recordable_text(item) else WITHHELD for item in value]
+    return value

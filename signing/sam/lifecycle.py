@@ -290,6 +290,7 @@ class Lifecycle:
             "version": 1,
             "profile": profile.name,
             "public_key_sha256": hashlib.sha256(key.public_key).hexdigest(),
+            "key_attributes": list(key.attributes),
         }
         if device is not None:
             fields = {**fields, "proof_key": device.kid, "evidence": evidence_of(device)}

@@ -103,6 +103,8 @@ class GeneratedKey:
     wrapped: WrappedKey
     public_key: bytes
     """DER SubjectPublicKeyInfo (RFC 5280 4.1.2.7)."""
+    attributes: tuple[str, ...] = ()
+    """What the private key may, as the device told when it was born: PKCS#11 attributes such as ``SENSITIVE=TRUE``."""
 
 
 class SignatureDevice(Protocol):

@@ -65,16 +65,17 @@ class Pkcs11Device:
         if KEY_PROFILES.get(profile.name) != profile:
             raise OperationNotPermitted("the profile is not one that is offered")
         if realm is None:
-            blob, kek_id, mechanism, *parts = self._supervisor.call([b"generate", profile.name.encode()])
+            blob, kek_id, mechanism, told, *parts = self._supervisor.call([b"generate", profile.name.encode()])
             key = WrappedKey(blob, kek_id.decode(), profile.name, mechanism.decode())
         else:
             identifier = secrets.token_bytes(_IDENTIFIER_OCTETS)
-            parts = self._supervisor.call(
+            told, *parts = self._supervisor.call(
                 [b"generate-kept", profile.name.encode(), realm.encode(), identifier]
             )
             key = WrappedKey(identifier, "", profile.name, ON_TOKEN)
         public = _public_key(profile, parts)
-        return GeneratedKey(key, public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+        encoded = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        return GeneratedKey(key, encoded, tuple(told.decode().split()))
 
     def rewrap(self, key: WrappedKey) -> WrappedKey:
         """The same key, wrapped as new ones are; see the port."""

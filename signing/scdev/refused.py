@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from pkcs11 import Attribute
 from pkcs11.exceptions import PKCS11Error
 
 from signing.scdev.returncodes import (
@@ -118,3 +119,10 @@ def expect(key: Any, name: str, attributes: Mapping[Any, object]) -> None:
     for attribute, wanted in attributes.items():
         if found.get(attribute) != wanted:
             raise Refused("operation_not_permitted", f"{name}: CKA_{attribute.name} is not {str(wanted).upper()}")
+
+
+def told(attributes: Mapping[Any, object]) -> bytes:
+    """Attributes that :func:`expect` has read back, for whoever asks later what a key may: ``SENSITIVE=TRUE`` ..."""
+    flags = {name: value for name, value in attributes.items() if isinstance(value, bool)}
+    said = (f"{Attribute(name).name}={str(value).upper()}" for name, value in flags.items())
+    return " ".join(sorted(said)).encode()

@@ -15,7 +15,7 @@ from pkcs11.exceptions import ObjectHandleInvalid, PKCS11Error
 from signing.sam.algorithms import KeyProfile
 from signing.scdev import pairs
 from signing.scdev.objects import USER_KEY
-from signing.scdev.refused import Refused, expect, refusal
+from signing.scdev.refused import Refused, expect, refusal, told
 
 LABEL: Final = "privyseal-user/"
 """Before the name of the installation."""
@@ -36,7 +36,7 @@ def generate(
     """A key pair whose private key stays.
 
     :param end: destroys a session object.
-    :returns: the public key's parts, see :func:`signing.scdev.pairs.public_parts`.
+    :returns: the private key's attributes as they were read back, and the public key's parts, see :func:`signing.scdev.pairs.public_parts`.
     """
     born = {**_ON_TOKEN, Attribute.ID: identifier, Attribute.LABEL: LABEL + realm}
     try:
@@ -52,7 +52,7 @@ def _generated(session: Any, profile: KeyProfile, born: dict[Any, Any], end: Cal
     public, private = pairs.generate(session, profile, born)
     try:
         expect(private, "a user's key at its birth", _KEPT)
-        return pairs.public_parts(public, profile)
+        return [told(_KEPT), *pairs.public_parts(public, profile)]
     except PKCS11Error as error:
         raise refusal(error, "the public key's parts", sent=False) from error
     finally:

@@ -21,7 +21,7 @@ from signing.scdev import pairs, tokenkeys
 from signing.scdev.cache import HandleCache, Held, name_of
 from signing.scdev.fitting import DIGEST_LENGTHS, digest_info, ecdsa_der, ecdsa_input
 from signing.scdev.objects import USER_KEY
-from signing.scdev.refused import Refused, code_of, expect, refusal
+from signing.scdev.refused import Refused, code_of, expect, refusal, told
 from signing.scdev.returncodes import WRAPPED_CODES, ends_worker, may_be_the_blob
 from signing.scdev.wrapping import Kek, Keks, mechanism_named
 
@@ -118,14 +118,15 @@ class UserKeys:
     def generate(self, profile: KeyProfile) -> list[bytes]:
         """A key pair: wrapped, then destroyed.
 
-        :returns: the blob, the KEK's id, the mechanism, and the public key's parts, see
-            :func:`signing.scdev.pairs.public_parts`.
+        :returns: the blob, the KEK's id, the mechanism, the private key's attributes as they were read back, and the
+            public key's parts, see :func:`signing.scdev.pairs.public_parts`.
         """
         kek = self._current_kek()
         born = {**_with_trusted(kek), **USER_KEY, **_EXTRACTABLE}
         public, private = pairs.generate(self._session, profile, born)
         try:
-            expect(private, "a user's key at its birth", {**born, Attribute.ALWAYS_SENSITIVE: True})
+            asserted = {**born, Attribute.ALWAYS_SENSITIVE: True}
+            expect(private, "a user's key at its birth", asserted)
             octets = kek.key.wrap_key(private, mechanism=mechanism_named(self._wrap))
             parts = pairs.public_parts(public, profile)
         except PKCS11Error as error:
@@ -133,7 +134,7 @@ class UserKeys:
         finally:
             self._destroy(private)
             self._destroy(public)
-        return [octets, self._current.encode(), self._wrap.encode(), *parts]
+        return [octets, self._current.encode(), self._wrap.encode(), told(asserted), *parts]
 
     def rewrap(self, blob: Blob) -> list[bytes]:
         """Wrap a key with the KEK and by the mechanism of new keys; it never leaves the token but wrapped.

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 import anchoring.cli
+import anchoring.evidence_cli
 import auditlog.cli
 import idp.app  # which imports every module that has a table
 import idp.cli.administration
@@ -33,10 +34,11 @@ PARSERS = {
     "anchor": (anchoring.cli._parser, ("audit-events.md",)),
     "audit": (auditlog.cli._parser, ("audit-events.md",)),
     "credential": (signing.enrolment.cli._parser, ("signing.md",)),
-    "idp": (idp.cli.administration.parser, ("identity-provider.md", "certificates.md", "csc.md")),
+    "evidence": (anchoring.evidence_cli._parser, ("evidence.md",)),
+    "idp": (idp.cli.administration.parser, ("identity-provider.md", "certificates.md", "csc.md", "evidence.md")),
     "policy": (idp.cli.policy.parser, ("policy-language.md", "policy-tools.md", "policy-operations.md")),
     "operator": (operators.cli._parser, ("operators.md",)),
-    "sam": (signing.sam_cli._parser, ("signing.md",)),
+    "sam": (signing.sam_cli._parser, ("signing.md", "evidence.md")),
 }
 """Command lines, and where they are described."""
 

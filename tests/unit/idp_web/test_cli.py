@@ -67,7 +67,13 @@ def ready(state: Path, capsys: pytest.CaptureFixture[str]) -> Path:
 
 def test_init_may_be_run_again(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(state, "init", "--json") == EXIT_DONE
-    assert json.loads(capsys.readouterr().out)["keys"] == ["master", "activation", "token (current)", "token (next)"]
+    assert json.loads(capsys.readouterr().out)["keys"] == [
+        "master",
+        "activation",
+        "checkpoint",
+        "token (current)",
+        "token (next)",
+    ]
     assert run(state, "init", "--json") == EXIT_DONE
     assert json.loads(capsys.readouterr().out)["keys"] == ["none new"]
 
