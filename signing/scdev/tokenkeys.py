@@ -36,7 +36,8 @@ def generate(
     """A key pair whose private key stays.
 
     :param end: destroys a session object.
-    :returns: the private key's attributes as they were read back, and the public key's parts, see :func:`signing.scdev.pairs.public_parts`.
+    :returns: the private key's attributes as they were read back, and the public key's parts, see
+        :func:`signing.scdev.pairs.public_parts`.
     """
     born = {**_ON_TOKEN, Attribute.ID: identifier, Attribute.LABEL: LABEL + realm}
     try:

@@ -266,24 +266,27 @@ def test_the_command_verifies_before_it_gives_anything_out(
         (tmp_path / f"{side}.json").write_text(json.dumps(signed.document[side]))
     parts = ("--idp-part", str(tmp_path / "idp.json"), "--sam-part", str(tmp_path / "sam.json"))
     out = tmp_path / "evidence.json"
-    show = ["show", signed.txn, *parts, *signed.keys()]
-    assert evidence_cli.main([*show, "--output", str(out)]) == 0
+
+    def show(*more: str) -> int:
+        return evidence_cli.main(["show", *parts, *signed.keys(), *more, "--", signed.txn])
+
+    assert show("--output", str(out)) == 0
     assert capsys.readouterr().out.startswith("ok\ntransaction ")
     assert (json.loads(out.read_text()), out.stat().st_mode & 0o777) == (signed.document, 0o600)
     assert evidence_cli.main(["verify", str(out), *signed.keys()]) == 0
     capsys.readouterr()
-    assert evidence_cli.main([*show, "--json"]) == 0
+    assert show("--json") == 0
     assert json.loads(capsys.readouterr().out) == signed.document
-    assert evidence_cli.main([*show, "--output", str(out)]) == evidence_cli.UNUSABLE
+    assert show("--output", str(out)) == evidence_cli.UNUSABLE
     out.unlink()
     broken = copy.deepcopy(signed.document["sam"])
     broken["records"][0]["at"] += 1
     (tmp_path / "sam.json").write_text(json.dumps(broken))
-    assert evidence_cli.main([*show, "--output", str(out)]) == 1
+    assert show("--output", str(out)) == 1
     assert not out.exists()
     for content in ("[]", "x"):
         (tmp_path / "sam.json").write_text(content)
-        assert evidence_cli.main(show) == evidence_cli.UNUSABLE
+        assert show() == evidence_cli.UNUSABLE
     assert signed.document["sam"]["format"] == FORMAT
 
 

@@ -40,7 +40,7 @@ def test_making_keys_again_makes_none(engine: Engine, tmp_path: Path) -> None:
 
 def test_every_key_file_is_its_owners_only(engine: Engine, tmp_path: Path) -> None:
     files = list((tmp_path / "keys").iterdir())
-    assert len(files) == 4
+    assert len(files) == 5
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
     assert stat.S_IMODE((tmp_path / "keys").stat().st_mode) == 0o700
 
