@@ -159,14 +159,12 @@ def blank_pdf(text: str = "(one page)") -> bytes:
     return out.getvalue()
 
 
-def prepared_pdf(document: bytes, hand: Hand, octets_reserved: int = 16_384) -> PreparedPdf:
+def prepared_pdf(document: bytes, hand: Hand, octets_reserved: int = 16_384, field: str = "Signature1") -> PreparedPdf:
     """The document with a revision that holds an empty signature, by a PDF library's hand."""
     signer = ExternalSigner(
         signing_cert=asn1_x509.Certificate.load(hand.der), cert_registry=_STORE(), signature_value=256
     )
-    metadata = PdfSignatureMetadata(
-        field_name="Signature1", subfilter=SigSeedSubFilter.PADES, md_algorithm=hand.hash_name
-    )
+    metadata = PdfSignatureMetadata(field_name=field, subfilter=SigSeedSubFilter.PADES, md_algorithm=hand.hash_name)
     writer = IncrementalPdfFileWriter(BytesIO(document))
     out = BytesIO()
     prepared, _, _ = asyncio.run(

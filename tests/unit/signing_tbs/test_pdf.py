@@ -96,6 +96,24 @@ def test_pyhanko_and_poppler_verify_a_file_with_our_digest(
     assert "Total document signed" in said.stdout
 
 
+def test_a_second_signature_goes_over_a_file_that_was_signed(hands: dict[str, Hand], approved: bytes) -> None:
+    file, signers = approved, (hands["p256"], hands["pss"])
+    for number, hand in enumerate(signers):
+        pdf = prepared_pdf(file, hand, field=f"Signature{number}")
+        digest = ByteRangeDigest(
+            PdfClaim(hand.digest(file), pdf.approved_octets, pdf.byte_range), hand.algorithm.hash_alg
+        )
+        digest.feed(pdf.octets)
+        built = PdfSignature(digest.finish()).build(hand.signer)
+        file = pdf.filled(cms_of(hand.der, hand.algorithm, built.tbs, hand.sign(hand.digest(built.tbs))))
+    reader: Any = PdfFileReader
+    embedded = reader(BytesIO(file)).embedded_signatures
+    assert len(embedded) == 2
+    for signature, hand in zip(embedded, signers, strict=True):
+        context = ValidationContext(trust_roots=[asn1_x509.Certificate.load(hand.der)], allow_fetching=False)
+        assert asyncio.run(async_validate_pdf_signature(signature, context)).bottom_line
+
+
 @pytest.mark.parametrize("chunk", [1, 7, 1000, 4096, 1_000_000])
 def test_chunks_of_any_size_give_the_same_digest(truth: Told, alice: Hand, empty: PreparedPdf, chunk: int) -> None:
     _, before, after, _ = empty.byte_range
