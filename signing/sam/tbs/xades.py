@@ -28,7 +28,6 @@ from signing.sam.tbs.common import (
 )
 
 Form = Literal["octets", "base64", "element", "enveloped"]
-FORMS: Final = ("octets", "base64", "element", "enveloped")
 
 _DS: Final = "http://www.w3.org/2000/09/xmldsig#"
 _XADES: Final = "http://uri.etsi.org/01903/v1.3.2#"
@@ -36,7 +35,7 @@ _EXCLUSIVE: Final = "http://www.w3.org/2001/10/xml-exc-c14n#"
 _INCLUSIVE: Final = "http://www.w3.org/TR/2001/REC-xml-c14n-20010315"
 _SIGNED_PROPERTIES: Final = "http://uri.etsi.org/01903#SignedProperties"
 _COMMITMENT: Final = "http://uri.etsi.org/01903/v1.2.2#"
-_MAX_ID: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}\Z")
+_ID: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}\Z")
 """An NCName in ASCII."""
 
 _TRANSFORMS: Final[dict[Form, tuple[str, ...]]] = {
@@ -84,7 +83,7 @@ class XmlDocument:
 
     def __post_init__(self) -> None:
         """:raises TemplateRefused: not in the form of one."""
-        if self.form not in FORMS:
+        if self.form not in _TRANSFORMS:
             raise TemplateRefused("a form of reference that is not offered")
         check_mime_type(self.mime_type)
         if self.form == "octets":
@@ -92,7 +91,7 @@ class XmlDocument:
         elif self.form == "enveloped":
             if self.uri:
                 raise TemplateRefused("the document that a signature stands in has no reference")
-        elif not self.uri.startswith("#") or not _MAX_ID.match(self.uri[1:]):
+        elif not self.uri.startswith("#") or not _ID.match(self.uri[1:]):
             raise TemplateRefused("not a reference to an element of the same document")
 
 
@@ -108,7 +107,7 @@ class XmlSignature:
 
     def __post_init__(self) -> None:
         """:raises TemplateRefused: a parameter is not one that the template takes."""
-        if not _MAX_ID.match(self.id):
+        if not _ID.match(self.id):
             raise TemplateRefused("a signature's Id is not a name in ASCII")
         check_document_count(len(self.references))
         check_commitment(self.commitment)
