@@ -195,6 +195,8 @@ class SamSettings:
     reservation_deadline_seconds: int = 60
     """After which a signature without an outcome is closed as indeterminate."""
     reconcile_every_seconds: float = 10.0
+    max_transaction_seconds: int = 900
+    """From the issue of a transaction's first SAD until no SAD that took its place serves any more; 0: none does."""
     dpop_htu: tuple[str, ...] = ()
     """URIs of ``signatures/signHash``, exactly as clients call it: what their DPoP proofs have to be for."""
     max_order_seconds: int = 900
@@ -230,10 +232,15 @@ class SamSettings:
             yield "max_order_seconds must be from 1 to 86400, and checkpoint_every_seconds from 0.1 to 86400"
         if not 1 <= self.max_operation_seconds <= 86_400 or not 0.1 <= self.anchor_every_seconds <= 3600:
             yield "max_operation_seconds must be from 1 to 86400, and anchor_every_seconds from 0.1 to 3600"
-        if not all(uri.startswith(("https://", "http://")) and not {"?", "#"} & set(uri) for uri in self.dpop_htu):
-            yield "dpop_htu takes URIs of http or https without query and fragment"
+        yield from self._sad_faults()
         if self.mode == "production":
             yield from self._production_faults()
+
+    def _sad_faults(self) -> Iterator[str]:
+        if not 0 <= self.max_transaction_seconds <= 3600:
+            yield "max_transaction_seconds must be from 0 to 3600"
+        if not all(uri.startswith(("https://", "http://")) and not {"?", "#"} & set(uri) for uri in self.dpop_htu):
+            yield "dpop_htu takes URIs of http or https without query and fragment"
 
     def _production_faults(self) -> Iterator[str]:
         if self.database_url is not None:

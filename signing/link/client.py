@@ -23,6 +23,7 @@ from signing.link.messages import (
     MAX_ITEM_CHARACTERS,
     CreatedCredential,
     CredentialView,
+    ExtendRequest,
     SignRequest,
     octets_from_json,
     octets_to_json,
@@ -115,6 +116,10 @@ class SamClient:
         if len(signed) != 1:
             raise MessageInvalid("the module answered with another number of signatures")
         return signed[0]
+
+    def extend(self, request: ExtendRequest) -> None:
+        """Let a SAD take the place of those before it: once this returns, none of them is redeemed."""
+        self.call("extend", request.to_json())
 
     def create_credential(self, order: str) -> CreatedCredential:
         """Carry out an order of operation ``credential.create``.

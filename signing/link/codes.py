@@ -25,7 +25,6 @@ CREDENTIAL_DISABLED: Final = "credential_disabled"
 CERTIFICATE_EXPIRED: Final = "certificate_expired"
 FLOOR_NOT_MET: Final = "floor_not_met"
 ALGORITHM_NOT_ALLOWED: Final = "algorithm_not_allowed"
-PROOF_UNSUPPORTED: Final = "proof_unsupported"
 PROOF_MISSING: Final = "proof_missing"
 INVALID_PROOF: Final = "invalid_proof"
 PROOF_CLONED: Final = "proof_cloned"
@@ -69,7 +68,6 @@ DETAILS: Final[dict[str, str]] = {
     CERTIFICATE_EXPIRED: "The credential's certificate is not valid at this time.",
     FLOOR_NOT_MET: "The authentication does not reach what the credential demands.",
     ALGORITHM_NOT_ALLOWED: "The signature algorithm is not allowed for this key.",
-    PROOF_UNSUPPORTED: "The SAD has a condition that this version cannot verify.",
     PROOF_MISSING: "The credential demands a proof by its signer's device.",
     INVALID_PROOF: "The signer's proof is not valid.",
     PROOF_CLONED: "The counter of the signer's device went back.",

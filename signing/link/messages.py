@@ -96,6 +96,31 @@ class SignRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class ExtendRequest:
+    """A SAD that is to take the place of those before it."""
+
+    sad: str = field(repr=False)
+    client_id: str | None
+    """The relying party that asked for it, as far as is known."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The request's members."""
+        return {"sad": self.sad, "client_id": self.client_id}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> ExtendRequest:
+        """:raises MessageInvalid: not such a request."""
+        try:
+            read.check_members(value, cls.__slots__)
+            return cls(
+                sad=read.text(value, "sad", max_length=MAX_TOKEN_CHARACTERS),
+                client_id=optional_text(value, "client_id", 255),
+            )
+        except JoseError as error:
+            raise MessageInvalid("not a request to extend a transaction") from error
+
+
+@dataclass(frozen=True, slots=True)
 class CredentialView:
     """What the web tier may know of a credential."""
 

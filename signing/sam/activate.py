@@ -63,7 +63,15 @@ from signing.sam.tbs.common import Built, Signer
 from signing.sam.tbs.work import Work, built_work
 from signing.sam.tokens import decode_sad
 from signing.sam.values import ValueRefused, verify_values
-from signing.sam.verify import SamPolicy, SignatureRequest, check_announced, check_expiry, verify_claim, verify_sad
+from signing.sam.verify import (
+    SamPolicy,
+    SignatureRequest,
+    check_announced,
+    check_expiry,
+    verify_claim,
+    verify_sad,
+    verify_successor,
+)
 
 CONCLUDE_ATTEMPTS: Final = 3
 """An outcome whose commit failed or is unknown is written again: its row is unique, so a second one cannot count."""
@@ -167,6 +175,60 @@ class Activator:
             raise
         return permit, self._spend(permit, reservation, positions)
 
+    def extend(self, token: str, client_id: str | None) -> None:
+        """Let a SAD take the place of those before it at once: none of them is redeemed once this returns.
+
+        It redeems nothing itself.  Doing it again changes nothing.
+
+        :param client_id: the client that presented it, as the web tier says.
+        :raises SadInvalid: the SAD is not one; leaves no trace.
+        :raises SadSuperseded: another one took its place, or that of one before it.
+        :raises SadSpent: nothing of what was approved is left to be signed.
+        :raises SamError: the refusal; recorded.
+        """
+        sad = decode_sad(token, self._policy)
+        request = SignatureRequest(token, client_id, sad.credential_id, None, (), "")
+        try:
+            try:
+                self._succeed(sad, request)
+            except ChangedMeanwhile:
+                self._succeed(sad, request)
+        except SamError as refusal:
+            self._note_refusal(sad, request, refusal)
+            raise
+
+    def _succeed(self, sad: Sad, request: SignatureRequest) -> None:
+        found = self._opened(sad.credential_id)
+        credential, revocations = found.credential, self._revocations.against(sad)
+        policy = replace(self._policy, epoch_not_before=found.epoch.not_before)
+        with self._custody.watch(credential.id):
+            verify_successor(sad, request, credential, revocations, policy, self._clock.now())
+        unspent = 0
+
+        def none(taken: Collection[int]) -> tuple[int, ...]:
+            nonlocal unspent
+            unspent = sad.sign_count - len(taken)
+            if not unspent:
+                raise SadSpent("what the SAD authorised has been spent")
+            return ()
+
+        def record(_chosen: tuple[int, ...]) -> Record:
+            now = self._clock.now()
+            check_expiry(sad, now)
+            fields: Fields = {
+                "credential_id": credential.id,
+                "client_id": sad.client_id,
+                "issuer": sad.iss,
+                "txn": sad.txn,
+                "jti": sad.jti,
+                "supersedes": list(_predecessors(sad)),
+                "unspent": unspent,
+            }
+            return Record(events.SAD_SUCCEEDED, fields, now)
+
+        reservation = replace(self._reservation(sad, credential, found.epoch.number), row=found.row)
+        self._store.succeed(reservation, none, record)
+
     def _begun(
         self, sad: Sad, request: SignatureRequest, proof: str | None
     ) -> tuple[_Permit, Reservation, tuple[int, ...]]:
@@ -229,21 +291,8 @@ class Activator:
 
     def _reserved(self, permit: _Permit) -> tuple[Reservation, tuple[int, ...]]:
         sad, digests = permit.sad, permit.request.digests
-        reservation = Reservation(
-            id=self._random(16).hex(),
-            issuer=sad.iss,
-            txn=sad.txn,
-            allowance=allowance_of(sad),
-            sad_jti=sad.jti,
-            credential_id=permit.credential.id,
-            credential_version=permit.credential.version,
-            epoch=permit.epoch,
-            client_id=sad.client_id,
-            account=sad.sub,
-            sad_iat=sad.iat,
-            max_signatures_per_day=permit.credential.floor.max_signatures_per_day,
-            proof=permit.proof,
-            row=permit.row,
+        reservation = replace(
+            self._reservation(sad, permit.credential, permit.epoch), proof=permit.proof, row=permit.row
         )
 
         def intent(chosen: tuple[int, ...]) -> Record:
@@ -260,8 +309,25 @@ class Activator:
         if epoch(now) >= sad.exp:
             self._conclude(reservation, len(positions), State.RELEASED, SadExpired.code)
             raise SadExpired("the SAD expired while the reservation was written")
-        self._memory.remember(sad.iss, sad.txn, positions, sad.exp, epoch(now))
+        self._memory.remember(sad.iss, sad.txn, positions, self._policy.last_second(sad), epoch(now))
         return reservation, positions
+
+    def _reservation(self, sad: Sad, credential: Credential, number: int) -> Reservation:
+        return Reservation(
+            id=self._random(16).hex(),
+            issuer=sad.iss,
+            txn=sad.txn,
+            allowance=allowance_of(sad),
+            sad_jti=sad.jti,
+            credential_id=credential.id,
+            credential_version=credential.version,
+            epoch=number,
+            client_id=sad.client_id,
+            account=sad.sub,
+            sad_since=sad.since,
+            predecessors=frozenset(_predecessors(sad)),
+            max_signatures_per_day=credential.floor.max_signatures_per_day,
+        )
 
     def _spend(self, permit: _Permit, reservation: Reservation, positions: tuple[int, ...]) -> tuple[bytes, ...]:
         digests, count = permit.work.digests, len(positions)
@@ -373,6 +439,8 @@ def _intent(permit: _Permit, reservation: Reservation, positions: tuple[int, ...
         **proof_record(sad),
         **built,
     }
+    if sad.supersedes is not None:
+        fields = {**fields, "supersedes": list(sad.supersedes.jtis)}
     return Record(events.SIGNATURE_INTENT, fields, now)
 
 
@@ -382,6 +450,10 @@ def _work(request: SignatureRequest, credential: Credential, algorithm: Signatur
         return Work(request.digests)
     signer = Signer(credential.certificates[0], algorithm, credential.key_profile().bits, epoch(now))
     return built_work(request.templates, signer)
+
+
+def _predecessors(sad: Sad) -> tuple[str, ...]:
+    return () if sad.supersedes is None else sad.supersedes.jtis
 
 
 def _numbers(positions: tuple[int, ...]) -> list[str]:

@@ -39,6 +39,12 @@ class SadSpent(SamError):
     code = "sad_used"
 
 
+class SadSuperseded(SamError):
+    """Another SAD of the same transaction took its place."""
+
+    code = "invalid_sad"
+
+
 class SadRevoked(SamError):
     """Its issuer took it back: transaction withdrawn, session ended, client or account disabled, factor changed."""
 
@@ -127,12 +133,6 @@ class AlgorithmNotAllowed(SamError):
     """No such algorithm, or none that this key serves."""
 
     code = "algorithm_not_allowed"
-
-
-class ProofUnsupported(SamError):
-    """The SAD has a condition that this version cannot verify."""
-
-    code = "proof_unsupported"
 
 
 class ProofMissing(SamError):

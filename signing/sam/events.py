@@ -15,6 +15,7 @@ SIGNATURE_REFUSED: Final = "signature.refused"
 CREDENTIAL_INTENT: Final = "credential.create_intent"
 CREDENTIAL_CREATED: Final = "credential.created"
 CREDENTIAL_ACTIVATED: Final = "credential.activated"
+SAD_SUCCEEDED: Final = "sad.succeeded"
 CREDENTIAL_SUSPENDED: Final = "credential.suspended"
 CREDENTIAL_RESUMED: Final = "credential.resumed"
 CREDENTIAL_DELETED: Final = "credential.deleted"
@@ -53,9 +54,14 @@ CATALOGUE: Final = Catalogue(
             frozenset(
                 {
                     "proof_key", "proof_sha256", "proof", "sad_sha256", "aud", "iat", "exp", "sign_count", "hash_type",
-                    "acr", "amr", "auth_time", "evidence", "policy", "epoch", "signed_digests",
+                    "acr", "amr", "auth_time", "evidence", "policy", "epoch", "signed_digests", "supersedes",
                 }
             ),
+        ),
+        Event(
+            SAD_SUCCEEDED,
+            "A SAD took the place of those before it, which are refused from now on.",
+            frozenset({"credential_id", "client_id", "issuer", "txn", "jti", "supersedes", "unspent"}),
         ),
         Event(SIGNATURE_CONSUMED, "The values were made, verified and released.", _OUTCOME),
         Event(SIGNATURE_RELEASED, "The device certainly did nothing; the positions are free again.", _OUTCOME),

@@ -67,16 +67,28 @@ class Reservation:
     client_id: str
     account: str
     """``sub`` of the SAD."""
-    sad_iat: int
-    """With ``txn``, client and account it says which revocations refuse the SAD."""
+    sad_since: int
+    """When the transaction's first SAD was issued: with ``txn``, client and account it says which revocations refuse
+    this one."""
+    predecessors: frozenset[str] = frozenset()
+    """``jti`` of all SADs whose place this one takes."""
     max_signatures_per_day: int = 0
     """The credential's floor: signatures in any 24 hours; 0: no limit."""
     proof: str | None = None
     """The proof of possession that it spends (:func:`signing.sam.binding.verify_binding`)."""
-    supersedes: str | None = None
-    """``jti`` of a SAD of the same ``txn`` that serves no more once this is reserved."""
     row: SealedCredential | None = None
     """The credential's row that was verified: any other one, in whatever column, is not reserved for."""
+
+    def may_follow(self, live: str | None) -> bool:
+        """Whether the SAD serves while that one is the live one of its approval.
+
+        Before any took another's place, all that were minted for the approval serve, and share its allowance.  After
+        that the live one does, and whichever says that it comes after it: so of two successors of one SAD only the one
+        that came first ever serves, and none that was skipped serves later.
+
+        :param live: ``jti`` of the SAD that took the place of those before it; ``None`` as long as none has.
+        """
+        return live is None or live == self.sad_jti or live in self.predecessors
 
 
 @dataclass(frozen=True, slots=True)

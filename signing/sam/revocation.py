@@ -46,12 +46,13 @@ class Revocation:
         """Whether the SAD no longer serves.
 
         Of a transaction none does, whenever it was issued: another approval has another ``txn``.  Of a client or an
-        account those that were issued until ``not_before``.  That very second is refused too, since what was issued in
-        it may have been before; and ``leeway_seconds`` more, because two nodes of an issuer go by two clocks.
+        account those that were issued until ``not_before``, or take the place of such.  That very second is refused
+        too, since what was issued in it may have been before; and ``leeway_seconds`` more, because two nodes of an
+        issuer go by two clocks.
         """
         if self.key not in keys_of(sad):
             return False
-        return self.scope == "transaction" or sad.iat <= self.not_before + leeway_seconds
+        return self.scope == "transaction" or sad.since <= self.not_before + leeway_seconds
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,7 +169,23 @@ class Store(Protocol):
             there is a revocation that refuses the SAD.
         :raises SadRefused: another SAD of the same ``txn`` had another allowance.
         :raises SadSpent: another request was faster, again and again.
+        :raises SadSuperseded: another SAD of the same ``txn`` took its place.  Where it takes that of others itself,
+            they are refused from this transaction on.
         :raises BindingRefused: the proof of possession was spent before, under whatever redemption.
+        """
+        ...
+
+    def succeed(
+        self,
+        reservation: Reservation,
+        assign: Callable[[Collection[int]], tuple[int, ...]],
+        record: Callable[[tuple[int, ...]], Record],
+    ) -> None:
+        """The same, of a SAD that takes the place of others and redeems nothing yet.
+
+        Changes and records nothing where it has taken it before.
+
+        :param assign: gives no positions; it may raise, given those that are taken.
         """
         ...
 

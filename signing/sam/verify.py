@@ -34,7 +34,6 @@ from signing.sam.errors import (
     DigestsMissing,
     FloorNotMet,
     NotPermitted,
-    ProofUnsupported,
     RowAltered,
     SadExpired,
     SadRefused,
@@ -89,6 +88,8 @@ class SamPolicy:
     """Start of the ledger's epoch: SADs issued before it are refused (SAD-12)."""
     sads_not_before: int = 0
     """SADs issued before it are refused: what this process cannot know of, see :func:`first_second_after`."""
+    max_transaction_seconds: int = 900
+    """From the issue of a transaction's first SAD until none that took its place serves any more; 0: none does."""
     dpop_htu: tuple[str, ...] = ()
     """URIs of ``signatures/signHash`` as clients see them: what DPoP proofs are for (RFC 9449 4.2, ``htu``)."""
     max_order_seconds: int = 900
@@ -96,6 +97,11 @@ class SamPolicy:
     """Longest life of an operators' operation."""
     proof: ProofPolicy | None = None
     """Where people approve with a passkey; None: no passkey is bound here."""
+
+
+    def last_second(self, sad: Sad) -> int:
+        """The first second in which no SAD of the transaction serves any more: NumericDate."""
+        return max(sad.exp, sad.since + self.max_transaction_seconds) if sad.dtbsr else sad.exp
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +162,31 @@ def verify_sad(  # noqa: PLR0917 - the whole case, each part of it decided by so
     return _algorithm(case)
 
 
+def verify_successor(  # noqa: PLR0917 - the whole case, each part of it decided by somebody else
+    sad: Sad,
+    request: SignatureRequest,
+    credential: Credential,
+    revocations: Collection[Revocation],
+    policy: SamPolicy,
+    now: datetime,
+) -> None:
+    """Verify that a SAD may take the place of those before it: all but what is about the digests of a request.
+
+    No key has to be shown: it redeems nothing, and whoever stops the transaction gains nothing.
+
+    :param request: its digests and algorithm are not looked at.
+    :raises SamError: the subclass that the step which failed names.
+    """
+    claim = _Claim(sad, request, policy, now)
+    for claim_check in CLAIM_CHECKS:
+        claim_check(claim)
+    case = _Case(sad, request, policy, now, credential, revocations)
+    for check in SUCCESSOR_CHECKS:
+        check(case)
+    if sad.supersedes is None:
+        raise SadRefused("the SAD takes nobody's place")
+
+
 def _check_issuer(case: _Claim) -> None:
     if case.sad.iss not in case.policy.issuers:
         raise SadRefused("the SAD's issuer is not pinned")
@@ -176,7 +207,7 @@ def _check_issue(case: _Claim) -> None:
 
 
 def _check_start(case: _Claim) -> None:
-    if case.sad.iat < case.policy.sads_not_before:
+    if case.sad.since < case.policy.sads_not_before:
         raise SadRefused("the SAD may have been issued, and used, before this process started")
 
 
@@ -196,12 +227,12 @@ def _check_lifetime(case: _Case) -> None:
 
 
 def _check_epoch(case: _Case) -> None:
-    if case.sad.iat < case.policy.epoch_not_before:
+    if case.sad.since < case.policy.epoch_not_before:
         raise SadRefused("the SAD was issued before the ledger's epoch")
 
 
 def _check_credential_not_before(case: _Case) -> None:
-    if case.sad.iat < case.credential.not_before:
+    if case.sad.since < case.credential.not_before:
         raise SadRefused("the SAD was issued before the credential's last change of status")
 
 
@@ -310,10 +341,11 @@ def _check_algorithm(case: _Case) -> None:
         raise DigestNotAuthorized("the digests were authorised with another hash function")
 
 
-def _check_conditions(case: _Case) -> None:
+def _check_succession(case: _Case) -> None:
+    """What was spent through the SADs before it is known for so long (:meth:`SamPolicy.last_second`)."""
     sad = case.sad
-    if sad.supersedes is not None:
-        raise ProofUnsupported("the SAD has a condition that this version cannot verify")
+    if sad.supersedes is not None and sad.exp - sad.since > case.policy.max_transaction_seconds:
+        raise SadRefused("the SADs of its transaction serve for longer than this module allows")
 
 
 def _check_proof(case: _Case) -> None:
@@ -336,8 +368,9 @@ CHECKS: Final[tuple[Callable[[_Case], None], ...]] = (
     # 1. Credential and owner.
     _check_credential,
     _check_owner,
-    # 2. Time, as ledger and credential see it.
+    # 2. Time, as ledger and credential see it: of what took the place of earlier SADs, by when the first was issued.
     _check_lifetime,
+    _check_succession,
     _check_epoch,
     _check_credential_not_before,
     # 3. Its issuer has not taken it back: transaction, client, account (SAD-06, SAD-11).
@@ -359,11 +392,14 @@ CHECKS: Final[tuple[Callable[[_Case], None], ...]] = (
     _check_digests,
     # 7. Algorithm and padding of the key, with the hash function that was authorised.
     _check_algorithm,
-    # 8. Conditions that could only be ignored.
-    _check_conditions,
-    # 9. The signer's own device approved it, where the credential demands that.
+    # 8. The signer's own device approved it, where the credential demands that.
     _check_proof,
 )
+
+
+_OF_A_REQUEST: Final = frozenset({_check_count, _check_digest_lengths, _check_digests, _check_algorithm})
+SUCCESSOR_CHECKS: Final = tuple(check for check in CHECKS if check not in _OF_A_REQUEST)
+"""Those that need no digests to be asked for."""
 
 
 def check_announced(sad: Sad, documents: Collection[bytes]) -> None:

@@ -24,6 +24,7 @@ from signing.link.messages import (
     MAX_TOKEN_CHARACTERS,
     CreatedCredential,
     CredentialView,
+    ExtendRequest,
     SignRequest,
     credential_id,
     octets_from_json,
@@ -93,6 +94,11 @@ def public_handlers(sam: Sam) -> dict[str, Handler]:
         asked = replace(_documents_request(request.asker), digests=documents_of(templates), templates=templates)
         return _signatures(sam.activator.sign_documents(asked))
 
+    def extend(body: Mapping[str, Any]) -> Mapping[str, Any]:
+        request = ExtendRequest.from_json(body)
+        sam.activator.extend(request.sad, request.client_id)
+        return {}
+
     def create_credential(body: Mapping[str, Any]) -> Mapping[str, Any]:
         (order,) = _members(body, "order", max_length=MAX_TOKEN_CHARACTERS)
         created = sam.lifecycle.create(order)
@@ -118,6 +124,7 @@ def public_handlers(sam: Sam) -> dict[str, Handler]:
         "list_credentials": list_credentials,
         "sign": sign,
         "sign_documents": sign_documents,
+        "extend": extend,
         "create_credential": create_credential,
         "link_certificate": link_certificate,
         "execute_order": execute_order,

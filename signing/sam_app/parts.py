@@ -150,6 +150,7 @@ def _pinned(settings: SamSettings) -> tuple[SamPolicy, tuple[x509.Certificate, .
         issuers=issuers,
         profiles={name: _profile(name, table) for name, table in settings.profiles.items()},
         epoch_not_before=0,
+        max_transaction_seconds=settings.max_transaction_seconds,
         dpop_htu=settings.dpop_htu,
         max_order_seconds=settings.max_order_seconds,
         max_operation_seconds=settings.max_operation_seconds,

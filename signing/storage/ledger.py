@@ -10,7 +10,7 @@ outcomes        added, each where there is none: the compare-and-swap between a 
 audit head      locked, last: what follows waits for nobody
 look            revocations, and what credentials have signed in a day
 decide          request by request; a refusal is that request's alone, and leaves nothing of it
-write           redemptions and positions, then the records of all of them, and the head
+write           the live SADs of approvals, redemptions and positions, then the records of all of them, and the head
 =============== ====================================================================================================
 """
 
@@ -41,6 +41,7 @@ from signing.sam.errors import (
     RowAltered,
     SadRefused,
     SadSpent,
+    SadSuperseded,
     StoreUnavailable,
 )
 from signing.sam.ledger import Reservation, State, check_transition
@@ -68,10 +69,13 @@ _log = log.get(__name__)
 
 
 class Reserve(Job[tuple[int, ...]]):
-    """A reservation that is asked for."""
+    """A reservation that is asked for; or, where nothing is redeemed, only that the SAD is the live one from now on."""
 
-    def __init__(self, reservation: Reservation, assign: Assign, record: MakeRecord) -> None:
+    def __init__(
+        self, reservation: Reservation, assign: Assign, record: MakeRecord, *, redeems: bool = True
+    ) -> None:
         super().__init__()
+        self.redeems = redeems
         self.reservation = reservation
         self.assign = assign
         self.record = record
@@ -142,6 +146,12 @@ class Ledger:
         self._combiner.run(job)
         return job.result()
 
+    def succeed(self, reservation: Reservation, assign: Assign, record: MakeRecord) -> None:
+        """See :meth:`signing.sam.store.Store.succeed`."""
+        job = Reserve(reservation, assign, record, redeems=False)
+        self._combiner.run(job)
+        job.result()
+
     def conclude(self, redemption_id: str, state: State, reason: str, record: Record) -> State:
         """See :meth:`signing.sam.store.Store.conclude`."""
         check_transition(State.RESERVED, state)
@@ -209,7 +219,7 @@ class Ledger:
     def _write(self, connection: Connection, jobs: Sequence[Work], decided: _Decided) -> None:
         reserves = [job for job in jobs if isinstance(job, Reserve)]
         concludes = [job for job in jobs if isinstance(job, Conclude)]
-        found = self._approvals(connection, reserves) if reserves else _Approvals({}, {}, {}, frozenset())
+        found = self._approvals(connection, reserves) if reserves else _Approvals({}, {}, frozenset(), {}, {})
         seen = self._credentials(connection, reserves) if reserves else {}
         records = self._outcomes(connection, concludes, decided) if concludes else []
         head = self._locked_head(connection)
@@ -225,6 +235,9 @@ class Ledger:
 
     def _decide(self, case: _Case, job: Reserve, decided: _Decided) -> _Accepted | None:
         try:
+            if case.is_done(job):
+                decided.answers.append(_answer(job, ()))
+                return None
             chosen, intent = case.decide(job)
             self._check(intent)
         except PrivySealError as refusal:
@@ -253,16 +266,15 @@ class Ledger:
         added = self._keys(self._rows(connection, self._sql.add_approvals, rows))
         allowances = {key: wanted[key] for key in added}
         taken: dict[_Key, set[int]] = {key: set() for key in wanted}
-        retired: dict[_Key, set[str]] = {key: set() for key in wanted}
+        live: dict[_Key, str | None] = dict.fromkeys(wanted)
         there = [_approval(key) for key in wanted if key not in added]
         if there:
             for row in self._rows(connection, self._sql.lock_approvals, there):
                 allowances[row[0], row[1]] = row[2]
+                live[row[0], row[1]] = row[3]
             for row in self._rows(connection, self._sql.taken, there):
                 taken[row[0], row[1]].add(row[2])
-            for row in self._rows(connection, self._sql.retired, there):
-                retired[row[0], row[1]].add(row[2])
-        return _Approvals(allowances, taken, retired, added)
+        return _Approvals(allowances, taken, added, live, dict(live))
 
     def _credentials(self, connection: Connection, reserves: Sequence[Reserve]) -> Mapping[str, _Held]:
         ids = texts_parameter(job.reservation.credential_id for job in reserves)
@@ -326,8 +338,8 @@ class Ledger:
             for number, wanted in enumerate(job.reservation for job in reserves)
             for scope, subject, earliest in (
                 ("transaction", wanted.txn, EVER),
-                ("client", wanted.client_id, wanted.sad_iat - LEEWAY_SECONDS),
-                ("account", wanted.account, wanted.sad_iat - LEEWAY_SECONDS),
+                ("client", wanted.client_id, wanted.sad_since - LEEWAY_SECONDS),
+                ("account", wanted.account, wanted.sad_since - LEEWAY_SECONDS),
             )
         ]
         return frozenset(reserves[row[0]] for row in self._rows(connection, self._sql.revoked, subjects))
@@ -354,21 +366,25 @@ class Ledger:
             self._rows(connection, self._sql.remove_approvals, [_approval(key) for key in unused], returning=False)
         if not accepted:
             return
-        redeemed = [_redemption(item) for item in accepted]
+        self._succeed(connection, found)
+        redeemed = [_redemption(item) for item in accepted if item.job.redeems]
+        if not redeemed:
+            return
         self._rows(connection, self._sql.add_redemptions, redeemed, returning=False)
-        replaced = [
-            {**_approval(item.job.key), "jti": item.job.reservation.supersedes}
-            for item in accepted
-            if item.job.reservation.supersedes is not None
-        ]
-        if replaced:
-            self._rows(connection, self._sql.add_retired, replaced, returning=False)
         taken = [
             {**_approval(item.job.key), "position": position, "redemption_id": item.job.reservation.id}
             for item in accepted
             for position in item.chosen
         ]
         self._rows(connection, self._sql.add_positions, taken, returning=False)
+
+    def _succeed(self, connection: Connection, found: _Approvals) -> None:
+        swapped = {key: live for key, live in found.live.items() if live != found.before[key]}
+        if not swapped:
+            return
+        rows = [{**_approval(key), "before": found.before[key], "live": live} for key, live in swapped.items()]
+        if self._keys(self._rows(connection, self._sql.succeed, rows)) != swapped.keys():
+            raise StoreUnavailable("an approval's live SAD is not the one that was locked")
 
     def _append(self, connection: Connection, head: Head, records: Sequence[Record]) -> None:
         written = [Written(record.event, events.recordable(record.fields), record.at) for record in records]
@@ -402,10 +418,12 @@ class _Approvals:
 
     allowances: Mapping[_Key, str]
     taken: Mapping[_Key, set[int]]
-    retired: Mapping[_Key, set[str]]
-    """SADs that successors have replaced, by their ``jti``."""
     added: frozenset[_Key]
     """Those that were not there before."""
+    live: dict[_Key, str | None]
+    """``jti`` of the SAD that took the place of those before it: as it will be."""
+    before: Mapping[_Key, str | None]
+    """The same as it was found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -461,19 +479,23 @@ class _Case:
             raise BindingRefused("the proof of possession was used before")
         if self._found.allowances.get(job.key) != wanted.allowance:
             raise SadRefused("another SAD of the same transaction had another allowance")
-        if wanted.sad_jti in self._found.retired[job.key]:
-            raise SadSpent("another SAD has replaced this one")
+        if not wanted.may_follow(self._found.live[job.key]):
+            raise SadSuperseded("another SAD of the same transaction took this one's place")
         chosen = job.assign(frozenset(self._found.taken[job.key]))
         # 3. Its time, which is now that nobody is waited for any more; then its day.
         intent = job.record(chosen)
         self._check_day(wanted, len(chosen), epoch(intent.at))
         return chosen, intent
 
+    def is_done(self, job: Reserve) -> bool:
+        """Whether the SAD is the live one already, where nothing else is asked for."""
+        return not job.redeems and self._found.live.get(job.key) == job.reservation.sad_jti
+
     def accept(self, job: Reserve, chosen: tuple[int, ...], at: int) -> None:
         """Those that follow see it."""
         self._found.taken[job.key].update(chosen)
-        if job.reservation.supersedes is not None:
-            self._found.retired[job.key].add(job.reservation.supersedes)
+        if job.reservation.predecessors:
+            self._found.live[job.key] = job.reservation.sad_jti
         if job.reservation.proof is not None:
             self._spent_proofs.add(job.reservation.proof)
         self._made_here.append((job.reservation.credential_id, len(chosen), at))

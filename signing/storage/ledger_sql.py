@@ -27,15 +27,13 @@ class Statements:
     add_approvals: str
     """issuer, txn, allowance -> issuer, txn of those that were not there."""
     lock_approvals: str
-    """issuer, txn -> issuer, txn, allowance."""
+    """issuer, txn -> issuer, txn, allowance, live."""
+    succeed: str
+    """issuer, txn, before, live -> issuer, txn of those whose live SAD was the one before."""
     remove_approvals: str
     """issuer, txn."""
     taken: str
     """issuer, txn -> issuer, txn, position."""
-    retired: str
-    """issuer, txn -> issuer, txn, jti."""
-    add_retired: str
-    """issuer, txn, jti."""
     hold_credentials: str
     """Texts: ids -> the ledger's epoch, the credential's version, and its row; nothing of it changes before the
     commit."""
@@ -121,9 +119,14 @@ _TEMPLATES: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
         {**_APPROVAL, "allowance": _TEXT},
     ),
     "lock_approvals": (
-        "SELECT a.issuer, a.txn, a.allowance FROM @rows JOIN approvals a ON a.issuer = r.issuer AND a.txn = r.txn"
-        " ORDER BY a.issuer, a.txn @for_update",
+        "SELECT a.issuer, a.txn, a.allowance, a.live FROM @rows"
+        " JOIN approvals a ON a.issuer = r.issuer AND a.txn = r.txn ORDER BY a.issuer, a.txn @for_update",
         _APPROVAL,
+    ),
+    "succeed": (
+        "UPDATE approvals SET live = r.live FROM @rows WHERE approvals.issuer = r.issuer AND approvals.txn = r.txn"
+        " AND COALESCE(approvals.live, '') = COALESCE(r.before, '') RETURNING approvals.issuer, approvals.txn",
+        {**_APPROVAL, "before": _TEXT, "live": _TEXT},
     ),
     "remove_approvals": (
         "DELETE FROM approvals WHERE (issuer, txn) IN (SELECT r.issuer, r.txn FROM @rows)",
@@ -132,14 +135,6 @@ _TEMPLATES: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
     "taken": (
         "SELECT p.issuer, p.txn, p.position FROM @rows JOIN positions p ON p.issuer = r.issuer AND p.txn = r.txn",
         _APPROVAL,
-    ),
-    "retired": (
-        "SELECT p.issuer, p.txn, p.jti FROM @rows JOIN retired p ON p.issuer = r.issuer AND p.txn = r.txn",
-        _APPROVAL,
-    ),
-    "add_retired": (
-        "INSERT INTO retired (@names) SELECT @names FROM @rows WHERE true ON CONFLICT DO NOTHING",
-        {**_APPROVAL, "jti": _TEXT},
     ),
     "hold_credentials": (
         "SELECT s.epoch, c.version, @columns FROM credentials c CROSS JOIN sam_state s WHERE c.id @texts"

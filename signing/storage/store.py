@@ -269,6 +269,14 @@ class SqlStore:
     ) -> tuple[int, ...]:
         return self._ledger.reserve(reservation, assign, record)
 
+    def succeed(
+        self,
+        reservation: Reservation,
+        assign: Callable[[Collection[int]], tuple[int, ...]],
+        record: Callable[[tuple[int, ...]], Record],
+    ) -> None:
+        self._ledger.succeed(reservation, assign, record)
+
     def conclude(self, redemption_id: str, state: State, reason: str, record: Record) -> State:
         return self._ledger.conclude(redemption_id, state, reason, record)
 

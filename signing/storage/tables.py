@@ -103,19 +103,13 @@ approvals: Final = Table(
     Column("issuer", String(255), nullable=False),
     Column("txn", String(128), nullable=False),
     Column("allowance", String(64), nullable=False),
+    Column("live", String(128)),
     PrimaryKeyConstraint("issuer", "txn"),
 )
-"""What an approval allows, fixed by the first SAD seen of it; also the lock that puts its requests into a row."""
+"""What an approval allows, fixed by the first SAD seen of it; also the lock that puts its requests into a row.
 
-retired: Final = Table(
-    "retired",
-    metadata,
-    Column("issuer", String(255), nullable=False),
-    Column("txn", String(128), nullable=False),
-    Column("jti", String(128), nullable=False),
-    PrimaryKeyConstraint("issuer", "txn", "jti"),
-)
-"""SADs that a successor has replaced; written with the successor's reservation, under the approval's lock."""
+``live`` is the ``jti`` of the SAD that took the place of all before it; null as long as none has.  It is changed by
+comparing and swapping, and never set back to null."""
 
 redemptions: Final = Table(
     "redemptions",

@@ -21,7 +21,7 @@ from contract import order as orders
 from contract import sad as sads
 from contract.event import EventName, SecurityEvent
 from contract.order import CreateParameters, CredentialParameters, Operation, Order, Parameters, SubjectClaim
-from contract.sad import EvidenceClaim, PolicyClaim, Sad
+from contract.sad import EvidenceClaim, PolicyClaim, Sad, Succession
 from foundation.clock import FixedClock, epoch
 from foundation.jose import SigningKey, generate_signing_key
 from signing.sam.activate import Activator
@@ -305,6 +305,18 @@ class World:
             policy=PolicyClaim("default", "ab" * 32, "decision-2"),
         )
         return replace(sad, **changes)
+
+    def successor(self, sad: Sad, **changes: Any) -> Sad:
+        """A SAD in another one's place, as the identity provider mints it now."""
+        before = () if sad.supersedes is None else sad.supersedes.jtis
+        made = replace(
+            sad,
+            jti=secrets.token_hex(8),
+            iat=self.now,
+            exp=self.now + 300,
+            supersedes=Succession(sad.since, (*before, sad.jti)),
+        )
+        return replace(made, **changes)
 
     def request(self, sad: Sad, **changes: Any) -> SignatureRequest:
         """A request for everything that the SAD authorises, until changed."""

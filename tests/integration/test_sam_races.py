@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from sqlalchemy import text
 from signing.link import codes
 from signing.link.client import SamClient
 from signing.link.errors import LinkRefused
-from signing.link.messages import SignRequest
+from signing.link.messages import ExtendRequest, SignRequest
 from signing.storage.engine import open_engine
 from tests.fakes.sam import digest
 from tests.integration.sam_site import Site, make_site
@@ -159,3 +159,70 @@ def test_AUD_06_every_value_of_the_device_has_one_intent_and_one_outcome(pair: P
     lost_races = pair.made() - positions - requests_signed
     assert 0 <= lost_races <= 7, "keys of a lost race over one order signed their request and were dropped"
     assert pair.site.run("audit", "verify", "--database-url-file", str(pair.site.directory / "url")).returncode == 0
+
+
+def test_SAD_02_SAD_10_a_sad_and_its_successor_race_for_no_more_than_was_approved(pair: Pair) -> None:
+    """Whatever comes first on whichever node: each digest once, and after the successor the predecessor nothing."""
+    view = pair.site.credential(pair.clients[0])
+    for _ in range(5):
+        wanted = tuple(digest(number) for number in range(1, 9))
+        first = pair.site.sad(view, wanted)
+        second = pair.site.now_world().successor(first)
+        both = [pair.site.request(sad) for sad in (first, second, first, second)]
+        requests = [replace(request, digests=(each,)) for each in wanted for request in both]
+        before = pair.made()
+        outcome = pair.at_once(requests)
+        assert outcome["1 signed"] <= len(wanted)
+        assert pair.made() == before + outcome["1 signed"]
+        assert sum(outcome.values()) == outcome["1 signed"] + outcome[codes.SAD_USED] + outcome[codes.INVALID_SAD]
+        # The successor was presented for every digest: nothing of what was approved is left.
+        assert outcome["1 signed"] == len(wanted)
+        assert set(pair.at_once([pair.site.request(first)] * 2)) == {codes.INVALID_SAD}
+        assert set(pair.at_once([pair.site.request(second)] * 2)) == {codes.SAD_USED}
+
+
+def test_SAD_02_of_two_successors_over_two_processes_one_ever_serves(pair: Pair) -> None:
+    view = pair.site.credential(pair.clients[0])
+    for _ in range(5):
+        wanted = (digest(1), digest(2))
+        first = pair.site.sad(view, wanted)
+        rivals = [pair.site.now_world().successor(first) for _ in range(8)]
+        requests = [replace(pair.site.request(sad), digests=wanted[:1]) for sad in rivals]
+        before = pair.made()
+        assert pair.at_once(requests) == {"1 signed": 1, codes.INVALID_SAD: 7}
+        assert pair.made() == before + 1
+        again = [replace(request, digests=wanted[1:]) for request in requests]
+        assert pair.at_once(again) == {"1 signed": 1, codes.INVALID_SAD: 7}
+
+
+def test_SAD_02_told_to_one_process_a_successor_holds_on_both_once_it_was_answered(pair: Pair) -> None:
+    view, world = pair.site.credential(pair.clients[0]), pair.site.now_world()
+    firsts = [pair.site.sad(view) for _ in range(8)]
+    requests = [pair.site.request(sad) for sad in firsts]
+    answered: dict[int, bool] = {}
+
+    def told(number: int) -> None:
+        token = pair.site.request(world.successor(firsts[number])).sad
+        with suppress(LinkRefused):  # where the signature was faster, nothing is left
+            pair.clients[number % 2].extend(ExtendRequest(token, None))
+        answered[number] = True
+
+    def tried(number: int) -> str:
+        late = answered.get(number, False)
+        try:
+            pair.clients[(number + 1) % 2].sign(requests[number])
+        except LinkRefused as refusal:
+            return refusal.refusal
+        assert not late, "signed after the successor was answered"
+        return "signed"
+
+    before = pair.made()
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(told, range(0, 8, 2)))
+        racing = [pool.submit(told, number) for number in range(1, 8, 2)]
+        outcome = Counter(pool.map(tried, range(8)))
+        for each in racing:
+            each.result()
+    assert pair.made() == before + outcome["signed"]
+    assert outcome["signed"] + outcome[codes.INVALID_SAD] == 8
+    assert outcome[codes.INVALID_SAD] >= 4

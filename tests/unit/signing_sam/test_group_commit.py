@@ -151,20 +151,20 @@ def test_a_successor_retires_its_predecessor_in_its_own_transaction(grouped: Wor
     store = ledger(grouped)
     store._work([reserve("one", 0, txn="t", sad_jti="first")])
     jobs = [
-        reserve("refused", 0, txn="t", sad_jti="second", supersedes="other"),
-        reserve("two", 1, txn="t", sad_jti="second", supersedes="first"),
+        reserve("refused", 0, txn="t", sad_jti="second", predecessors=frozenset({"other"})),
+        reserve("two", 1, txn="t", sad_jti="second", predecessors=frozenset({"first"})),
         reserve("three", 2, txn="t", sad_jti="first"),
     ]
     store._work(jobs)
-    assert results(jobs) == [errors.SadSpent, (1,), errors.SadSpent]
+    assert results(jobs) == [errors.SadSpent, (1,), errors.SadSuperseded]
     later = [
         reserve("four", 2, txn="t", sad_jti="first"),
-        reserve("five", 3, txn="t", sad_jti="other"),
-        reserve("six", 4, txn="t", sad_jti="second", supersedes="first"),
+        reserve("five", 3, txn="t", sad_jti="third", predecessors=frozenset({"first", "second"})),
+        reserve("six", 4, txn="t", sad_jti="second", predecessors=frozenset({"first"})),
         reserve("seven", sad_jti="first"),
     ]
     store._work(later)
-    assert results(later) == [errors.SadSpent, (3,), (4,), (0,)]
+    assert results(later) == [errors.SadSuperseded, (3,), errors.SadSuperseded, (0,)]
 
 
 def test_a_refusal_comes_before_what_would_follow_from_it(grouped: World) -> None:

@@ -48,7 +48,7 @@ def reservation(number: int = 1, **changes: object) -> Reservation:
         epoch=1,
         client_id="client",
         account="account",
-        sad_iat=0,
+        sad_since=0,
     )
     return replace(values, **changes)  # type: ignore[arg-type] # a test's shorthand
 
