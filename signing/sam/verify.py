@@ -397,7 +397,9 @@ CHECKS: Final[tuple[Callable[[_Case], None], ...]] = (
 )
 
 
-_OF_A_REQUEST: Final = frozenset({_check_count, _check_digest_lengths, _check_digests, _check_algorithm})
+_OF_A_REQUEST: Final = frozenset(
+    {_check_hash_type, _check_count, _check_digest_lengths, _check_digests, _check_algorithm}
+)
 SUCCESSOR_CHECKS: Final = tuple(check for check in CHECKS if check not in _OF_A_REQUEST)
 """Those that need no digests to be asked for."""
 

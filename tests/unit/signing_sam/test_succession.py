@@ -208,6 +208,12 @@ def test_a_refused_successor_retires_nobody(world: World) -> None:
     assert sign(world, first, THREE[1]) == 1
 
 
+def test_digests_of_documents_are_extended_like_others(world: World) -> None:
+    first = world.sad(world.credential(), THREE, hash_type="sdr")
+    extend(world, world.successor(first))
+    assert [record["unspent"] for record in recorded(world, events.SAD_SUCCEEDED)] == [3]
+
+
 def test_nothing_is_extended_of_which_nothing_is_left(world: World) -> None:
     first = world.sad(world.credential(), THREE)
     sign(world, first)
