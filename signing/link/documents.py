@@ -42,14 +42,13 @@ class Asker:
 
     def to_json(self) -> dict[str, Any]:
         """The members."""
-        parameters = self.sign_algo_params
         return {
             "sad": self.sad,
             "client_id": self.client_id,
             "credential_id": self.credential_id,
             "hash_alg": self.hash_alg,
             "sign_algo": self.sign_algo,
-            "sign_algo_params": None if parameters is None else encode_base64url(parameters),
+            "sign_algo_params": _optional_to_json(self.sign_algo_params),
             "dpop": self.dpop,
             "certificate": self.certificate,
         }
@@ -132,14 +131,16 @@ class SignedDocument:
     """SignedAttributes (DER, SET OF), canonical SignedInfo, or JWS signing input."""
     signed_properties: bytes | None
     """XAdES: the canonical SignedProperties."""
+    manifest: bytes | None = None
+    """ASiC-E with CAdES: the manifest."""
 
     def to_json(self) -> dict[str, Any]:
         """The members."""
-        properties = None if self.signed_properties is None else encode_base64url(self.signed_properties)
         return {
             "value": encode_base64url(self.value),
             "tbs": encode_base64url(self.tbs),
-            "signed_properties": properties,
+            "signed_properties": _optional_to_json(self.signed_properties),
+            "manifest": _optional_to_json(self.manifest),
         }
 
     @classmethod
@@ -151,6 +152,7 @@ class SignedDocument:
                 value=octets(value, "value", MAX_ITEM_CHARACTERS),
                 tbs=octets(value, "tbs", MAX_TBS_CHARACTERS),
                 signed_properties=optional_octets(value, "signed_properties", MAX_TBS_CHARACTERS),
+                manifest=optional_octets(value, "manifest", MAX_TBS_CHARACTERS),
             )
         except JoseError as error:
             raise MessageInvalid("not a document's signature") from error
@@ -166,6 +168,10 @@ def documents_from_json(answer: Mapping[str, Any]) -> tuple[SignedDocument, ...]
         return tuple(map(SignedDocument.from_json, _objects(answer, "signatures", MAX_DIGESTS_IN_REQUEST)))
     except JoseError as error:
         raise MessageInvalid("not an answer with signatures") from error
+
+
+def _optional_to_json(octets: bytes | None) -> str | None:
+    return None if octets is None else encode_base64url(octets)
 
 
 def _objects(value: Mapping[str, Any], name: str, max_items: int) -> tuple[Mapping[str, Any], ...]:

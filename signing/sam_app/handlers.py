@@ -220,7 +220,7 @@ def _documents_request(asker: Asker) -> SignatureRequest:
 
 
 def _signatures(signed: Iterable[tuple[bytes, Built]]) -> Mapping[str, Any]:
-    documents = (SignedDocument(value, built.tbs, built.signed_properties) for value, built in signed)
+    documents = (SignedDocument(value, built.tbs, built.signed_properties, built.manifest) for value, built in signed)
     return {"signatures": [document.to_json() for document in documents]}
 
 

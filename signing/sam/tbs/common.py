@@ -70,6 +70,8 @@ class Built:
     """Of these the digest is signed."""
     signed_properties: bytes | None = None
     """XAdES: the canonical SignedProperties, whose digest is in ``tbs``."""
+    manifest: bytes | None = None
+    """ASiC-E with CAdES: the manifest, whose digest is in ``tbs``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,14 @@ from foundation import claims as read
 from foundation.errors import JoseError
 from foundation.jose import decode_base64url
 from signing.sam.errors import TemplateRefused
+from signing.sam.tbs.asic import AsicDocument, AsicSignature
 from signing.sam.tbs.cms import CmsSignature, PdfSignature
 from signing.sam.tbs.common import MAX_DOCUMENTS, MAX_TEXT_CHARACTERS, SignaturePolicy
 from signing.sam.tbs.jws import MAX_PAYLOAD_OCTETS, JwsDocument, JwsPayload, JwsSignature
 from signing.sam.tbs.pdf import MAX_PDF_OCTETS, MeasuredPdf, PdfClaim
 from signing.sam.tbs.xades import Form, XmlDocument, XmlSignature
 
-Template: TypeAlias = CmsSignature | XmlSignature | JwsSignature | JwsPayload | PdfSignature
+Template: TypeAlias = CmsSignature | AsicSignature | XmlSignature | JwsSignature | JwsPayload | PdfSignature
 
 _MAX_DIGEST_CHARACTERS: Final = 128
 _MAX_PAYLOAD_CHARACTERS: Final = MAX_PAYLOAD_OCTETS * 4 // 3 + 4
@@ -89,6 +90,15 @@ def _cms(value: Mapping[str, Any]) -> CmsSignature:
     )
 
 
+def _asic(value: Mapping[str, Any]) -> AsicSignature:
+    read.check_members(value, {"form", "signature_uri", "references", "commitment", "policy"})
+    return AsicSignature(
+        read.text(value, "signature_uri", max_length=MAX_TEXT_CHARACTERS),
+        tuple(AsicDocument(*_file(item)) for item in _references(value)),
+        *_extras(value),
+    )
+
+
 def _xades(value: Mapping[str, Any]) -> XmlSignature:
     read.check_members(value, {"form", "id", "references", "commitment", "policy"})
     return XmlSignature(
@@ -113,7 +123,7 @@ def _xml_document(value: Mapping[str, Any]) -> XmlDocument:
 def _jws(value: Mapping[str, Any]) -> JwsSignature:
     read.check_members(value, {"form", "references", "commitment"})
     return JwsSignature(
-        tuple(_jws_document(item) for item in _references(value)),
+        tuple(JwsDocument(*_file(item)) for item in _references(value)),
         _optional_text(value, "commitment"),
     )
 
@@ -128,12 +138,13 @@ def _jws_payload(value: Mapping[str, Any]) -> JwsPayload:
     )
 
 
-def _jws_document(value: Mapping[str, Any]) -> JwsDocument:
+def _file(value: Mapping[str, Any]) -> tuple[bytes, str, str]:
+    """Digest, path and media type."""
     read.check_members(value, {"document", "uri", "mime_type"})
-    return JwsDocument(
-        document=_digest(value, "document"),
-        uri=read.text(value, "uri", max_length=MAX_TEXT_CHARACTERS),
-        mime_type=read.text(value, "mime_type", max_length=MAX_TEXT_CHARACTERS),
+    return (
+        _digest(value, "document"),
+        read.text(value, "uri", max_length=MAX_TEXT_CHARACTERS),
+        read.text(value, "mime_type", max_length=MAX_TEXT_CHARACTERS),
     )
 
 
@@ -172,6 +183,7 @@ def _optional_text(value: Mapping[str, Any], name: str) -> str | None:
 
 
 _PARSERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Template]]] = {
+    "asic": _asic,
     "cms": _cms,
     "xades": _xades,
     "jws": _jws,

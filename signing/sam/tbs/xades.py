@@ -9,13 +9,13 @@ around the signature, which only the web tier knows; ADR 31.  Sources: ETSI EN 3
 from __future__ import annotations
 
 import re
-from base64 import b64encode
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal
 
 from signing.sam.algorithms import SHA256, SHA384, SHA512, SchemeName
 from signing.sam.errors import TemplateRefused
+from signing.sam.tbs.canonical import DS, attribute, element, hashed, text
 from signing.sam.tbs.common import (
     Built,
     SignaturePolicy,
@@ -29,7 +29,6 @@ from signing.sam.tbs.common import (
 
 Form = Literal["octets", "base64", "element", "enveloped"]
 
-_DS: Final = "http://www.w3.org/2000/09/xmldsig#"
 _XADES: Final = "http://uri.etsi.org/01903/v1.3.2#"
 _EXCLUSIVE: Final = "http://www.w3.org/2001/10/xml-exc-c14n#"
 _INCLUSIVE: Final = "http://www.w3.org/TR/2001/REC-xml-c14n-20010315"
@@ -40,18 +39,13 @@ _ID: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}\Z")
 
 _TRANSFORMS: Final[dict[Form, tuple[str, ...]]] = {
     "octets": (),
-    "base64": (f"{_DS}base64",),
+    "base64": (f"{DS}base64",),
     "element": (_EXCLUSIVE,),
     # Of a whole document nothing is around, and inclusive loses no namespace that only its values use.
-    "enveloped": (f"{_DS}enveloped-signature", _INCLUSIVE),
+    "enveloped": (f"{DS}enveloped-signature", _INCLUSIVE),
 }
 """What a verifier does to data before it digests them; nothing that chooses parts (XPath, XSLT) is here."""
 
-DIGEST_METHODS: Final[dict[str, str]] = {
-    SHA256: "http://www.w3.org/2001/04/xmlenc#sha256",
-    SHA384: "http://www.w3.org/2001/04/xmldsig-more#sha384",
-    SHA512: "http://www.w3.org/2001/04/xmlenc#sha512",
-}
 _MORE: Final = "http://www.w3.org/2001/04/xmldsig-more#"
 _MORE_2007: Final = "http://www.w3.org/2007/05/xmldsig-more#"
 SIGNATURE_METHODS: Final[dict[tuple[SchemeName, str], str]] = {
@@ -135,40 +129,40 @@ class XmlSignature:
 
 def _signed_properties(template: XmlSignature, signer: Signer) -> str:
     at = datetime.fromtimestamp(signer.at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    certificate = _element("xades:CertDigest", _hashed(signer.certificate_sha256(), SHA256, within_ds=False))
+    certificate = element("xades:CertDigest", hashed(signer.certificate_sha256(), SHA256, within_ds=False))
     signature = [
-        _element("xades:SigningTime", at),
-        _element("xades:SigningCertificateV2", _element("xades:Cert", certificate)),
+        element("xades:SigningTime", at),
+        element("xades:SigningCertificateV2", element("xades:Cert", certificate)),
     ]
     if template.policy is not None:
         signature.append(_policy(template.policy))
     data = [
-        _element("xades:DataObjectFormat", _format(reference), ObjectReference=f"#{template.id}-ref-{number}")
+        element("xades:DataObjectFormat", _format(reference), ObjectReference=f"#{template.id}-ref-{number}")
         for number, reference in enumerate(template.references)
     ]
     if template.commitment is not None:
-        identifier = _element("xades:Identifier", f"{_COMMITMENT}{template.commitment}")
-        kind = _element("xades:CommitmentTypeId", identifier)
-        data.append(_element("xades:CommitmentTypeIndication", kind, _element("xades:AllSignedDataObjects")))
-    return _element(
+        identifier = element("xades:Identifier", f"{_COMMITMENT}{template.commitment}")
+        kind = element("xades:CommitmentTypeId", identifier)
+        data.append(element("xades:CommitmentTypeIndication", kind, element("xades:AllSignedDataObjects")))
+    return element(
         "xades:SignedProperties",
-        _element("xades:SignedSignatureProperties", *signature),
-        _element("xades:SignedDataObjectProperties", *data),
+        element("xades:SignedSignatureProperties", *signature),
+        element("xades:SignedDataObjectProperties", *data),
         **{"xmlns:xades": _XADES, "Id": f"{template.id}-properties"},
     )
 
 
 def _format(reference: XmlDocument) -> str:
-    mime_type = _element("xades:MimeType", _text(reference.mime_type))
-    return mime_type + (_element("xades:Encoding", f"{_DS}base64") if reference.form == "base64" else "")
+    mime_type = element("xades:MimeType", text(reference.mime_type))
+    return mime_type + (element("xades:Encoding", f"{DS}base64") if reference.form == "base64" else "")
 
 
 def _policy(policy: SignaturePolicy) -> str:
     # Qualifier says which kind of identifier it is: the OID as a URN (EN 319 132-1 5.1.2).
-    identifier = _element("xades:Identifier", f"urn:oid:{policy.oid}", Qualifier="OIDAsURN")
-    hashed = _element("xades:SigPolicyHash", _hashed(policy.digest, policy.hash_alg, within_ds=False))
-    policy_id = _element("xades:SignaturePolicyId", _element("xades:SigPolicyId", identifier), hashed)
-    return _element("xades:SignaturePolicyIdentifier", policy_id)
+    identifier = element("xades:Identifier", f"urn:oid:{policy.oid}", Qualifier="OIDAsURN")
+    digest = element("xades:SigPolicyHash", hashed(policy.digest, policy.hash_alg, within_ds=False))
+    policy_id = element("xades:SignaturePolicyId", element("xades:SigPolicyId", identifier), digest)
+    return element("xades:SignaturePolicyIdentifier", policy_id)
 
 
 def _signed_info(template: XmlSignature, signer: Signer, properties: bytes) -> str:
@@ -178,48 +172,22 @@ def _signed_info(template: XmlSignature, signer: Signer, properties: bytes) -> s
             reference.document,
             algorithm.hash_alg,
             _TRANSFORMS[reference.form],
-            {"Id": f"{template.id}-ref-{number}", "URI": _attribute(reference.uri)},
+            {"Id": f"{template.id}-ref-{number}", "URI": attribute(reference.uri)},
         )
         for number, reference in enumerate(template.references)
     ]
     own = {"Type": _SIGNED_PROPERTIES, "URI": f"#{template.id}-properties"}
-    return _element(
+    return element(
         "ds:SignedInfo",
-        _element("ds:CanonicalizationMethod", Algorithm=_EXCLUSIVE),
-        _element("ds:SignatureMethod", Algorithm=SIGNATURE_METHODS[algorithm.scheme, algorithm.hash_alg]),
+        element("ds:CanonicalizationMethod", Algorithm=_EXCLUSIVE),
+        element("ds:SignatureMethod", Algorithm=SIGNATURE_METHODS[algorithm.scheme, algorithm.hash_alg]),
         *references,
         _reference(properties, algorithm.hash_alg, (_EXCLUSIVE,), own),
-        **{"xmlns:ds": _DS},
+        **{"xmlns:ds": DS},
     )
 
 
 def _reference(digest: bytes, hash_alg: str, transforms: tuple[str, ...], attributes: dict[str, str]) -> str:
-    steps = [_element("ds:Transform", Algorithm=each) for each in transforms]
-    content = _element("ds:Transforms", *steps) if steps else ""
-    return _element("ds:Reference", content, _hashed(digest, hash_alg, within_ds=True), **attributes)
-
-
-def _hashed(digest: bytes, hash_alg: str, *, within_ds: bool) -> str:
-    """DigestMethod and DigestValue.
-
-    :param within_ds: whether an element around them has declared ``ds`` in the canonical octets already.
-    """
-    namespace = {} if within_ds else {"xmlns:ds": _DS}
-    method = _element("ds:DigestMethod", **namespace, Algorithm=DIGEST_METHODS[hash_alg])
-    return method + _element("ds:DigestValue", b64encode(digest).decode(), **namespace)
-
-
-def _element(name: str, *content: str, **attributes: str) -> str:
-    """An element in canonical form; attributes are given in canonical order: namespace first, then by name."""
-    start = "".join(f' {attribute}="{value}"' for attribute, value in attributes.items())
-    return f"<{name}{start}>{''.join(content)}</{name}>"
-
-
-def _text(value: str) -> str:
-    """Character data in canonical form (Canonical XML 1.0 clause 2.3); no template lets in a carriage return."""
-    return value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _attribute(value: str) -> str:
-    """An attribute's value in canonical form; no template lets in white space."""
-    return value.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
+    steps = [element("ds:Transform", Algorithm=each) for each in transforms]
+    content = element("ds:Transforms", *steps) if steps else ""
+    return element("ds:Reference", content, hashed(digest, hash_alg, within_ds=True), **attributes)

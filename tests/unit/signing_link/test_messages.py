@@ -46,7 +46,7 @@ CREATED = CreatedCredential(VIEW, b"\x30\x00", SubjectClaim("Alice Example", Non
 ASKER = Asker("token", "client", "credential", None, "1.2.3", b"\5\0", "proof", "thumbprint")
 DOCUMENTS = SignDocumentsRequest(ASKER, ({"form": "cms"}, {}))
 PDF = SignPdfRequest(ASKER, {"byte_range": [0]}, "ProofOfOrigin", {"a": 1})
-SIGNED = SignedDocument(b"\1", b"\2", b"\3")
+SIGNED = SignedDocument(b"\1", b"\2", b"\3", b"\4")
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ SIGNED = SignedDocument(b"\1", b"\2", b"\3")
         PDF,
         replace(PDF, commitment=None, policy=None),
         SIGNED,
-        replace(SIGNED, signed_properties=None),
+        replace(SIGNED, signed_properties=None, manifest=None),
     ],
 )
 def test_a_message_comes_back_as_it_was_sent(message: Any) -> None:

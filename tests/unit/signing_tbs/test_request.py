@@ -20,6 +20,7 @@ from foundation.errors import PrivySealError
 from foundation.jose import decode_base64url, encode_base64url, parse_json_object
 from signing.sam.algorithms import SHA256, SignatureAlgorithm
 from signing.sam.errors import TemplateRefused
+from signing.sam.tbs.asic import AsicDocument, AsicSignature
 from signing.sam.tbs.cms import CmsSignature, PdfSignature
 from signing.sam.tbs.common import Built, SignaturePolicy, Signer
 from signing.sam.tbs.jws import MAX_PAYLOAD_OCTETS, JwsDocument, JwsPayload, JwsSignature
@@ -55,6 +56,13 @@ JWS: dict[str, Any] = {
     "references": [{"document": encode_base64url(D1), "uri": "a.txt", "mime_type": "text/plain"}],
     "commitment": "ProofOfOrigin",
 }
+ASIC: dict[str, Any] = {
+    "form": "asic",
+    "signature_uri": "META-INF/signature.p7s",
+    "references": [{"document": encode_base64url(D1), "uri": "a.txt", "mime_type": "text/plain"}],
+    "commitment": None,
+    "policy": POLICY,
+}
 PAYLOAD: dict[str, Any] = {
     "form": "jws-payload",
     "document": encode_base64url(hashlib.sha256(b"payload").digest()),
@@ -82,6 +90,8 @@ def test_each_form_is_read_as_it_stands() -> None:
     assert documents_of(templates) == (D1, D1, D2, D1)
     payload = JwsPayload(hashlib.sha256(b"payload").digest(), b"payload", "text/plain")
     assert parse_templates([PAYLOAD]) == (payload,)
+    container = AsicSignature("META-INF/signature.p7s", (AsicDocument(D1, "a.txt", "text/plain"),), None, policy)
+    assert parse_templates([ASIC]) == (container,)
     bare = dict.fromkeys(("mime_type", "description", "commitment", "policy"))
     assert parse_templates([{**CMS, **bare}]) == (CmsSignature(D1),)
     assert parse_pdf(PDF) == PdfClaim(D1, 100, (0, 200, 300, 50))
@@ -167,7 +177,7 @@ def changed(value: Any, path: tuple[Any, ...], new: Any) -> Any:
 NULLABLE = {"mime_type", "description", "commitment", "policy"}
 
 
-@pytest.mark.parametrize("template", [CMS, XADES, JWS, PAYLOAD], ids=lambda item: str(item["form"]))
+@pytest.mark.parametrize("template", [CMS, XADES, JWS, PAYLOAD, ASIC], ids=lambda item: str(item["form"]))
 def test_SAD_09_a_member_of_another_type_is_refused(template: dict[str, Any]) -> None:
     for path in places(template):
         for wrong in WRONG:
@@ -178,7 +188,7 @@ def test_SAD_09_a_member_of_another_type_is_refused(template: dict[str, Any]) ->
                 parse_templates([request])
 
 
-@pytest.mark.parametrize("template", [CMS, XADES, JWS, PAYLOAD], ids=lambda item: str(item["form"]))
+@pytest.mark.parametrize("template", [CMS, XADES, JWS, PAYLOAD, ASIC], ids=lambda item: str(item["form"]))
 def test_SAD_09_a_member_less_or_more_is_refused(template: dict[str, Any]) -> None:
     for path in places(template):
         if not isinstance(path[-1], str):
@@ -231,7 +241,10 @@ def test_a_pdfs_further_members_are_read_strictly(extra: dict[str, Any]) -> None
 def named(built: Built) -> tuple[tuple[bytes, ...], bytes, int]:
     """Documents, certificate's digest and time, as others read them in the octets; all else is of the template's."""
     if built.tbs.startswith(b"\x31"):
-        return _named_in_cms(built.tbs)
+        documents, certificate, at = _named_in_cms(built.tbs)
+        if built.manifest is not None:
+            documents = _named_in_manifest(built.manifest, documents)
+        return documents, certificate, at
     return _named_in_xades(built) if built.tbs.startswith(b"<ds:SignedInfo ") else _named_in_jws(built.tbs)
 
 
@@ -247,6 +260,13 @@ def _named_in_cms(tbs: bytes) -> tuple[tuple[bytes, ...], bytes, int]:
     certificate = found["signing_certificate_v2"]["certs"][0]["cert_hash"].native
     at = int(found["signing_time"].native.timestamp())
     return (found["message_digest"].native,), certificate, at
+
+
+def _named_in_manifest(manifest: bytes, signed: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    root: Any = etree.fromstring(manifest)
+    assert etree.tostring(root, method="c14n") == manifest
+    assert signed == (SIGNER.hashed(manifest),)
+    return tuple(b64decode(each) for each in root.xpath("//ds:DigestValue/text()", namespaces=NS))
 
 
 def _named_in_xades(built: Built) -> tuple[tuple[bytes, ...], bytes, int]:
@@ -283,13 +303,13 @@ def _named_in_jws(tbs: bytes) -> tuple[tuple[bytes, ...], bytes, int]:
     return documents, decode_base64url(header["x5t#S256"].encode()), header["iat"]
 
 
-ORIGINAL = tuple(json.dumps(template).encode() for template in (CMS, XADES, JWS, PAYLOAD))
+ORIGINAL = tuple(json.dumps(template).encode() for template in (CMS, XADES, JWS, PAYLOAD, ASIC))
 PIECES = (b"<", b"&", b'\\"', b"\\u202e", b"\\ud800", b"../", b"0", b"\0", b"\xff", b",", b'"more":1,')
 
 
 def test_the_readers_of_the_property_find_what_is_there() -> None:
     payload = hashlib.sha256(b"payload").digest()
-    for octets, documents in zip(ORIGINAL, ((D1,), (D1, D2), (D1,), (payload,)), strict=True):
+    for octets, documents in zip(ORIGINAL, ((D1,), (D1, D2), (D1,), (payload,), (D1,)), strict=True):
         (built,) = built_work(parse_templates([parse_json_object(octets)]), SIGNER).built
         assert named(built) == (documents, SIGNER.certificate_sha256(), AT)
 

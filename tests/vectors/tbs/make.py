@@ -60,6 +60,13 @@ OBJECT = {"document": digest("one"), "uri": "one.txt", "mime_type": "text/plain"
 JWS: dict[str, Any] = {"form": "jws", "references": [OBJECT], "commitment": None}
 
 
+ASIC: dict[str, Any] = {
+    "form": "asic",
+    "signature_uri": "META-INF/signature001.p7s",
+    "references": [OBJECT],
+    "commitment": None,
+    "policy": None,
+}
 PAYLOAD: dict[str, Any] = {
     "form": "jws-payload",
     "document": digest("one"),
@@ -100,6 +107,10 @@ def valid() -> Iterator[tuple[str, str, str, dict[str, Any]]]:
         {**JWS, "references": objects, "commitment": "ProofOfSender"},
     )
 
+    yield "asic", "a container's manifest of one file", "p256", ASIC
+    named = [OBJECT, {**OBJECT, "uri": "folder/a&b.xml", "document": digest("two")}]
+    everything = {**ASIC, "references": named, "commitment": "ProofOfApproval", "policy": POLICY}
+    yield "asic-all", "two files, commitment and policy", "pss", everything
     yield "jws-payload", "a payload within", "p256", PAYLOAD
     larger = {**PAYLOAD, "document": digest("one", SHA512), "commitment": "ProofOfReceipt"}
     yield "jws-payload-pkcs1", "the same in SHA-512", "pkcs1", larger
@@ -111,6 +122,8 @@ def invalid() -> Iterator[tuple[str, str, dict[str, Any]]]:
         yield f"{form}-more", "a member nobody knows", {**right, "more": None}
         yield f"{form}-less", "a member less", {key: value for key, value in right.items() if key != "commitment"}
         yield f"{form}-commitment", "a commitment of one's own", {**right, "commitment": "ProofOfNothing"}
+    yield "asic-signature", "a signature elsewhere", {**ASIC, "signature_uri": "signature.p7s"}
+    yield "asic-meta", "no document of the container", {**ASIC, "references": [{**OBJECT, "uri": "META-INF/a.p7s"}]}
     yield "jws-payload-other", "another payload", {**PAYLOAD, "payload": encode_base64url(b"two")}
     yield "jws-payload-digest", "another digest", {**PAYLOAD, "document": digest("two")}
     yield "jws-payload-more", "a header of one's own", {**PAYLOAD, "typ": "sad+jwt"}
@@ -162,10 +175,13 @@ def built(request: dict[str, Any], signer: Signer) -> dict[str, Any]:
     """What is built of a request."""
     work = built_work(parse_templates([request]), signer)
     (octets,) = work.built
-    properties = None if octets.signed_properties is None else encode_base64url(octets.signed_properties)
+    beside = {
+        name: None if value is None else encode_base64url(value)
+        for name, value in (("signed_properties", octets.signed_properties), ("manifest", octets.manifest))
+    }
     return {
         "tbs": encode_base64url(octets.tbs),
-        "signed_properties": properties,
+        **beside,
         "digest": encode_base64url(work.digests[0]),
     }
 
