@@ -22,6 +22,7 @@ from foundation.clock import SystemClock
 from foundation.files import read_secret, write_secret
 from foundation.jose import VerificationKey
 from foundation.settings import load
+from signing import sam_kek
 from signing.link.client import SamClient
 from signing.link.errors import LinkError, LinkRefused
 from signing.sam.anchor import MAX_OPERATORS
@@ -71,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
         ("restore", _restore, "carry out ledger.restore, signed by two operators: all issued until now is refused"),
     ):
         command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("--config", type=Path, required=True, metavar="FILE", help="sam.toml")
+        _with_config(command)
         if run in {_status, _credentials, _execute, _restore}:
             command.add_argument("--json", action="store_true", help="print JSON")
         if run in {_execute, _restore}:
@@ -89,7 +90,12 @@ def _parser() -> argparse.ArgumentParser:
                 help="an operator's public key, JWK or PEM; twice or more in production",
             )  # fmt: skip
         command.set_defaults(run=run)
+    sam_kek.add_commands(commands, _with_config)
     return parser
+
+
+def _with_config(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--config", type=Path, required=True, metavar="FILE", help="sam.toml")
 
 
 def _init(settings: SamSettings, arguments: argparse.Namespace) -> int:

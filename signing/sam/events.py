@@ -24,6 +24,7 @@ LEDGER_SET_BACK: Final = "ledger.set_back"
 EPOCH_SET_BACK: Final = "ledger.epoch_set_back"
 LEDGER_BEHIND: Final = "ledger.behind_anchor"
 CREDENTIAL_FLOOR_SET: Final = "credential.floor_set"
+CREDENTIAL_REWRAPPED: Final = "credential.rewrapped"
 CREDENTIAL_PROOF_KEYS: Final = "credential.proof_keys_changed"
 OPERATOR_ENROLLED: Final = "operator.enrolled"
 OPERATOR_RETIRED: Final = "operator.retired"
@@ -94,6 +95,11 @@ CATALOGUE: Final = Catalogue(
             CREDENTIAL_FLOOR_SET,
             "Operators changed the least that the module asks for a credential.",
             _CHANGE | {"floor"},
+        ),
+        Event(
+            CREDENTIAL_REWRAPPED,
+            "A credential's key was wrapped by another KEK; the key is the same.",
+            _CHANGE | {"kek", "kek_before", "mechanism"},
         ),
         Event(
             CREDENTIAL_PROOF_KEYS,

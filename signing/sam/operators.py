@@ -9,6 +9,7 @@ credential.delete    2         ``credential_id``
 credential.set_floor 1 or 2    ``credential_id`` and what of the floor changes; 2 where anything gets lower
 credential           2         ``credential_id`` and, in place of all its proof keys, ``proof_key``; without, it has
 .set_proof_key                 none
+kek.rewrap           1         ``kek_id``; in steps, by :mod:`signing.sam.rewrap`
 operator.enrol       2         ``jwk``: the new operator's public key
 operator.retire      2         ``thumbprint``; two operators have to be left
 ledger.restore       2         none
@@ -22,7 +23,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, cast
@@ -63,6 +64,9 @@ from signing.sam.verify import TWO_CATEGORIES, SamPolicy
 OPERATORS: Final = "operators"
 """In the place of an issuer, where an operation stands for an order."""
 RESTORE: Final = "ledger.restore"
+REWRAP: Final = "kek.rewrap"
+IN_STEPS: Final = frozenset({REWRAP})
+"""What :meth:`Operators.permit` is for."""
 LEFT: Final = 2
 """Operators that have to be left: with fewer nothing that takes two could be done any more."""
 _FLOOR: Final = frozenset(
@@ -155,6 +159,8 @@ class Operators:
         now = self._clock.now()
         try:
             signed = self._verified(bundle, now)
+            if signed.operation.operation in IN_STEPS:
+                raise OperationRefused("the operation is carried out in steps, by a command of its own")
             return self._carriers[signed.operation.operation](signed)
         except OrderUsed as error:
             refusal: OperationInvalid | SamError = OperationUsed("the operation has been carried out")
@@ -163,6 +169,28 @@ class Operators:
         except (OperationInvalid, SamError) as error:
             self._note_refusal(bundle, error, now)
             raise
+
+    def permit(self, bundle: str, name: str, members: Collection[str]) -> Operation:
+        """Verify an operation that is carried out in many steps, and again when it was broken off.
+
+        For what does nothing twice only: the operation serves as often as it is shown within its time.
+
+        :param members: of its parameters, texts all of them.
+        :raises OperationInvalid: form, signatures; also expired.
+        :raises OperationRefused: not for this module, or another operation.
+        """
+        now = self._clock.now()
+        try:
+            signed = self._verified(bundle, now)
+            if signed.operation.operation != name:
+                raise OperationRefused("the operation is another one")
+            _members(signed, members)
+            for member in members:
+                _text(signed, member)
+        except (OperationInvalid, SamError) as error:
+            self._note_refusal(bundle, error, now)
+            raise
+        return signed.operation
 
     def _verified(self, bundle: str, now: datetime) -> _Signed:
         # 1. Signed by operators whom the token names, whatever the database says.
@@ -175,7 +203,7 @@ class Operators:
         if operation.iat < known.epoch.not_before:
             raise OperationRefused("the operation was issued before the ledger's epoch")
         # 3. Something that there is; how many it takes is looked at with what it would do.
-        if operation.operation not in self._carriers:
+        if operation.operation not in {*self._carriers, *IN_STEPS}:
             raise OperationRefused("there is no such operation")
         spent = SpentOrder(
             issuer=OPERATORS,

@@ -35,6 +35,7 @@ from signing.sam.algorithms import KEY_PROFILES, KeyProfile
 from signing.sam.binding import Possession
 from signing.sam.credential import Credential, SealedCredential
 from signing.sam.errors import NotPermitted, RowAltered, SamError, ScdevUnavailable
+from signing.sam.ports import device_errors
 from signing.sam.proof import demands_proof, keys_of
 from signing.sam.tbs.cms import PdfSignature
 from signing.sam.tbs.common import Built
@@ -183,6 +184,38 @@ def admin_handlers(sam: Sam) -> dict[str, Handler]:
             "credential": None if done.credential is None else view(done.credential).to_json(),
         }
 
+    def wrapping_keys(body: Mapping[str, Any]) -> Mapping[str, Any]:
+        _members(body)
+        with device_errors():
+            keks = {kek.kek_id: kek for kek in sam.device.wrapping_keys()}
+        rows: dict[str, dict[str, int]] = {kek_id: {} for kek_id in keks}
+        for (kek_id, mechanism), count in sam.store.wrapped().items():
+            rows.setdefault(kek_id, {})[mechanism] = count
+        return {
+            "keks": [
+                {
+                    "kek_id": kek_id,
+                    "on_token": kek_id in keks,
+                    "trusted": kek_id in keks and keks[kek_id].trusted,
+                    "current": kek_id in keks and keks[kek_id].current,
+                    "rows": counts,
+                }
+                for kek_id, counts in rows.items()
+            ]
+        }
+
+    def rewrap(body: Mapping[str, Any]) -> Mapping[str, Any]:
+        body, after = _without_cursor(body)
+        (bundle,) = _members(body, "operation", max_length=MAX_OPERATION_OCTETS)
+        step = sam.rewrapping.step(bundle, after)
+        return {
+            "looked_at": step.looked_at,
+            "rewrapped": step.rewrapped,
+            "failed": [{"credential_id": each, "code": code} for each, code in step.failed],
+            "stopped": step.stopped,
+            "next": step.next,
+        }
+
     def checkpoint(body: Mapping[str, Any]) -> Mapping[str, Any]:
         _members(body)
         made = sam.checkpoints.make()
@@ -200,6 +233,8 @@ def admin_handlers(sam: Sam) -> dict[str, Handler]:
         "inspect_credentials": inspect_credentials,
         "status": status,
         "execute_operation": execute_operation,
+        "wrapping_keys": wrapping_keys,
+        "rewrap": rewrap,
         "checkpoint": checkpoint,
         "checkpoint_key": checkpoint_key,
     }

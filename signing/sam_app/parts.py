@@ -25,6 +25,7 @@ from signing.sam.operators import Operators
 from signing.sam.ports import SignatureDevice
 from signing.sam.proof import ProofPolicy
 from signing.sam.revoke import Revocations
+from signing.sam.rewrap import Rewrapping
 from signing.sam.rollback import RollbackAnchor
 from signing.sam.verify import SamPolicy, first_second_after
 from signing.sam_app.checkpoints import SamCheckpoints
@@ -49,6 +50,7 @@ class Sam:
     lifecycle: Lifecycle
     revocations: Revocations
     operators: Operators
+    rewrapping: Rewrapping
     anchor: RollbackAnchor
     checkpoints: SamCheckpoints
     clock: Clock
@@ -89,6 +91,7 @@ def build(
     custody = Custody(device, store, settings.realm, clock=clock, anchor=anchor, seen=seen)
     lifecycle = Lifecycle(device, store, policy, custody=custody, anchors=anchors, clock=clock, random=random)
     revocations = Revocations(device, store, policy, clock=clock)
+    operators = Operators(store, policy, custody=custody, lifecycle=lifecycle, clock=clock)
     return Sam(
         settings=settings,
         store=store,
@@ -98,7 +101,10 @@ def build(
             device, store, policy, custody=custody, revocations=revocations, clock=clock, random=random
         ),
         lifecycle=lifecycle,
-        operators=Operators(store, policy, custody=custody, lifecycle=lifecycle, clock=clock),
+        operators=operators,
+        rewrapping=Rewrapping(
+            device, store, custody=custody, lifecycle=lifecycle, operators=operators, clock=clock
+        ),
         anchor=anchor,
         checkpoints=SamCheckpoints(device, store, settings.realm, clock=clock),
         revocations=revocations,

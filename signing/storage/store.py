@@ -161,6 +161,18 @@ class SqlStore:
         rows = self._transactions.rows(wanted)
         return tuple((row.id, _readable(row)) for row in rows)
 
+    def wrapped(self) -> dict[tuple[str, str], int]:
+        """Rows that hold a key, by its KEK and mechanism: as the database says, for operators.
+
+        Empty in the place of a KEK for keys that stay on the token.
+        """
+        by_kek = (
+            select(credentials.c.kek_id, credentials.c.key_mechanism, func.count())
+            .where(credentials.c.wrapped_key.is_not(None))
+            .group_by(credentials.c.kek_id, credentials.c.key_mechanism)
+        )
+        return {(str(row[0] or ""), str(row[1] or "")): row[2] for row in self._transactions.rows(by_kek)}
+
     def order(self, issuer: str, jti: str) -> SpentOrder | None:
         return _order(self._transactions.rows(order_query(issuer, jti)))
 

@@ -16,7 +16,10 @@ PARSERS_AND_CLIENTS = (
     "asn1crypto", "requests", "urllib3", "httpx", "http.server", "http.client", "smtplib", "twilio",
 )  # fmt: skip
 
-SAM = ("signing.sam", "signing.scdev", "signing.storage", "signing.sam_app", "signing.sam_cli", "signing.sam_settings")
+SAM = (
+    "signing.sam", "signing.scdev", "signing.storage", "signing.sam_app", "signing.sam_cli", "signing.sam_kek",
+    "signing.sam_settings",
+)  # fmt: skip
 WEB_TIER = ("signing.app", "signing.csc", "signing.enrolment", "signing.settings")
 NOT_SAM = ("idp", "connectors", "launcher", *WEB_TIER)
 SIDES = ("idp", "signing", "contract", "auditlog", "connectors")

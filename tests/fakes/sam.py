@@ -34,6 +34,7 @@ from signing.sam.operators import Operators
 from signing.sam.ports import SignatureDevice
 from signing.sam.revocation import RevocationMemory
 from signing.sam.revoke import Revocations
+from signing.sam.rewrap import Rewrapping
 from signing.sam.rollback import RollbackAnchor
 from signing.sam.store import Epoch, Store
 from signing.sam.verify import SamPolicy, SignatureRequest
@@ -171,6 +172,18 @@ class World:
         custody, lifecycle = self.custody(**changes), self.lifecycle(**changes)
         return Operators(
             changes.get("store", self.store), policy, custody=custody, lifecycle=lifecycle, clock=self.clock
+        )
+
+    def rewrapping(self, **changes: Any) -> Rewrapping:
+        """What wraps keys anew."""
+        device, store = changes.get("device", self.device), changes.get("store", self.store)
+        return Rewrapping(
+            device,
+            store,
+            custody=self.custody(**changes),
+            lifecycle=self.lifecycle(**changes),
+            operators=self.operators(**changes),
+            clock=self.clock,
         )
 
     def operation(self, name: str, signers: int = 2, keys: Sequence[SigningKey] | None = None, **changes: Any) -> str:

@@ -191,6 +191,7 @@ def _module(
         lifecycle=world.lifecycle(),
         revocations=world.revocations(),
         operators=world.operators(),
+        rewrapping=world.rewrapping(),
         anchor=world.anchor,
         checkpoints=world.checkpoints(),
         clock=world.clock,

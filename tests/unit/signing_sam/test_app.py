@@ -52,6 +52,7 @@ def sam(world: World) -> Sam:
         lifecycle=world.lifecycle(),
         revocations=world.revocations(),
         operators=world.operators(),
+        rewrapping=world.rewrapping(),
         anchor=world.anchor,
         checkpoints=world.checkpoints(),
         clock=world.clock,

@@ -345,6 +345,7 @@ def process(world: World, tmp_path: Path) -> Iterator[SamProcess]:
         lifecycle=world.lifecycle(),
         revocations=world.revocations(),
         operators=world.operators(),
+        rewrapping=world.rewrapping(),
         anchor=world.anchor,
         checkpoints=world.checkpoints(),
         clock=world.clock,
