@@ -21,7 +21,7 @@ EXPECTED = {
     "OAU": (1, 2, 3, 4, 6, 8, 10, 11, 17),
     "JOS": (2, 3),
     "AUD": (1, 2, 3, 4, 5, 8),
-    "KEY": (1, 2, 3, 7, 8),
+    "KEY": (1, 2, 3, 6, 7, 8, 10, 13),
     "PKI": (1, 2),
 }
 """Those that this version has to refuse at least."""

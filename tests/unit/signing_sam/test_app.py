@@ -90,12 +90,33 @@ def test_the_operators_operations_look_and_do_not_touch(world: World, sam: Sam, 
         "list_credentials",
         "inspect_credentials",
         "status",
+        "wrapping_keys",
+        "rewrap",
         "execute_operation",
         "checkpoint",
         "checkpoint_key",
     }
     key = key_from_pem(call["checkpoint_key"]({})["pem"].encode())
     assert open_note(call["checkpoint"]({})["note"], [key]).origin == "test/sam"
+
+
+def test_operators_see_which_keks_are_needed_and_wrap_anew_by_the_current_one(
+    world: World, sam: Sam, credential: Credential
+) -> None:
+    call, old = admin_handlers(sam), credential.wrapped_key().kek_id
+    new = world.fake.new_kek()
+    found = {kek["kek_id"]: kek for kek in call["wrapping_keys"]({})["keks"]}
+    assert found[old] == {
+        "kek_id": old, "on_token": True, "trusted": True, "current": False, "rows": {"aes-kwp": 1},
+    }  # fmt: skip
+    assert (found[new]["current"], found[new]["rows"]) == (True, {})
+    body = {"operation": world.operation("kek.rewrap", 1, kek_id=new)}
+    done = {"looked_at": 1, "rewrapped": 1, "failed": [], "stopped": None, "next": None}
+    assert call["rewrap"](body) == done
+    assert call["rewrap"]({**body, "after": credential.id}) == {**done, "looked_at": 0, "rewrapped": 0}
+    with pytest.raises(MessageInvalid):
+        call["rewrap"]({**body, "more": "members"})
+
 
 
 def pages(handler: Handler, body: dict[str, Any]) -> list[dict[str, Any]]:
