@@ -33,7 +33,7 @@ from typing import Final
 from signing.scdev.settings import DeviceSettings
 
 SOURCE: Final = Path(__file__).with_name("shim.c")
-SERVER_KEYS: Final = ("privyseal-canary", "privyseal-row-mac")
+SERVER_KEYS: Final = ("privyseal-canary", "privyseal-row-mac", "privyseal-checkpoint")
 _FOR_EVER: Final = 2**63
 _COMMAND: Final = ("cc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-Wno-cast-function-type",
                    "-Wno-unused-function", "-fPIC", "-shared", "-fvisibility=hidden")  # fmt: skip

@@ -242,7 +242,7 @@ static void remember(word session, const struct mechanism *mechanism, word key) 
             found.label[i] = label[i] > 0x20 && label[i] < 0x7f ? (char)label[i] : '_';
         found.label[wanted.length] = 0;
     }
-    if (!strncmp(found.label, "privyseal-canary", 16))
+    if (!strncmp(found.label, "privyseal-canary", 16) || !strncmp(found.label, "privyseal-checkpoint", 20))
         found.kind = N_CANARY;
     else if (!strncmp(found.label, "privyseal-row-mac", 17))
         found.kind = N_MAC;
