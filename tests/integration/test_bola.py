@@ -207,8 +207,8 @@ FIELDS: dict[str, dict[str, str]] = {
     "oidc/request.py": {
         **dict.fromkeys(
             (
-                "acr_values", "claims", "code_challenge", "code_challenge_method", "dpop_jkt", "lang", "max_age", "nonce",
-                "prompt", "response_mode", "response_type", "scope", "state", "ui_locales",
+                "acr_values", "claims", "code_challenge", "code_challenge_method", "dpop_jkt", "lang", "max_age",
+                "nonce", "prompt", "response_mode", "response_type", "scope", "state", "ui_locales",
             ),
             VALUE,
         ),
