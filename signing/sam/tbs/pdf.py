@@ -3,8 +3,8 @@
 The first octets have to be the document that was approved, to its last octet; everything after is an appended
 revision of bounded size with a hole for the signature.  The revision is looked at as octets only: it has one
 ``/ByteRange``, which says what was digested, and the hole is the value of a ``/Contents``.  Whoever writes the revision
-could spell the real ones differently, so this finds mistakes; what a revision may *show* is for the verifier's
-comparison of revisions (see the threat model).  Sources: ISO 32000-2 12.8.1, ETSI EN 319 142-1 clause 5.3.
+could spell the real ones differently, so this finds mistakes.  What a revision *shows* is not known here: that is left
+open, see the threat model.  Sources: ISO 32000-2 12.8.1, ETSI EN 319 142-1 clause 5.3.
 """
 
 from __future__ import annotations

@@ -185,6 +185,7 @@ BROKEN: list[dict[str, Any]] = [
     {"form": "element", "uri": "#a\n"},
     {"form": "element", "uri": "#S-1-properties"},
     {"form": "xslt"},
+    {"form": "xslt", "uri": "#a"},
     {"form": ""},
     {"mime_type": "text/<b>"},
     {"mime_type": "text/xml\r"},
