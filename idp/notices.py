@@ -18,8 +18,9 @@ from idp.storage import accounts, authenticators, notices
 from idp.storage.notices import Pending
 from idp.storage.seal import Sealer
 
-Change = Literal["added", "removed", "replaced", "reset", "used"]
-"""``reset``: by the help desk, for somebody who lost it.  ``used``: it is a recovery code, which is for emergencies."""
+Change = Literal["added", "removed", "replaced", "reset", "used", "device"]
+"""``reset``: by the help desk, for somebody who lost it.  ``used``: it is a recovery code, which is for emergencies.
+``device``: it will approve signatures, and nobody signs in with it."""
 
 _ID_OCTETS: Final = 16
 

@@ -13,6 +13,7 @@ from launcher.state import State
 
 SAM_ID = "urn:privyseal:sam:development"
 TWILIO_ACCOUNT = "AC" + "0" * 31 + "1"
+APPROVAL_HOST = "approve.localhost"
 TOKEN_LABEL = "privy-seal-development"
 MESSAGING_SENDER = "+15550199"
 RP_CLIENT = "example-contracts"
@@ -36,6 +37,11 @@ class Installation:
     def csc_base(self) -> str:
         """Base URL of the CSC API, version 2."""
         return f"{self.ports.url('web')}/csc/v2"
+
+    @property
+    def approval_origin(self) -> str:
+        """Where people's own devices approve: the identity provider under another name."""
+        return f"http://{APPROVAL_HOST}:{self.ports.of('idp')}"
 
     @property
     def redirect_uri(self) -> str:
@@ -92,7 +98,8 @@ def idp(here: Installation) -> Mapping[str, object]:
         "policy_file": here.code.root / "policies" / "default.yaml",
         "database_url": f"sqlite:///{here.file('idp', 'idp.sqlite')}",
         "egress_allow": [f"127.0.0.1:{ports.of('inbox')}", f"sign.localhost:{ports.of('web')}"],
-        "signing": {"csc_base": here.csc_base, "sam_id": SAM_ID, "profiles": ["default"]},
+        "signing": {"csc_base": here.csc_base, "sam_id": SAM_ID, "profiles": ["default", "sole-control"]},
+        "approval": {"origin": here.approval_origin, "profiles": ["sole-control"]},
         # Whoever tries it out asks for more codes than anybody should be sent.
         "otp": {"max_per_address": 100, "max_per_account": 100, "max_per_network": 200},
         "messaging": {
@@ -160,5 +167,9 @@ def sam(here: Installation) -> Mapping[str, object]:
             "pin_file": here.file("sam", "user-pin"),
             "environment": {"SOFTHSM2_CONF": str(here.file("sam", "softhsm2.conf"))},
         },
-        "profiles": {"default": {"key": "ec-p256", "scal": "2"}},
+        "proof": {"rp_id": APPROVAL_HOST, "origins": [here.approval_origin]},
+        "profiles": {
+            "default": {"key": "ec-p256", "scal": "2"},
+            "sole-control": {"key": "ec-p256", "scal": "2", "signer_proof": True},
+        },
     }

@@ -216,7 +216,7 @@ EVENTS: Final = (
         "order.issued",
         "An order for the signature activation module was signed.",
         frozenset({"account_id", "jti", "operation", "decision_id", "txn"}),
-        frozenset({"profile", "credential_id"}),
+        frozenset({"profile", "credential_id", "device"}),
     ),
 )
 """What happens to persons, their factors and their transactions; the protocols add theirs."""

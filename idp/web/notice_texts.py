@@ -48,6 +48,7 @@ _CHANGES: Final[dict[str, Callable[[str], str]]] = {
     "replaced": lambda name: _("%(service)s: a way to sign in was replaced in your account", service=name),
     "reset": lambda name: _("%(service)s: a way to sign in was reset by the help desk", service=name),
     "used": lambda name: _("%(service)s: a way to sign in for emergencies was used in your account", service=name),
+    "device": lambda name: _("%(service)s: a device was set up that approves your signatures", service=name),
 }
 
 _METHODS: Final[dict[str, Callable[[], str]]] = {
@@ -60,4 +61,5 @@ _METHODS: Final[dict[str, Callable[[], str]]] = {
     "certificate": lambda: _("certificate"),
     "passkey": lambda: _("passkey"),
     "mobile_id": lambda: _("Mobile ID"),
+    "signing_device": lambda: _("device that approves signatures"),
 }

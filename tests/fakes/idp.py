@@ -239,7 +239,9 @@ def make_idp(directory: Path, database_url: str | None = None, policy: bytes | N
         issuer=settings.pop("issuer", "http://idp.localhost:8401"),
         key_dir=directory / "keys",
         policy_file=settings.pop("policy_file", directory / "unused.yaml"),
-        signing=SigningSettings(csc_base="http://sign.localhost:8402/csc/v2", sam_id="urn:privyseal:sam:test"),
+        signing=settings.pop(
+            "signing", SigningSettings(csc_base="http://sign.localhost:8402/csc/v2", sam_id="urn:privyseal:sam:test")
+        ),
         database_url=database_url or f"sqlite:///{directory / 'idp.sqlite'}",
         # Cheaper than settings from a file may be: hundreds of tests sign in.
         password=settings.pop("password", PasswordSettings(memory_kib=64, iterations=1)),

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
 from flask import Flask, make_response, request
 from werkzeug.wrappers import Response
 
+from contract import proof_key
 from contract.order import CreateParameters, CredentialParameters, SubjectClaim
 from contract.order import encode as encode_order
 from idp.activation.binding import check_approved
 from idp.activation.orders import order_for
 from idp.authn.approval import Approval
 from idp.errors import CredentialUnavailable, CredentialUnusable, NotWhatWasApproved
+from idp.notices import notify_change
 from idp.settings import ACCOUNT_CLIENT_ID
 from idp.storage.accounts import Account
 from idp.storage.seal import Altered
 from idp.web import browser, faults, wording
 from idp.web.account.common import blueprint, me, page, signed_in
+from idp.web.approval import devices
 from idp.web.interaction import Action, BeginInteraction, Finished, begin, register_finisher
 from idp.web.language import gettext as _
 from idp.web.services import CredentialView, services
@@ -56,8 +60,23 @@ def order() -> Response:
     profile = request.form.get("profile", profiles[0])
     if profile not in profiles:
         return faults.page(_("There is no such profile"), _("Please go back and choose another one."), 400)
+    approving, session = services().settings.approval, browser.current()
+    if approving is not None and profile in approving.profiles and session is not None:
+        # The credential has its signer's device from birth: nothing about it rests on this server's word later.
+        return devices.send(session.id, me().id, {"profile": profile})
+    return begin_order(profile)
+
+
+def begin_order(profile: str, device: Mapping[str, Any] | None = None) -> Response:
+    """Begin the order of a credential.
+
+    :param device: the key of the device that is to approve its signatures, and its thumbprint.
+    """
     subject = _subject(me())
-    detail = {"profile": profile, "subject": {name: getattr(subject, name) for name in SubjectClaim.__slots__}}
+    named = {name: getattr(subject, name) for name in SubjectClaim.__slots__}
+    detail: dict[str, Any] = {"profile": profile, "subject": named}
+    if device is not None:
+        detail |= {"proof_key": device["proof_key"], "device": device["device"]}
     return begin(
         BeginInteraction(
             kind=_ORDER,
@@ -122,6 +141,16 @@ def _order(approval: Approval, detail: Any) -> str:
     )
     token = encode_order(made, with_services.keys.activation_key())
     with with_services.engine.begin() as connection:
+        if "device" in detail:
+            notify_change(
+                connection,
+                with_services.seals,
+                account_id=approval.account_id,
+                factor="signing_device",
+                change="device",
+                now=with_services.clock.now(),
+                random=with_services.random,
+            )
         with_services.audit.record(
             connection,
             "order.issued",
@@ -130,7 +159,7 @@ def _order(approval: Approval, detail: Any) -> str:
             operation=made.operation,
             decision_id=approval.decision_id,
             txn=approval.txn,
-            **{name: detail[name] for name in ("profile", "credential_id") if name in detail},
+            **{name: detail[name] for name in ("profile", "credential_id", "device") if name in detail},
         )
     return token
 
@@ -138,7 +167,8 @@ def _order(approval: Approval, detail: Any) -> str:
 def _parameters(detail: Any) -> CreateParameters | CredentialParameters:
     if "credential_id" in detail:
         return CredentialParameters(detail["credential_id"])
-    return CreateParameters(detail["profile"], SubjectClaim(**detail["subject"]))
+    device = proof_key.from_json(detail["proof_key"]) if "proof_key" in detail else None
+    return CreateParameters(detail["profile"], SubjectClaim(**detail["subject"]), device)
 
 
 def _subject(account: Account) -> SubjectClaim:

@@ -9,9 +9,11 @@ There is no session on this host: whoever has the handle may look, and needs the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
-from flask import Blueprint, Flask, make_response, render_template, request
+from flask import Blueprint, Flask, make_response, render_template, request, url_for
+from sqlalchemy import Connection
 from werkzeug.wrappers import Response
 
 from contract import proof as proofs
@@ -20,8 +22,8 @@ from idp.authn.stepup import Allowed
 from idp.errors import ConsentMismatch, InteractionLost, PasskeyRefused
 from idp.storage import device_visits
 from idp.storage.device_visits import StoredVisit
-from idp.web import browser, progress
-from idp.web.approval import place, signing
+from idp.web import browser, passkeys, progress
+from idp.web.approval import devices, place, signing
 from idp.web.headers import allow_form_target
 from idp.web.interaction import load
 from idp.web.language import gettext as _
@@ -49,7 +51,9 @@ def arrive() -> Response:
 @browser.csrf_exempt
 def show() -> Response:
     """What is asked of the device; nothing changes.  The handle stands for the session, whose cookie does not come."""
-    return _signature(place.visited())
+    found = place.visited()
+    allow_form_target(services().settings.issuer)
+    return _device(found) if found.visit.purpose == "device" else _signature(found)
 
 
 @blueprint.post("/approve/answer")
@@ -57,22 +61,45 @@ def show() -> Response:
 def answer() -> Response:
     """The device has answered.  A wrong answer ends the visit: the person begins again on the page that asked."""
     found = place.visited()
-    wanted, with_services = signing.approving(found), services()
+    return _made(found) if found.visit.purpose == "device" else _proved(found)
+
+
+def _proved(found: StoredVisit) -> Response:
+    asked, with_services = signing.approving(found), services()
     try:
-        proof = signing.proved(wanted, request.form.get("answer", ""))
+        proof = signing.proved(asked, request.form.get("answer", ""))
     except (PasskeyRefused, ProofInvalid) as error:
         cause = error.cause if isinstance(error, PasskeyRefused) else error.code
         with with_services.engine.begin() as connection:
             device_visits.end(connection, found)
-            signing.record_refused(connection, wanted, found, cause)
-        return _refused(found)
-    code = place.new_code()
-    claim, now = proofs.to_claim(proof), with_services.clock.now()
+            signing.record_refused(connection, asked, found, cause)
+        return _refused(found, _("Your device's answer was not accepted. Nothing was signed."))
+    code, claim = place.new_code(), proofs.to_claim(proof)
     with with_services.engine.begin() as connection:
-        if not device_visits.answer(connection, with_services.seals, found, claim, code=code, now=now):
-            raise InteractionLost("the visit has had its answer")
-        signing.record_given(connection, wanted, found, proof)
+        _keep(connection, found, claim, code)
+        signing.record_given(connection, asked, found, proof)
     return place.back_to(f"/interaction/{found.visit.target}/approved", code)
+
+
+def _made(found: StoredVisit) -> Response:
+    account, with_services = devices.owner(found), services()
+    try:
+        made = devices.made(found, account, request.form.get("answer", ""))
+    except PasskeyRefused as error:
+        passkeys.refused(error)
+        with with_services.engine.begin() as connection:
+            device_visits.end(connection, found)
+        return _refused(found, _("This passkey cannot approve signatures. Nothing was set up."))
+    code = place.new_code()
+    with with_services.engine.begin() as connection:
+        _keep(connection, found, made, code)
+    return place.back_to("/account/device", code)
+
+
+def _keep(connection: Connection, found: StoredVisit, given: Mapping[str, Any], code: str) -> None:
+    now = services().clock.now()
+    if not device_visits.answer(connection, services().seals, found, given, code=code, now=now):
+        raise InteractionLost("the visit has had its answer")
 
 
 @back.get("")
@@ -81,8 +108,13 @@ def arrived(interaction_id: str) -> Response:
     interaction, session = load(interaction_id), browser.current()
     if interaction.request.return_to:
         allow_form_target(interaction.request.return_to)
-    csrf = "" if session is None else session.csrf
-    return make_response(render_template("approval_back.html", interaction=interaction, csrf=csrf))
+    page = render_template(
+        "approval_back.html",
+        action=url_for("approved.finish", interaction_id=interaction.id),
+        again=url_for("interaction.show", interaction_id=interaction.id),
+        csrf="" if session is None else session.csrf,
+    )
+    return make_response(page)
 
 
 @back.post("")
@@ -104,23 +136,26 @@ def finish(interaction_id: str) -> Response:
 
 
 def _signature(found: StoredVisit) -> Response:
-    wanted = signing.approving(found)
-    allow_form_target(services().settings.issuer)
-    values: dict[str, Any] = {
-        "lines": wanted.lines,
-        "options": signing.options_for(wanted),
-        "handle": request.form.get("handle", ""),
-        "until": found.expires_at,
-        "back": _page_of(found),
-    }
-    return make_response(render_template("approval.html", **values))
+    asked = signing.approving(found)
+    return _page("approval.html", found, lines=asked.lines, options=signing.options_for(asked))
 
 
-def _refused(found: StoredVisit) -> Response:
-    text = _("Your device's answer was not accepted. Nothing was signed. Please go back and start again.")
-    return make_response(render_template("approval_refused.html", text=text, back=_page_of(found)), _FORBIDDEN)
+def _device(found: StoredVisit) -> Response:
+    account = devices.owner(found)
+    return _page("approval_device.html", found, account=account, options=devices.options_for(found, account))
+
+
+def _page(template: str, found: StoredVisit, **values: Any) -> Response:
+    common = {"handle": request.form.get("handle", ""), "until": found.expires_at, "back": _page_of(found)}
+    return make_response(render_template(template, **common, **values))
+
+
+def _refused(found: StoredVisit, text: str) -> Response:
+    page = render_template("approval_refused.html", text=text, back=_page_of(found))
+    return make_response(page, _FORBIDDEN)
 
 
 def _page_of(found: StoredVisit) -> str:
     """Where the browser came from, at the issuer's own address: no header decides it (SES-10)."""
-    return f"{services().settings.issuer}/interaction/{found.visit.target}"
+    path = "/account/credentials" if found.visit.purpose == "device" else f"/interaction/{found.visit.target}"
+    return f"{services().settings.issuer}{path}"

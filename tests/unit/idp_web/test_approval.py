@@ -18,17 +18,23 @@ from sqlalchemy import select, update
 from werkzeug.test import TestResponse
 
 from auditlog.sql import read_entries
+from contract import order as orders
 from contract import proof as proofs
 from contract import proof_key, sad
 from contract.assertion import ProofOrigin
+from contract.order import CreateParameters
 from contract.proof import ProofKey
 from foundation.jose import SigningKey, encode_base64url
 from idp.activation.intent import DocumentDigest, SignatureIntent
 from idp.activation.mint import sad_for
 from idp.approval_settings import DeviceApprovalSettings
 from idp.errors import NotActivatable
+from idp.settings import SigningSettings
 from idp.storage.audit import TABLES
 from idp.storage.device_visits import BACK_SECONDS, device_visits
+from idp.storage.keys import KeyStore
+from idp.storage.notices import notices
+from tests.fakes.authenticator import Authenticator
 from tests.fakes.idp import Idp, make_idp
 from tests.unit.idp_web.interactions import SHA256, signature
 from tests.vectors.proof.make import DEVICE, OTHER, sign
@@ -360,3 +366,101 @@ def test_settings_that_would_not_keep_a_login_from_carrying_a_proof(
     found = [*made.faults(), *made.faults_beside(**{**BESIDE, **beside}, production=True)]
     assert any(fault in text for text in found)
     assert [*DeviceApprovalSettings("https://approve.example.org").faults_beside(**BESIDE, production=True)] == []
+
+
+# A device is set up
+
+
+@pytest.fixture
+def ordering(tmp_path: Path) -> Iterator[Idp]:
+    """An identity provider at which a credential is ordered together with its signer's device."""
+    signing = SigningSettings("http://sign.localhost:8402/csc/v2", "urn:privyseal:sam:test", ("default", "sole"))
+    made = make_idp(tmp_path, signing=signing, approval=DeviceApprovalSettings(ORIGIN, profiles=("sole",)))
+    yield made
+    made.engine.dispose()
+
+
+def sent(idp: Idp, browser: FlaskClient) -> str:
+    """The handle with which somebody is sent to set a device up."""
+    if browser.get("/account/").status_code != 200:
+        idp.sign_in(browser, browser.get("/account/").location)
+    answer = idp.post(browser, "/account/credentials", profile="sole")
+    where, _, handle = answer.location.partition("#")
+    assert where == f"{ORIGIN}/approve"
+    return handle
+
+
+def made_at(ordering: Idp, handle: str, holder: Authenticator, **lies: Any) -> TestResponse:
+    there = ordering.client()
+    _, asked = shown(there, handle)
+    assert {item["alg"] for item in asked["pubKeyCredParams"]} == {-7, -8}
+    return post(there, "/approve/answer", handle=handle, answer=holder.create(asked, **lies))
+
+
+def test_a_credential_is_ordered_with_the_device_that_was_set_up(ordering: Idp) -> None:
+    browser, holder = ordering.client(), Authenticator(ORIGIN, WHERE.rp_id)
+    back = made_at(ordering, sent(ordering, browser), holder)
+    where, _, code = back.location.partition("#")
+    assert where == f"{ordering.settings.issuer}/account/device"
+    begun = ordering.post(browser, "/account/device", approved=code)
+    path = begun.location
+    ordering.pass_otp(browser, path)
+    assert "Your signing device" in browser.get(path).text
+    order = ordering.approve(browser, path).text
+    key = KeyStore(ordering.engine, ordering.settings.key_dir).activation_key().verification_key()
+    parameters = orders.decode(order, [key]).parameters
+    assert isinstance(parameters, CreateParameters)
+    assert parameters.proof_key is not None
+    assert (parameters.profile, parameters.proof_key.origin) == ("sole", WHERE)
+    assert parameters.proof_key.credential_id == holder.credentials[0].id
+    (issued,) = events(ordering, "order.issued")
+    assert issued["device"] == parameters.proof_key.kid
+    with ordering.engine.connect() as connection:
+        told = connection.execute(select(notices)).all()
+    assert {(row.change, row.factor) for row in told} == {("device", "signing_device")}
+    # the code was for one order
+    assert ordering.post(browser, "/account/credentials", profile="default").status_code == 303
+    token = ordering.csrf(browser, "/account/device")
+    assert browser.post("/account/device", data={"csrf_token": token, "approved": code}).status_code == 400
+
+
+def test_SES_07_a_device_that_somebody_else_was_lured_to_set_up_is_nobodys(ordering: Idp) -> None:
+    ordering.add_account("bob")
+    browser, other = ordering.client(), ordering.client()
+    back = made_at(ordering, sent(ordering, browser), Authenticator(ORIGIN, WHERE.rp_id))
+    ordering.sign_in(other, other.get("/account/").location, "bob")
+    code = back.location.partition("#")[2]
+    assert ordering.post(other, "/account/device", approved=code).status_code == 400
+    assert ordering.post(browser, "/account/device", approved=code).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("traits", "lies"),
+    [
+        ({}, {"origin": LOGIN.origin}),
+        ({"rp_id": LOGIN.rp_id}, {}),
+        ({"user_verified": False}, {}),
+        ({"algorithm": "RS256"}, {}),
+        ({}, {"challenge": encode_base64url(bytes(32))}),
+        ({}, {"type": "webauthn.get"}),
+    ],
+)
+def test_a_passkey_that_could_not_approve_is_not_set_up(
+    ordering: Idp, traits: dict[str, Any], lies: dict[str, Any]
+) -> None:
+    browser = ordering.client()
+    handle = sent(ordering, browser)
+    holder = Authenticator(**{"origin": ORIGIN, "rp_id": WHERE.rp_id, **traits})
+    assert made_at(ordering, handle, holder, **lies).status_code == 403
+    assert post(ordering.client(), "/approve", handle=handle).status_code == 400
+
+
+def test_a_visit_for_a_device_approves_no_signature_and_the_other_way_round(
+    idp: Idp, browser: FlaskClient, there: FlaskClient
+) -> None:
+    path, handle = consented(idp, browser)
+    code = approved(idp, there, handle)
+    assert idp.post(browser, "/account/credentials").status_code == 303
+    token = idp.csrf(browser, f"{path}/approved")
+    assert browser.post("/account/device", data={"csrf_token": token, "approved": code}).status_code == 400
+    assert finish(idp, browser, path, code).status_code == 400
