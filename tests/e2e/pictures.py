@@ -10,7 +10,7 @@ import pytest
 PUBLISHED: Final = frozenset(
     {
         "sign-in", "step-up", "step-up-phone", "consent", "signed", "admin-overview", "admin-policy", "admin-explore",
-        "admin-try", "admin-roles", "admin-audit", "admin-decision",
+        "admin-try", "admin-roles", "admin-audit", "admin-decision", "approval", "approval-phone",
     }
 )  # fmt: skip
 """The pages that docs/ and README show."""

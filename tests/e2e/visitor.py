@@ -48,6 +48,8 @@ _AXE_OPTIONS: Final = {
 }
 _AXE: Final = files("axe_playwright_python").joinpath("axe.min.js")
 _REFUSED: Final = re.compile(r"Failed to load resource: the server responded with a status of (\d+)")
+# Chromium's advice to offer RSA to authenticators. What approves signatures is on P-256 or Ed25519.
+_ADVICE: Final = "publicKey.pubKeyCredParams is missing at least one of the default algorithm identifiers"
 _CODE: Final = re.compile(r"(?<!\d)\d{6}(?!\d)")
 _TOKEN: Final = re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+")
 
@@ -103,7 +105,7 @@ class Seen:
         refused = _REFUSED.search(message.text)
         if refused is not None:
             self.refused.append(int(refused[1]))
-        elif message.type in ("error", "warning"):
+        elif message.type in ("error", "warning") and not message.text.startswith(_ADVICE):
             self.complaints.append(f"{message.text} ({message.location['url']})")
 
 

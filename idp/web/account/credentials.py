@@ -24,6 +24,7 @@ from idp.storage.seal import Altered
 from idp.web import browser, faults, wording
 from idp.web.account.common import blueprint, me, page, signed_in
 from idp.web.approval import devices
+from idp.web.headers import allow_form_target
 from idp.web.interaction import Action, BeginInteraction, Finished, begin, register_finisher
 from idp.web.language import gettext as _
 from idp.web.services import CredentialView, services
@@ -49,6 +50,10 @@ def credentials() -> Response:
     held: tuple[CredentialView, ...] | None = None
     with suppress(CredentialUnavailable, CredentialUnusable):
         held = services().credentials.of_account(me().id, ACCOUNT_CLIENT_ID)
+    approving = services().settings.approval
+    if approving is not None and approving.profiles:
+        # The order's form goes on where devices approve.
+        allow_form_target(approving.origin)
     return page("credentials.html", profiles=services().settings.signing.profiles, held=held, wording=wording)
 
 

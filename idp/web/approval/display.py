@@ -17,7 +17,7 @@ from idp.web.language import ngettext
 from idp.web.services import CredentialView
 from idp.web.wording import common_name, grouped, hash_name
 
-Kind = Literal["title", "lead", "name", "label", "digest", "fact"]
+Kind = Literal["title", "lead", "name", "stated", "label", "digest", "fact"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,7 @@ def _of_signature(party: str, intent: SignatureIntent, credential: CredentialVie
     )
     for number, item in enumerate(intent.digests, start=1):
         yield Line("name", f"{number}. {_flat(item.label) or _('Without a name')}")
+        yield Line("stated", _flat(_("Name as stated by %(party)s", party=party)))
         yield Line("label", label)
         yield Line("digest", " ".join(grouped(item.digest)))
     yield Line("fact", f"{_('In the name of')}: {_flat(common_name(credential.subject))}")

@@ -126,7 +126,8 @@ def test_every_change_of_every_factor_is_told_in_the_persons_language(idp: Idp, 
                 now=NOW,
                 address=address,
             )
-    cases = [(factor, what) for factor in FACTOR_CATEGORIES for what in get_args(Change)]
+    # Nobody signs in with a device that approves signatures: it has words of its own.
+    cases = [(factor, what) for factor in FACTOR_CATEGORIES for what in get_args(Change) if what != "device"]
     for factor, what in cases:
         change(idp, factor, what, "account-bob")
         assert Notifier(idp.app).deliver()

@@ -384,6 +384,8 @@ def sent(idp: Idp, browser: FlaskClient) -> str:
     """The handle with which somebody is sent to set a device up."""
     if browser.get("/account/").status_code != 200:
         idp.sign_in(browser, browser.get("/account/").location)
+    shown = browser.get("/account/credentials").headers["Content-Security-Policy"]
+    assert shown.endswith(f"form-action 'self' {ORIGIN}")
     answer = idp.post(browser, "/account/credentials", profile="sole")
     where, _, handle = answer.location.partition("#")
     assert where == f"{ORIGIN}/approve"
