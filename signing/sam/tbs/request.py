@@ -152,8 +152,6 @@ def _references(value: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     items = value["references"]
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise TemplateRefused("references are a list of objects")
-    if len(items) > MAX_DOCUMENTS:
-        raise TemplateRefused("too many references")
     return items
 
 
