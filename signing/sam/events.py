@@ -25,6 +25,7 @@ EPOCH_SET_BACK: Final = "ledger.epoch_set_back"
 LEDGER_BEHIND: Final = "ledger.behind_anchor"
 CREDENTIAL_FLOOR_SET: Final = "credential.floor_set"
 CREDENTIAL_REWRAPPED: Final = "credential.rewrapped"
+KEY_ORPHAN_DESTROYED: Final = "key.orphan_destroyed"
 CREDENTIAL_PROOF_KEYS: Final = "credential.proof_keys_changed"
 OPERATOR_ENROLLED: Final = "operator.enrolled"
 OPERATOR_RETIRED: Final = "operator.retired"
@@ -100,6 +101,11 @@ CATALOGUE: Final = Catalogue(
             CREDENTIAL_REWRAPPED,
             "A credential's key was wrapped by another KEK; the key is the same.",
             _CHANGE | {"kek", "kek_before", "mechanism"},
+        ),
+        Event(
+            KEY_ORPHAN_DESTROYED,
+            "A key on the token that no credential has was destroyed: a process had died in between.",
+            frozenset({"cka_id"}),
         ),
         Event(
             CREDENTIAL_PROOF_KEYS,

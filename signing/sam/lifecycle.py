@@ -18,6 +18,7 @@ from auditlog.chain import Fields
 from contract import proof_key
 from contract.order import CreateParameters, Operation, Order, ProofKeyParameters
 from contract.proof_key import DeviceKey
+from foundation import log
 from foundation.clock import Clock, epoch
 from signing.sam import events
 from signing.sam.algorithms import KEY_PROFILES
@@ -34,7 +35,7 @@ from signing.sam.ledger import SpentMemory
 from signing.sam.link_certificate import verify_chain
 from signing.sam.orders import spent, verify_order
 from signing.sam.pkcs10 import certification_request, subject_name
-from signing.sam.ports import ON_TOKEN, SignatureDevice, device_errors
+from signing.sam.ports import ON_TOKEN, DeviceError, SignatureDevice, WrappedKey, device_errors
 from signing.sam.proof import after_order, check_key, keys_of
 from signing.sam.rollback import Effect
 from signing.sam.store import Record, SpentOrder, Store
@@ -57,6 +58,7 @@ CHANGES: Final[dict[Operation, Change]] = {
     "credential.delete": Change(frozenset({"pending", "active", "suspended"}), "deleted", events.CREDENTIAL_DELETED),
 }
 """From which status an order leads to which."""
+_log = log.get(__name__)
 _ONCE: Final = 0
 """The one position that an order has, in the memory of what this process has used."""
 
@@ -208,7 +210,7 @@ class Lifecycle:
             "decision": order.policy,
             **more,
         }
-        self.write(changed, Record(event, fields, now), mine)
+        self.write(changed, Record(event, fields, now), mine, before=credential)
         self._used.remember(order.iss, order.jti, (_ONCE,), order.exp, epoch(now))
         return changed
 
@@ -303,19 +305,25 @@ class Lifecycle:
             self._custody.written(row.credential)
             return row.credential
         # Another thread or process carried out the same order: its key is the one that stays (KEY-10).
-        if key.wrapped.mechanism == ON_TOKEN:
-            with device_errors():
-                self._device.destroy_kept(self._policy.realm, key.wrapped.blob)
+        self._destroy_kept(key.wrapped)
         first = self.credential(credential_id)
         _check_owner(first, order)
         return first
 
     def write(
-        self, credential: Credential, record: Record, order: SpentOrder | None, effect: Effect = lambda anchor: anchor
+        self,
+        credential: Credential,
+        record: Record,
+        order: SpentOrder | None,
+        effect: Effect = lambda anchor: anchor,
+        *,
+        before: Credential | None = None,
     ) -> None:
         """Put the credential's next version in place of the one before, and anchor it.
 
         :param effect: what else becomes of the anchor.
+        :param before: the credential as it was, where the change may take its key away: what then is left on the token
+            is destroyed, after the row says so (KEY-11).  Where that fails, :mod:`signing.sam.orphans` does it.
         :raises CredentialDisabled: it was changed by another request meanwhile.
         :raises OrderUsed: the order is spent.
         """
@@ -328,6 +336,17 @@ class Lifecycle:
         if not replaced:
             raise CredentialDisabled("the credential was changed by another request meanwhile")
         self._custody.written(credential)
+        if before is not None and before.key is not None and credential.key is None:
+            self._destroy_kept(before.key)
+
+    def _destroy_kept(self, key: WrappedKey) -> None:
+        """Destroy a key that no credential has any more, if it stays on the token."""
+        if key.mechanism != ON_TOKEN:
+            return
+        try:
+            self._device.destroy_kept(self._policy.realm, key.blob)
+        except DeviceError as error:
+            _log.error("a key is left on the token", extra={"fields": {"error": error.code}})
 
 
 def after_change(credential: Credential, change: Change, decision: str, now: datetime) -> Credential:

@@ -221,7 +221,7 @@ class Operators:
         _members(signed, {"credential_id"})
         credential = self._credential(signed)
         changed = after_change(credential, change, signed.operation.jti, signed.now)
-        return self._written(signed, changed, change.event, {})
+        return self._written(signed, changed, change.event, {}, before=credential)
 
     def _set_floor(self, signed: _Signed) -> Done:
         _members(signed, {"credential_id"}, _FLOOR)
@@ -297,7 +297,9 @@ class Operators:
         self._custody.epoch(self._store.epoch())
         return self._lifecycle.credential(_text(signed, "credential_id"))
 
-    def _written(self, signed: _Signed, changed: Credential, event: str, more: Fields) -> Done:
+    def _written(
+        self, signed: _Signed, changed: Credential, event: str, more: Fields, before: Credential | None = None
+    ) -> Done:
         operation = signed.operation
         fields: Fields = {
             "credential_id": changed.id,
@@ -309,7 +311,7 @@ class Operators:
             **more,
         }
         spent = replace(signed.spent, credential_id=changed.id)
-        self._lifecycle.write(changed, Record(event, fields, signed.now), spent, signed.used)
+        self._lifecycle.write(changed, Record(event, fields, signed.now), spent, signed.used, before=before)
         return Done(operation.operation, operation.signers, credential=changed)
 
     def _operators(self, signed: _Signed, effect: Effect, event: str, thumbprint: str) -> Done:

@@ -22,6 +22,7 @@ from signing.sam.custody import Custody, Seen
 from signing.sam.errors import StateRefused
 from signing.sam.lifecycle import Lifecycle
 from signing.sam.operators import Operators
+from signing.sam.orphans import Orphans
 from signing.sam.ports import SignatureDevice
 from signing.sam.proof import ProofPolicy
 from signing.sam.revoke import Revocations
@@ -51,6 +52,7 @@ class Sam:
     revocations: Revocations
     operators: Operators
     rewrapping: Rewrapping
+    orphans: Orphans
     anchor: RollbackAnchor
     checkpoints: SamCheckpoints
     clock: Clock
@@ -104,6 +106,14 @@ def build(
         operators=operators,
         rewrapping=Rewrapping(
             device, store, custody=custody, lifecycle=lifecycle, operators=operators, clock=clock
+        ),
+        orphans=Orphans(
+            device,
+            store,
+            settings.realm,
+            custody=custody,
+            clock=clock,
+            grace_seconds=settings.reservation_deadline_seconds,
         ),
         anchor=anchor,
         checkpoints=SamCheckpoints(device, store, settings.realm, clock=clock),

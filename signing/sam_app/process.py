@@ -150,3 +150,4 @@ class SamProcess:
     def _anchor(self) -> None:
         self._sam.anchor.check()
         self._sam.anchor.checkpoint()
+        self._sam.orphans.sweep()

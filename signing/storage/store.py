@@ -34,6 +34,7 @@ from signing.sam.errors import (
     StoreUnavailable,
 )
 from signing.sam.ledger import Redemption, Reservation, State
+from signing.sam.ports import ON_TOKEN
 from signing.sam.revocation import Key, SealedRevocation
 from signing.sam.store import Anchoring, Epoch, Record, SpentOrder, Standing
 from signing.sam.verify import first_second_after
@@ -160,6 +161,12 @@ class SqlStore:
         wanted = select(credentials).where(credentials.c.id > after).order_by(credentials.c.id).limit(limit)
         rows = self._transactions.rows(wanted)
         return tuple((row.id, _readable(row)) for row in rows)
+
+    def kept_keys(self) -> frozenset[bytes]:
+        """``blob`` of every row whose key stays on the token."""
+        kept = and_(credentials.c.key_mechanism == ON_TOKEN, credentials.c.wrapped_key.is_not(None))
+        found = self._transactions.rows(select(credentials.c.wrapped_key).where(kept))
+        return frozenset(bytes(row.wrapped_key) for row in found)
 
     def wrapped(self) -> dict[tuple[str, str], int]:
         """Rows that hold a key, by its KEK and mechanism: as the database says, for operators.

@@ -31,6 +31,7 @@ from signing.sam.credential import Credential, Floor, Profile
 from signing.sam.custody import Custody, Seen
 from signing.sam.lifecycle import Lifecycle
 from signing.sam.operators import Operators
+from signing.sam.orphans import Orphans
 from signing.sam.ports import SignatureDevice
 from signing.sam.revocation import RevocationMemory
 from signing.sam.revoke import Revocations
@@ -173,6 +174,11 @@ class World:
         return Operators(
             changes.get("store", self.store), policy, custody=custody, lifecycle=lifecycle, clock=self.clock
         )
+
+    def orphans(self) -> Orphans:
+        """What destroys keys that no credential has."""
+        assert isinstance(self.store, SqlStore)
+        return Orphans(self.device, self.store, REALM, custody=self.custody(), clock=self.clock, grace_seconds=60)
 
     def rewrapping(self, **changes: Any) -> Rewrapping:
         """What wraps keys anew."""

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from signing.sam.algorithms import KEY_PROFILES, SHA256, SignatureAlgorithm
+from signing.sam.errors import CredentialDisabled
 from signing.sam.ports import (
     DeviceError,
     GeneratedKey,
@@ -29,6 +30,7 @@ from signing.scdev.device import Pkcs11Device
 from signing.scdev.errors import TokenMissing, TokenPinRefused
 from signing.scdev.settings import DeviceSettings
 from signing.scdev.token import create_kek, init_token
+from tests.fakes.sam import REALM, digest, make_world
 from tests.fakes.softhsm import SOFTHSM2_MODULE, empty_token_directory, make_token
 from tests.shim import Shim
 
@@ -42,6 +44,12 @@ DIGEST = bytes(range(32))
 @pytest.fixture
 def settings(tmp_path: Path) -> DeviceSettings:
     return make_token(tmp_path / "token")
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> DeviceSettings:
+    """A token for tests that leave nothing on it."""
+    return make_token(tmp_path_factory.mktemp("shared"))
 
 
 @pytest.fixture
@@ -198,13 +206,33 @@ def attributes(settings: DeviceSettings) -> dict[str, dict[str, bool]]:
     return found
 
 
+# At hand
+
+
+@pytest.mark.parametrize("profile", ["standard", "kept"])
+def test_KEY_11_a_key_at_hand_signs_nothing_for_a_credential_that_was_suspended_or_deleted(
+    shim: Shim, shared: DeviceSettings, tmp_path: Path, profile: str
+) -> None:
+    with Pkcs11Device(shim.before(shared)) as device:
+        world = make_world(f"sqlite:///{tmp_path / 'sam.sqlite'}", device)
+        credential = world.credential(profile=profile)
+        for number in range(4):
+            world.activator().sign(world.request(world.sad(credential, (digest(number),))))
+        unwrapped, made = shim.calls("C_UnwrapKey"), len(shim.sent())
+        world.activator().sign(world.request(world.sad(credential)))
+        # It is at hand.
+        assert shim.calls("C_UnwrapKey") == unwrapped
+        assert len(shim.sent()) == made + 1
+        for operation in ("credential.suspend", "credential.delete"):
+            request = world.request(world.sad(credential))
+            world.lifecycle().execute(world.order_token(operation, credential_id=credential.id))
+            with pytest.raises(CredentialDisabled):
+                world.activator().sign(request)
+        assert len(shim.sent()) == made + 1
+        assert device.kept(REALM) == frozenset()
+
+
 # Faults
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> DeviceSettings:
-    """A token for tests that leave nothing on it."""
-    return make_token(tmp_path_factory.mktemp("shared"))
 
 
 @contextmanager

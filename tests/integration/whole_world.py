@@ -192,6 +192,7 @@ def _module(
         revocations=world.revocations(),
         operators=world.operators(),
         rewrapping=world.rewrapping(),
+        orphans=world.orphans(),
         anchor=world.anchor,
         checkpoints=world.checkpoints(),
         clock=world.clock,

@@ -53,6 +53,7 @@ def sam(world: World) -> Sam:
         revocations=world.revocations(),
         operators=world.operators(),
         rewrapping=world.rewrapping(),
+        orphans=world.orphans(),
         anchor=world.anchor,
         checkpoints=world.checkpoints(),
         clock=world.clock,

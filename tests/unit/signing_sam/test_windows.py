@@ -346,6 +346,7 @@ def process(world: World, tmp_path: Path) -> Iterator[SamProcess]:
         revocations=world.revocations(),
         operators=world.operators(),
         rewrapping=world.rewrapping(),
+        orphans=world.orphans(),
         anchor=world.anchor,
         checkpoints=world.checkpoints(),
         clock=world.clock,
