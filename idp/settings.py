@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
+from contract.sad import MAX_PREDECESSORS
 from idp.approval_settings import DeviceApprovalSettings
 from idp.certificate_settings import CertificateSettings
 from idp.code_settings import CodeSettings
@@ -179,6 +180,10 @@ class TokenSettings:
     id_token_seconds: int = 600
     refresh_token_seconds: int = 12 * 60 * 60
     sad_seconds: int = 300
+    transaction_seconds: int = 900
+    """From the issue of a transaction's first SAD until the last one that took its place has expired."""
+    extensions: int = 4
+    """How often a SAD may be replaced in one transaction; 0: never."""
 
     def faults(self) -> Iterable[str]:
         """Bounds: RFC 6749 4.1.2 for the code, the module's ceiling for the SAD."""
@@ -186,6 +191,8 @@ class TokenSettings:
             yield "code_seconds and par_seconds are 10 to 600"
         if not 30 <= self.sad_seconds <= 300:
             yield "sad_seconds is 30 to 300"
+        if not self.sad_seconds <= self.transaction_seconds <= 3600 or not 0 <= self.extensions <= MAX_PREDECESSORS:
+            yield f"transaction_seconds is sad_seconds to 3600, and extensions 0 to {MAX_PREDECESSORS}"
         if not 30 <= self.access_token_seconds <= 3600 or not 30 <= self.id_token_seconds <= 3600:
             yield "access_token_seconds and id_token_seconds are 30 to 3600"
         if not 60 <= self.refresh_token_seconds <= 90 * 24 * 60 * 60:

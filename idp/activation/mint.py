@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
 from contract.confirmation import Confirmation
-from contract.sad import EvidenceClaim, PolicyClaim, Sad
+from contract.sad import EvidenceClaim, PolicyClaim, Sad, Succession
 from foundation.clock import epoch
 from idp.activation.binding import check_approved
 from idp.activation.intent import SignatureIntent
@@ -79,6 +80,48 @@ def sad_for(
         cnf=confirmation,
         signer_proof=approval.signer_proof,
     )
+
+
+def successor_for(
+    old: Sad,
+    approval: Approval,
+    intent: SignatureIntent,
+    *,
+    audience: str,
+    jti: str,
+    now: datetime,
+    lifetime_seconds: int,
+    transaction_seconds: int,
+    extensions: int,
+) -> Sad:
+    """The content of the SAD that takes another one's place: the same approval, evidence and key, for longer.
+
+    It is over all digests that were approved: which of them are spent only the module knows, and goes by.
+
+    :param old: as this server minted it; its time has not come.
+    :param transaction_seconds: how long after the first SAD's issue the last one may live.
+    :param extensions: how often SADs of one transaction may be replaced.
+    :raises NotWhatWasApproved: the intent is not the one that was approved.
+    :raises NotActivatable: the SAD is of another approval, names no digests, was replaced as often as may be, or
+        there is no time left; or as for the first one.
+    """
+    before = () if old.supersedes is None else old.supersedes.jtis
+    if len(before) >= extensions:
+        raise NotActivatable("the transaction was extended as often as it may be")
+    left = old.since + transaction_seconds - epoch(now)
+    made = sad_for(
+        approval,
+        intent,
+        issuer=old.iss,
+        audience=audience,
+        jti=jti,
+        now=now,
+        lifetime_seconds=min(lifetime_seconds, left),
+        confirmation=old.cnf,
+    )
+    if not old.dtbsr or replace(old, jti=jti, iat=made.iat, exp=made.exp, supersedes=None) != made:
+        raise NotActivatable("the SAD is not one of this approval over digests")
+    return replace(made, supersedes=Succession(old.since, (*before, old.jti)))
 
 
 def _until(approval: Approval, exp: int) -> int:

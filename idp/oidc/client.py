@@ -19,7 +19,14 @@ from idp.oidc.errors import ClientAuthenticationFailed, RequestInvalid
 AuthMethod = Literal["client_secret_basic", "client_secret_post", "private_key_jwt", "none"]
 AUTH_METHODS: Final[tuple[AuthMethod, ...]] = get_args(AuthMethod)
 
-GrantType = Literal["authorization_code", "refresh_token", "client_credentials"]
+GrantType = Literal[
+    "authorization_code",
+    "refresh_token",
+    "client_credentials",
+    "urn:privyseal:params:oauth:grant-type:extend-transaction",
+]
+EXTENSION_GRANT: Final[GrantType] = "urn:privyseal:params:oauth:grant-type:extend-transaction"
+"""A SAD in another one's place (RFC 6749 4.5; CSC API 2.0.0.2, ``credentials/extendTransaction``)."""
 GRANT_TYPES: Final[tuple[GrantType, ...]] = get_args(GrantType)
 
 Scope = Literal["openid", "service", "credential"]
@@ -98,6 +105,8 @@ class Registration:
             yield f"grant_types: unknown {sorted(unknown)}"
         if self.auth_method == "none" and "client_credentials" in self.grant_types:
             yield "grant_types: client_credentials needs a client that authenticates (RFC 6749 4.4)"
+        if EXTENSION_GRANT in self.grant_types and not {"credential"} & set(self.scopes) and not self.introspects:
+            yield "grant_types: extending transactions is for clients with scope credential, and resource servers"
         if self.auth_method == "none" and "credential" in self.scopes:
             yield "scopes: credential needs a client that authenticates, because its pushed requests must be its own"
         if self.auth_method == "none" and self.require_par:

@@ -25,6 +25,10 @@ class OidcConfig:
     refresh_seconds: int = 12 * 60 * 60
     """Life of a whole refresh family from the sign-in: rotation does not prolong it."""
     sad_seconds: int = 300
+    transaction_seconds: int = 900
+    """From the issue of a transaction's first SAD until the last one that took its place has expired."""
+    extensions: int = 4
+    """How often a SAD may be replaced in one transaction; 0: never."""
     id_token_seconds: int = 600
 
     @classmethod
@@ -40,6 +44,8 @@ class OidcConfig:
             access_token_seconds=tokens.access_token_seconds,
             refresh_seconds=tokens.refresh_token_seconds,
             sad_seconds=tokens.sad_seconds,
+            transaction_seconds=tokens.transaction_seconds,
+            extensions=tokens.extensions,
             id_token_seconds=tokens.id_token_seconds,
         )
 

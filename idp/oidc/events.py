@@ -49,7 +49,7 @@ EVENTS: Final = (
                 "sad_sha256",
             }
         ),
-        frozenset({"bound_to"}),
+        frozenset({"bound_to", "supersedes"}),
     ),
     Event(
         "token.refused",

@@ -52,6 +52,7 @@ MAX_LENGTHS: Final[Mapping[str, int]] = {
     "request": 64 * 1024,
     "client_assertion": 8192,
     "token": MAX_TOKEN_OCTETS,
+    "sad": MAX_TOKEN_OCTETS,
     "account_token": 4096,
     "clientData": 4096,
     "description": 2048,

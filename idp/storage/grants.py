@@ -533,13 +533,14 @@ def is_used(connection: Connection, token: str) -> bool:
     return connection.execute(query).scalar_one_or_none() is not None
 
 
-def revoke_access(connection: Connection, token_hash: str, now: datetime) -> None:
-    """Kill one access token and nothing else (CSC API 2.0.0.2 clause 8.4.5); harmless when it is dead."""
-    connection.execute(
+def revoke_access(connection: Connection, token_hash: str, now: datetime) -> bool:
+    """Kill one access token and nothing else (CSC API 2.0.0.2 clause 8.4.5); False when it was dead."""
+    revoked = connection.execute(
         update(oidc_access_tokens)
         .where(oidc_access_tokens.c.token_hash == token_hash, oidc_access_tokens.c.revoked_at.is_(None))
         .values(revoked_at=epoch(now))
     )
+    return revoked.rowcount == 1
 
 
 # Client assertions

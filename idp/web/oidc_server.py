@@ -26,6 +26,7 @@ from foundation.clock import epoch
 from idp.oidc import rar
 from idp.oidc.assertion import stated_client_id, verify_assertion
 from idp.oidc.client import (
+    EXTENSION_GRANT,
     GRANT_TYPES,
     Client,
     Presented,
@@ -42,12 +43,17 @@ from idp.oidc.request import check_repeated_details, check_scopes
 from idp.storage import clients, grants
 from idp.storage.engine import reading
 from idp.storage.grants import AccessToken, Grant
-from idp.web import oidc_tokens
+from idp.web import oidc_extension, oidc_tokens
 from idp.web.oidc_http import form, json_answer, refuse_as
 from idp.web.services import Services
 
 _HEADERS: Final[list[tuple[str, str]]] = []
-_REQUIRED: Final = {"authorization_code": "code", "refresh_token": "refresh_token", "client_credentials": None}
+_REQUIRED: Final = {
+    "authorization_code": "code",
+    "refresh_token": "refresh_token",
+    "client_credentials": None,
+    EXTENSION_GRANT: "sad",
+}
 
 
 class RegisteredClient(ClientMixin):
@@ -146,6 +152,7 @@ class TokenServer(AuthorizationServer):
         self.register_grant(CodeGrant, [ProofKey()])
         self.register_grant(RefreshGrant)
         self.register_grant(ClientGrant)
+        self.register_grant(ExtensionGrant)
         self.register_endpoint(Revocation)
         self.register_endpoint(Introspection)
 
@@ -334,6 +341,24 @@ class ClientGrant(ClientCredentialsGrant):
         """An access token behind which no person stands."""
         server, client = self.server, _of(self.request.client)
         return 200, oidc_tokens.for_client(server.services, client, ("service",), server.shown), _HEADERS
+
+
+class ExtensionGrant(ClientCredentialsGrant):
+    """A SAD in another one's place; asked for like a token of the client's own, which it is."""
+
+    GRANT_TYPE = EXTENSION_GRANT
+    request: FormRequest
+    server: TokenServer
+
+    def validate_requested_scope(self) -> None:
+        """:raises ScopeRefused: anything but the scope of SADs."""
+        if self.request.form.get("scope", "credential") != "credential":
+            raise ScopeRefused("a SAD has scope credential")
+
+    def create_token_response(self) -> Any:
+        """The successor; its predecessor is worth nothing any more."""
+        server, client = self.server, _of(self.request.client)
+        return 200, oidc_extension.extend(server.services, self.request.form["sad"], client, server.shown), _HEADERS
 
 
 def find_token(services: Services, token: str) -> StoredToken | None:

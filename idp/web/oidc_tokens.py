@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -13,6 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from contract import sad
 from contract.confirmation import Confirmation
+from contract.sad import Sad
 from foundation.clock import epoch
 from foundation.jose import encode_base64url, sign_compact
 from foundation.log import get
@@ -89,10 +90,10 @@ def tidy(services: Services) -> None:
 def life_of(config: OidcConfig, request: AuthorizationRequest, approval: Approval, now: datetime) -> int:
     """Seconds for which a grant stands: no longer than the policy lets the level stand on which it was given.
 
-    A signature is given at once: its SAD lives for minutes, whatever remains of the limit.
+    A signature is given at once: its SADs live for minutes, whatever remains of the limit.
     """
     if request.intent is not None:
-        return config.code_seconds + config.sad_seconds
+        return config.code_seconds + (config.transaction_seconds if config.extensions else config.sad_seconds)
     seconds = config.code_seconds + config.refresh_seconds
     if approval.session_limit is None:
         return seconds
@@ -357,7 +358,7 @@ def _token_type(shown: Shown | None) -> str:
 def _signature_activation(
     services: Services, grant: Grant, request: AuthorizationRequest, shown: Shown | None
 ) -> dict[str, Any]:
-    config, now, key = OidcConfig.of(services.settings), services.clock.now(), services.keys.activation_key()
+    config, now = OidcConfig.of(services.settings), services.clock.now()
     approval, intent = grant.approval, request.intent
     if approval is None or intent is None:
         raise GrantInvalid("nothing was approved")
@@ -377,14 +378,42 @@ def _signature_activation(
     except NotWhatWasApproved as error:
         services.seals.report(Altered("oidc_grants", grant.id, "binding"))
         raise GrantInvalid("the approval is for something else") from error
-    token = sad.encode(content, key)
+    return give_sad(services, grant, content, shown)
+
+
+def give_sad(
+    services: Services,
+    grant: Grant,
+    content: Sad,
+    shown: Shown | None,
+    *,
+    first: Callable[[Connection], bool] = lambda _connection: True,
+    refusal: str = "the grant has been revoked",
+) -> dict[str, Any]:
+    """Sign a SAD, record it, and only then give it out.
+
+    :param shown: what came with the request: spent with it.
+    :param first: what has to be done before, in the transaction of it; False: the SAD is not given out.
+    :raises GrantInvalid: with ``refusal``: it is not, or the grant was revoked.
+    """
+    approval, request, now = grant.approval, _request_of(grant), services.clock.now()
+    if approval is None or request.intent is None:
+        raise GrantInvalid("nothing was approved")
+    token = sad.encode(content, services.keys.activation_key())
     access = NewAccessToken(
         grants.hash_token(token), content.jti, "sad", content.aud, request.resource, ("credential",), content.exp
     )
+    told: dict[str, Any] = {} if content.cnf is None else {"bound_to": content.cnf.thumbprint}
+    if content.supersedes is not None:
+        told["supersedes"] = list(content.supersedes.jtis)
     with services.engine.begin() as connection:
         spend(connection, shown)
         # Once more, in this very transaction: whoever signed out a moment ago has signed nothing.
-        issued = is_alive(connection, services, grant) and grants.issue(connection, grant, access, now)
+        issued = (
+            is_alive(connection, services, grant)
+            and first(connection)
+            and grants.issue(connection, grant, access, now)
+        )
         if issued:
             services.audit.record(
                 connection,
@@ -402,17 +431,17 @@ def _signature_activation(
                 sign_count=content.sign_count,
                 expires_at=content.exp,
                 sad_sha256=hashlib.sha256(token.encode()).hexdigest(),
-                **({} if shown is None else {"bound_to": shown.proof.jkt}),
+                **told,
             )
     if not issued:
-        raise GrantInvalid("the grant has been revoked")
+        raise GrantInvalid(refusal)
     return {
         "access_token": token,
-        "token_type": _token_type(shown),
+        "token_type": "Bearer" if content.cnf is None else "DPoP",
         "expires_in": content.exp - epoch(now),
         "scope": "credential",
         "credentialID": content.credential_id,
-        "authorization_details": rar.to_details(intent, request.details_type or rar.TYPE_CSC_2_0),
+        "authorization_details": rar.to_details(request.intent, request.details_type or rar.TYPE_CSC_2_0),
     }
 
 

@@ -28,7 +28,7 @@ from foundation.clock import Clock, FixedClock, SystemClock
 from foundation.jose import SigningKey, encode_base64url, generate_signing_key
 from idp.app import create_app
 from idp.authn.password import KEY, Passwords
-from idp.oidc.client import Registration
+from idp.oidc.client import EXTENSION_GRANT, Registration
 from idp.settings import IdpSettings, OtpSettings, PasswordSettings, SigningSettings
 from idp.storage import accounts, audit, authenticators, clients
 from idp.storage.engine import create_tables, open_engine
@@ -331,7 +331,17 @@ def registrations(client_key: SigningKey) -> Iterator[Registration]:
         dpop_bound_access_tokens=True,
         **everything,  # type: ignore[arg-type] # of mixed types
     )
-    yield Registration("csc", "Signing service", "client_secret_basic", grant_types=(), introspects=(RESOURCE,))
+    yield Registration(
+        "extender",
+        "Patient Party",
+        "client_secret_basic",
+        redirect_uris=(REDIRECT_URI,),
+        scopes=("openid", "service", "credential"),
+        grant_types=("authorization_code", EXTENSION_GRANT),
+    )
+    yield Registration(
+        "csc", "Signing service", "client_secret_basic", grant_types=(EXTENSION_GRANT,), introspects=(RESOURCE,)
+    )
 
 
 def settings_for(directory: Path, database_url: str) -> IdpSettings:

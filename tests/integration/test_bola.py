@@ -190,6 +190,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "code_verifier": SECRET,
         "grant_type": VALUE,
         "refresh_token": "a secret of one client's: OAU-06",
+        "sad": "a secret of one client's: OAU-03, tests/integration/test_oidc_extension.py",
         "scope": VALUE,
         "token": "a secret of one client's: OAU-14",
     },
