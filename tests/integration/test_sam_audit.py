@@ -15,6 +15,8 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
 from anchoring import standalone
+from anchoring.bundle import asked
+from anchoring.errors import PartMissing
 from auditlog.chain import Entry, verify
 from auditlog.sql import read_entries
 from contract.errors import SadInvalid
@@ -142,8 +144,11 @@ def test_AUD_10_the_modules_part_of_a_signatures_evidence_from_its_command(site:
         sad = site.sad(view, (digest(1), digest(2)))
         client.sign(site.request(sad))
         client.sign(site.request(site.sad(view, (digest(3),))))
-        part = json.loads(site.run("sam", "evidence", "--config", config, sad.txn).stdout)
-        assert site.run("sam", "evidence", "--config", config, "none", check=False).returncode == 1
+        part = asked("sam", sad.txn, site.config(), None)
+        with pytest.raises(PartMissing, match="no record of that transaction"):
+            asked("sam", "none", site.config(), None)
+        with pytest.raises(PartMissing):
+            asked("sam", sad.txn, site.directory / "none.toml", None)
     note = standalone.read_note(part["checkpoint"])
     for record in part["records"]:
         leaf = standalone.record_leaf(record["sequence"], record)
