@@ -9,9 +9,9 @@ import secrets
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from auditlog import cli as audit
 from auditlog.errors import AuditError
@@ -156,7 +156,7 @@ def _serve(settings: SamSettings, _arguments: argparse.Namespace) -> int:
         signal.signal(number, lambda _number, _frame: stop.set())
     device = StandbyDevice(lambda: Pkcs11Device(device_settings(settings.device)))
     try:
-        process = SamProcess(build(settings, device, device_available=device.available))
+        process = SamProcess(build(settings, device, device_available=device.available, device_report=device.report))
         process.start()
         print(f"ready {settings.socket}", flush=True)
         stop.wait()
@@ -191,10 +191,22 @@ def _status(settings: SamSettings, arguments: argparse.Namespace) -> int:
             return _failed(error)
     if arguments.json:
         print(json.dumps(status, sort_keys=True))
-        return 0
-    for name, value in sorted(status.items()):
+    for name, value in [] if arguments.json else _lines(status):
         print(f"{name}: {value}")
-    return 0 if status["device_available"] and status["anchor"] == OK else 1
+    signs = status["device_available"] and status["anchor"] == OK and status["reconciler_running"]
+    return 0 if signs else 1
+
+
+def _lines(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Members of an object by dotted names; a worker a line."""
+    for name, value in sorted(table.items()):
+        if isinstance(value, dict) and value:
+            yield from _lines(value, f"{prefix}{name}.")
+        elif name == "processes":
+            for each in value:
+                yield f"{prefix}worker", " ".join(f"{key}={item}" for key, item in sorted(each.items()))
+        else:
+            yield f"{prefix}{name}", "none" if value in (None, {}) else value
 
 
 def _credentials(settings: SamSettings, arguments: argparse.Namespace) -> int:

@@ -32,6 +32,7 @@ from signing.link.tls import Tls, TlsEndpoint, connect
 
 FOLLOWING_SECONDS: Final = 60.0
 """How much longer a request may take that a file follows."""
+_PING_SECONDS: Final = 3.0
 _LAST_WORDS: Final = frozenset({BAD_REQUEST, BUSY, NOT_PERMITTED})
 """Refusals after which the module may close the connection: it is not used again."""
 
@@ -73,8 +74,8 @@ class SamClient:
                 return
 
     def ping(self) -> None:
-        """Ask whether the module can sign: its store answers and its device works."""
-        self.call("ping", {})
+        """Ask whether the module can sign: its store answers and its device works; 3 seconds at most."""
+        self.call("ping", {}, min(self._timeout, _PING_SECONDS))
 
     def credential(self, credential_id: str) -> CredentialView:
         """One credential, deleted ones included."""
@@ -154,9 +155,12 @@ class SamClient:
             if after is None:
                 return
 
-    def call(self, operation: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """One request and its answer, as JSON."""
-        deadline = time.monotonic() + self._timeout
+    def call(self, operation: str, body: Mapping[str, Any], timeout_seconds: float | None = None) -> dict[str, Any]:
+        """One request and its answer, as JSON.
+
+        :param timeout_seconds: for this request, if not that of all.
+        """
+        deadline = time.monotonic() + (self._timeout if timeout_seconds is None else timeout_seconds)
         with self._connection(deadline) as link:
             send_frame(link, {"op": operation, "body": body}, deadline)
             return _answer(link, deadline)

@@ -168,6 +168,7 @@ def admin_handlers(sam: Sam) -> dict[str, Handler]:
             "mode": sam.settings.mode,
             "realm": sam.settings.realm,
             "device_available": sam.device_available(),
+            "device": dict(sam.device_report()),
             "epoch": epoch.number,
             "audit_records": head.sequence,
             "redemptions": sam.store.counts(),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from cryptography import x509
 
@@ -58,6 +58,8 @@ class Sam:
     clock: Clock
     device_available: Callable[[], bool]
     """Whether the device would answer, found out without asking it."""
+    device_report: Callable[[], Mapping[str, Any]] = dict
+    """What the operator sees of the device (JSON), found out the same way."""
 
 
 def build(
@@ -65,6 +67,7 @@ def build(
     device: SignatureDevice,
     *,
     device_available: Callable[[], bool],
+    device_report: Callable[[], Mapping[str, Any]] = dict,
     clock: Clock | None = None,
     random: Callable[[int], bytes] = secrets.token_bytes,
 ) -> Sam:
@@ -120,6 +123,7 @@ def build(
         revocations=revocations,
         clock=clock,
         device_available=device_available,
+        device_report=device_report,
     )
 
 

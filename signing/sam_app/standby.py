@@ -9,16 +9,45 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from foundation import log
 from signing.sam.algorithms import KeyProfile, SignatureAlgorithm
 from signing.sam.ports import DeviceError, DeviceUnavailable, GeneratedKey, PinRefused, WrappedKey, WrappingKey
 from signing.scdev.device import Pkcs11Device
+from signing.scdev.settings import DeviceHealth
 
-_RETRY_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
+_RETRY_SECONDS: Final = (0.5, 1.0, 2.0)
+"""Between two tries; the last for ever, so that whoever waits for the device need not wait for long when it is back."""
 
 _log = log.get(__name__)
+
+
+def report_of(health: DeviceHealth) -> dict[str, Any]:
+    """A device's health as JSON; ages in seconds, to the millisecond."""
+    age = health.canary_age_seconds
+    return {
+        "available": health.available,
+        "failure": health.failure,
+        "pin_refused": health.pin_refused,
+        "canary_age_seconds": None if age is None else round(age, 3),
+        "workers_ready": health.workers_ready,
+        "workers": health.workers,
+        "restarts": health.restarts,
+        "losses": health.losses,
+        "return_codes": dict(health.return_codes),
+        "processes": [
+            {
+                "process": each.process,
+                "slot": each.slot,
+                "token_serial": each.serial,
+                "operations": each.operations,
+                "busy": each.busy,
+                "proved_seconds_ago": round(each.proved_seconds_ago, 3),
+            }
+            for each in health.processes
+        ],
+    }
 
 
 class StandbyDevice:
@@ -38,6 +67,19 @@ class StandbyDevice:
     def available(self) -> bool:
         """Whether a call has a chance."""
         return self._device is not None and self._device.health().available
+
+    def report(self) -> dict[str, Any]:
+        """What the operator sees of it (JSON), found out without asking it."""
+        if self._device is None:
+            return {
+                "available": False,
+                "failure": str(self._failure),
+                "pin_refused": isinstance(self._failure, PinRefused),
+                "canary_age_seconds": None,
+                "workers_ready": 0,
+                "processes": [],
+            }
+        return report_of(self._device.health())
 
     def generate(self, profile: KeyProfile, realm: str | None = None) -> GeneratedKey:
         """See the port."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from signing.scdev.errors import CryptokiError
 
@@ -83,8 +83,8 @@ class _TokenInfo(ctypes.Structure):
     )
 
 
-def function_list(module: Path) -> Callable[[str], Callable[..., int]]:
-    """Load the module and give a way to its functions by name.
+def _table(module: Path) -> Any:
+    """What C_GetFunctionList gives.
 
     :raises CryptokiError: the module cannot be loaded or has no function list.
     """
@@ -97,12 +97,30 @@ def function_list(module: Path) -> Callable[[str], Callable[..., int]]:
     get_list.restype = _UL
     table = ctypes.POINTER(_P)()
     check("C_GetFunctionList", get_list(ctypes.byref(table)))
+    return table
+
+
+def function_list(module: Path) -> Callable[[str], Callable[..., int]]:
+    """Load the module and give a way to its functions by name.
+
+    :raises CryptokiError: the module cannot be loaded or has no function list.
+    """
+    table = _table(module)
     prototype = ctypes.CFUNCTYPE(_UL)
 
     def function(name: str) -> Callable[..., int]:
         return prototype(table[_INDEX[name]] or 0)
 
     return function
+
+
+def is_one_instance(module: Path) -> bool:
+    """Whether all who ask get the same function list, and so share what C_Initialize did.
+
+    :raises CryptokiError: as :func:`function_list`.
+    """
+    first, second = (ctypes.cast(_table(module), _P).value for _ in range(2))
+    return first == second
 
 
 def check(name: str, code: int) -> None:

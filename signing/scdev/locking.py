@@ -11,7 +11,13 @@ from pathlib import Path
 
 from pkcs11 import _pkcs11
 
-from signing.scdev.cryptoki import CKF_OS_LOCKING_OK, CKR_ALREADY_INITIALIZED, InitializeArgs, function_list
+from signing.scdev.cryptoki import (
+    CKF_OS_LOCKING_OK,
+    CKR_ALREADY_INITIALIZED,
+    InitializeArgs,
+    function_list,
+    is_one_instance,
+)
 from signing.scdev.errors import CryptokiError
 
 
@@ -22,8 +28,14 @@ class LockingLibrary(_pkcs11.lib):
         """Called by the constructor.
 
         :raises CryptokiError: C_Initialize refused.
+        :raises PKCS11Error: the same, of a module that gives each caller an instance of its own.
         """
+        module = Path(self.so)
+        if not is_one_instance(module):
+            # p11-kit's client: what another caller initialised is not this one's.  A worker has one thread.
+            super().initialize()
+            return
         arguments = InitializeArgs(flags=CKF_OS_LOCKING_OK)
-        code = function_list(Path(self.so))("C_Initialize")(ctypes.byref(arguments))
+        code = function_list(module)("C_Initialize")(ctypes.byref(arguments))
         if code not in {0, CKR_ALREADY_INITIALIZED}:
             raise CryptokiError(f"C_Initialize answered {code:#x}", code)

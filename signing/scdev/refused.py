@@ -79,8 +79,12 @@ _CODES: Final[dict[str, int]] = {
 """Return codes by python-pkcs11's exceptions; of those that are not here nothing is known but that something failed."""
 
 _UNMAPPED: Final = re.compile(r"Unmapped error code (0x[0-9a-fA-F]{1,8})")
-_TEXTS: Final = (("Initialisation error (not initialized)", 0x190), ("Buffer was too small", 0x150))
-"""How python-pkcs11 begins to speak of two codes that it has no class for."""
+_TEXTS: Final = (
+    ("Initialisation error (not initialized)", 0x190),
+    ("Initialisation error (already initialized)", 0x191),
+    ("Buffer was too small", 0x150),
+)
+"""How python-pkcs11 begins to speak of codes that it has no class for."""
 
 
 class Refused(Exception):

@@ -62,7 +62,8 @@ class Device:
     def __init__(self, settings: Mapping[str, Any]) -> None:
         """:raises Refused: whatever keeps the token from being used."""
         self._usable = True
-        self._session = _login(settings)
+        # Held on to: the library finalises its module when nobody knows it any longer.
+        self._library, self._session = _login(settings)
         try:
             keks = Keks(self._session, require_trusted=bool(settings["require_trusted_kek"]))
             self.kek_id = keks.chosen(settings["kek_id"])
@@ -161,8 +162,8 @@ class Device:
         return True
 
 
-def _login(settings: Mapping[str, Any]) -> Any:
-    """Open the session that stays; log in, once."""
+def _login(settings: Mapping[str, Any]) -> tuple[LockingLibrary, Any]:
+    """Load the module, open the session that stays, log in, once."""
     try:
         pin = read_secret(Path(settings["pin_file"])).decode("utf-8")
     except SecretFileError as error:
@@ -171,14 +172,15 @@ def _login(settings: Mapping[str, Any]) -> Any:
         # Not chained: that exception carries the octets.
         raise Refused("device_unavailable", "the PIN's file is not text in UTF-8") from None
     try:
-        token = LockingLibrary(settings["module"]).get_token(token_label=settings["token_label"])
+        library = LockingLibrary(settings["module"])
+        token = library.get_token(token_label=settings["token_label"])
         try:
-            return token.open(rw=True, user_pin=pin)
+            return library, token.open(rw=True, user_pin=pin)
         except UserAlreadyLoggedIn:
             # By a module that keeps one login for all of its users.
-            return token.open(rw=True)
+            return library, token.open(rw=True)
     except CryptokiError as error:
-        raise Refused("device_unavailable", str(error)) from error
+        raise Refused("device_unavailable", str(error), error.rv) from error
     except PKCS11Error as error:
         raise refusal(error, "the token cannot be opened", sent=False) from error
 

@@ -11,6 +11,10 @@
  *     counters   calls of each NAME in all processes: an array of 64-bit integers, in the order of FUNCTIONS, LAST
  *     sent       a line before each C_Sign or C_SignFinal is handed to the module
  *     journal    the same line after the module has signed, with the signature: one line a signature
+ *   PRIVYSEAL_SHIM_DEVICE   a Unix socket, optional.  Then the token is behind it as an HSM is behind a network: C_Initialize
+ *                           connects, each function sends an octet and waits for one, and once that fails every function
+ *                           answers CKR_DEVICE_ERROR until the process is another.  tests/shim/device.py answers there, and
+ *                           can be killed, stopped, continued and started again.
  *
  * A line of `sent` and `journal`: process id, mechanism (hexadecimal), the label of the key ("-" without one), SHA-256
  * of the data ("-" after C_SignUpdate), and in `journal` SHA-256 of the signature.  Both are opened with O_APPEND and
@@ -38,7 +42,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -46,6 +52,7 @@ typedef unsigned long word;
 typedef unsigned char octet;
 
 #define CKR_GENERAL_ERROR 0x05UL
+#define CKR_DEVICE_ERROR 0x30UL
 #define CKA_LABEL 0x03UL
 
 struct attribute {
@@ -308,9 +315,42 @@ static void hang(void) {
     while (!stat(control_path, &now) && now.st_ino == before.st_ino);
 }
 
+/* The device at the other end. */
+
+static const char *device_path;
+static int device = -1;
+static pthread_mutex_t device_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static int device_connect(void) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    strncpy(address.sun_path, device_path, sizeof address.sun_path - 1);
+    device = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    return device >= 0 && !connect(device, (struct sockaddr *)&address, sizeof address);
+}
+
+static int device_answers(enum counted name) {
+    octet one = 1;
+    int good;
+    if (!device_path || name == N_C_GetFunctionList || name == N_C_Finalize || name >= N_USERS)
+        return 1;
+    pthread_mutex_lock(&device_lock);
+    good = (name != N_C_Initialize || device_connect()) && send(device, &one, 1, MSG_NOSIGNAL) == 1 &&
+           recv(device, &one, 1, 0) == 1;
+    if (!good && device >= 0) {
+        close(device);
+        device = -1;
+    }
+    pthread_mutex_unlock(&device_lock);
+    return good;
+}
+
 /* Counts the call.  Returns 1 where it is to be answered with *code and not forwarded. */
 static int before(enum counted name, struct fault *fault, word *code) {
     uint64_t number = __atomic_add_fetch(&counters[name], 1, __ATOMIC_SEQ_CST);
+    if (!device_answers(name)) {
+        *code = CKR_DEVICE_ERROR;
+        return 1;
+    }
     if (fault->action[0] || !fault_for(name, number, fault)) {
         return 0;
     }
@@ -406,6 +446,7 @@ static word load(void) {
     void *library = module && state ? dlopen(module, RTLD_NOW | RTLD_LOCAL) : NULL;
     if (!library || !(*(void **)&list = dlsym(library, "C_GetFunctionList")) || list(&real))
         return CKR_GENERAL_ERROR;
+    device_path = getenv("PRIVYSEAL_SHIM_DEVICE");
     snprintf(control_path, sizeof control_path, "%s/control", state);
     sent_file = opened(state, "sent", O_WRONLY | O_APPEND);
     journal_file = opened(state, "journal", O_WRONLY | O_APPEND);
