@@ -54,6 +54,8 @@ def _operation(action: str) -> Operation:
         return "credential.suspend"
     if action == "credential.resume":
         return "credential.resume"
+    if action == "credential.revoke":
+        return "credential.revoke"
     if action == "credential.delete":
         return "credential.delete"
     raise NotActivatable("the action is no operation on a credential")

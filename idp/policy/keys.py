@@ -32,6 +32,7 @@ ACTIONS: Final = frozenset(
         "credential.create",
         "credential.suspend",
         "credential.resume",
+        "credential.revoke",
         "credential.delete",
         "account.enrol_factor",
         "account.reset_factor",

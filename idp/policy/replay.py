@@ -44,6 +44,7 @@ _ACTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "credential.create": ("credential creation", "credential creations"),
     "credential.suspend": ("credential suspension", "credential suspensions"),
     "credential.resume": ("credential resumption", "credential resumptions"),
+    "credential.revoke": ("credential revocation", "credential revocations"),
     "credential.delete": ("credential deletion", "credential deletions"),
     "account.enrol_factor": ("enrolment of a factor", "enrolments of factors"),
     "account.reset_factor": ("reset of a factor", "resets of factors"),

@@ -167,5 +167,7 @@ def _text(value: Any, name: str, *, optional: bool = False) -> str:
 
 
 def _status(key: str, certificate: str) -> str:
-    """``enabled``, if both the key and its certificate may be used."""
+    """``enabled``, if both key and certificate may be used; ``revoked`` is for good, ``disabled`` may pass."""
+    if certificate == "revoked":
+        return certificate
     return "enabled" if key == "enabled" and certificate in {"", "valid"} else "disabled"

@@ -34,6 +34,7 @@ Action = (
         "credential.create",
         "credential.suspend",
         "credential.resume",
+        "credential.revoke",
         "credential.delete",
         "account.enrol_factor",
         "account.reset_factor",
@@ -159,7 +160,7 @@ class Interaction:
 
     @property
     def credential_id(self) -> str | None:
-        """The credential that it is about: to be used, suspended, resumed or deleted."""
+        """The credential that it is about: to be used, suspended, resumed, revoked or deleted."""
         if self.request.intent is not None:
             return self.request.intent.credential_id
         found: str | None = self.request.detail.get("credential_id")

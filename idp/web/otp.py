@@ -232,6 +232,8 @@ def _text(interaction: Interaction, code: str, most: int = _LABEL_CHARACTERS) ->
         purpose = _("suspend a signing credential")
     elif asked.action == "credential.resume":
         purpose = _("resume a signing credential")
+    elif asked.action == "credential.revoke":
+        purpose = _("revoke a signing credential")
     elif asked.action == "credential.delete":
         purpose = _("delete a signing credential")
     elif asked.action in {"admin.roles.propose", "admin.roles.confirm", "admin.roles.reject"}:

@@ -63,6 +63,8 @@ _REFUSALS: Final[Mapping[str, str]] = {
     # The bounds here are the link's own; what still gets past them is in the request, and is no fault of the service.
     codes.BAD_REQUEST: errors.OUT_OF_BOUNDS,
 }
+_SHOWN: Final = frozenset({"active", "suspended", "revoked"})
+"""What a person is told of: not one that waits for its certificate, nor one that was deleted."""
 _UNAVAILABLE: Final[Mapping[str, str]] = {
     codes.DEVICE_UNAVAILABLE: "The signature creation device is not available",
     codes.AUDIT_UNAVAILABLE: "The audit record cannot be written",
@@ -95,7 +97,7 @@ class Rssp:
         request = requests.parse_credentials_list(body)
         owner = self._owner_to_list(token, request.user_id)
         now = self.clock.now()
-        views = [view for view in self._ask(self.sam.list_credentials, owner) if view.status in {"active", "suspended"}]
+        views = [view for view in self._ask(self.sam.list_credentials, owner) if view.status in _SHOWN]
         if request.only_valid:
             views = [view for view in views if responses.usable(view, now)]
         answer: dict[str, Any] = {"credentialIDs": [view.credential_id for view in views]}
@@ -117,7 +119,7 @@ class Rssp:
         if credential_id is not None and credential_id != request.credential_id:
             raise errors.invalid("credentialID")
         view = self._ask(self.sam.credential, request.credential_id)
-        if view.owner != owner or view.status not in {"active", "suspended"}:
+        if view.owner != owner or view.status not in _SHOWN:
             raise errors.invalid("credentialID")
         return self._render(dialect, view, request.detail)
 

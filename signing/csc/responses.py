@@ -63,12 +63,14 @@ def sign_algorithms(view: CredentialView) -> list[str]:
 
 
 def certificate_status(view: CredentialView, now: datetime) -> str | None:
-    """``valid``, ``expired`` or ``suspended``; ``None`` where there is no certificate yet.
+    """``valid``, ``expired``, ``revoked`` or ``suspended``; ``None`` where there is no certificate yet.
 
-    Revocation is the issuer's to tell; a credential that is suspended here is told as suspended.
+    What the authority says is not looked up; a credential that was revoked or suspended here is told as that.
     """
     if not view.certificates:
         return None
+    if view.status == "revoked":
+        return "revoked"
     certificate = x509.load_der_x509_certificate(view.certificates[0])
     if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
         return "expired"

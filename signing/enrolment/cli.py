@@ -1,4 +1,4 @@
-"""``privyseal credential``: create, list, show, suspend, resume and delete credentials, change their proof keys."""
+"""``privyseal credential``: make credentials, show them, change and end them on orders."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Final
 from cryptography import x509
 
 from connectors.errors import ConnectorError
-from connectors.ports.pki import PkiError
+from connectors.ports.pki import CertificateAuthority, PkiError
 from connectors.registry import load as load_connector
 from contract.order import ORDER_TYPE
 from foundation.clock import from_epoch
@@ -20,11 +20,13 @@ from foundation.errors import PrivySealError, SettingsError
 from foundation.names import distinguished_name
 from foundation.settings import load
 from signing.enrolment.enrol import enrol
+from signing.enrolment.errors import StillInUse
+from signing.enrolment.retire import revoke_certificate
 from signing.link.client import SamClient
 from signing.link.endpoint import open_client
 from signing.link.errors import LinkError, LinkRefused
 from signing.link.messages import CredentialView
-from signing.settings import WebSettings
+from signing.settings import PkiSettings, WebSettings
 
 EXIT_OK: Final = 0
 EXIT_USAGE: Final = 2
@@ -56,6 +58,8 @@ def main(argv: Sequence[str]) -> int:
     except PkiError as error:
         status = EXIT_UNAVAILABLE if error.code == "pki_unavailable" else EXIT_REFUSED
         return _fail(status, f"the certification authority: {error}")
+    except StillInUse as error:
+        return _fail(EXIT_REFUSED, str(error))
     except PrivySealError as error:
         return _fail(EXIT_USAGE, str(error))
 
@@ -72,12 +76,21 @@ def _parser() -> argparse.ArgumentParser:
         "create": "carry out an order: key, certificate request, certificate, link",
         "suspend": "carry out an order that suspends a credential",
         "resume": "carry out an order that resumes a suspended credential",
-        "delete": "carry out an order that deletes a credential and its key",
+        "revoke": "carry out an order that ends a credential for good, and have its certificate revoked",
+        "delete": "carry out an order that deletes a credential and its key, and have its certificate revoked",
         "proof-key": "carry out an order that binds, replaces or removes a key of the signer's device",
     }
     for name, text in helps.items():
         command = _common(commands.add_parser(name, help=text, description=text))
         command.add_argument("--order", type=Path, required=True, help="file with the order, as the idp issued it")
+    again = _common(
+        commands.add_parser(
+            "revoke-certificate",
+            help="have the certificate revoked of a credential that has been revoked or deleted",
+            description="For what operators revoked or deleted, and where the authority did not answer before.",
+        )
+    )
+    again.add_argument("credential_id")
     listing = _common(commands.add_parser("list", help="list a person's credentials"))
     listing.add_argument("--owner", required=True, help="account id; `privyseal sam credentials` lists everybody's")
     show = _common(commands.add_parser("show", help="show one credential"))
@@ -98,19 +111,49 @@ def _run(arguments: argparse.Namespace, settings: WebSettings, sam: SamClient) -
     if arguments.command == "show":
         _print([_as_json(sam.credential(arguments.credential_id))], as_json=arguments.json)
         return EXIT_OK
+    if arguments.command == "revoke-certificate":
+        view = sam.credential(arguments.credential_id)
+        revoke_certificate(view, authority=_authority(_pki(settings), settings))
+        _print([_as_json(view)], as_json=arguments.json)
+        return EXIT_OK
     order = _read_order(arguments.order)
-    view = _create(order, settings, sam) if arguments.command == "create" else sam.execute_order(order)
+    view = _carried_out(arguments.command, order, settings, sam)
     _print([_as_json(view)], as_json=arguments.json)
     return EXIT_OK
 
 
-def _create(order: str, settings: WebSettings, sam: SamClient) -> CredentialView:
+def _carried_out(command: str, order: str, settings: WebSettings, sam: SamClient) -> CredentialView:
+    if command == "create":
+        pki = _pki(settings)
+        return enrol(order, sam=sam, authority=_authority(pki, settings), profile=pki.profile)
+    if command not in {"revoke", "delete"}:
+        return sam.execute_order(order)
+    # Before the order, which serves once: without an authority to tell nothing is ended here.
+    authority = _authority(_pki(settings), settings)
+    view = sam.execute_order(order)
+    try:
+        revoke_certificate(view, authority=authority)
+    except PkiError:
+        print(
+            f"the credential is {view.status}; its certificate is not revoked yet:"
+            f" `privyseal credential revoke-certificate {view.credential_id}` tries again",
+            file=sys.stderr,
+        )
+        raise
+    return view
+
+
+def _pki(settings: WebSettings) -> PkiSettings:
     if settings.pki is None:
         raise SettingsError(("pki is missing: no certification authority to ask",))
-    authority = load_connector(
-        "pki", settings.pki.connector, settings.pki.settings, production=settings.mode == "production"
+    return settings.pki
+
+
+def _authority(pki: PkiSettings, settings: WebSettings) -> CertificateAuthority:
+    authority: CertificateAuthority = load_connector(
+        "pki", pki.connector, pki.settings, production=settings.mode == "production"
     )
-    return enrol(order, sam=sam, authority=authority, profile=settings.pki.profile)
+    return authority
 
 
 def _read_order(path: Path) -> str:

@@ -18,6 +18,7 @@ CREDENTIAL_ACTIVATED: Final = "credential.activated"
 SAD_SUCCEEDED: Final = "sad.succeeded"
 CREDENTIAL_SUSPENDED: Final = "credential.suspended"
 CREDENTIAL_RESUMED: Final = "credential.resumed"
+CREDENTIAL_REVOKED: Final = "credential.revoked"
 CREDENTIAL_DELETED: Final = "credential.deleted"
 CREDENTIAL_ALTERED: Final = "credential.altered"
 LEDGER_SET_BACK: Final = "ledger.set_back"
@@ -91,6 +92,7 @@ CATALOGUE: Final = Catalogue(
         ),
         Event(CREDENTIAL_SUSPENDED, "A credential was suspended.", _CHANGE),
         Event(CREDENTIAL_RESUMED, "A suspended credential was resumed; earlier SADs no longer serve.", _CHANGE),
+        Event(CREDENTIAL_REVOKED, "A credential ended for good; its certificate is revoked next.", _CHANGE),
         Event(CREDENTIAL_DELETED, "A credential's wrapped key was removed for good.", _CHANGE),
         Event(
             CREDENTIAL_FLOOR_SET,

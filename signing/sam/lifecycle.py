@@ -1,7 +1,8 @@
 """What happens to a credential from its order to its deletion.
 
-``pending`` (key and request) → ``active`` (certificate linked) ⇄ ``suspended``; any of them → ``deleted`` (wrapped key
-removed).  Every change is a new version under a new MAC, with its audit record in the same transaction.
+``pending`` (key and request) → ``active`` (certificate linked) ⇄ ``suspended``; any of them → ``revoked``, for good;
+and each → ``deleted`` (wrapped key removed).  Every change is a new version under a new MAC, with its audit record in
+the same transaction.
 """
 
 from __future__ import annotations
@@ -55,7 +56,10 @@ class Change:
 CHANGES: Final[dict[Operation, Change]] = {
     "credential.suspend": Change(frozenset({"active"}), "suspended", events.CREDENTIAL_SUSPENDED),
     "credential.resume": Change(frozenset({"suspended"}), "active", events.CREDENTIAL_RESUMED),
-    "credential.delete": Change(frozenset({"pending", "active", "suspended"}), "deleted", events.CREDENTIAL_DELETED),
+    "credential.revoke": Change(frozenset({"pending", "active", "suspended"}), "revoked", events.CREDENTIAL_REVOKED),
+    "credential.delete": Change(
+        frozenset({"pending", "active", "suspended", "revoked"}), "deleted", events.CREDENTIAL_DELETED
+    ),
 }
 """From which status an order leads to which."""
 _log = log.get(__name__)
@@ -181,7 +185,7 @@ class Lifecycle:
         return active
 
     def execute(self, token: str) -> Credential:
-        """Carry out an order to suspend, resume or delete, or to bind or remove a proof key.
+        """Carry out an order to suspend, resume, revoke or delete, or to bind or remove a proof key.
 
         :raises OrderInvalid: not an order under a pinned key.
         :raises OrderRefused: not for this module, or of another operation.

@@ -5,6 +5,7 @@ operation            operators parameters
 ==================== ========= =========================================================================
 credential.suspend   1         ``credential_id``
 credential.resume    2         ``credential_id``
+credential.revoke    1         ``credential_id``
 credential.delete    2         ``credential_id``
 credential.set_floor 1 or 2    ``credential_id`` and what of the floor changes; 2 where anything gets lower
 credential           2         ``credential_id`` and, in place of all its proof keys, ``proof_key``; without, it has
@@ -67,6 +68,8 @@ RESTORE: Final = "ledger.restore"
 REWRAP: Final = "kek.rewrap"
 IN_STEPS: Final = frozenset({REWRAP})
 """What :meth:`Operators.permit` is for."""
+_NARROWING: Final = frozenset({"suspended", "revoked"})
+"""What one operator may make of a credential: it signs less, and its key is kept."""
 LEFT: Final = 2
 """Operators that have to be left: with fewer nothing that takes two could be done any more."""
 _FLOOR: Final = frozenset(
@@ -217,7 +220,7 @@ class Operators:
 
     def _change(self, signed: _Signed) -> Done:
         change = CHANGES[cast("CredentialOperation", signed.operation.operation)]
-        signed.need(1 if change.after == "suspended" else 2)
+        signed.need(1 if change.after in _NARROWING else 2)
         _members(signed, {"credential_id"})
         credential = self._credential(signed)
         changed = after_change(credential, change, signed.operation.jti, signed.now)

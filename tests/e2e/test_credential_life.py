@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
+from cryptography import x509
 
 from examples import csc_client
 from examples.errors import ExampleError, PersonRefusedError
@@ -95,7 +97,13 @@ def operate(product: Product, place: Path) -> Operate:
     return run
 
 
-def test_a_credential_is_made_suspended_resumed_and_deleted_by_its_owners_orders(
+def revoked_serial_numbers(product: Product) -> set[int]:
+    """As the authority's list has them."""
+    found = requests.get(f"{product.ports.url('trust')}/crl/issuing.crl", timeout=10)
+    return {item.serial_number for item in x509.load_der_x509_crl(found.content)}
+
+
+def test_a_credential_is_made_suspended_resumed_revoked_and_deleted_by_its_owners_orders(
     product: Product, given: Setting, owner: Owner, operate: Operate
 ) -> None:
     issuer = product.ports.url("idp")
@@ -137,8 +145,16 @@ def test_a_credential_is_made_suspended_resumed_and_deleted_by_its_owners_orders
     time.sleep(SETTLING_SECONDS)
     assert sign(approved()) == (200, "signed")
 
-    # deleted: as if there had never been one
+    # revoked: for good, and whoever asks the authority is told
     last = approved()
+    revocation = owner.order(issuer, "revoke", credential_id)
+    code, view = operate("revoke", revocation)
+    assert (code, view["status"]) == (DONE, "revoked")
+    assert sign(last)[0] == 400
+    assert int(view["serial_number"], 16) in revoked_serial_numbers(product)
+    assert operate("resume", owner.order(issuer, "resume", credential_id))[0] == REFUSED
+
+    # deleted: as if there had never been one
     code, view = operate("delete", owner.order(issuer, "delete", credential_id))
     assert (code, view["status"]) == (DONE, "deleted")
     assert sign(last)[0] == 400

@@ -33,6 +33,7 @@ _ORDER: Final = "order"
 _OPERATIONS: Final[dict[str, Action]] = {
     "suspend": "credential.suspend",
     "resume": "credential.resume",
+    "revoke": "credential.revoke",
     "delete": "credential.delete",
 }
 _CREDENTIAL_ID: Final = re.compile(r"[A-Za-z0-9._~-]{1,128}\Z")
@@ -97,7 +98,7 @@ def begin_order(profile: str, device: Mapping[str, Any] | None = None) -> Respon
 @blueprint.post("/credentials/operation")
 @signed_in
 def operate() -> Response:
-    """Begin the order to suspend, resume or delete a credential of the person's; whose it is, the service says."""
+    """Begin the order to change or end a credential of the person's; whose it is, the service says."""
     operation = _OPERATIONS.get(request.form.get("operation", ""))
     credential_id = request.form.get("credential_id", "").strip()
     if operation is None or not _CREDENTIAL_ID.match(credential_id):

@@ -241,7 +241,7 @@ def test_text_stays_text_whatever_it_looks_like() -> None:
         # rules
         (changed("action: sign_in", "action: sign_inn"), [
             "10:13: unknown action 'sign_inn'; known are account.enrol_factor, account.reset_factor, "
-            "credential.create, credential.delete, credential.resume, credential.suspend, sign_in, "
+            "credential.create, credential.delete, credential.resume, credential.revoke, credential.suspend, sign_in, "
             "signature.activate, admin.<name>; declare others under 'actions'",
         ]),
         (changed("action: sign_in", "action: [admin.*, signature.*, sign_in, admin.x]"), []),

@@ -198,6 +198,28 @@ def test_suspend_resume_delete(world: World, credential: Credential) -> None:
     assert recorded(world)[-3:] == [events.CREDENTIAL_SUSPENDED, events.CREDENTIAL_RESUMED, events.CREDENTIAL_DELETED]
 
 
+def test_a_revoked_credential_signs_never_again_and_may_only_be_deleted(world: World, credential: Credential) -> None:
+    lifecycle, request = world.lifecycle(), world.request(world.sad(credential))
+    revoked = lifecycle.execute(world.order_token("credential.revoke", credential_id=credential.id))
+    assert (revoked.status, revoked.key, revoked.version) == ("revoked", credential.key, credential.version + 1)
+    with pytest.raises(errors.CredentialDisabled):
+        world.activator().sign(request)
+    for operation in ("credential.suspend", "credential.resume", "credential.revoke"):
+        with pytest.raises(errors.CredentialDisabled):
+            lifecycle.execute(world.order_token(operation, credential_id=credential.id))
+    assert lifecycle.execute(world.order_token("credential.delete", credential_id=credential.id)).key is None
+    assert recorded(world)[-3:] == [
+        events.CREDENTIAL_REVOKED, events.SIGNATURE_REFUSED, events.CREDENTIAL_DELETED
+    ]  # fmt: skip
+
+
+def test_a_credential_that_waits_for_its_certificate_can_be_revoked_and_gets_none_then(world: World) -> None:
+    pending = world.lifecycle().create(world.order_token())
+    world.lifecycle().execute(world.order_token("credential.revoke", credential_id=pending.id))
+    with pytest.raises(errors.CredentialDisabled):
+        world.lifecycle().link(pending.id, [world.authority.issue(pending.request)])
+
+
 def test_KEY_11_a_deleted_credentials_wrapped_key_is_gone_from_the_database(
     world: World, credential: Credential
 ) -> None:

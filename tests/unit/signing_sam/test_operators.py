@@ -52,6 +52,16 @@ def test_one_operator_suspends(world: World, credential: Credential) -> None:
     assert fields["decision"] == thumbprints(world)[0]
 
 
+def test_one_operator_revokes_and_two_do_not_resume(world: World, credential: Credential) -> None:
+    done = world.operators().execute(world.operation("credential.revoke", 1, credential_id=credential.id))
+    assert done.credential is not None
+    assert done.credential.status == "revoked"
+    with pytest.raises(errors.CredentialDisabled):
+        world.operators().execute(world.operation("credential.resume", credential_id=credential.id))
+    with pytest.raises(errors.CredentialDisabled):
+        world.activator().sign(world.request(world.sad(credential)))
+
+
 def test_two_operators_resume_and_nothing_approved_before_serves(world: World, credential: Credential) -> None:
     before = world.request(world.sad(credential))
     suspended(world, credential)
