@@ -27,6 +27,7 @@ from typing import Any
 
 DOMAIN = b"privyseal-audit-2\n"
 LEAF, NODE = b"\x00", b"\x01"
+ED25519 = bytes.fromhex("302a300506032b6570032100")
 P256 = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d03010703420004")
 NOTE = re.compile(
     "(?P<text>privyseal-checkpoint/1/(?P<origin>[!-*,-~]{1,255})\n(?P<size>0|[1-9][0-9]{0,18})\n"
@@ -354,25 +355,22 @@ class Evidence:
         octets += [base64url(claim["display"]), str(claim["iat"]).encode(), str(claim["exp"]).encode(), b"approve"]
         statement = b"".join(len(each).to_bytes(4, "big") + each for each in octets)
         signature = base64url(claim["signature"])
+        shown = self.sam_part["attachments"]["credentials"][intent["credential_id"]]["proof_keys"]
+        known = [json.loads(base64.b64decode(each, validate=True)) for each in shown]
+        trusted = [each for each in known if thumbprint(each["jwk"]) == claim["kid"] and each["form"] == claim["form"]]
+        if not trusted:
+            raise Broken("sam: the key of the signer's proof is missing")
         if claim["form"] == "webauthn":
-            client_data = base64url(claim["client_data"])
-            challenge = base64.urlsafe_b64encode(hashlib.sha256(statement).digest()).decode().rstrip("=")
-            if json.loads(client_data)["challenge"] != challenge:
-                raise Broken("sam: the signer's proof is over something else")
-            statement = base64url(claim["authenticator_data"]) + hashlib.sha256(client_data).digest()
+            statement = asserted(claim, trusted[0], statement)
         else:
             signature = der_signature(signature)
-        shown = self.sam_part["attachments"]["credentials"][intent["credential_id"]]["proof_keys"]
-        for each in shown:
-            jwk = json.loads(base64.b64decode(each, validate=True))["jwk"]
-            if thumbprint(jwk) == claim["kid"]:
-                with tempfile.NamedTemporaryFile() as key:
-                    key.write(pem_of(jwk))
-                    key.flush()
-                    if verify_signature(key.name, signature, statement, self.openssl):
-                        return True
+        with tempfile.NamedTemporaryFile() as key:
+            key.write(pem_of(trusted[0]["jwk"]))
+            key.flush()
+            verify = verify_ed25519 if trusted[0]["jwk"]["kty"] == "OKP" else verify_signature
+            if not verify(key.name, signature, statement, self.openssl):
                 raise Broken("sam: the signer's proof does not verify")
-        raise Broken("sam: the key of the signer's proof is missing")
+        return True
 
     def verify_sad(self, token: str, key: str) -> None:
         """The SAD, where somebody kept it: the one that was used, under the issuer's key."""
@@ -452,6 +450,20 @@ def der_signature(raw: bytes) -> bytes:
     return bytes([0x30, len(numbers)]) + numbers
 
 
+def asserted(claim: Mapping[str, str], trusted: Mapping[str, Any], statement: bytes) -> bytes:
+    """What an assertion's signature is over (WebAuthn Level 3 7.2), once it is about the statement, at its place."""
+    client_data, data = base64url(claim["client_data"]), base64url(claim["authenticator_data"])
+    said = json.loads(client_data)
+    challenge = base64.urlsafe_b64encode(hashlib.sha256(statement).digest()).decode().rstrip("=")
+    if (said["type"], said["challenge"]) != ("webauthn.get", challenge):
+        raise Broken("sam: the signer's proof is over something else")
+    if said["origin"] != trusted["origin"] or data[:32] != hashlib.sha256(trusted["rp_id"].encode()).digest():
+        raise Broken("sam: the signer's proof was made at another place")
+    if data[32] & 0x05 != 0x05:
+        raise Broken("sam: the signer's proof was made without verifying the person")
+    return data + hashlib.sha256(client_data).digest()
+
+
 def thumbprint(jwk: Mapping[str, str]) -> str:
     """RFC 7638."""
     members = {name: jwk[name] for name in ("crv", "kty", "x", "y") if name in jwk}
@@ -460,10 +472,13 @@ def thumbprint(jwk: Mapping[str, str]) -> str:
 
 
 def pem_of(jwk: Mapping[str, str]) -> bytes:
-    """SubjectPublicKeyInfo in PEM of a key on P-256."""
-    if jwk.get("crv") != "P-256":
-        raise ValueError("a proof is verified here for keys on P-256 only")
-    der = P256 + base64url(jwk["x"]) + base64url(jwk["y"])
+    """SubjectPublicKeyInfo in PEM of a key on P-256 or of Ed25519."""
+    if jwk["crv"] == "Ed25519":
+        der = ED25519 + base64url(jwk["x"])
+    elif jwk["crv"] == "P-256":
+        der = P256 + base64url(jwk["x"]) + base64url(jwk["y"])
+    else:
+        raise ValueError("a proof by a key of a kind that is not known here")
     return b"-----BEGIN PUBLIC KEY-----\n" + base64.encodebytes(der) + b"-----END PUBLIC KEY-----\n"
 
 
@@ -480,6 +495,17 @@ def verify_evidence(options: argparse.Namespace) -> str:
         with open(options.sad, encoding="ascii") as file:
             found.verify_sad(file.read().strip(), options.issuer_key)
     return "".join(line + "\n" for line in ("ok", *found.lines()))
+
+
+def verify_ed25519(key: str, signature: bytes, data: bytes, openssl: str) -> bool:
+    """The same for Ed25519 (RFC 8032)."""
+    with tempfile.NamedTemporaryFile() as value, tempfile.NamedTemporaryFile() as signed:
+        value.write(signature)
+        signed.write(data)
+        value.flush()
+        signed.flush()
+        inputs = ["-pubin", "-inkey", key, "-sigfile", value.name, "-in", signed.name]
+        return run([openssl, "pkeyutl", "-verify", "-rawin", *inputs]).returncode == 0
 
 
 def run(command: Sequence[str]) -> subprocess.CompletedProcess[bytes]:

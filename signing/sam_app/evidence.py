@@ -9,14 +9,12 @@ from typing import Any, Final
 
 from auditlog.errors import EvidenceMissing
 from auditlog.evidence import Found, part, search, stamped
-from signing.sam import events
 from signing.sam.credential import Credential
 from signing.storage.store import SqlStore
 from signing.storage.tables import audit
 from signing.storage.transactions import Transactions
 
 _OF_A_CREDENTIAL: Final = "credential."
-_OF_A_SIGNATURE: Final = "signature."
 
 
 def evidence(store: SqlStore, txn: str, anchors: Path | None, checkpoint: Callable[[], str | None]) -> dict[str, Any]:
@@ -30,7 +28,7 @@ def evidence(store: SqlStore, txn: str, anchors: Path | None, checkpoint: Callab
     """
     transactions = Transactions(store.engine)
     with transactions.snapshot() as connection:
-        mine = list(search(connection, audit.entries, (txn,), lambda found: _of(found, txn)))
+        mine = list(search(connection, audit.entries, (txn,), lambda found: found.fields.get("txn") == txn))
         if not mine:
             raise EvidenceMissing("the module's audit chain has no record of that transaction")
         names = {str(found.fields["credential_id"]) for found in mine if "credential_id" in found.fields}
@@ -49,10 +47,6 @@ def evidence(store: SqlStore, txn: str, anchors: Path | None, checkpoint: Callab
             connection, audit, note=note, sequences=sequences, attachments=attachments, anchor=anchor
         )
     return {**made, "side": "sam", "txn": txn}
-
-
-def _of(found: Found, txn: str) -> bool:
-    return found.fields.get("txn") == txn and found.event.startswith((_OF_A_SIGNATURE, events.LEDGER_SET_BACK))
 
 
 def _about(found: Found, names: set[str]) -> bool:

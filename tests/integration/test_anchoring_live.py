@@ -31,6 +31,7 @@ from sqlalchemy.pool import NullPool
 
 from anchoring import cli, standalone
 from auditlog.catalogue import Catalogue, Event
+from auditlog.evidence import part, stamped
 from auditlog.kept import Checkpointer
 from auditlog.sql import AuditLog, AuditTables, audit_tables
 from devservices import tsa
@@ -261,6 +262,40 @@ def test_AUD_05_a_signed_checkpoint_of_another_chain_or_by_another_key(
     capsys.readouterr()
     assert world.once() == cli.UNUSABLE
     assert "signed by none of the keys" in capsys.readouterr().err
+
+
+@pytest.mark.postgres
+def test_a_part_of_evidence_stands_on_a_checkpoint_that_was_stamped(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is verified of a part before its content: the time-stamp, over this very checkpoint."""
+    for _ in range(2):
+        world.write(3)
+        world.sign()
+        assert world.once() == 0
+    capsys.readouterr()
+    anchor = stamped(world.anchors.read_text().splitlines(), 2)
+    assert anchor is not None
+    with world.server.connect() as connection:
+        made = part(
+            connection, world.tables, note=anchor["note"], sequences=[2], attachments={}, anchor=anchor
+        )
+    verifier = standalone.Evidence.__new__(standalone.Evidence)
+    verifier.txn, verifier.openssl, verifier.apart = "t", "openssl", 600
+    verifier.roots = str(world.ca.state / "root.crt")
+    whole = {**made, "side": "sam", "txn": "t"}
+    key = str(tmp_path / "key.pem")
+    assert verifier.records("sam", whole, key) == [("demo.event", {"number": 1})]
+    later = json.loads(world.anchors.read_text().splitlines()[1])
+    for changed, said in (
+        ({"anchor": {**anchor, "at": anchor["at"] + 1}}, "sam: the stamp of the anchor at record 3 does not verify"),
+        ({"anchor": later}, "sam: the time-stamp is over another checkpoint"),
+    ):
+        with pytest.raises(standalone.Broken, match=said):
+            verifier.records("sam", {**whole, **changed}, key)
+    del whole["anchor"]
+    with pytest.raises(standalone.Broken, match="has no time-stamp"):
+        verifier.records("sam", whole, key)
 
 
 @pytest.mark.postgres
