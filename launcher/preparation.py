@@ -184,7 +184,8 @@ def before_start(here: Installation) -> tuple[Step, ...]:
             "idp",
             ("launcher", "idp", "client", "create", *idp, "--client-id", CSC_CLIENT, "--name", "Privy Seal CSC API",
              "--secret-file", str(here.file("idp", "csc-secret")), "--introspects", here.csc_base,
-             "--scope", "service", "--grant-type", "client_credentials"),
+             "--scope", "service", "--grant-type", "client_credentials",
+             "--grant-type", "urn:privyseal:params:oauth:grant-type:extend-transaction"),
             lambda: give("csc-secret", "web"),
         ),
         Step(

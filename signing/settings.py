@@ -34,6 +34,8 @@ class IssuerSettings:
     """Default: ``<url>/oauth2/jwks``."""
     introspection_endpoint: str | None = None
     """Default: ``<url>/oauth2/introspect``."""
+    token_endpoint: str | None = None
+    """Default: ``<url>/oauth2/token``."""
     introspection_cache_seconds: float = 5.0
     sad_keys: tuple[Path, ...] = ()
     """Public activation keys (PEM), so that a SAD can be the bearer of ``credentials/info``; signing never relies on

@@ -7,12 +7,14 @@ The core decides who may *see* which credential, and turns refusals into the spe
 from __future__ import annotations
 
 import base64
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn, TypeVar
 
 from contract.confirmation import Confirmation, confirmation_of
 from contract.errors import ConfirmationInvalid
+from contract.sad import Sad
 from foundation import claims as read
 from foundation.clock import Clock
 from foundation.errors import JoseError, TokenMalformed
@@ -28,7 +30,7 @@ from signing.csc.service_token import ServiceToken
 from signing.link import codes
 from signing.link.client import SamClient
 from signing.link.errors import LinkError, LinkRefused
-from signing.link.messages import CredentialView, SignRequest
+from signing.link.messages import CredentialView, ExtendRequest, SignRequest
 from signing.settings import AuthenticationDemand, WebSettings
 
 _log = get(__name__)
@@ -149,6 +151,48 @@ class Rssp:
         )
         values = self._ask(self.sam.sign, asked)
         return {"signatures": [base64.b64encode(value).decode() for value in values]}
+
+    def extend_transaction(self, bearer: Bearer, body: Mapping[str, Any]) -> dict[str, Any]:
+        """``credentials/extendTransaction`` (11.9): a SAD in this one's place, which is worth nothing any more.
+
+        The identity provider decides and mints; the module hears of the new SAD before anybody else does.
+
+        :raises errors.CscError: with the specification's words.
+        """
+        token = self._service_token(bearer) if bearer.kind == "service" else None
+        request = requests.parse_extend_transaction(body)
+        sad = sad_of(bearer, request.sad)
+        content = self._extendable(sad, bearer, token)
+        if content.credential_id != request.credential_id:
+            raise errors.invalid("credentialID")
+        other_hash = request.hash_algorithm not in {None, content.hash_alg}
+        if other_hash or Counter(request.digests) - Counter(content.dtbsr):
+            raise errors.InvalidRequest(errors.NOT_AUTHORIZED)
+        self._check_authorised_by(sad)
+        successor, seconds = self.issuer.extend(sad)
+        self._ask(self.sam.extend, ExtendRequest(successor, content.client_id))
+        return {"SAD": successor, "expiresIn": seconds}
+
+    def _extendable(self, sad: str, bearer: Bearer, token: ServiceToken | None) -> Sad:
+        """The SAD, of the person and client that ask, by whoever shows the key to which it is bound."""
+        if token is None:
+            content = self.issuer.sad(sad)
+            self._check_shown(content.cnf, bearer)
+            return content
+        try:
+            content = self.issuer.sad(sad)
+        except errors.ExpiredToken as error:
+            raise errors.InvalidRequest(errors.SAD_EXPIRED) from error
+        except errors.InvalidToken as error:
+            raise errors.invalid("SAD") from error
+        if content.client_id != token.client_id or (token.user_specific and content.sub != token.subject):
+            raise errors.invalid("SAD")
+        if content.cnf is not None:
+            # The one proof of the request is the service token's own, or this SAD's.
+            if token.cnf is not None:
+                raise errors.InvalidDpopProof
+            self._check_shown(content.cnf, Bearer("sad", sad, "dpop", bearer.shown))
+        return content
 
     def _service_token(self, bearer: Bearer) -> ServiceToken:
         token = self.issuer.service_token(bearer.token)

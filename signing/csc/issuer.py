@@ -18,12 +18,19 @@ import requests
 
 from contract.errors import SadInvalid
 from contract.sad import Sad, decode
+from foundation import claims as read
 from foundation.claims import check_not_expired
 from foundation.clock import Clock
 from foundation.egress import Egress, read_limited
 from foundation.errors import EgressRefused, JoseError, PrivySealError
 from foundation.files import read_secret
-from foundation.jose import VerificationKey, import_verification_key, parse_json_object, verify_compact
+from foundation.jose import (
+    MAX_TOKEN_OCTETS,
+    VerificationKey,
+    import_verification_key,
+    parse_json_object,
+    verify_compact,
+)
 from foundation.log import get
 from signing.csc import errors
 from signing.csc.service_token import ACCESS_TOKEN_TYPE, ServiceToken, service_token_of
@@ -37,6 +44,15 @@ _MAX_ANSWER: Final = 256 * 1024
 _MAX_SERVICE_TOKEN: Final = 8 * 1024
 
 _log = get(__name__)
+
+
+EXTENSION_GRANT: Final = "urn:privyseal:params:oauth:grant-type:extend-transaction"
+
+
+class IssuerRefused(PrivySealError):
+    """The identity provider answered that it will not (RFC 6749 5.2)."""
+
+    code = "issuer_refused"
 
 
 class IssuerUnavailable(PrivySealError):
@@ -91,7 +107,7 @@ class Issuer:
             )
             if not self._active(token):
                 raise errors.ExpiredToken
-        except IssuerUnavailable as error:
+        except (IssuerUnavailable, IssuerRefused) as error:
             _log.error("the identity provider cannot be asked", extra={"fields": {"reason": str(error)}})
             raise errors.TemporarilyUnavailable("The authorization server cannot be reached") from error
         return verdict
@@ -112,6 +128,23 @@ class Issuer:
         except JoseError as error:
             raise errors.ExpiredToken from error
         return sad
+
+    def extend(self, sad: str) -> tuple[str, int]:
+        """A SAD in another one's place, and the seconds that it lives.
+
+        :raises errors.InvalidRequest: the identity provider gives none for this one.
+        :raises errors.TemporarilyUnavailable: it cannot be asked.
+        """
+        uri = self._settings.token_endpoint or f"{self._settings.url}/oauth2/token"
+        try:
+            answer = self._exchange("POST", uri, {"grant_type": EXTENSION_GRANT, "sad": sad})
+            seconds = read.integer(answer, "expires_in", low=1, high=3600)
+            return read.text(answer, "access_token", max_length=MAX_TOKEN_OCTETS), seconds
+        except IssuerRefused as error:
+            raise errors.invalid("SAD") from error
+        except (IssuerUnavailable, JoseError) as error:
+            _log.error("the identity provider cannot be asked", extra={"fields": {"reason": str(error)}})
+            raise errors.TemporarilyUnavailable("The authorization server cannot be reached") from error
 
     def _verified(self, token: str) -> dict[str, Any]:
         try:
@@ -185,6 +218,8 @@ class Issuer:
                 stream=True,
             )
             body = read_limited(answer, _MAX_ANSWER)
+            if answer.status_code == 400:
+                raise IssuerRefused("status 400")
             if answer.status_code != 200:
                 raise IssuerUnavailable(f"status {answer.status_code}")
             return parse_json_object(body)

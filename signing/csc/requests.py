@@ -53,6 +53,17 @@ class SignHashRequest:
     sign_algorithm_parameters: bytes | None
 
 
+@dataclass(frozen=True, slots=True)
+class ExtendTransactionRequest:
+    """``credentials/extendTransaction`` (11.9)."""
+
+    credential_id: str
+    sad: str | None = field(repr=False)
+    digests: tuple[bytes, ...]
+    """What is still to be signed; may be left out."""
+    hash_algorithm: str | None
+
+
 def parse_credentials_list(body: Mapping[str, Any]) -> CredentialsListRequest:
     """:raises errors.InvalidRequest: with the specification's description."""
     user_id = body.get("userID")
@@ -98,6 +109,19 @@ def parse_sign_hash(body: Mapping[str, Any]) -> SignHashRequest:
     _check_mode(body)
     return SignHashRequest(
         credential_id, sad, digests, hash_algorithm, sign_algorithm, _sign_algorithm_parameters(body)
+    )
+
+
+def parse_extend_transaction(body: Mapping[str, Any]) -> ExtendTransactionRequest:
+    """:raises errors.InvalidRequest: with the specification's description."""
+    hash_algorithm = parameters.optional_oid(body, "hashAlgorithmOID")
+    if hash_algorithm is not None and hash_algorithm not in HASH_LENGTHS:
+        raise errors.invalid("hashAlgorithmOID")
+    return ExtendTransactionRequest(
+        credential_id=parse_credential_id(body),
+        sad=parameters.optional_text(body, "SAD"),
+        digests=() if body.get("hashes") is None else _digests(body),
+        hash_algorithm=hash_algorithm,
     )
 
 

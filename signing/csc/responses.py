@@ -15,7 +15,13 @@ from signing.csc.requests import Detail
 from signing.link.messages import CredentialView
 from signing.settings import WebSettings
 
-METHODS: Final = ("info", "credentials/list", "credentials/info", "signatures/signHash")
+METHODS: Final = (
+    "info",
+    "credentials/list",
+    "credentials/info",
+    "credentials/extendTransaction",
+    "signatures/signHash",
+)
 
 ECDSA_WITH_SHA: Final = {256: "1.2.840.10045.4.3.2", 384: "1.2.840.10045.4.3.3"}
 RSA_ENCRYPTION: Final = "1.2.840.113549.1.1.1"

@@ -27,7 +27,6 @@ _OTHER_METHODS: Final = (
     "credentials/authorizeCheck",
     "credentials/getChallenge",
     "credentials/sendOTP",
-    "credentials/extendTransaction",
     "credentials/create",
     "credentials/delete",
     "signatures/signDoc",
@@ -49,6 +48,7 @@ def csc_blueprint(dialect: Dialect, rssp: Rssp) -> Blueprint:
     methods: dict[str, Method] = {
         "credentials/list": rssp.credentials_list,
         "credentials/info": rssp.credentials_info,
+        "credentials/extendTransaction": lambda _dialect, bearer, body: rssp.extend_transaction(bearer, body),
         "signatures/signHash": lambda _dialect, bearer, body: rssp.sign_hash(bearer, body),
     }
 

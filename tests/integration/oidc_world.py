@@ -313,7 +313,12 @@ def registrations(client_key: SigningKey) -> Iterator[Registration]:
         "scopes": ("openid", "service", "credential"),
         "grant_types": ("authorization_code", "refresh_token", "client_credentials"),
     }
-    yield Registration("example-contracts", "Example Contracts", "client_secret_basic", **everything)  # type: ignore[arg-type] # of mixed types
+    yield Registration(
+        "example-contracts",
+        "Example Contracts",
+        "client_secret_basic",
+        **{**everything, "grant_types": (*everything["grant_types"], EXTENSION_GRANT)},  # type: ignore[arg-type] # of mixed types
+    )
     yield Registration("other", "Another Party", "client_secret_basic", **everything, plain_intents=True)  # type: ignore[arg-type] # of mixed types
     yield Registration("poster", "Posting Party", "client_secret_post", **everything)  # type: ignore[arg-type] # of mixed types
     yield Registration(

@@ -33,6 +33,7 @@ IDENTIFIERS: dict[str, frozenset[str]] = {
     "info": frozenset(),
     "credentials/list": frozenset({"userID"}),
     "credentials/info": frozenset({"credentialID"}),
+    "credentials/extendTransaction": frozenset({"credentialID", "SAD"}),
     "signatures/signHash": frozenset({"credentialID", "SAD"}),
 }
 """Which members of a request name something that is somebody's, by method.  A SAD is its person's."""
@@ -84,6 +85,7 @@ def readable(everything: Whole, username: str = "bob", *documents: bytes) -> dic
         "info": {},
         "credentials/list": {},
         "credentials/info": {"credentialID": own},
+        "credentials/extendTransaction": {"credentialID": own},
         "signatures/signHash": sign_hash(own, *(documents or (b"a document",))),
     }
 
@@ -123,7 +125,8 @@ def test_OAU_17_every_member_that_a_method_reads_is_in_a_table(
 
     monkeypatch.setattr(views, "to_v2_names", watched)
     bodies, token = readable(everything), everything.service_token("bob")
-    bodies["signatures/signHash"]["SAD"] = everything.sad("bob", b"another document")
+    for spends in ("credentials/extendTransaction", "signatures/signHash"):
+        bodies[spends]["SAD"] = everything.sad("bob", b"another document")
     for method, body in bodies.items():
         seen.clear()
         everything.call(method, to_dialect(DIALECTS[version], body), token, version)

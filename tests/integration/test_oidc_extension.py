@@ -104,7 +104,7 @@ def test_OAU_03_another_clients_sad_is_not_extended(world: World) -> None:
 
 def test_the_resource_server_extends_for_a_client_that_is_registered_for_it(world: World) -> None:
     assert extend(world.rp("csc"), sad_of(world)).status_code == 200
-    rp = world.rp()
+    rp = world.rp("other")
     unregistered = rp.redeem(rp.signing_code()).get_json()["access_token"]
     assert error_of(extend(world.rp("csc"), unregistered)) == "invalid_grant"
     assert error_of(extend(rp, unregistered)) == "unauthorized_client"

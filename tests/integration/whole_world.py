@@ -85,15 +85,15 @@ class Whole:
         """Type a user name and the password, which everybody has the same."""
         return browser.submit(page, "sign-in", username=username, password=PASSWORD)
 
-    def service_token(self, username: str, **changes: str | None) -> str:
+    def service_token(self, username: str, client_id: str = "example-contracts", **changes: str | None) -> str:
         """Have a person sign in; the service token."""
-        rp, browser = self.idp.rp(), self.idp.browser()
+        rp, browser = self.idp.rp(client_id), self.idp.browser()
         page = self.sign_in(browser, browser.get(rp.url(**changes)), username)
         return str(rp.redeem(answer(page)["code"]).get_json()["access_token"])
 
-    def sad(self, username: str, *documents: bytes) -> str:
+    def sad(self, username: str, *documents: bytes, client_id: str = "example-contracts") -> str:
         """Have a person approve signatures of documents with their credential; the SAD."""
-        rp, browser = self.idp.rp(), self.idp.browser()
+        rp, browser = self.idp.rp(client_id), self.idp.browser()
         asked = rp.signing(*documents, credentialID=self.people[username].credential_id)
         page = self.sign_in(browser, browser.get(rp.pushed_url(asked)), username)
         return str(rp.redeem(answer(browser.approve(browser.step_up(page)))["code"]).get_json()["access_token"])
@@ -173,7 +173,12 @@ def _module(
     world = make_world(f"sqlite:///{directory / 'sam.sqlite'}", device)
     world.clock, world.authority = idp.clock, Authority(NOW)
     world.idp_key = idp.app.extensions["privyseal"].keys.activation_key()
-    world.policy = replace(world.policy, sam_id=SAM, issuers={ISSUER: (world.idp_key.verification_key(),)})
+    world.policy = replace(
+        world.policy,
+        sam_id=SAM,
+        issuers={ISSUER: (world.idp_key.verification_key(),)},
+        dpop_htu=(f"{RESOURCE}/signatures/signHash",),
+    )
     people = {}
     for username, account_id in (("alice", ACCOUNT), ("bob", "account-of-bob")):
         order = world.order_token(iss=ISSUER, aud=SAM, sub=account_id, parameters=CreateParameters("standard", SUBJECT))
@@ -217,6 +222,7 @@ def _web_settings(directory: Path, idp: World, idp_port: int, changes: dict[str,
             directory / "csc-secret",
             jwks_uri=f"http://127.0.0.1:{idp_port}/oauth2/jwks",
             introspection_endpoint=f"http://127.0.0.1:{idp_port}/oauth2/introspect",
+            token_endpoint=f"http://127.0.0.1:{idp_port}/oauth2/token",
             sad_keys=(directory / "activation.pem",),
         ),
         egress_allow=(f"127.0.0.1:{idp_port}",),
