@@ -50,7 +50,7 @@ class DeviceTable:
     token_label: str
     pin_file: Path
     so_pin_file: Path | None = None
-    """Needed by ``privyseal sam init`` only; ``so-pin`` beside ``pin_file`` where left out."""
+    """Needed by ``privyseal sam init`` and ``kek create`` only; ``so-pin`` beside ``pin_file`` where left out."""
     workers: int = 2
     deadline_seconds: float = 10.0
     environment: Mapping[str, str] = field(default_factory=dict)
