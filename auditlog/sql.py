@@ -130,12 +130,8 @@ class AuditLog:
         :param records: at least one.
         :raises ChainNotReady: the head changed although it was locked.
         """
-        entries: list[Entry] = []
-        head = before
-        for record in records:
-            entry = append(head, record.event, record.fields, record.at)
-            entries.append(entry)
-            head = head_of(entry)
+        entries = entries_after(before, records)
+        head = head_of(entries[-1])
         connection.execute(
             self._insert,
             [
@@ -155,7 +151,7 @@ class AuditLog:
         )
         if moved.rowcount != 1:
             raise ChainNotReady("the audit chain's head moved under its lock")
-        return tuple(entries)
+        return entries
 
     def lock(self, connection: Connection) -> Head:
         """Where the chain ends, with nobody else writing to it until the end of the transaction.
@@ -173,6 +169,18 @@ class AuditLog:
         :raises ChainNotReady: there is none.
         """
         return read_head(connection, self._head)
+
+
+def entries_after(before: Head, records: Sequence[Written]) -> tuple[Entry, ...]:
+    """Records, each behind the one before; the first behind ``before``.
+
+    :raises ChainBroken: the head's hash is none.
+    """
+    entries: list[Entry] = []
+    for record in records:
+        entries.append(append(before, record.event, record.fields, record.at))
+        before = head_of(entries[-1])
+    return tuple(entries)
 
 
 def read_head(connection: Connection, table: Table) -> Head:

@@ -24,12 +24,12 @@ EVER: Final = -(2**62)
 class Statements:
     """Each takes one parameter: rows, or texts, as :func:`rows_parameter` and :func:`texts_parameter` write them."""
 
+    hold_approvals: str
+    """issuer, txn, allowance -> issuer, txn, allowance, whether it was not there, its live SAD; PostgreSQL adds it."""
     add_approvals: str
-    """issuer, txn, allowance -> issuer, txn of those that were not there."""
-    lock_approvals: str
-    """issuer, txn -> issuer, txn, allowance, live."""
+    """issuer, txn, allowance; on SQLite, after :attr:`hold_approvals`.  Empty on PostgreSQL."""
     succeed: str
-    """issuer, txn, before, live -> issuer, txn of those whose live SAD was the one before."""
+    """issuer, txn, before, live.  That the live SAD was the one before is a constraint's to refuse."""
     remove_approvals: str
     """issuer, txn."""
     taken: str
@@ -49,7 +49,17 @@ class Statements:
     outcomes: str
     """Texts: redemption ids -> redemption_id, state."""
     approvals_of: str
-    """Texts: redemption ids -> id, issuer, txn."""
+    """Texts: redemption ids -> issuer, txn, id."""
+    free_positions: str
+    """Not rows but issuer, txn, redemption id."""
+    made_since: str
+    """Not rows but credential id, second -> how many positions were taken after it, and not released."""
+    lock_head: str
+    """Nothing -> sequence, hash."""
+    add_entries: str
+    """sequence, at, event, fields, previous, hash."""
+    move_head: str
+    """Not rows but sequence before, sequence and hash after.  That it was not before is a constraint's to refuse."""
 
 
 def rows_parameter(rows: Iterable[Mapping[str, object]]) -> tuple[str]:
@@ -80,6 +90,12 @@ class _Words:
     """Being one of the parameter's texts."""
     for_update: str
     for_share: str
+    hold: str
+    """Of :attr:`Statements.hold_approvals`."""
+    add: str
+    """Of :attr:`Statements.add_approvals`."""
+    value: str
+    """The place of a parameter."""
 
     def put_into(self, template: str, members: Mapping[str, str]) -> str:
         """The statement."""
@@ -91,9 +107,13 @@ class _Words:
             "@texts": self.texts,
             "@for_update": self.for_update,
             "@for_share": self.for_share,
+            "@hold": self.hold,
+            "@add": self.add,
+            "@value": self.value,
         }
-        for name, word in words.items():
-            template = template.replace(name, word)
+        while "@" in template:
+            for name, word in words.items():
+                template = template.replace(name, word)
         return template
 
 
@@ -101,8 +121,16 @@ _POSTGRESQL: Final = _Words(
     element="{name} {kind}",
     rows="json_to_recordset(CAST(%s AS json)) AS r({members})",
     texts="= ANY (ARRAY(SELECT json_array_elements_text(CAST(%s AS json))))",
-    for_update="FOR UPDATE OF a",
+    for_update="FOR UPDATE",
     for_share="FOR SHARE",
+    # The row is locked whether it was there or not; where it was, it is put there again as it is.
+    hold=(
+        "INSERT INTO approvals AS a (@names) SELECT @names FROM @rows ORDER BY issuer, txn"
+        " ON CONFLICT (issuer, txn) DO UPDATE SET allowance = a.allowance"
+        " RETURNING a.issuer, a.txn, a.allowance, a.xmax = 0, a.live"
+    ),
+    add="",
+    value="%s",
 )
 _SQLITE: Final = _Words(
     element="json_extract(value, '$.{name}') AS {name}",
@@ -110,22 +138,21 @@ _SQLITE: Final = _Words(
     texts="IN (SELECT value FROM json_each(?))",
     for_update="",
     for_share="",
+    hold=(
+        "SELECT r.issuer, r.txn, coalesce(a.allowance, r.allowance), a.allowance IS NULL, a.live FROM @rows"
+        " LEFT JOIN approvals a ON a.issuer = r.issuer AND a.txn = r.txn"
+    ),
+    # WHERE true keeps SQLite from taking ON CONFLICT for a join's ON.
+    add="INSERT INTO approvals (@names) SELECT @names FROM @rows WHERE true ON CONFLICT DO NOTHING",
+    value="?",
 )
 _TEMPLATES: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
-    # WHERE true keeps SQLite from taking ON CONFLICT for a join's ON.
-    "add_approvals": (
-        "INSERT INTO approvals (@names) SELECT @names FROM @rows WHERE true ORDER BY issuer, txn"
-        " ON CONFLICT DO NOTHING RETURNING issuer, txn",
-        {**_APPROVAL, "allowance": _TEXT},
-    ),
-    "lock_approvals": (
-        "SELECT a.issuer, a.txn, a.allowance, a.live FROM @rows"
-        " JOIN approvals a ON a.issuer = r.issuer AND a.txn = r.txn ORDER BY a.issuer, a.txn @for_update",
-        _APPROVAL,
-    ),
+    "hold_approvals": ("@hold", {**_APPROVAL, "allowance": _TEXT}),
+    "add_approvals": ("@add", {**_APPROVAL, "allowance": _TEXT}),
     "succeed": (
-        "UPDATE approvals SET live = r.live FROM @rows WHERE approvals.issuer = r.issuer AND approvals.txn = r.txn"
-        " AND COALESCE(approvals.live, '') = COALESCE(r.before, '') RETURNING approvals.issuer, approvals.txn",
+        "UPDATE approvals SET live = r.live, allowance = CASE"
+        " WHEN COALESCE(approvals.live, '') = COALESCE(r.before, '') THEN approvals.allowance END"
+        " FROM @rows WHERE approvals.issuer = r.issuer AND approvals.txn = r.txn",
         {**_APPROVAL, "before": _TEXT, "live": _TEXT},
     ),
     "remove_approvals": (
@@ -172,5 +199,25 @@ _TEMPLATES: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
         {"redemption_id": _TEXT, "state": _TEXT, "reason": _TEXT, "at": _NUMBER},
     ),
     "outcomes": ("SELECT redemption_id, state FROM outcomes WHERE redemption_id @texts", {}),
-    "approvals_of": ("SELECT id, issuer, txn FROM redemptions WHERE id @texts", {}),
+    "approvals_of": ("SELECT issuer, txn, id FROM redemptions WHERE id @texts", {}),
+    "free_positions": (
+        "DELETE FROM positions WHERE issuer = @value AND txn = @value AND redemption_id = @value",
+        {},
+    ),
+    "made_since": (
+        "SELECT count(*) FROM redemptions r JOIN positions p"
+        " ON p.issuer = r.issuer AND p.txn = r.txn AND p.redemption_id = r.id"
+        " WHERE r.credential_id = @value AND r.reserved_at > @value",
+        {},
+    ),
+    "lock_head": ("SELECT sequence, hash FROM audit_head WHERE id = 1 @for_update", {}),
+    "add_entries": (
+        "INSERT INTO audit_entries (@names) SELECT @names FROM @rows",
+        {"sequence": _NUMBER, "at": _NUMBER, "event": _TEXT, "fields": _TEXT, "previous": _TEXT, "hash": _TEXT},
+    ),
+    "move_head": (
+        "UPDATE audit_head SET sequence = CASE WHEN sequence = @value THEN CAST(@value AS bigint) END, hash = @value"
+        " WHERE id = 1",
+        {},
+    ),
 }

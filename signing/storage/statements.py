@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Select, and_, bindparam, false, func, or_, select
+from sqlalchemy import Select, and_, bindparam, false, or_, select
 
-from signing.storage.tables import orders, positions, redemptions, revocations
+from signing.storage.tables import orders, revocations
 
 
 def key_names(number: int) -> tuple[str, str, str]:
@@ -22,23 +22,6 @@ def revoked(subjects: int) -> Select[*tuple[Any, ...]]:
         for issuer, scope, subject in map(key_names, range(subjects))
     )
     return select(revocations).where(table.received_at > bindparam("received_after"), or_(false(), *about))
-
-
-def made_since() -> Select[int]:
-    """How many positions of a credential were taken after a second, and not released."""
-    # By the approval first: that is what positions are found by.
-    same = and_(
-        redemptions.c.issuer == positions.c.issuer,
-        redemptions.c.txn == positions.c.txn,
-        redemptions.c.id == positions.c.redemption_id,
-    )
-    return (
-        select(func.count())
-        .select_from(positions.join(redemptions, same))
-        .where(
-            redemptions.c.credential_id == bindparam("credential_id"), redemptions.c.reserved_at > bindparam("since")
-        )
-    )
 
 
 def order_query(issuer: str, jti: str) -> Select[*tuple[Any, ...]]:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, Engine, LargeBinary, String, delete, func, insert, select, text, update
+from sqlalchemy import Engine, LargeBinary, String, delete, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
-from auditlog.chain import Entry, Head
-from auditlog.sql import AuditLog, Written
 from signing.sam import errors, events
 from signing.sam.activate import outcome_record
 from signing.sam.anchor import label_of, sealed, sum_of, versions_key
@@ -22,10 +20,8 @@ from signing.sam.ledger import Redemption, Reservation, State, allowance_of, ass
 from signing.sam.reconcile import reconcile
 from signing.sam.store import Record
 from signing.storage.engine import open_engine
-from signing.storage.ledger import Ledger
 from signing.storage.store import SqlStore
 from signing.storage.tables import audit, credentials, outcomes, positions, redemptions, state
-from signing.storage.transactions import Transactions
 from tests.fakes.sam import NOW, REALM, World, digest
 
 D1, D2 = digest(1), digest(2)
@@ -347,21 +343,17 @@ def test_a_pool_whose_connections_died_is_used_again(postgres_url: str) -> None:
 
 @pytest.mark.postgres
 def test_a_commit_without_an_answer_is_unknown(postgres_url: str) -> None:
-    class Dying(AuditLog):
-        """The server process goes away between the last statement and the commit."""
-
-        def extend(self, connection: Connection, before: Head, records: Sequence[Written]) -> tuple[Entry, ...]:
-            written = super().extend(connection, before, records)
-            pid = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
-            terminate(other, f"pid = {pid}")
-            return written
-
     with disposing(postgres_url) as engine, disposing(postgres_url) as other:
         SqlStore(engine).initialise(REALM, NOW)
         add_credential_row(engine)
-        dying = Ledger(Transactions(engine), Dying(audit, events.CATALOGUE))
+
+        def dying(chosen: tuple[int, ...]) -> Record:
+            """The server process goes away before what is written reaches it, with the commit."""
+            terminate(other, "pid <> pg_backend_pid() AND state = 'idle in transaction'")
+            return intent(chosen)
+
         with pytest.raises(errors.CommitUnknown):
-            dying.reserve(reservation(), lambda _taken: (0,), intent)
+            SqlStore(engine).reserve(reservation(), lambda _taken: (0,), dying)
         assert SqlStore(engine).overdue(2**40, 10) == ()
 
 

@@ -1,0 +1,108 @@
+"""Several statements, one way to the server and back.
+
+What a statement costs on PostgreSQL is mostly the way there, the wait, and what lies on top of the driver: so the
+ledger's statements are sent together in the protocol's pipeline mode, past SQLAlchemy, on a connection of its pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import psycopg
+from psycopg.pq import TransactionStatus
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from signing.sam.errors import CommitUnknown, StoreUnavailable
+
+Statement = tuple[str, tuple[Any, ...]]
+"""SQL with placeholders, and what goes there."""
+Rows = Sequence[Sequence[Any]]
+
+
+class Script(Protocol):
+    """The statements of one transaction.
+
+    Each call may raise IntegrityError or DataError (:mod:`sqlalchemy.exc`): nothing is committed then.
+    """
+
+    def ask(self, statements: Sequence[Statement]) -> list[Rows]:
+        """Execute; the rows of each, empty where a statement has none."""
+        ...
+
+    def finish(self, statements: Sequence[Statement]) -> None:
+        """Execute the last ones, and commit.
+
+        :raises CommitUnknown: they were sent with the commit, and what came back was not that all was done.
+        """
+        ...
+
+
+def script_on(connection: Connection) -> Script:
+    """The one for the database."""
+    if connection.dialect.name == "postgresql":
+        return _Pipelined(connection)
+    return _OneByOne(connection)
+
+
+class _OneByOne:
+    """On SQLite, where there is no way to save; whoever began the transaction commits it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def ask(self, statements: Sequence[Statement]) -> list[Rows]:
+        return [self._rows(*statement) for statement in statements]
+
+    def finish(self, statements: Sequence[Statement]) -> None:
+        for statement in statements:
+            self._rows(*statement)
+
+    def _rows(self, text: str, parameters: tuple[Any, ...]) -> Rows:
+        done = self._connection.exec_driver_sql(text, parameters or None)
+        return done.all() if done.returns_rows else ()
+
+
+class _Pipelined:
+    """On PostgreSQL."""
+
+    def __init__(self, connection: Connection) -> None:
+        driver: Any = connection.connection.dbapi_connection
+        if not isinstance(driver, psycopg.Connection):
+            raise StoreUnavailable("the connection is not psycopg's")
+        self._driver: psycopg.Connection[tuple[Any, ...]] = driver
+
+    def ask(self, statements: Sequence[Statement]) -> list[Rows]:
+        with _translated():
+            return self._sent(statements)
+
+    def finish(self, statements: Sequence[Statement]) -> None:
+        try:
+            # What fails before the commit keeps it from being executed: the server then skips to the end.
+            self._sent((*statements, ("COMMIT", ())))
+        except (psycopg.IntegrityError, psycopg.DataError) as error:
+            raise _as_sqlalchemys(error) from error
+        except psycopg.Error as error:
+            raise CommitUnknown("the commit was not answered") from error
+        if self._driver.info.transaction_status is not TransactionStatus.IDLE:
+            raise CommitUnknown("the transaction is still open after its commit")
+
+    def _sent(self, statements: Sequence[Statement]) -> list[Rows]:
+        with self._driver.pipeline():
+            cursors = [self._driver.execute(text.encode(), parameters or None) for text, parameters in statements]
+        return [cursor.fetchall() if cursor.pgresult and cursor.pgresult.nfields else () for cursor in cursors]
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except psycopg.Error as error:
+        raise _as_sqlalchemys(error) from error
+
+
+def _as_sqlalchemys(error: psycopg.Error) -> BaseException:
+    """As if SQLAlchemy had sent the statement; without its text and parameters, which may be what was to be written."""
+    return DBAPIError.instance(None, None, error, psycopg.Error, hide_parameters=True)
