@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from benchmarks import login, policy, sign_hash
+from benchmarks import credentials, login, policy, sign_hash
 from contract.sad import decode, encode
 from foundation.jose import generate_signing_key
 
@@ -14,6 +14,7 @@ MAINS: dict[str, Callable[[Sequence[str]], int]] = {
     "sign_hash": sign_hash.main,
     "login": login.main,
     "policy": policy.main,
+    "credentials": credentials.main,
 }
 
 
@@ -27,6 +28,8 @@ MAINS: dict[str, Callable[[Sequence[str]], int]] = {
         ("login", ["--connections", "0"]),
         ("login", ["--warm-up", "61"]),
         ("policy", ["--repetitions", "1"]),
+        ("credentials", ["--most", "99"]),
+        ("credentials", ["--rounds", "0"]),
     ],
 )
 def test_what_cannot_be_measured_is_refused_before_anything_is_started(
