@@ -213,6 +213,8 @@ class Ledger:
                 # The head is locked: a record that is there stands after a head that somebody set back (AUD-04).
                 _log.critical("the audit chain's head was set back")
                 raise StoreUnavailable("the audit chain's head was set back") from error
+            if _is_of_a_swap(error):
+                raise StoreUnavailable("an approval's live SAD is not the one that was locked") from error
             raise
 
     def _look(
@@ -387,6 +389,11 @@ def _is_of_the_chain(error: IntegrityError) -> bool:
     """Whether it was a constraint of the audit chain's tables: PostgreSQL names the table, SQLite in its text."""
     diagnosis = getattr(error.orig, "diag", None)
     return "audit_" in str(error.orig if diagnosis is None else diagnosis.table_name)
+
+
+def _is_of_a_swap(error: IntegrityError) -> bool:
+    """Whether nothing was found to swap for: a column that is never empty would have been (SQLSTATE 23502)."""
+    return getattr(error.orig, "sqlstate", None) == "23502" or str(error.orig).startswith("NOT NULL")
 
 
 def _subjects(wanted: Sequence[Reservation]) -> Iterator[dict[str, object]]:
