@@ -156,34 +156,42 @@ class SpentMemory:
     """
 
     def __init__(self) -> None:
-        self._expiry: dict[tuple[str, str, int], int] = {}
-        self._by_expiry: list[tuple[int, tuple[str, str, int]]] = []
+        self._spent: dict[tuple[str, str], dict[int, int]] = {}
+        """Of each approval, by position: the second in which it may be forgotten."""
+        self._by_expiry: list[tuple[int, tuple[str, str]]] = []
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
         """Positions remembered."""
         with self._lock:
-            return len(self._by_expiry)
+            return sum(len(positions) for positions in self._spent.values())
 
     def knows_any(self, issuer: str, txn: str, positions: Collection[int]) -> bool:
         """Whether any of the positions was spent through this process."""
         with self._lock:
-            return any((issuer, txn, position) in self._expiry for position in positions)
+            known = self._spent.get((issuer, txn))
+            return known is not None and any(position in known for position in positions)
 
     def remember(self, issuer: str, txn: str, positions: Collection[int], expires: int, now: int) -> None:
         """Remember until the second ``expires``."""
+        key = (issuer, txn)
         with self._lock:
-            while self._by_expiry and self._by_expiry[0][0] <= now:
-                at, key = heapq.heappop(self._by_expiry)
-                if self._expiry.get(key) == at:
-                    del self._expiry[key]
-            for position in positions:
-                key = (issuer, txn, position)
-                self._expiry[key] = expires
-                heapq.heappush(self._by_expiry, (expires, key))
+            self._drop(now)
+            self._spent.setdefault(key, {}).update(dict.fromkeys(positions, expires))
+            heapq.heappush(self._by_expiry, (expires, key))
 
     def forget(self, issuer: str, txn: str, positions: Collection[int]) -> None:
         """The device did nothing for these."""
         with self._lock:
+            known = self._spent.get((issuer, txn), {})
             for position in positions:
-                self._expiry.pop((issuer, txn, position), None)
+                known.pop(position, None)
+
+    def _drop(self, now: int) -> None:
+        while self._by_expiry and self._by_expiry[0][0] <= now:
+            _at, key = heapq.heappop(self._by_expiry)
+            kept = {position: at for position, at in self._spent.get(key, {}).items() if at > now}
+            if kept:
+                self._spent[key] = kept
+            else:
+                self._spent.pop(key, None)
