@@ -192,3 +192,82 @@ def test_KEY_06_a_blob_of_a_mechanism_that_is_not_known_is_refused() -> None:
     with pytest.raises(Refused) as refused:
         Worker(Key(None)).keys.sign(Blob(P256, "aa", "aes-cbc", b"blob"), "ecdsa", SHA256, [bytes(32)])
     assert refused.value.kind == "wrapped_key_refused"
+
+
+# At its birth, and wrapped anew
+
+
+class Token:
+    """Generates the pair that the script says."""
+
+    def __init__(self, public: Key, private: Key) -> None:
+        self._pair = public, private
+
+    def create_domain_parameters(self, *_: Any, **__: Any) -> Token:
+        return self
+
+    def generate_keypair(self, **_: Any) -> tuple[Key, Key]:
+        return self._pair
+
+
+class Wrapping(Unwrapping):
+    """Wraps each key to what the script says."""
+
+    def __init__(self, blobs: Sequence[bytes], *keys: Key) -> None:
+        super().__init__(*keys)
+        self.blobs = list(blobs)
+
+    def wrap_key(self, _key: Key, **_: Any) -> bytes:
+        return self.blobs.pop(0)
+
+
+def user_keys(kek: Wrapping, token: Token | None = None) -> UserKeys:
+    keks = cast("Keks", {"aa": Kek(kek, trusted=True)})
+    keys = UserKeys(token, keks, "aa", (0, 60.0), works=lambda: True, give_up=lambda: None)
+    vars(keys)["_wrap"] = "aes-kwp"
+    return keys
+
+
+BORN = {"EXTRACTABLE": True, "ALWAYS_SENSITIVE": True, "WRAP_WITH_TRUSTED": True}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"SENSITIVE": False}, {"ALWAYS_SENSITIVE": False}, {"WRAP_WITH_TRUSTED": False}, {"DECRYPT": True}],
+)
+def test_KEY_07_a_key_that_is_born_with_other_attributes_is_not_wrapped_and_both_halves_go(
+    changed: dict[str, bool],
+) -> None:
+    public, private, kek = Key(), Key(**{**BORN, **changed}), Wrapping([b"blob"])
+    with pytest.raises(Refused, match=next(iter(changed))):
+        user_keys(kek, Token(public, private)).generate(P256)
+    assert (public.destroyed, private.destroyed) == (1, 1)
+    assert kek.blobs == [b"blob"]
+
+
+def test_a_key_that_is_born_as_it_has_to_be_is_wrapped_and_both_halves_go() -> None:
+    public, private = Key(), Key(**BORN)
+    octets, kek_id, mechanism, *_ = user_keys(Wrapping([b"blob"]), Token(public, private)).generate(P256)
+    assert (octets, kek_id, mechanism) == (b"blob", b"aa", b"aes-kwp")
+    assert (public.destroyed, private.destroyed) == (1, 1)
+
+
+def test_what_was_wrapped_anew_is_given_out_only_where_it_holds_the_same_key() -> None:
+    old = Blob(P256, "aa", "aes-kwp", b"old")
+    extractable = {"EXTRACTABLE": True, "WRAP_WITH_TRUSTED": True}
+    first, second = Key(**extractable), Key(**extractable)
+    assert user_keys(Wrapping([b"new", b"new"], first, second)).rewrap(old) == [b"new", b"aa", b"aes-kwp"]
+    assert (first.destroyed, second.destroyed) == (1, 1)
+    first, second = Key(**extractable), Key(**extractable)
+    with pytest.raises(Refused, match="cannot be verified"):
+        user_keys(Wrapping([b"new", b"other"], first, second)).rewrap(old)
+    assert (first.destroyed, second.destroyed) == (1, 1)
+
+
+def test_KEY_07_a_key_that_any_key_could_wrap_is_not_wrapped_anew() -> None:
+    key, kek = Key(EXTRACTABLE=True, WRAP_WITH_TRUSTED=False), Wrapping([b"new"])
+    kek._script = [key]
+    with pytest.raises(Refused, match="WRAP_WITH_TRUSTED"):
+        user_keys(kek).rewrap(Blob(P256, "aa", "aes-kwp", b"old"))
+    assert key.destroyed == 1
+    assert kek.blobs == [b"new"]
