@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Final
 
-from contract.order import CreateParameters, CredentialParameters, Operation, Order
+from contract.order import CreateParameters, CredentialParameters, Operation, Order, Parameters, ProofKeyParameters
 from foundation.clock import epoch
 from idp.authn.approval import Approval
 from idp.errors import NotActivatable
 
 MAX_LIFETIME_SECONDS = 24 * 60 * 60
+_PARAMETERS: Final[Mapping[Operation, type[Parameters]]] = {
+    "credential.create": CreateParameters,
+    "credential.bind_proof_key": ProofKeyParameters,
+}
+"""Of the operations that take more than a credential."""
 
 
 def order_for(
     approval: Approval,
-    parameters: CreateParameters | CredentialParameters,
+    parameters: Parameters,
     *,
     issuer: str,
     audience: str,
@@ -28,7 +35,7 @@ def order_for(
         lifetime is out of bounds.
     """
     operation = _operation(approval.action)
-    if isinstance(parameters, CreateParameters) != (operation == "credential.create"):
+    if not isinstance(parameters, _PARAMETERS.get(operation, CredentialParameters)):
         raise NotActivatable("the parameters are those of another operation")
     if not 0 < lifetime_seconds <= MAX_LIFETIME_SECONDS:
         raise NotActivatable(f"a lifetime is 1 to {MAX_LIFETIME_SECONDS} seconds")
@@ -58,4 +65,7 @@ def _operation(action: str) -> Operation:
         return "credential.revoke"
     if action == "credential.delete":
         return "credential.delete"
+    if action == "account.enrol_factor":
+        # A device that approves signatures is one more way in which somebody proves who they are.
+        return "credential.bind_proof_key"
     raise NotActivatable("the action is no operation on a credential")

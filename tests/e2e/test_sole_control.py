@@ -8,7 +8,7 @@ import json
 import secrets
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -39,31 +39,39 @@ given, operate = life.given, life.operate
 LABEL = "Rental contract.pdf"
 
 
-@dataclass
-class Held:
-    """A credential of the profile that demands proofs, with the browser that holds its device."""
+class Alice:
+    """Somebody at a browser, whose devices make passkeys."""
 
-    alice: Visitor
-    credential_id: str
-    certificate: x509.Certificate
+    def __init__(self, person: Visitor) -> None:
+        self.visitor = person
+        self._session = person.context.new_cdp_session(person.page)
+        self._session.send("WebAuthn.enable", {"enableUI": False})
+        self.first = self.plug_in("internal")
+
+    def plug_in(self, transport: str) -> str:
+        """One device more."""
+        options = {
+            "protocol": "ctap2",
+            "transport": transport,
+            "hasResidentKey": True,
+            "hasUserVerification": True,
+            "isUserVerified": True,
+            "automaticPresenceSimulation": True,
+        }
+        made = self._session.send("WebAuthn.addVirtualAuthenticator", {"options": options})
+        return str(made["authenticatorId"])
+
+    def at_hand(self, authenticator: str, *, here: bool) -> None:
+        """Whether somebody touches the device when it asks."""
+        self._session.send(
+            "WebAuthn.setAutomaticPresenceSimulation", {"authenticatorId": authenticator, "enabled": here}
+        )
 
 
 @pytest.fixture
-def alice(visitor: NewVisitor) -> Visitor:
-    """Somebody whose device makes passkeys."""
-    person = visitor()
-    device = person.context.new_cdp_session(person.page)
-    device.send("WebAuthn.enable", {"enableUI": False})
-    options = {
-        "protocol": "ctap2",
-        "transport": "internal",
-        "hasResidentKey": True,
-        "hasUserVerification": True,
-        "isUserVerified": True,
-        "automaticPresenceSimulation": True,
-    }
-    device.send("WebAuthn.addVirtualAuthenticator", {"options": options})
-    return person
+def alice(visitor: NewVisitor) -> Alice:
+    """Somebody with one device."""
+    return Alice(visitor())
 
 
 def ordered(product: Product, alice: Visitor) -> bytes:
@@ -84,6 +92,29 @@ def ordered(product: Product, alice: Visitor) -> bytes:
     alice.type_code(alice.read_code())
     expect(alice.heading).to_have_text("Order a signing credential?")
     expect(alice.page.locator("main")).to_contain_text("Your signing device")
+    with alice.page.expect_download(timeout=SECONDS * 1000) as waiting:
+        alice.decide("approve")
+    return Path(waiting.value.path()).read_bytes()
+
+
+def replacement(product: Product, devices: Alice) -> bytes:
+    """Order that another device takes the first one's place."""
+    alice = devices.visitor
+    alice.page.goto(f"{product.ports.url('idp')}/account/credentials")
+    alice.at("Your signing credentials")
+    alice.form("replace-device").get_by_role("button").click()
+    alice.at("Set up your signing device")
+    devices.plug_in("usb")
+    devices.at_hand(devices.first, here=False)
+    alice.form("device").get_by_role("button").click()
+    alice.at("Put another device in this one's place?")
+    devices.at_hand(devices.first, here=True)
+    assert alice.barriers() == []
+    alice.form("approve").get_by_role("button").click()
+    expect(alice.heading).to_have_text("One more step to prove it is you")
+    alice.ask_for_code("E-mail")
+    alice.type_code(alice.read_code())
+    expect(alice.heading).to_have_text("Put another device in its place?")
     with alice.page.expect_download(timeout=SECONDS * 1000) as waiting:
         alice.decide("approve")
     return Path(waiting.value.path()).read_bytes()
@@ -161,9 +192,9 @@ def login_ceremony(sad: Sad, key: SigningKey) -> dict[str, Any]:
 
 
 def test_SAD_09_a_signature_takes_the_persons_own_device_and_a_stolen_key_makes_none(
-    product: Product, given: Setting, operate: Callable[..., Any], alice: Visitor
+    product: Product, given: Setting, operate: Callable[..., Any], alice: Alice
 ) -> None:
-    code, made = operate("create", ordered(product, alice))
+    code, made = operate("create", ordered(product, alice.visitor))
     assert (code, made["status"], len(made["proof_keys"])) == (0, "active", 1)
     credential_id = made["credential_id"]
 
@@ -176,7 +207,7 @@ def test_SAD_09_a_signature_takes_the_persons_own_device_and_a_stolen_key_makes_
     try:
         # approval page, passkey, signature
         wanted = digest("with my own device")
-        token = approved(product, given, alice, credential_id, wanted)
+        token = approved(product, given, alice.visitor, credential_id, wanted)
         status, answer = redeem(token, wanted)
         assert status == 200, answer
         info = given.http.post(
@@ -191,6 +222,11 @@ def test_SAD_09_a_signature_takes_the_persons_own_device_and_a_stolen_key_makes_
         assert isinstance(public, EllipticCurvePublicKey)
         public.verify(base64.b64decode(answer["signatures"][0]), wanted, ECDSA(Prehashed(SHA256_HASH())))
 
+        # another device takes its place, to which the first one agrees
+        code, changed = operate("proof-key", replacement(product, alice))
+        assert (code, len(changed["proof_keys"])) == (0, 1)
+        assert changed["proof_keys"] != made["proof_keys"]
+
         # a thief of the identity provider's key
         key, real = stolen(product), sads.decode(token, [stolen(product).verification_key()])
         now = epoch(SystemClock().now())
@@ -200,11 +236,11 @@ def test_SAD_09_a_signature_takes_the_persons_own_device_and_a_stolen_key_makes_
         another = generate_signing_key()
         for proof, cause in (
             (None, "proof_missing"),
-            # of another transaction: the one that the person did approve
+            # of another transaction, the one that the person did approve, and by the device that went
             (real.signer_proof, "invalid_proof"),
             # by another device, and by one under the name of hers, made where people log in
             (login_ceremony(fresh, another), "invalid_proof"),
-            ({**login_ceremony(fresh, another), "kid": made["proof_keys"][0]}, "invalid_proof"),
+            ({**login_ceremony(fresh, another), "kid": changed["proof_keys"][0]}, "invalid_proof"),
         ):
             forged = sads.encode(replace(fresh, signer_proof=proof, jti=secrets.token_hex(8)), key)
             before = len(refusals(product))
@@ -213,4 +249,4 @@ def test_SAD_09_a_signature_takes_the_persons_own_device_and_a_stolen_key_makes_
             (told,) = refusals(product)[before:]
             assert (told["code"], told["txn"]) == (cause, fresh.txn)
     finally:
-        assert operate("delete", deletion(given.issuer, alice, credential_id))[0] == 0
+        assert operate("delete", deletion(given.issuer, alice.visitor, credential_id))[0] == 0

@@ -161,6 +161,10 @@ FIELDS: dict[str, dict[str, str]] = {
         "operation": VALUE,
         "credential_id": TRIED,
     },
+    "web/account/devices.py": {
+        "credential_id": "looked up among the person's own",
+        "device": "looked up among the credential's own",
+    },
     "web/account/language.py": {"language": VALUE},
     "web/account/ways.py": {"label": VALUE},
     "web/approval/pages.py": {

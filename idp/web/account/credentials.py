@@ -10,8 +10,8 @@ from typing import Any, Final
 from flask import Flask, make_response, request
 from werkzeug.wrappers import Response
 
-from contract import proof_key
-from contract.order import CreateParameters, CredentialParameters, SubjectClaim
+from contract import proof, proof_key
+from contract.order import CreateParameters, CredentialParameters, Parameters, ProofKeyParameters, SubjectClaim
 from contract.order import encode as encode_order
 from idp.activation.binding import check_approved
 from idp.activation.orders import order_for
@@ -24,6 +24,7 @@ from idp.storage.seal import Altered
 from idp.web import browser, faults, wording
 from idp.web.account.common import blueprint, me, page, signed_in
 from idp.web.approval import devices
+from idp.web.approval.signing import usable_keys
 from idp.web.headers import allow_form_target
 from idp.web.interaction import Action, BeginInteraction, Finished, begin, register_finisher
 from idp.web.language import gettext as _
@@ -52,10 +53,11 @@ def credentials() -> Response:
     with suppress(CredentialUnavailable, CredentialUnusable):
         held = services().credentials.of_account(me().id, ACCOUNT_CLIENT_ID)
     approving = services().settings.approval
-    if approving is not None and approving.profiles:
+    if approving is not None:
         # The order's form goes on where devices approve.
         allow_form_target(approving.origin)
-    return page("credentials.html", profiles=services().settings.signing.profiles, held=held, wording=wording)
+    profiles = services().settings.signing.profiles
+    return page("credentials.html", profiles=profiles, held=held, wording=wording, devices=usable_keys)
 
 
 @blueprint.post("/credentials")
@@ -87,6 +89,27 @@ def begin_order(profile: str, device: Mapping[str, Any] | None = None) -> Respon
         BeginInteraction(
             kind=_ORDER,
             action="credential.create",
+            client_id=ACCOUNT_CLIENT_ID,
+            client_name=services().settings.service_name,
+            payload=detail,
+            detail=detail,
+        )
+    )
+
+
+def begin_change(answer: Mapping[str, Any]) -> Response:
+    """Begin the order that puts a device in another one's place: asked for as strongly as any other way to prove it."""
+    wanted = answer["wanted"]
+    detail = {
+        "factor": "signing_device",
+        "credential_id": wanted["credential_id"],
+        "removed": wanted["removed"],
+        **{name: answer[name] for name in ("proof_key", "device", "proof")},
+    }
+    return begin(
+        BeginInteraction(
+            kind=_ORDER,
+            action="account.enrol_factor",
             client_id=ACCOUNT_CLIENT_ID,
             client_name=services().settings.service_name,
             payload=detail,
@@ -170,7 +193,14 @@ def _order(approval: Approval, detail: Any) -> str:
     return token
 
 
-def _parameters(detail: Any) -> CreateParameters | CredentialParameters:
+def _parameters(detail: Any) -> Parameters:
+    if "proof" in detail:
+        return ProofKeyParameters(
+            detail["credential_id"],
+            proof_key.from_json(detail["proof_key"]),
+            detail["removed"],
+            proof.from_claim(detail["proof"]),
+        )
     if "credential_id" in detail:
         return CredentialParameters(detail["credential_id"])
     device = proof_key.from_json(detail["proof_key"]) if "proof_key" in detail else None

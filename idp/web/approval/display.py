@@ -33,6 +33,17 @@ def of_signature(party: str, intent: SignatureIntent, credential: CredentialView
     return tuple(_of_signature(party, intent, credential))
 
 
+def of_change(credential_id: str, added: str, removed: str) -> tuple[Line, ...]:
+    """Which device of a credential's takes which one's place."""
+    return (
+        Line("title", _("Put another device in this one's place?")),
+        Line("lead", _("If you approve, only the new device approves signatures with your credential.")),
+        Line("fact", f"{_('Credential')}: {_flat(credential_id)}"),
+        Line("fact", f"{_('New device')}: {added}"),
+        Line("fact", f"{_('Device that goes')}: {removed}"),
+    )
+
+
 def digest_of(lines: tuple[Line, ...]) -> bytes:
     """SHA-256 of the text in UTF-8: the lines, with a line feed between."""
     return hashlib.sha256("\n".join(line.text for line in lines).encode()).digest()

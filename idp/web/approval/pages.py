@@ -61,7 +61,10 @@ def show() -> Response:
 def answer() -> Response:
     """The device has answered.  A wrong answer ends the visit: the person begins again on the page that asked."""
     found = place.visited()
-    return _made(found) if found.visit.purpose == "device" else _proved(found)
+    if found.visit.purpose != "device":
+        return _proved(found)
+    asked = devices.agreeing(found)
+    return _made(found) if asked is None else _agreed(found, asked)
 
 
 def _proved(found: StoredVisit) -> Response:
@@ -90,9 +93,29 @@ def _made(found: StoredVisit) -> Response:
         with with_services.engine.begin() as connection:
             device_visits.end(connection, found)
         return _refused(found, _("This passkey cannot approve signatures. Nothing was set up."))
+    if found.visit.asked["wanted"].get("removed") is not None:
+        with with_services.engine.begin() as connection:
+            asked = {**found.visit.asked, "made": made}
+            if not device_visits.ask_more(connection, with_services.seals, found, asked):
+                raise InteractionLost("the visit has had its answer")
+        allow_form_target(with_services.settings.issuer)
+        return _device(place.visited())
     code = place.new_code()
     with with_services.engine.begin() as connection:
         _keep(connection, found, made, code)
+    return place.back_to("/account/device", code)
+
+
+def _agreed(found: StoredVisit, asked: devices.Agreeing) -> Response:
+    try:
+        given = devices.agreed(found, asked, request.form.get("answer", ""))
+    except (PasskeyRefused, ProofInvalid):
+        with services().engine.begin() as connection:
+            device_visits.end(connection, found)
+        return _refused(found, _("Your device's answer was not accepted. Nothing was set up."))
+    code = place.new_code()
+    with services().engine.begin() as connection:
+        _keep(connection, found, given, code)
     return place.back_to("/account/device", code)
 
 
@@ -141,7 +164,9 @@ def _signature(found: StoredVisit) -> Response:
 
 
 def _device(found: StoredVisit) -> Response:
-    account = devices.owner(found)
+    account, asked = devices.owner(found), devices.agreeing(found)
+    if asked is not None:
+        return _page("approval.html", found, lines=asked.lines, options=devices.options_to_agree(asked), change=True)
     return _page("approval_device.html", found, account=account, options=devices.options_for(found, account))
 
 

@@ -22,20 +22,21 @@ from contract import order as orders
 from contract import proof as proofs
 from contract import proof_key, sad
 from contract.assertion import ProofOrigin
-from contract.order import CreateParameters
+from contract.order import CreateParameters, ProofKeyParameters
 from contract.proof import ProofKey
+from contract.proof_key import Change
 from foundation.jose import SigningKey, encode_base64url
 from idp.activation.intent import DocumentDigest, SignatureIntent
 from idp.activation.mint import sad_for
 from idp.approval_settings import DeviceApprovalSettings
-from idp.errors import NotActivatable
+from idp.errors import CredentialUnavailable, NotActivatable
 from idp.settings import SigningSettings
 from idp.storage.audit import TABLES
 from idp.storage.device_visits import BACK_SECONDS, device_visits
 from idp.storage.keys import KeyStore
 from idp.storage.notices import notices
 from tests.fakes.authenticator import Authenticator
-from tests.fakes.idp import Idp, make_idp
+from tests.fakes.idp import POLICY, Idp, make_idp
 from tests.unit.idp_web.interactions import SHA256, signature
 from tests.vectors.proof.make import DEVICE, OTHER, sign
 from tests.vectors.proof_key.make import device
@@ -466,3 +467,83 @@ def test_a_visit_for_a_device_approves_no_signature_and_the_other_way_round(
     token = idp.csrf(browser, f"{path}/approved")
     assert browser.post("/account/device", data={"csrf_token": token, "approved": code}).status_code == 400
     assert finish(idp, browser, path, code).status_code == 400
+
+
+# A device takes another one's place
+
+
+@pytest.fixture
+def changing(tmp_path: Path) -> Iterator[Idp]:
+    """An identity provider that lets people change what they prove themselves with."""
+    rule = b"  - {id: change, action: [account.enrol_factor, account.reset_factor], require: low}\n"
+    made = make_idp(tmp_path, policy=POLICY + rule, approval=DeviceApprovalSettings(ORIGIN))
+    demand(made, DEVICE)
+    yield made
+    made.engine.dispose()
+
+
+def replacing(idp: Idp, browser: FlaskClient, removed: str = DEVICE.kid) -> TestResponse:
+    if browser.get("/account/").status_code != 200:
+        idp.sign_in(browser, browser.get("/account/").location)
+    token = idp.csrf(browser, "/account/credentials")
+    fields = {"csrf_token": token, "credential_id": "cred-1", "device": removed}
+    return browser.post("/account/credentials/device", data=fields)
+
+
+def second_step(idp: Idp, handle: str, holder: Authenticator) -> tuple[list[str], dict[str, Any]]:
+    """The new device is made; the page on which the one before agrees."""
+    there = idp.client()
+    _, asked = shown(there, handle)
+    assert [item["id"] for item in asked["excludeCredentials"]] == [encode_base64url(b"\x01" * 32)]
+    page = post(there, "/approve/answer", handle=handle, answer=holder.create(asked))
+    assert page.status_code == 200, page.text
+    found = re.search(r'data-options="([^"]*)"', page.text)
+    assert found is not None
+    return lines(page.text), json.loads(html.unescape(found[1]))
+
+
+def test_a_device_takes_anothers_place_once_that_has_agreed(changing: Idp) -> None:
+    browser, holder, there = changing.client(), Authenticator(ORIGIN, WHERE.rp_id), changing.client()
+    handle = replacing(changing, browser).location.partition("#")[2]
+    text, asked = second_step(changing, handle, holder)
+    assert text[0] == "Put another device in this one's place?"
+    # what is asked stands, whenever the page is looked at
+    assert shown(there, handle)[1]["challenge"] == asked["challenge"]
+    back = post(there, "/approve/answer", handle=handle, answer=used(asked))
+    assert back.status_code == 303, back.text
+    begun = changing.post(browser, "/account/device", approved=back.location.partition("#")[2])
+    path = begun.location
+    changing.pass_otp(browser, path)
+    assert "Put another device in its place?" in browser.get(path).text
+    answer = changing.approve(browser, path)
+    key = KeyStore(changing.engine, changing.settings.key_dir).activation_key().verification_key()
+    order = orders.decode(answer.text, [key])
+    assert order.operation == "credential.bind_proof_key"
+    wanted = order.parameters
+    assert isinstance(wanted, ProofKeyParameters)
+    assert wanted.added is not None
+    assert wanted.proof is not None
+    assert (wanted.credential_id, wanted.removed) == ("cred-1", DEVICE.kid)
+    change = Change(order.aud, wanted.credential_id, wanted.added, wanted.removed)
+    trusted = ProofKey(DEVICE.verification_key(), WHERE)
+    proof_key.verify_change(wanted.proof, change, trusted, changing.clock.now())
+    assert wanted.proof.display == hashlib.sha256("\n".join(text).encode()).digest()
+    assert any(wanted.added.kid in line for line in text)
+    with changing.engine.connect() as connection:
+        assert {row.change for row in connection.execute(select(notices)).all()} == {"device"}
+
+
+@pytest.mark.parametrize("made", [lambda a: used(a, OTHER), lambda a: used(a, where=LOGIN), lambda a: used(a, flags=1)])
+def test_SAD_09_no_device_takes_anothers_place_that_has_not_agreed(changing: Idp, made: Any) -> None:
+    browser, there = changing.client(), changing.client()
+    handle = replacing(changing, browser).location.partition("#")[2]
+    _, asked = second_step(changing, handle, Authenticator(ORIGIN, WHERE.rp_id))
+    assert post(there, "/approve/answer", handle=handle, answer=made(asked)).status_code == 403
+    assert post(there, "/approve", handle=handle).status_code == 400
+
+
+def test_only_a_device_of_ones_own_is_replaced(changing: Idp) -> None:
+    browser = changing.client()
+    assert replacing(changing, browser, OTHER.kid).status_code == 400
+    changing.credentials.error = CredentialUnavailable("away")
+    assert replacing(changing, browser).status_code == 503
