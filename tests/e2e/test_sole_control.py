@@ -40,32 +40,39 @@ LABEL = "Rental contract.pdf"
 
 
 class Alice:
-    """Somebody at a browser, whose devices make passkeys."""
+    """Somebody at a browser, with one device at hand that makes passkeys."""
 
     def __init__(self, person: Visitor) -> None:
         self.visitor = person
         self._session = person.context.new_cdp_session(person.page)
         self._session.send("WebAuthn.enable", {"enableUI": False})
-        self.first = self.plug_in("internal")
+        self._at_hand = self._device()
 
-    def plug_in(self, transport: str) -> str:
-        """One device more."""
+    def take_another(self) -> list[dict[str, Any]]:
+        """Another device in place of the one at hand, whose passkeys these are."""
+        held: list[dict[str, Any]] = self._session.send(
+            "WebAuthn.getCredentials", {"authenticatorId": self._at_hand}
+        )["credentials"]
+        self._session.send("WebAuthn.removeVirtualAuthenticator", {"authenticatorId": self._at_hand})
+        self._at_hand = self._device()
+        return held
+
+    def have_both(self, held: list[dict[str, Any]]) -> None:
+        """The passkeys of the device before are at hand again."""
+        for passkey in held:
+            given = {**passkey, "isResidentCredential": False}
+            self._session.send("WebAuthn.addCredential", {"authenticatorId": self._at_hand, "credential": given})
+
+    def _device(self) -> str:
         options = {
             "protocol": "ctap2",
-            "transport": transport,
+            "transport": "internal",
             "hasResidentKey": True,
             "hasUserVerification": True,
             "isUserVerified": True,
             "automaticPresenceSimulation": True,
         }
-        made = self._session.send("WebAuthn.addVirtualAuthenticator", {"options": options})
-        return str(made["authenticatorId"])
-
-    def at_hand(self, authenticator: str, *, here: bool) -> None:
-        """Whether somebody touches the device when it asks."""
-        self._session.send(
-            "WebAuthn.setAutomaticPresenceSimulation", {"authenticatorId": authenticator, "enabled": here}
-        )
+        return str(self._session.send("WebAuthn.addVirtualAuthenticator", {"options": options})["authenticatorId"])
 
 
 @pytest.fixture
@@ -104,11 +111,10 @@ def replacement(product: Product, devices: Alice) -> bytes:
     alice.at("Your signing credentials")
     alice.form("replace-device").get_by_role("button").click()
     alice.at("Set up your signing device")
-    devices.plug_in("usb")
-    devices.at_hand(devices.first, here=False)
+    held = devices.take_another()
     alice.form("device").get_by_role("button").click()
     alice.at("Put another device in this one's place?")
-    devices.at_hand(devices.first, here=True)
+    devices.have_both(held)
     assert alice.barriers() == []
     alice.form("approve").get_by_role("button").click()
     expect(alice.heading).to_have_text("One more step to prove it is you")
@@ -222,11 +228,6 @@ def test_SAD_09_a_signature_takes_the_persons_own_device_and_a_stolen_key_makes_
         assert isinstance(public, EllipticCurvePublicKey)
         public.verify(base64.b64decode(answer["signatures"][0]), wanted, ECDSA(Prehashed(SHA256_HASH())))
 
-        # another device takes its place, to which the first one agrees
-        code, changed = operate("proof-key", replacement(product, alice))
-        assert (code, len(changed["proof_keys"])) == (0, 1)
-        assert changed["proof_keys"] != made["proof_keys"]
-
         # a thief of the identity provider's key
         key, real = stolen(product), sads.decode(token, [stolen(product).verification_key()])
         now = epoch(SystemClock().now())
@@ -236,11 +237,11 @@ def test_SAD_09_a_signature_takes_the_persons_own_device_and_a_stolen_key_makes_
         another = generate_signing_key()
         for proof, cause in (
             (None, "proof_missing"),
-            # of another transaction, the one that the person did approve, and by the device that went
+            # of another transaction: the one that the person did approve
             (real.signer_proof, "invalid_proof"),
             # by another device, and by one under the name of hers, made where people log in
             (login_ceremony(fresh, another), "invalid_proof"),
-            ({**login_ceremony(fresh, another), "kid": changed["proof_keys"][0]}, "invalid_proof"),
+            ({**login_ceremony(fresh, another), "kid": made["proof_keys"][0]}, "invalid_proof"),
         ):
             forged = sads.encode(replace(fresh, signer_proof=proof, jti=secrets.token_hex(8)), key)
             before = len(refusals(product))
@@ -248,5 +249,10 @@ def test_SAD_09_a_signature_takes_the_persons_own_device_and_a_stolen_key_makes_
             assert (status, answer["error_description"]) == (400, "Invalid parameter SAD")
             (told,) = refusals(product)[before:]
             assert (told["code"], told["txn"]) == (cause, fresh.txn)
+
+        # another device takes its place, to which the first one agrees
+        code, changed = operate("proof-key", replacement(product, alice))
+        assert (code, len(changed["proof_keys"])) == (0, 1)
+        assert changed["proof_keys"] != made["proof_keys"]
     finally:
         assert operate("delete", deletion(given.issuer, alice.visitor, credential_id))[0] == 0
