@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -134,6 +135,57 @@ def rounds(world: World, counter: Path, each: int, progress: Callable[[int], Non
 
 def test_SAD_03_killed_at_every_point(world: World, tmp_path: Path) -> None:
     rounds(world, tmp_path / "counter", 4)
+
+
+def killed_while_many_sign(world: World, requests: list[SignatureRequest], counter: Path, point: str) -> None:
+    """A child process signs all of them at once, in transactions that they share, and is killed."""
+    world.engine.dispose()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            store = DyingStore(open_engine(world.url))
+            store.point = point
+            activator = world.activator(device=CountingDevice(world.device, counter, point), store=store)
+            threads = [threading.Thread(target=activator.sign, args=(request,)) for request in requests]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        finally:
+            os._exit(0)
+    if point == "random":
+        time.sleep(random.uniform(0.005, 0.05))
+        os.kill(pid, signal.SIGKILL)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert status == -signal.SIGKILL or point == "random"
+
+
+@pytest.mark.parametrize("point", KILLED)
+def test_SAD_03_killed_while_many_share_a_transaction(world: World, tmp_path: Path, point: str) -> None:
+    counter, credential = tmp_path / "counter", world.credential()
+    sads = [world.sad(credential, (digest(number),)) for number in range(8)]
+    requests = [world.request(sad) for sad in sads]
+    killed_while_many_sign(world, requests, counter, point)
+    made, reserved = size(counter), [is_reserved(world, sad.txn) for sad in sads]
+    # No signature without its committed intent, and none of what died undecided.
+    assert made <= sum(reserved)
+    if point == "after_intent":
+        assert any(reserved)
+    # Nothing is signed twice: what was reserved is spent, and what was not can be had once.
+    retry = world.activator(device=CountingDevice(world.device, counter, "none"))
+    for request, spent in zip(requests, reserved, strict=True):
+        if spent:
+            with pytest.raises(errors.SadSpent):
+                retry.sign(request)
+        else:
+            assert len(retry.sign(request)) == 1
+    assert size(counter) == made + reserved.count(False) <= len(requests)
+    open_ones = sum(is_open(world, sad.txn) for sad in sads)
+    world.clock.advance(61)
+    assert reconcile(world.store, world.clock, 60) == open_ones
+    assert {state_of(world, sad.txn) for sad in sads} <= {"consumed", "indeterminate"}
+    check_chain(world)
+    world.engine.dispose()
 
 
 @pytest.mark.full
