@@ -7,10 +7,10 @@ caller's transaction has to begin with ``BEGIN IMMEDIATE``, which excludes every
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -84,18 +84,28 @@ class Written:
     at: datetime
 
 
+Ask = Callable[[Connection, Mapping[str, Any] | Sequence[Mapping[str, Any]]], Any]
+"""Asks a statement with values of its parameters, or once with each of several; gives a result as SQLAlchemy does."""
+
+
+def asked(statement: Any) -> Ask:
+    """As SQLAlchemy asks it."""
+    return lambda connection, given: connection.execute(statement, given)
+
+
 class AuditLog:
     """A chain in a database."""
 
-    def __init__(self, tables: AuditTables, catalogue: Catalogue) -> None:
+    def __init__(self, tables: AuditTables, catalogue: Catalogue, prepare: Callable[[Any], Ask] = asked) -> None:
+        """:param prepare: makes of a statement what asks it, for whoever has a quicker way."""
         self._catalogue = catalogue
         self._entries = tables.entries
         self._head = tables.head
         # Built once: the hot path of a signature writes two records.
-        self._lock = select(tables.head.c.sequence, tables.head.c.hash).where(tables.head.c.id == _HEAD)
-        self._lock = self._lock.with_for_update()
-        self._insert = insert(tables.entries)
-        self._move = (
+        head = select(tables.head.c.sequence, tables.head.c.hash).where(tables.head.c.id == _HEAD)
+        self._lock = prepare(head.with_for_update())
+        self._insert = prepare(insert(tables.entries))
+        self._move = prepare(
             update(tables.head)
             .where(tables.head.c.id == _HEAD, tables.head.c.sequence == bindparam("before"))
             .values(sequence=bindparam("after"), hash=bindparam("moved_to"))
@@ -132,8 +142,8 @@ class AuditLog:
         """
         entries = entries_after(before, records)
         head = head_of(entries[-1])
-        connection.execute(
-            self._insert,
+        self._insert(
+            connection,
             [
                 {
                     "sequence": entry.sequence,
@@ -146,8 +156,8 @@ class AuditLog:
                 for entry in entries
             ],
         )
-        moved = connection.execute(
-            self._move, {"before": before.sequence, "after": head.sequence, "moved_to": head.hash}
+        moved = self._move(
+            connection, {"before": before.sequence, "after": head.sequence, "moved_to": head.hash}
         )
         if moved.rowcount != 1:
             raise ChainNotReady("the audit chain's head moved under its lock")
@@ -158,7 +168,7 @@ class AuditLog:
 
         :raises ChainNotReady: there is no head row.
         """
-        row = connection.execute(self._lock).first()
+        row = self._lock(connection, {}).first()
         if row is None:
             raise ChainNotReady("the audit chain has no head")
         return Head(row.sequence, row.hash)

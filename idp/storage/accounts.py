@@ -16,13 +16,14 @@ from idp.errors import AlreadyExists, InputRefused, UnknownAccount
 from idp.policy.keys import ATTRIBUTE, ATTRIBUTE_FORM
 from idp.policy.model import PROOFING, Proofing
 from idp.storage.models import accounts
+from idp.storage.statements import Statement
 
 _USERNAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9._@+-]{0,126}[a-z0-9])?\Z", re.ASCII)
 _COUNTRY: Final = re.compile(r"[A-Z]{2}\Z", re.ASCII)
 _NAME_MAX: Final = 64
 _DESCRIBED_MAX: Final = 255
-_BY_ID: Final = select(accounts).where(accounts.c.id == bindparam("account_id"))
-_BY_USERNAME: Final = select(accounts).where(accounts.c.username == bindparam("wanted"))
+_BY_ID: Final = Statement(select(accounts).where(accounts.c.id == bindparam("account_id")))
+_BY_USERNAME: Final = Statement(select(accounts).where(accounts.c.username == bindparam("wanted")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,7 @@ def _attributes_json(attributes: Mapping[str, tuple[str, ...]]) -> dict[str, lis
 
 def find(connection: Connection, account_id: str) -> Account | None:
     """The account, or None."""
-    row = connection.execute(_BY_ID, {"account_id": account_id}).one_or_none()
+    row = _BY_ID(connection, {"account_id": account_id}).one_or_none()
     return None if row is None else _account(row)
 
 
@@ -151,7 +152,7 @@ def lock(connection: Connection, account_id: str) -> None:
 
 def find_by_username(connection: Connection, username: str) -> Account | None:
     """The account of that user name, or None."""
-    row = connection.execute(_BY_USERNAME, {"wanted": normalise_username(username)}).one_or_none()
+    row = _BY_USERNAME(connection, {"wanted": normalise_username(username)}).one_or_none()
     return None if row is None else _account(row)
 
 

@@ -12,6 +12,7 @@ from foundation.clock import Clock
 from idp.authn.events import EVENTS as AUTHENTICATOR_EVENTS
 from idp.oidc.events import EVENTS as OIDC_EVENTS
 from idp.storage.models import metadata
+from idp.storage.statements import Statement
 
 _POLICY: Final = frozenset({"policy", "policy_sha256", "cases_sha256"})
 _TRANSACTION: Final = frozenset({"txn", "client_id", "action"})
@@ -231,7 +232,7 @@ class DatabaseAudit:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._log = AuditLog(TABLES, CATALOGUE)
+        self._log = AuditLog(TABLES, CATALOGUE, Statement)
 
     def initialise(self, connection: Connection) -> None:
         """Begin the chain where there is none."""

@@ -18,6 +18,7 @@ from idp.authn.password import back_off_seconds
 from idp.errors import AlreadyExists, InputRefused, NoSuchFactor
 from idp.storage.models import accounts, authenticators
 from idp.storage.seal import NO_SEAL, Sealer, change
+from idp.storage.statements import Statement
 
 _PHONE: Final = re.compile(r"\+[1-9][0-9]{6,14}\Z", re.ASCII)
 # What RFC 5321 allows in a mailbox and nothing that means something in a header; no quoted local parts.
@@ -30,13 +31,13 @@ not come so far: see :data:`idp.authn.device.MAX_STRANGERS_FAILURES`."""
 _LABEL_MAX: Final = 64
 _ENDED: Final[Mapping[str, Any]] = {"seal": NO_SEAL, "lookup": None, "secret_box": None}
 # Made once: putting a statement together takes longer than the database's answer.
-_OF_ACCOUNT: Final = (
+_OF_ACCOUNT: Final = Statement(
     select(authenticators)
     .where(authenticators.c.account_id == bindparam("owner"))
     .order_by(authenticators.c.created_at, authenticators.c.id)
 )
-_TO_LOCK: Final = select(authenticators).where(authenticators.c.id == bindparam("wanted")).with_for_update()
-_TO_COUNT: Final = update(authenticators).where(authenticators.c.id == bindparam("wanted"))
+_TO_LOCK: Final = Statement(select(authenticators).where(authenticators.c.id == bindparam("wanted")).with_for_update())
+_TO_COUNT: Final = Statement(update(authenticators).where(authenticators.c.id == bindparam("wanted")))
 """What an authenticator that is disabled no longer has."""
 _SALT_AND_HASH: Final = 67
 """Characters of an encoded argon2id hash after its costs: ``$``, 16 octets, ``$``, 32 octets in base64."""
@@ -224,7 +225,7 @@ def remove(connection: Connection, authenticator_id: str, now: datetime) -> bool
 
 def of_account(connection: Connection, seals: Sealer, account_id: str) -> tuple[Authenticator, ...]:
     """The account's authenticators in the order of their enrolment, disabled ones too."""
-    rows = connection.execute(_OF_ACCOUNT, {"owner": account_id})
+    rows = _OF_ACCOUNT(connection, {"owner": account_id})
     # One that is disabled has no seal any more, and nothing rests on it.
     return tuple(
         _authenticator(row) for row in rows.all() if row.disabled_at is not None or seals.holds(authenticators, row)
@@ -242,7 +243,7 @@ def find_locked(connection: Connection, authenticator_id: str) -> Authenticator 
 
     Its seal is not looked at: whoever relies on more than the counts has read it with :func:`of_account` before.
     """
-    row = connection.execute(_TO_LOCK, {"wanted": authenticator_id}).one_or_none()
+    row = _TO_LOCK(connection, {"wanted": authenticator_id}).one_or_none()
     return None if row is None else _authenticator(row)
 
 
@@ -257,7 +258,7 @@ def lock(connection: Connection, authenticator_id: str) -> Authenticator:
 def succeeded(connection: Connection, authenticator_id: str, now: datetime) -> None:
     """A success: the count of consecutive failures begins anew, for this authenticator only."""
     values = {"failures": 0, "blocked_until": 0, "last_success_at": epoch(now)}
-    connection.execute(_TO_COUNT, {**values, "wanted": authenticator_id})
+    _TO_COUNT(connection, {**values, "wanted": authenticator_id})
 
 
 def failed(connection: Connection, authenticator_id: str, now: datetime, *, most: int, back_off: bool = False) -> int:

@@ -28,6 +28,7 @@ from idp.errors import AlreadyExists, InputRefused
 from idp.oidc.client import CLIENT_ID, SECRET_OCTETS, Client, Registration, hash_secret, make_secret
 from idp.storage import accounts
 from idp.storage.models import metadata
+from idp.storage.statements import Statement
 
 oidc_clients: Final = Table(
     "oidc_clients",
@@ -40,7 +41,7 @@ oidc_clients: Final = Table(
 )
 
 _SALT_OCTETS: Final = 16
-_BY_ID: Final = select(oidc_clients).where(oidc_clients.c.client_id == bindparam("wanted"))
+_BY_ID: Final = Statement(select(oidc_clients).where(oidc_clients.c.client_id == bindparam("wanted")))
 
 
 def create(
@@ -82,7 +83,7 @@ def find(connection: Connection, client_id: str) -> Client | None:
     """The client, active or not; None if there is none."""
     if not CLIENT_ID.match(client_id):
         return None
-    row = connection.execute(_BY_ID, {"wanted": client_id}).one_or_none()
+    row = _BY_ID(connection, {"wanted": client_id}).one_or_none()
     return None if row is None else _client(row)
 
 

@@ -21,10 +21,11 @@ from idp.policy.model import Decision, Facts, Policy
 from idp.policy.records import digest, to_json
 from idp.storage.audit import TABLES
 from idp.storage.models import decisions
+from idp.storage.statements import Statement
 
 _EVENTS: Final = ("transaction.approved", "transaction.refused")
 _PAGE: Final = 500
-_KEEP: Final = insert(decisions)
+_KEEP: Final = Statement(insert(decisions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def record(
         "policy_sha256": policy.sha256,
         "detail": detail,
     }
-    connection.execute(_KEEP, values)
+    _KEEP(connection, values)
     return digest(detail)
 
 

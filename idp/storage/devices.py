@@ -10,14 +10,15 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from foundation.clock import epoch, from_epoch
 from idp.authn.device import LIFETIME, BrowserStanding, after_failure
 from idp.storage.models import device_failures
+from idp.storage.statements import Statement
 
 _C = device_failures.c
-_BY_ID: Final = select(device_failures).where(_C.device_id == bindparam("browser"))
+_BY_ID: Final = Statement(select(device_failures).where(_C.device_id == bindparam("browser")))
 
 
 def standing(connection: Connection, device_id: str | None) -> BrowserStanding | None:
     """How a browser stands whose cookie was read; None for None, after the same question to the database (OTP-11)."""
-    row = connection.execute(_BY_ID, {"browser": device_id or ""}).one_or_none()
+    row = _BY_ID(connection, {"browser": device_id or ""}).one_or_none()
     if device_id is None:
         return None
     if row is None:

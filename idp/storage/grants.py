@@ -44,6 +44,7 @@ from idp.oidc.assertion import AssertionUse
 from idp.oidc.request import AuthorizationRequest
 from idp.storage.models import metadata, sessions
 from idp.storage.seal import NO_SEAL, Sealer
+from idp.storage.statements import Statement
 
 oidc_pushed_requests: Final = Table(
     "oidc_pushed_requests",
@@ -136,8 +137,8 @@ oidc_dpop_proofs: Final = Table(
     Column("expires_at", BigInteger, nullable=False, index=True),
 )
 
-_BEGIN: Final = insert(oidc_grants)
-_KEEP_CODE: Final = insert(oidc_codes)
+_BEGIN: Final = Statement(insert(oidc_grants))
+_KEEP_CODE: Final = Statement(insert(oidc_codes))
 
 KEEP_SECONDS: Final = 24 * 60 * 60
 """How long an ended grant is remembered, so that a code used again is known for what it is."""
@@ -281,7 +282,7 @@ def begin(
         "created_at": at,
         "expires_at": at + seconds,
     }
-    connection.execute(_BEGIN, {**values, "seal": seals.seal(oidc_grants, values)})
+    _BEGIN(connection, {**values, "seal": seals.seal(oidc_grants, values)})
     return Grant(grant_id, client_id, subject, session_id, request, approval, at + seconds, revoked=False)
 
 
@@ -369,7 +370,7 @@ def _revoke(connection: Connection, condition: Any, now: datetime, reason: str) 
 def add_code(connection: Connection, code: str, grant_id: str, now: datetime, *, seconds: int) -> None:
     """Keep a code of the grant."""
     values = {"code_hash": hash_token(code), "grant_id": grant_id, "expires_at": epoch(now) + seconds}
-    connection.execute(_KEEP_CODE, values)
+    _KEEP_CODE(connection, values)
 
 
 def redeem_code(connection: Connection, seals: Sealer, code: str, client_id: str, now: datetime) -> Grant | Refused:

@@ -16,6 +16,7 @@ from sqlalchemy import BigInteger, Column, Connection, ForeignKey, Index, Intege
 
 from foundation.clock import epoch, from_epoch
 from idp.storage.models import metadata
+from idp.storage.statements import Statement
 
 KEPT_DAYS: Final = 90
 SHOWN: Final = 200
@@ -42,7 +43,7 @@ account_history: Final = Table(
 )
 _H: Final = account_history.c
 # Made once: putting a statement together takes longer than the database's answer.
-_ADD: Final = insert(account_history)
+_ADD: Final = Statement(insert(account_history))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def add(connection: Connection, account_id: str, entry: Entry) -> None:
         "device": entry.device[:255],
         "network": entry.network,
     }
-    connection.execute(_ADD, values)
+    _ADD(connection, values)
 
 
 def add_nothing(connection: Connection) -> None:

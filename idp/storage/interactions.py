@@ -14,6 +14,7 @@ from idp.errors import InteractionLost
 from idp.policy.evidence import Evidence
 from idp.storage.models import interactions
 from idp.storage.seal import NO_SEAL, Sealer, change, locking
+from idp.storage.statements import Statement
 
 _I = interactions.c
 _MAX_EVIDENCE = 16
@@ -24,11 +25,11 @@ KEPT_SECONDS: Final = 3600
 
 # Made once: putting a statement together takes longer than the database's answer.
 _IS_OPEN = (_I.id == bindparam("interaction_id")) & (_I.state == "open")
-_FIND: Final = select(interactions).where(
+_FIND: Final = Statement(select(interactions).where(
     _IS_OPEN, _I.session_id == bindparam("in_session"), _I.expires_at > bindparam("at")
-)
-_FIND_EXPIRED: Final = select(interactions).where(_IS_OPEN, _I.session_id == bindparam("in_session"))
-_OF_SESSION: Final = (
+))
+_FIND_EXPIRED: Final = Statement(select(interactions).where(_IS_OPEN, _I.session_id == bindparam("in_session")))
+_OF_SESSION: Final = Statement(
     select(interactions)
     .where(_I.session_id == bindparam("in_session"), _I.state == "open", _I.expires_at > bindparam("at"))
     .order_by(_I.created_at.desc(), _I.id)
@@ -40,8 +41,10 @@ _LATEST = (
     .order_by(_I.created_at.desc(), _I.id)
     .limit(MAX_OPEN - 1)
 )
-_MAKE_ROOM: Final = delete(interactions).where(_I.session_id == bindparam("in_session"), _I.id.not_in(_LATEST))
-_BEGIN: Final = insert(interactions)
+_MAKE_ROOM: Final = Statement(
+    delete(interactions).where(_I.session_id == bindparam("in_session"), _I.id.not_in(_LATEST))
+)
+_BEGIN: Final = Statement(insert(interactions))
 _TO_CHANGE: Final = locking(interactions, _IS_OPEN)
 _TO_CLAIM: Final = locking(
     interactions, _IS_OPEN & (_I.account_id.is_(None) | (_I.account_id == bindparam("claimed_by")))
@@ -49,9 +52,9 @@ _TO_CLAIM: Final = locking(
 _TO_MOVE: Final = locking(
     interactions, (_I.session_id == bindparam("in_session")) & (_I.state == "open") & _I.account_id.is_(None)
 )
-_END: Final = update(interactions).where(_IS_OPEN)
-_TOUCH: Final = update(interactions).where(_I.id == bindparam("interaction_id")).values(state=_I.state)
-_FORGET: Final = delete(interactions).where(_I.expires_at <= bindparam("at"))
+_END: Final = Statement(update(interactions).where(_IS_OPEN))
+_TOUCH: Final = Statement(update(interactions).where(_I.id == bindparam("interaction_id")).values(state=_I.state))
+_FORGET: Final = Statement(delete(interactions).where(_I.expires_at <= bindparam("at")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ def create(
     The oldest go, and not the new one: a page that opens many in a person's browser could otherwise keep them out.
     """
     at = epoch(now)
-    connection.execute(_MAKE_ROOM, {"in_session": session_id})
+    _MAKE_ROOM(connection, {"in_session": session_id})
     values: dict[str, Any] = {
         "id": interaction_id,
         "session_id": session_id,
@@ -101,7 +104,7 @@ def create(
         "created_at": at,
         "expires_at": at + life_seconds,
     }
-    connection.execute(_BEGIN, {**values, "seal": seals.seal(interactions, values)})
+    _BEGIN(connection, {**values, "seal": seals.seal(interactions, values)})
     expires_at = from_epoch(at + life_seconds)
     return StoredInteraction(
         interaction_id, session_id, account_id, txn, dict(request), (), None, from_epoch(at), expires_at
@@ -113,7 +116,7 @@ def find(
 ) -> StoredInteraction | None:
     """The open interaction of that id in that browser's session, or None."""
     given = {"interaction_id": interaction_id, "in_session": session_id, "at": epoch(now)}
-    row = connection.execute(_FIND, given).one_or_none()
+    row = _FIND(connection, given).one_or_none()
     return None if row is None or not seals.holds(interactions, row) else _stored(row)
 
 
@@ -125,7 +128,7 @@ def find_expired(
     For whoever knows that :func:`find` has none.
     """
     given = {"interaction_id": interaction_id, "in_session": session_id}
-    row = connection.execute(_FIND_EXPIRED, given).one_or_none()
+    row = _FIND_EXPIRED(connection, given).one_or_none()
     return None if row is None or not seals.holds(interactions, row) else _stored(row)
 
 
@@ -133,7 +136,7 @@ def of_session(
     connection: Connection, seals: Sealer, session_id: str, now: datetime
 ) -> tuple[StoredInteraction, ...]:
     """The open interactions of a browser's session, the latest first."""
-    rows = connection.execute(_OF_SESSION, {"in_session": session_id, "at": epoch(now)}).all()
+    rows = _OF_SESSION(connection, {"in_session": session_id, "at": epoch(now)}).all()
     return tuple(_stored(row) for row in rows if seals.holds(interactions, row))
 
 
@@ -186,15 +189,15 @@ def set_credential(connection: Connection, seals: Sealer, interaction_id: str, c
 
 def touch(connection: Connection, interaction_id: str) -> None:
     """Write the row as it is."""
-    connection.execute(_TOUCH, {"interaction_id": interaction_id})
+    _TOUCH(connection, {"interaction_id": interaction_id})
 
 
 def close(connection: Connection, interaction_id: str) -> bool:
     """End an interaction; true for exactly one caller, who goes on to its finisher."""
-    ended = connection.execute(_END, {"interaction_id": interaction_id, "state": "finished", "seal": NO_SEAL})
+    ended = _END(connection, {"interaction_id": interaction_id, "state": "finished", "seal": NO_SEAL})
     return ended.rowcount == 1
 
 
 def purge(connection: Connection, now: datetime) -> int:
     """Forget interactions that have been over for a while; returns how many."""
-    return connection.execute(_FORGET, {"at": epoch(now) - KEPT_SECONDS}).rowcount
+    return _FORGET(connection, {"at": epoch(now) - KEPT_SECONDS}).rowcount

@@ -11,7 +11,6 @@ by clearing the column that says so.
 from __future__ import annotations
 
 import functools
-import hashlib
 import hmac
 import json
 import threading
@@ -20,10 +19,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, Row, Select, Table, Update, bindparam, select, update
+from sqlalchemy import Connection, Row, Select, Table, bindparam, select, update
 
 from foundation import log
 from idp.errors import SealBroken
+from idp.storage.statements import Statement
 
 NO_SEAL: Final = ""
 """Of a row that has ended."""
@@ -31,6 +31,7 @@ NO_SEAL: Final = ""
 _MOST_REMEMBERED: Final = 10_000
 _KEY: Final = "key_of_row"
 _DOMAIN: Final = b"privyseal-row-1\n"
+_CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 _log = log.get(__name__)
 
 
@@ -39,8 +40,7 @@ def tag(key: bytes, parts: Mapping[str, Any]) -> str:
 
     :param parts: JSON values.
     """
-    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    return hmac.new(key, _DOMAIN + text.encode(), hashlib.sha256).hexdigest()
+    return hmac.digest(key, _DOMAIN + _CANONICAL.encode(parts).encode(), "sha256").hex()
 
 
 def verify(key: bytes, parts: Mapping[str, Any], given: str) -> None:
@@ -136,32 +136,37 @@ def change(
     :param changes: the new values of a row.
     :param given: values of the condition's parameters.
     """
-    wanted = condition if isinstance(condition, Select) else locking(table, condition)
+    kept = isinstance(condition, Statement)
+    rows = condition(connection, given).all() if kept else connection.execute(_to_lock(table, condition), given).all()
     key = next(iter(table.primary_key.columns)).name
     written, done = _written(table), 0
-    for row in connection.execute(wanted, given).all():
+    for row in rows:
         if not seals.holds(table, row):
             continue
         values = dict(changes(row))
         seal = seals.seal(table, {**_values(row), **values})
-        done += connection.execute(written, {**values, "seal": seal, _KEY: _values(row)[key]}).rowcount
+        done += written(connection, {**values, "seal": seal, _KEY: _values(row)[key]}).rowcount
     return done
 
 
-def locking(table: Table, condition: Any) -> Select[Any]:
+def locking(table: Table, condition: Any) -> Statement:
     """The statement by which :func:`change` reads rows: for a module to make once and keep."""
+    return Statement(_to_lock(table, condition))
+
+
+def _to_lock(table: Table, condition: Any) -> Select[Any]:
     key = next(iter(table.primary_key.columns))
     return select(table).where(condition).order_by(key).with_for_update()
 
 
 @functools.cache
-def _written(table: Table) -> Update:
+def _written(table: Table) -> Statement:
     key = next(iter(table.primary_key.columns))
-    return update(table).where(key == bindparam(_KEY))
+    return Statement(update(table).where(key == bindparam(_KEY)))
 
 
 def _values(row: Row[Any]) -> dict[str, Any]:
-    return {str(name): value for name, value in row._mapping.items()}  # public, for all its name
+    return row._asdict()  # public, for all its name
 
 
 def _parts(table: Table, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from idp.policy.evidence import Evidence
 from idp.settings import SessionSettings
 from idp.storage.models import interactions, sessions
 from idp.storage.seal import NO_SEAL, Sealer, change, locking
+from idp.storage.statements import Statement
 
 _MAX_EVIDENCE = 16
 _TOUCH_SECONDS = 15
@@ -28,20 +29,20 @@ _S = sessions.c
 _DAY: Final = 24 * 60 * 60
 # Made once: putting a statement together takes longer than the database's answer.
 _LIVE = _S.revoked_at.is_(None) & (_S.expires_at > bindparam("at")) & (_S.last_seen_at > bindparam("idle_since"))
-_BY_TOKEN: Final = select(sessions).where(_S.token_hash == bindparam("token"), _LIVE)
-_BY_ID: Final = select(sessions).where(_S.id == bindparam("session_id"), _LIVE)
-_ENDED_BY_TOKEN: Final = select(sessions).where(_S.token_hash == bindparam("token"), _S.revoked_at.is_(None))
+_BY_TOKEN: Final = Statement(select(sessions).where(_S.token_hash == bindparam("token"), _LIVE))
+_BY_ID: Final = Statement(select(sessions).where(_S.id == bindparam("session_id"), _LIVE))
+_ENDED_BY_TOKEN: Final = Statement(select(sessions).where(_S.token_hash == bindparam("token"), _S.revoked_at.is_(None)))
 _ACTIVE = (_S.id == bindparam("session_id")) & _S.revoked_at.is_(None)
 _TO_CHANGE: Final = locking(sessions, _ACTIVE)
 _TO_TOUCH: Final = locking(sessions, _ACTIVE & (_S.last_seen_at <= bindparam("untouched_since")))
 _TO_PROLONG: Final = locking(
     sessions, _ACTIVE & _S.account_id.is_(None) & (_S.expires_at < bindparam("ends_before"))
 )
-_BEGIN: Final = insert(sessions)
-_END: Final = update(sessions).where(_ACTIVE)
-_FORGET: Final = delete(sessions).where(
+_BEGIN: Final = Statement(insert(sessions))
+_END: Final = Statement(update(sessions).where(_ACTIVE))
+_FORGET: Final = Statement(delete(sessions).where(
     or_(_S.account_id.is_(None) & (_S.expires_at <= bindparam("unused_before")), _S.expires_at <= bindparam("day_ago"))
-)
+))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +98,14 @@ def create(
         "expires_at": at + life,
         "pauses": [],
     }
-    connection.execute(_BEGIN, {**values, "seal": seals.seal(sessions, values)})
+    _BEGIN(connection, {**values, "seal": seals.seal(sessions, values)})
 
 
 def find_by_token(
     connection: Connection, seals: Sealer, token: str, now: datetime, limits: SessionSettings
 ) -> StoredSession | None:
     """The live session of a cookie's token, or None."""
-    row = connection.execute(_BY_TOKEN, {"token": hash_token(token), **_at(now, limits)}).one_or_none()
+    row = _BY_TOKEN(connection, {"token": hash_token(token), **_at(now, limits)}).one_or_none()
     return None if row is None or not seals.holds(sessions, row) else _session(row)
 
 
@@ -112,7 +113,7 @@ def find_by_id(
     connection: Connection, seals: Sealer, session_id: str, now: datetime, limits: SessionSettings
 ) -> StoredSession | None:
     """The live session of that identifier, or None."""
-    row = connection.execute(_BY_ID, {"session_id": session_id, **_at(now, limits)}).one_or_none()
+    row = _BY_ID(connection, {"session_id": session_id, **_at(now, limits)}).one_or_none()
     return None if row is None or not seals.holds(sessions, row) else _session(row)
 
 
@@ -121,7 +122,7 @@ def find_ended(connection: Connection, seals: Sealer, token: str) -> str | None:
 
     For telling a browser what it was in the middle of; it opens nothing.
     """
-    row = connection.execute(_ENDED_BY_TOKEN, {"token": hash_token(token)}).one_or_none()
+    row = _ENDED_BY_TOKEN(connection, {"token": hash_token(token)}).one_or_none()
     return None if row is None or not seals.holds(sessions, row) else str(row.id)
 
 
@@ -180,7 +181,7 @@ def add_evidence(connection: Connection, seals: Sealer, session_id: str, item: E
 
 def revoke(connection: Connection, session_id: str, now: datetime) -> None:
     """End a session on the server; harmless when it has ended."""
-    connection.execute(_END, {"session_id": session_id, "revoked_at": epoch(now), "seal": NO_SEAL})
+    _END(connection, {"session_id": session_id, "revoked_at": epoch(now), "seal": NO_SEAL})
 
 
 def revoke_all(connection: Connection, account_id: str, now: datetime) -> int:
@@ -210,7 +211,7 @@ def purge(connection: Connection, now: datetime) -> int:
     """Forget sessions an hour after they have ended where nobody signed in, others after a day; returns how many."""
     at = epoch(now)
     given = {"unused_before": at - KEPT_SECONDS, "day_ago": at - _DAY}
-    return connection.execute(_FORGET, given).rowcount
+    return _FORGET(connection, given).rowcount
 
 
 def evict(connection: Connection) -> int:

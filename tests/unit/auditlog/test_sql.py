@@ -16,7 +16,7 @@ from auditlog.catalogue import Catalogue, Event
 from auditlog.chain import EMPTY, Head, append, verify
 from auditlog.cli import main
 from auditlog.errors import ChainNotReady, EventRefused
-from auditlog.sql import AuditLog, AuditTables, audit_tables, read_entries
+from auditlog.sql import AuditLog, AuditTables, asked, audit_tables, read_entries
 from foundation.clock import from_epoch
 from foundation.files import write_secret
 from signing.storage.engine import open_engine
@@ -107,7 +107,7 @@ def test_without_a_head_nothing_is_written(written: Written) -> None:
 
 def test_a_head_that_moved_under_its_lock_is_refused(written: Written) -> None:
     head = written.tables.head
-    written.log._move = (
+    written.log._move = asked(
         update(head)
         .where(head.c.id == 1, head.c.sequence == bindparam("before") + 1)
         .values(sequence=bindparam("after"), hash=bindparam("moved_to"))
