@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
+from sqlalchemy import Boolean, Connection, Row, bindparam, delete, exists, insert, not_, select, type_coerce, update
 
 from foundation.clock import epoch, from_epoch
 from idp.errors import InteractionLost
@@ -25,9 +25,15 @@ KEPT_SECONDS: Final = 3600
 
 # Made once: putting a statement together takes longer than the database's answer.
 _IS_OPEN = (_I.id == bindparam("interaction_id")) & (_I.state == "open")
-_FIND: Final = Statement(select(interactions).where(
-    _IS_OPEN, _I.session_id == bindparam("in_session"), _I.expires_at > bindparam("at")
-))
+_OTHER = interactions.alias("other")
+_ALONE = not_(
+    exists().where(_OTHER.c.session_id == bindparam("in_session"), _OTHER.c.id != _I.id, _OTHER.c.state == "open")
+)
+_FIND: Final = Statement(
+    select(interactions, type_coerce(_ALONE, Boolean).label("alone")).where(
+        _IS_OPEN, _I.session_id == bindparam("in_session"), _I.expires_at > bindparam("at")
+    )
+)
 _FIND_EXPIRED: Final = Statement(select(interactions).where(_IS_OPEN, _I.session_id == bindparam("in_session")))
 _OF_SESSION: Final = Statement(
     select(interactions)
@@ -72,6 +78,8 @@ class StoredInteraction:
     """What the signing service said of the credential, read once."""
     created_at: datetime
     expires_at: datetime
+    alone: bool = False
+    """Nothing else was under way in this browser when it was read; False: there may be something."""
 
 
 def create(
@@ -117,7 +125,7 @@ def find(
     """The open interaction of that id in that browser's session, or None."""
     given = {"interaction_id": interaction_id, "in_session": session_id, "at": epoch(now)}
     row = _FIND(connection, given).one_or_none()
-    return None if row is None or not seals.holds(interactions, row) else _stored(row)
+    return None if row is None or not seals.holds(interactions, row) else replace(_stored(row), alone=row.alone)
 
 
 def find_expired(
@@ -154,11 +162,19 @@ def _stored(row: Row[Any]) -> StoredInteraction:
     )
 
 
-def claim(connection: Connection, seals: Sealer, interaction_id: str, session_id: str, account_id: str) -> bool:
-    """Somebody proved who they are in it; false if it is somebody else's."""
+def claim(
+    connection: Connection, seals: Sealer, interaction_id: str, session_id: str, account_id: str
+) -> StoredInteraction | None:
+    """Somebody proved who they are in it: how it is now; None if it is somebody else's."""
     values = {"session_id": session_id, "account_id": account_id}
+    found: list[StoredInteraction] = []
+
+    def taken(row: Row[Any]) -> dict[str, Any]:
+        found.append(replace(_stored(row), **values))
+        return values
+
     given = {"interaction_id": interaction_id, "claimed_by": account_id}
-    return change(connection, seals, interactions, _TO_CLAIM, lambda _: values, **given) == 1
+    return found[0] if change(connection, seals, interactions, _TO_CLAIM, taken, **given) == 1 else None
 
 
 def move_unclaimed(connection: Connection, seals: Sealer, old_session: str, new_session: str) -> None:

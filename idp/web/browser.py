@@ -32,6 +32,8 @@ CSRF_FIELD: Final = "csrf_token"
 _EXEMPT: Final = "privyseal_csrf_exempt"
 _KNOWN: Final = "browser_known"
 """In ``g``: the session began in this request, with all that it has."""
+_SIGNED_IN: Final = "account_signed_in"
+"""In ``g``: who signed in in this request, as the transaction that did it read them."""
 _TOKEN_OCTETS: Final = 32
 _ID_OCTETS: Final = 16
 _MAX_COOKIE: Final = 128
@@ -122,7 +124,7 @@ def id_once_signed_in(account_id: str) -> str:
     return before.id if before is not None and before.account_id == account_id else new_id(services())
 
 
-def sign_in(connection: Connection, account_id: str, item: Evidence, session_id: str) -> BrowserSession:
+def sign_in(connection: Connection, account: Account, item: Evidence, session_id: str) -> BrowserSession:
     """Somebody identified themselves: a new session takes the place of the browser's, with a new cookie.
 
     When the same person signs in again, the session stays and its cookie changes.
@@ -131,10 +133,11 @@ def sign_in(connection: Connection, account_id: str, item: Evidence, session_id:
     """
     now = services().clock.now()
     before = current()
-    if before is not None and before.account_id == account_id:
+    setattr(g, _SIGNED_IN, account)
+    if before is not None and before.account_id == account.id:
         sessions.add_evidence(connection, services().seals, before.id, item)
         return step_up(connection, before)
-    after = _begin(connection, account_id, session_id, item=item)
+    after = _begin(connection, account.id, session_id, item=item)
     setattr(g, _KNOWN, True)
     if before is not None:
         # Not those of another person who was signed in: nobody goes on with what they began (SES-07).
@@ -210,8 +213,10 @@ def account_of(session: BrowserSession | None) -> Account | None:
     """The active account that is signed in, or None."""
     if session is None or session.account_id is None:
         return None
-    with reading(services().engine) as connection:
-        found = accounts.find(connection, session.account_id)
+    found = cast("Account | None", g.get(_SIGNED_IN))
+    if found is None or found.id != session.account_id:
+        with reading(services().engine) as connection:
+            found = accounts.find(connection, session.account_id)
     if found is None or not found.active:
         return None
     language.remember(found.locale)

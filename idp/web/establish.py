@@ -10,7 +10,7 @@ from idp.storage import authenticators, interactions
 from idp.storage.accounts import Account
 from idp.storage.authenticators import Authenticator
 from idp.web import browser
-from idp.web.interaction import Interaction
+from idp.web.interaction import Interaction, claimed
 from idp.web.services import services
 
 
@@ -25,10 +25,11 @@ def establish(
     """
     # Before the browser gets a session: another request may have made the interaction somebody else's.
     session_id = browser.id_once_signed_in(account.id)
-    if not interactions.claim(connection, services().seals, interaction.id, session_id, account.id):
+    stored = interactions.claim(connection, services().seals, interaction.id, session_id, account.id)
+    if stored is None:
         raise LoginRefused("the interaction is another person's")
     authenticators.succeeded(connection, owned.id, evidence.at)
-    session = browser.sign_in(connection, account.id, evidence, session_id)
+    session = browser.sign_in(connection, account, evidence, session_id)
     services().audit.record(
         connection,
         "login.succeeded",
@@ -40,3 +41,4 @@ def establish(
         client_id=interaction.request.client_id,
         action=interaction.request.action,
     )
+    claimed(stored)

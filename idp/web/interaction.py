@@ -7,11 +7,12 @@ when the interaction has ended.  In between nobody but this package talks to the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal, cast
 
-from flask import Flask, current_app, redirect, url_for
+from flask import Flask, current_app, g, redirect, url_for
+from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 from werkzeug.wrappers import Response
 
@@ -42,6 +43,8 @@ Action = (
     | AdminAction
 )
 _TIDIED: Final = "privyseal.tidied_at"
+_CLAIMED: Final = "interaction_claimed"
+"""In ``g``: an interaction as this request itself has just written it."""
 _TIDY_EVERY: Final = timedelta(minutes=1)
 _log = log.get(__name__)
 _FINISHERS: Final = "privyseal.finishers"
@@ -139,6 +142,8 @@ class Finished:
     """For the relying party's developers."""
     cause: str | None = None
     """Why there is no approval: ``denied`` by the person, or what the policy or the request lacks."""
+    granted: Any = None
+    """What was given for the approval, in its own transaction: see :func:`register_finisher`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,22 +190,34 @@ class Interaction:
 
 
 Finisher = Callable[[Finished], Response]
+Granter = Callable[[Connection, Finished], Any]
 
 
 @dataclass(slots=True)
 class _Registry:
     finishers: dict[str, Finisher] = field(default_factory=dict)
+    granters: dict[str, Granter] = field(default_factory=dict)
 
 
-def register_finisher(app: Flask, kind: str, finisher: Finisher) -> None:
+def register_finisher(app: Flask, kind: str, finisher: Finisher, granter: Granter | None = None) -> None:
     """Name who turns the end of an interaction of this kind into an answer to the browser.
 
+    :param granter: what is asked before that, where there is an approval, in the transaction that records it: either
+        both are written or nothing.  The finisher gets what it gave as ``granted``.
     :raises ValueError: the kind has one already.
     """
     registry = cast("_Registry", app.extensions.setdefault(_FINISHERS, _Registry()))
     if kind in registry.finishers:
         raise ValueError(f"interactions of kind {kind} have a finisher already")
     registry.finishers[kind] = finisher
+    if granter is not None:
+        registry.granters[kind] = granter
+
+
+def grant(connection: Connection, kind: str, outcome: Finished) -> Finished:
+    """Have the granter of its kind, if there is one, write what goes with an approval."""
+    granter = cast("_Registry", current_app.extensions[_FINISHERS]).granters.get(kind)
+    return outcome if granter is None else replace(outcome, granted=granter(connection, outcome))
 
 
 def finish(kind: str, outcome: Finished) -> Response:
@@ -264,10 +281,12 @@ def load(interaction_id: str) -> Interaction:
     with_services = services()
     if session is None:
         raise expired(interaction_id) or InteractionLost("the browser has no session")
-    with reading(with_services.engine) as connection:
-        stored = interactions.find(
-            connection, with_services.seals, interaction_id, session.id, with_services.clock.now()
-        )
+    stored = cast("StoredInteraction | None", g.pop(_CLAIMED, None))
+    if stored is None or (stored.id, stored.session_id) != (interaction_id, session.id):
+        with reading(with_services.engine) as connection:
+            stored = interactions.find(
+                connection, with_services.seals, interaction_id, session.id, with_services.clock.now()
+            )
     if stored is None:
         raise expired(interaction_id) or InteractionLost("no open interaction of that id belongs to this session")
     if stored.account_id is not None and stored.account_id != session.account_id:
@@ -275,6 +294,11 @@ def load(interaction_id: str) -> Interaction:
     request = BeginInteraction.from_json(stored.request)
     language.prefer(request.ui_locales)
     return Interaction(stored, request)
+
+
+def claimed(stored: StoredInteraction) -> None:
+    """Somebody has just proved who they are in this interaction: :func:`load` need not read it once more."""
+    setattr(g, _CLAIMED, stored)
 
 
 def expired(interaction_id: str) -> InteractionExpired | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlencode
 
 from flask import Blueprint, Flask, g, make_response, render_template, request
+from sqlalchemy import Connection
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Response
 
@@ -64,7 +66,7 @@ _log = get(__name__)
 
 def setup(app: Flask) -> None:
     """Say how interactions that began here end."""
-    register_finisher(app, KIND, finish)
+    register_finisher(app, KIND, finish, granted)
 
 
 def self_service_token(with_services: Services, account_id: str, client_id: str) -> str:
@@ -273,41 +275,59 @@ def pushed_authorize() -> Response:
     return json_answer({"request_uri": f"{REQUEST_URI_PREFIX}{handle}", "expires_in": seconds}, 201)
 
 
-def finish(outcome: Finished) -> Response:
-    """The end of an interaction: a code for what was approved, or the error."""
-    asked = AuthorizationRequest.from_json(outcome.payload)
-    client = _find_client(asked.client_id)
-    if client is None or not client.may_redirect_to(asked.redirect_uri):
-        # Disabled or changed while the person was busy: the answer has nowhere to go.
-        return _refuse_authorization(RequestUriInvalid("the client is no longer registered for this"))
-    approval = outcome.approval
-    if approval is None:
-        return _answer_error(asked.target, outcome.error or "server_error", outcome.error_description)
+@dataclass(frozen=True, slots=True)
+class _NotGranted:
+    """Why what was approved yields no code after all."""
+
+    error: str
+    description: str | None = None
+
+
+def granted(connection: Connection, outcome: Finished) -> str | _NotGranted | None:
+    """What was approved becomes a grant with a code, in the transaction of the approval; None: the answer has nowhere
+    to go."""
+    asked, approval = AuthorizationRequest.from_json(outcome.payload), outcome.approval
+    client = _served(clients.find_active(connection, asked.client_id))
+    if approval is None or client is None or not client.may_redirect_to(asked.redirect_uri):
+        return None
     try:
         check_approved(approval, client_id=asked.client_id, intent=asked.intent)
     except NotWhatWasApproved:
         # The interaction holds what is shown and what is given out: somebody changed one of them.
         services().seals.report(Altered("interactions", approval.txn, "binding"))
-        return _answer_error(asked.target, "server_error", None)
+        return _NotGranted("server_error")
     if asked.subject_hint is not None and approval.account_id != asked.subject_hint:
-        return _answer_error(asked.target, "login_required", "another person is signed in")
+        return _NotGranted("login_required", "another person is signed in")
     config, now = OidcConfig.of(services().settings), services().clock.now()
     code = oidc_tokens.secret_token(services())
-    oidc_tokens.tidy_sometimes(services())
-    with services().engine.begin() as connection:
-        grant = grants.begin(
-            connection,
-            services().seals,
-            oidc_tokens.new_id(services()),
-            client_id=asked.client_id,
-            subject=approval.account_id,
-            now=now,
-            seconds=oidc_tokens.life_of(config, asked, approval, now),
-            request=asked,
-            approval=approval,
-        )
-        grants.add_code(connection, code, grant.id, now, seconds=config.code_seconds)
-    return answer_client(asked.target, config.issuer, [("code", code)])
+    grant = grants.begin(
+        connection,
+        services().seals,
+        oidc_tokens.new_id(services()),
+        client_id=asked.client_id,
+        subject=approval.account_id,
+        now=now,
+        seconds=oidc_tokens.life_of(config, asked, approval, now),
+        request=asked,
+        approval=approval,
+    )
+    grants.add_code(connection, code, grant.id, now, seconds=config.code_seconds)
+    return code
+
+
+def finish(outcome: Finished) -> Response:
+    """The end of an interaction: a code for what was approved, or the error."""
+    asked, found = AuthorizationRequest.from_json(outcome.payload), outcome.granted
+    if isinstance(found, str):
+        oidc_tokens.tidy_sometimes(services())
+        return answer_client(asked.target, services().settings.issuer, [("code", found)])
+    if isinstance(found, _NotGranted):
+        return _answer_error(asked.target, found.error, found.description)
+    client = _find_client(asked.client_id)
+    if client is None or not client.may_redirect_to(asked.redirect_uri):
+        # Disabled or changed while the person was busy.
+        return _refuse_authorization(RequestUriInvalid("the client is no longer registered for this"))
+    return _answer_error(asked.target, outcome.error or "server_error", outcome.error_description)
 
 
 # Tokens

@@ -22,7 +22,7 @@ from idp.storage.engine import reading
 from idp.web import browser, shadow
 from idp.web.address import client_address
 from idp.web.approval import signing
-from idp.web.interaction import Finished, Interaction, finish, page
+from idp.web.interaction import Finished, Interaction, finish, grant, page
 from idp.web.services import CredentialView, Services, services
 
 _SILENT_ERRORS: Final = {"login": "login_required", "step_up": "interaction_required", "consent": "consent_required"}
@@ -202,13 +202,13 @@ def approve(
     decision = found.decision
     if not isinstance(found.step, Allowed) or decision.auth_time is None:
         raise InteractionLost("the policy does not allow it")
-    with_services = services()
+    with_services, asked = services(), interaction.request
     approval = Approval(
         txn=interaction.txn,
         account_id=found.account.id,
         session_id=found.context.session_id,
-        client_id=interaction.request.client_id,
-        action=interaction.request.action,
+        client_id=asked.client_id,
+        action=asked.action,
         binding=interaction.binding,
         decision_id=browser.new_id(with_services),
         policy_name=with_services.policy.name,
@@ -227,9 +227,10 @@ def approve(
             raise InteractionLost("the interaction has ended")
         kept = _record_decision(connection, interaction, found, approval.decision_id)
         fields = _approved(interaction, approval) | {"decision_sha256": kept}
+        outcome = grant(connection, asked.kind, Finished(asked.payload, approval=approval))
         with_services.audit.record(connection, "transaction.approved", **fields)
     shadow.compare(approval.decision_id, interaction.txn, found.facts, decision)
-    return finish(interaction.request.kind, Finished(interaction.request.payload, approval=approval))
+    return finish(asked.kind, outcome)
 
 
 def refuse(interaction: Interaction, error: str, cause: str, found: Assessment | None = None) -> Response:

@@ -32,7 +32,7 @@ def unfinished(besides: Interaction | None = None) -> tuple[Unfinished, ...]:
     :param besides: the one that is on this page.
     """
     session = browser.current()
-    if session is None:
+    if session is None or (besides is not None and besides.stored.alone):
         return ()
     with reading(services().engine) as connection:
         rows = interactions.of_session(connection, services().seals, session.id, services().clock.now())
