@@ -60,6 +60,9 @@ def _prepare_postgresql(connection: Any, _entry: ConnectionPoolEntry) -> None:
     # The driver would begin a transaction with every first statement: _begin_postgresql does, where there is to be one.
     connection.autocommit = True
     connection.cursor_factory = _Cursor
+    # What is asked often prepares itself (idp.storage.statements).  The driver would forget all that is prepared, not
+    # only what it prepared, whenever a transaction is rolled back.
+    connection.prepare_threshold = None
     # What statements send of their own (idp.storage.statements) is UTF-8, whatever the server would take it for.
     if connection.info.encoding != "utf-8":
         connection.execute("SET client_encoding TO 'UTF8'")

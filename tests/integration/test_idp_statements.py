@@ -175,6 +175,24 @@ def test_the_server_prepares_a_statement_once_for_a_connection(server: Engine) -
             assert connection.execute(names).scalar_one() == 2
 
 
+def fail_to_add_twice(server: Engine) -> None:
+    with server.begin() as connection:
+        ADD(connection, FULL)
+        for _ in range(10):
+            connection.execute(select(THINGS)).all()
+        ADD(connection, FULL)
+
+
+def test_what_is_prepared_outlives_a_transaction_that_is_rolled_back(server: Engine) -> None:
+    for _ in range(2):
+        with pytest.raises(IntegrityError):
+            fail_to_add_twice(server)
+    with server.begin() as connection:
+        with pytest.raises(ZeroDivisionError), connection.begin_nested():
+            raise ZeroDivisionError
+        assert ADD(connection, FULL).rowcount == 1
+
+
 def backend(connection: Connection) -> int:
     driver: Any = connection.connection.driver_connection
     return int(driver.info.backend_pid)
