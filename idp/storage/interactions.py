@@ -166,12 +166,11 @@ def claim(
     connection: Connection, seals: Sealer, interaction_id: str, session_id: str, account_id: str
 ) -> StoredInteraction | None:
     """Somebody proved who they are in it: how it is now; None if it is somebody else's."""
-    values = {"session_id": session_id, "account_id": account_id}
     found: list[StoredInteraction] = []
 
     def taken(row: Row[Any]) -> dict[str, Any]:
-        found.append(replace(_stored(row), **values))
-        return values
+        found.append(replace(_stored(row), session_id=session_id, account_id=account_id))
+        return {"session_id": session_id, "account_id": account_id}
 
     given = {"interaction_id": interaction_id, "claimed_by": account_id}
     return found[0] if change(connection, seals, interactions, _TO_CLAIM, taken, **given) == 1 else None
