@@ -8,11 +8,11 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import Connection, update
 from sqlalchemy.exc import OperationalError
-from werkzeug.wrappers import Response
 
 from auditlog.errors import ChainNotReady
+from auditlog.sql import read_entries
 from idp.errors import KeyUnavailable, NotActivatable
 from idp.storage import audit, clients, grants
 from idp.storage.keys import KeyStore
@@ -20,7 +20,6 @@ from idp.web import oidc, oidc_tokens
 from idp.web.interaction import Finished
 from tests.integration.oidc_world import (
     BYE,
-    ISSUER,
     World,
     error_of,
     with_query,
@@ -113,25 +112,33 @@ def test_a_redirect_uri_that_is_withdrawn_meanwhile_is_not_redirected_to(world: 
         assert "Location" not in response.headers
 
 
-def test_an_approval_for_another_client_gives_no_code(world: World) -> None:
-    captured: list[Finished] = []
-    rp = world.rp()
+def test_an_approval_for_another_client_gives_no_code(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def swapped(connection: Connection, outcome: Finished) -> object:
+        assert outcome.approval is not None
+        another = replace(outcome.approval, client_id="other")
+        return oidc.granted(connection, replace(outcome, approval=another))
 
-    finishers = world.app.extensions["privyseal.finishers"].finishers
-
-    def capture(outcome: Finished) -> Response:
-        captured.append(outcome)
-        return oidc.finish(outcome)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(finishers, oidc.KIND, capture)
-        rp.code()
-    approval = captured[0].approval
-    assert approval is not None
-    swapped = replace(captured[0], approval=replace(approval, client_id="other"))
-    with world.app.test_request_context("/interaction/x", method="POST", base_url=ISSUER):
-        response = oidc.finish(swapped)
+    monkeypatch.setitem(world.app.extensions["privyseal.finishers"].granters, oidc.KIND, swapped)
+    browser = world.browser()
+    response = browser.sign_in(browser.get(world.rp().url()))
     assert parse_qs(urlsplit(response.headers["Location"]).query)["error"] == ["server_error"]
+
+
+def test_an_approval_whose_code_cannot_be_kept_is_none(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_args: object, **_values: object) -> None:
+        raise KeyUnavailable("not now")
+
+    rp, browser = world.rp(), world.browser()
+    page = browser.get(rp.url())
+    with monkeypatch.context() as broken:
+        broken.setattr(grants, "add_code", fail)
+        assert browser.sign_in(page).status_code == 500
+    with world.engine.begin() as connection:
+        events = [entry.event for entry in read_entries(connection, audit.TABLES.entries)]
+    assert "login.succeeded" in events
+    assert "transaction.approved" not in events
+    # The person is signed in and goes on with what is still open.
+    assert rp.code(browser)
 
 
 def test_an_approval_that_permits_no_signature_gives_no_sad(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
