@@ -28,7 +28,9 @@ Parameters = Mapping[str, Any]
 _NOTHING: Final[Parameters] = MappingProxyType({})
 _PREPARED: Final = "privyseal_prepared"
 """In a connection's ``info``: the names of what the server has prepared for it."""
-_DOLLARS: Final = cast("Dialect", PGDialect_psycopg(paramstyle="numeric_dollar"))  # type: ignore[no-untyped-call]
+_DOLLARS: Final[Dialect] = PGDialect_psycopg(
+    paramstyle="numeric_dollar"
+)  # type: ignore[no-untyped-call] # the dialect's constructor has no types
 """Writes ``$1``, as the protocol has it, and not the placeholders of psycopg's own cursors."""
 _NUMBERS: Final = itertools.count(1)
 
