@@ -62,6 +62,18 @@ class InitializeArgs(ctypes.Structure):
     )
 
 
+def initialize_arguments(parameters: str | None) -> tuple[InitializeArgs, object]:
+    """Arguments of C_Initialize, and what has to live as long as they do.
+
+    :param parameters: a text for ``pReserved``, which some modules want (NSS softokn: where its files are).
+    """
+    arguments = InitializeArgs(flags=CKF_OS_LOCKING_OK)
+    text = None if parameters is None else ctypes.create_string_buffer(parameters.encode())
+    if text is not None:
+        arguments.pReserved = ctypes.addressof(text)
+    return arguments, text
+
+
 class _Attribute(ctypes.Structure):
     _fields_ = (("type", _UL), ("value", _P), ("length", _UL))
 
@@ -161,9 +173,9 @@ class Template:
 class Cryptoki:
     """An initialised module.  One thread; one user logged in at a time (PKCS #11 2.40, 2.6)."""
 
-    def __init__(self, module: Path) -> None:
+    def __init__(self, module: Path, parameters: str | None = None) -> None:
         self._function = function_list(module)
-        arguments = InitializeArgs(flags=CKF_OS_LOCKING_OK)
+        arguments, _text = initialize_arguments(parameters)
         self.call("C_Initialize", ctypes.byref(arguments))
 
     def call(self, name: str, *arguments: object) -> None:

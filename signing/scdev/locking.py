@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import ctypes
 from pathlib import Path
+from typing import ClassVar
 
 from pkcs11 import _pkcs11
 
 from signing.scdev.cryptoki import (
-    CKF_OS_LOCKING_OK,
     CKR_ALREADY_INITIALIZED,
-    InitializeArgs,
     function_list,
+    initialize_arguments,
     is_one_instance,
 )
 from signing.scdev.errors import CryptokiError
@@ -23,6 +23,9 @@ from signing.scdev.errors import CryptokiError
 
 class LockingLibrary(_pkcs11.lib):
     """As ``pkcs11.lib``, thread-safe.  C_Finalize is left to the end of the process, in which it lives alone."""
+
+    parameters: ClassVar[str | None] = None
+    """For C_Initialize; of the class, as the library's constructor takes none.  See :func:`open_library`."""
 
     def initialize(self) -> None:
         """Called by the constructor.
@@ -35,7 +38,18 @@ class LockingLibrary(_pkcs11.lib):
             # p11-kit's client: what another caller initialised is not this one's.  A worker has one thread.
             super().initialize()
             return
-        arguments = InitializeArgs(flags=CKF_OS_LOCKING_OK)
+        arguments, _text = initialize_arguments(self.parameters)
         code = function_list(module)("C_Initialize")(ctypes.byref(arguments))
         if code not in {0, CKR_ALREADY_INITIALIZED}:
             raise CryptokiError(f"C_Initialize answered {code:#x}", code)
+
+
+def open_library(module: str, parameters: str | None = None) -> LockingLibrary:
+    """Load and initialise a module.
+
+    :param parameters: a text for C_Initialize, for modules that want one.
+    :raises CryptokiError: it cannot be loaded, or C_Initialize refused.
+    :raises PKCS11Error: the library says so.
+    """
+    kind: type[LockingLibrary] = type("Library", (LockingLibrary,), {"parameters": parameters})
+    return kind(module)

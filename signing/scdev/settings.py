@@ -32,6 +32,8 @@ class DeviceSettings:
     """Unwrapped keys that a worker keeps for the next request, least recently used out first; 0: none."""
     key_cache_seconds: float = 60.0
     """How long after it was unwrapped a key is kept, used or not."""
+    parameters: str | None = None
+    """A text for C_Initialize, for modules that want one (NSS softokn)."""
     require_trusted_kek: bool = True
     """Refuse a KEK that is not CKA_TRUSTED; false only for tokens on which none can be made."""
 

@@ -48,7 +48,7 @@ from signing.scdev.errors import CryptokiError, FrameBroken
 from signing.scdev.fitting import ecdsa_der
 from signing.scdev.frames import pack, receive
 from signing.scdev.hardening import harden_process
-from signing.scdev.locking import LockingLibrary
+from signing.scdev.locking import LockingLibrary, open_library
 from signing.scdev.objects import CANARY_LABEL, CHECKPOINT_LABEL, MAC_LABEL
 from signing.scdev.refused import Refused, expect, refusal
 from signing.scdev.returncodes import ends_worker
@@ -172,7 +172,7 @@ def _login(settings: Mapping[str, Any]) -> tuple[LockingLibrary, Any]:
         # Not chained: that exception carries the octets.
         raise Refused("device_unavailable", "the PIN's file is not text in UTF-8") from None
     try:
-        library = LockingLibrary(settings["module"])
+        library = open_library(settings["module"], settings["parameters"])
         token = library.get_token(token_label=settings["token_label"])
         try:
             return library, token.open(rw=True, user_pin=pin)

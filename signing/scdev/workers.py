@@ -144,6 +144,7 @@ def opening(settings: DeviceSettings, kek_id: str | None) -> bytes:
     return json.dumps(
         {
             "module": str(settings.module),
+            "parameters": settings.parameters,
             "token_label": settings.token_label,
             "pin_file": str(settings.pin_file),
             "kek_id": kek_id,

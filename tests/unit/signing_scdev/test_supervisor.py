@@ -367,6 +367,7 @@ def test_KEY_08_what_goes_down_the_line_at_the_start_names_the_pins_file_and_not
     assert opened == [
         {
             "module": "/module.so",
+            "parameters": None,
             "token_label": "label",
             "pin_file": "/pin",
             "kek_id": None,
