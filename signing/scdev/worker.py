@@ -172,7 +172,7 @@ def _login(settings: Mapping[str, Any]) -> tuple[LockingLibrary, Any]:
         # Not chained: that exception carries the octets.
         raise Refused("device_unavailable", "the PIN's file is not text in UTF-8") from None
     try:
-        library = open_library(settings["module"], settings["parameters"])
+        library = open_library(settings["module"], settings.get("parameters"))
         token = library.get_token(token_label=settings["token_label"])
         try:
             return library, token.open(rw=True, user_pin=pin)

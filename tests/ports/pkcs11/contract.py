@@ -195,6 +195,7 @@ def round_trip(token: Token, kind: str, mechanism: Mechanism) -> None:
         verify_ec(public, again.sign(DIGEST, mechanism=Mechanism.ECDSA), ec.SECP256R1(), 32)
 
 
+# CKM_AES_KEY_WRAP is no clause: it takes whole blocks of 8 octets only, and how long a key's encoding is, is chance.
 @clause
 def wraps_rsa_by_aes_kwp(token: Token) -> None:
     round_trip(token, "rsa", Mechanism.AES_KEY_WRAP_PAD)
@@ -203,16 +204,6 @@ def wraps_rsa_by_aes_kwp(token: Token) -> None:
 @clause
 def wraps_ec_by_aes_kwp(token: Token) -> None:
     round_trip(token, "p256", Mechanism.AES_KEY_WRAP_PAD)
-
-
-@clause
-def wraps_rsa_by_aes_kw(token: Token) -> None:
-    round_trip(token, "rsa", Mechanism.AES_KEY_WRAP)
-
-
-@clause
-def wraps_ec_by_aes_kw(token: Token) -> None:
-    round_trip(token, "p256", Mechanism.AES_KEY_WRAP)
 
 
 def wrapped(token: Token, kek: Any) -> bytes:

@@ -58,7 +58,6 @@ NSS = Provider(
         {
             # It wraps RSA keys only.
             "wraps_ec_by_aes_kwp": "CKR_TEMPLATE_INCOMPLETE",
-            "wraps_ec_by_aes_kw": "CKR_DATA_LEN_RANGE",
             "what_is_unwrapped_is_as_its_template_says": "CKA_SIGN_RECOVER is True",
             # What keeps keys of others on a token that is shared, it does not.
             "what_is_not_extractable_is_not_wrapped": "a key not EXTRACTABLE was wrapped",
