@@ -1,7 +1,7 @@
 """The chain in a database, written in the caller's transaction.
 
-The head row is what serialises writers, so it is locked last: everything else of a transaction comes before
-:meth:`AuditLog.append`, and the commit right after.  On PostgreSQL it is ``SELECT ... FOR UPDATE``; on SQLite the
+The head row is what serialises writers, so it is locked last: whatever else a transaction may have to wait for comes
+before it, and the commit soon after.  On PostgreSQL it is ``SELECT ... FOR UPDATE``; on SQLite the
 caller's transaction has to begin with ``BEGIN IMMEDIATE``, which excludes every other writer.
 """
 
