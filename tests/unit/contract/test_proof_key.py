@@ -84,6 +84,7 @@ def test_whatever_a_key_is_called_its_name_is_its_thumbprint() -> None:
         {"origin": 1},
         {"credential_id": ""},
         {"credential_id": "A" * 4000},
+        {"credential_id": "AAAA" * 350},
         {"credential_id": "=="},
         {"attestation": "Packed!"},
         {"aaguid": "0"},

@@ -228,6 +228,15 @@ def test_a_copied_device_is_seen_by_its_counter(world: World, sole: Credential) 
     assert {each["code"] for each in recorded(world, events.SIGNATURE_REFUSED)} == {"proof_cloned"}
 
 
+def test_the_devices_longest_unused_are_forgotten_first(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("signing.sam.proof._MOST_COUNTED", 1)
+    one, other, node = born(world, device(DEVICE)), born(world, device(OTHER)), world.activator()
+    assert node.sign(world.request(counted(world, one, 9)))
+    assert node.sign(world.request(counted(world, other, 9, key=OTHER)))
+    world.clock.advance(30)
+    assert node.sign(world.request(counted(world, one, 3)))
+
+
 def test_a_device_that_does_not_count_is_not_asked_to(world: World, sole: Credential) -> None:
     node = world.activator()
     for _ in range(2):
