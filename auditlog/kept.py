@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from sqlalchemy import Connection, Table, insert, select
+from sqlalchemy.exc import IntegrityError
 
 from auditlog.chain import EMPTY, Entry, Head, microseconds, verify
 from auditlog.errors import ChainBroken, ChainTruncated, CheckpointInvalid, ProofInvalid
@@ -85,7 +86,8 @@ class Checkpointer:
             note = note_of(point, public_key, self._key.sign_checkpoint(point.text().encode()))
             # What is given out is what anybody can verify, whatever the device did.
             made = Made(open_note(note, (public_key,)), note)
-            with writing() as connection:
+            # Another process may have signed the same, now or a moment ago: both are true, and one is enough.
+            with suppress(IntegrityError), writing() as connection:
                 _keep(connection, self._tables.checkpoints, made, frontier)
             self._last, self._frontier = made, frontier
             return made
@@ -135,7 +137,6 @@ def _until(entries: Iterator[Entry], head: Head) -> Iterator[Entry]:
 
 
 def _keep(connection: Connection, table: Table, made: Made, frontier: Frontier) -> None:
-    """Another process may have signed the same: both are true, and one is enough."""
     if connection.execute(select(table.c.size).where(table.c.size == made.point.size)).first() is None:
         values = {"size": made.point.size, "at": made.point.at, "note": made.note, "frontier": frontier.to_text()}
         connection.execute(insert(table), values)

@@ -45,6 +45,10 @@ class SamCheckpoints:
         except AuditError as error:
             _log.critical("the audit chain is not whole", extra={"fields": {"cause": error.code, "text": str(error)}})
             raise StoreUnavailable("the audit chain is not whole") from error
+        except (TypeError, ValueError) as error:
+            # SQLite keeps in a column what it is given, of whatever type: nothing that this program wrote.
+            _log.critical("the audit chain cannot be read", extra={"fields": {"cause": type(error).__name__}})
+            raise StoreUnavailable("the audit chain cannot be read") from error
 
     def public_key(self) -> bytes:
         """DER SubjectPublicKeyInfo of the key that signs them.

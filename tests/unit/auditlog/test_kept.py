@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from sqlalchemy import Engine, MetaData, delete, update
+from sqlalchemy import Engine, MetaData, delete, event, update
 
 from auditlog.catalogue import Catalogue, Event
 from auditlog.chain import ORIGIN
@@ -69,6 +70,12 @@ class World:
 
 @pytest.fixture
 def world(database_url: str) -> Iterator[World]:
+    with made_world(database_url) as made:
+        yield made
+
+
+@contextmanager
+def made_world(database_url: str) -> Iterator[World]:
     metadata = MetaData()
     tables = audit_tables(metadata)
     log = AuditLog(tables, Catalogue([Event("demo.event", "", frozenset({"number"}))]))
@@ -161,3 +168,25 @@ def test_another_key_begins_anew_and_so_does_a_restored_database(world: World) -
         world.make(maker)
     maker.forget()
     assert world.make(maker) == 3
+
+
+@pytest.mark.postgres
+def test_two_processes_that_sign_the_same_at_once_both_have_it(postgres_url: str) -> None:
+    with made_world(postgres_url) as world:
+        world.write(2)
+        first, second = world.maker(), world.maker()
+        meanwhile = open_engine(postgres_url)
+        asked: list[int] = []
+
+        @event.listens_for(world.engine, "before_cursor_execute")
+        def overtaken(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+            if statement.startswith("INSERT INTO audit_checkpoints") and not asked:
+                asked.append(1)
+                assert second.make(meanwhile.connect, meanwhile.begin) is not None
+
+        assert world.make(first) == 2
+        assert asked == [1]
+        assert world.sizes() == [2]
+        world.write(1)
+        assert (world.make(first), world.sizes()) == (3, [2, 3])
+        meanwhile.dispose()

@@ -331,3 +331,17 @@ def test_closing_ends_the_waiting() -> None:
     device, _left = standby_over(*[DeviceUnavailable("away")] * 1000)
     device.close()
     assert not device.available()
+
+
+def test_a_chain_that_cannot_be_read_or_is_not_whole_gets_no_checkpoint_and_ends_nothing(
+    world: World, sam: Sam, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.credential()
+    assert sam.checkpoints.make() is not None
+    world.credential()
+    for change in ("fields = '{}'", "previous = x'00'", "previous = 'none'"):
+        with world.engine.begin() as connection:
+            connection.execute(text(f"UPDATE audit_entries SET {change} WHERE sequence = 4"))
+        with pytest.raises(errors.StoreUnavailable):
+            sam.checkpoints.make()
+    assert {record.levelname for record in caplog.records} == {"CRITICAL"}
