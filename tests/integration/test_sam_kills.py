@@ -1,236 +1,358 @@
-"""SAD-03: the module is killed, anywhere; nothing is signed twice, and nothing without its intent."""
+"""SAD-03, OPS-01: the module and its device's processes are killed, anywhere; the HSM's side keeps count."""
 
 from __future__ import annotations
 
 import os
 import random
 import signal
-import threading
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Engine, text
 
-from auditlog.chain import verify
-from auditlog.sql import read_entries
+from foundation.clock import SystemClock
 from signing.link import codes
 from signing.link.client import SamClient
 from signing.link.errors import LinkRefused, LinkUnavailable
-from signing.link.messages import SignRequest
-from signing.sam import errors, events
-from signing.sam.credential import Credential
+from signing.link.messages import CredentialView, SignRequest
 from signing.sam.reconcile import reconcile
-from signing.sam.verify import SignatureRequest
 from signing.storage.engine import open_engine
 from signing.storage.store import SqlStore
-from signing.storage.tables import audit, outcomes, redemptions
-from tests.fakes.sam import World, digest, make_world
-from tests.integration.sam_node import POINTS, CountingDevice, DyingStore
-from tests.integration.sam_site import make_site
+from tests.fakes.sam import digest
+from tests.integration.crash_node import POINTS
+from tests.integration.oracle import Oracle
+from tests.integration.sam_site import ROOT, Site, make_site
+from tests.shim import Shim, of_digest
 
-KILLED = [*POINTS[1:], "random"]
-OPEN_AFTER = {"before_intent": False, "after_intent": True, "after_sign": True, "after_outcome": False}
-RESERVED_AFTER = {"before_intent": False, "after_intent": True, "after_sign": True, "after_outcome": True}
+pytestmark = pytest.mark.hsm
+
+ANY = None
+EXPECTED: dict[str, tuple[bool | None, str | None]] = {
+    "before_intent": (False, ""),
+    "intent_written": (False, ""),
+    "after_intent": (False, "open"),
+    "worker_before_sign": (False, "open"),
+    "both_before_sign": (False, "open"),
+    "while_worker_signs": (True, "open"),
+    "worker_after_sign": (True, "open"),
+    "after_sign": (True, "open"),
+    "outcome_written": (True, "open"),
+    "after_outcome": (True, "consumed"),
+    "answered": (True, "consumed"),
+    "random": (ANY, ANY),
+    "random_worker": (ANY, ANY),
+}
+"""Where it is killed: whether C_Sign was called by then, and what the ledger says."""
+SIGNING = "C_Sign/users"
+UNANSWERED = "unanswered"
+_SECONDS = 30.0
 
 
-@pytest.fixture
-def world(database_url: str) -> World:
-    return make_world(database_url)
+def until(reached: Callable[[], bool], pause: float = 0.005) -> None:
+    end = time.monotonic() + _SECONDS
+    while not reached():
+        assert time.monotonic() < end, "not in time"
+        time.sleep(pause)
 
 
-def killed_while_signing(world: World, request: SignatureRequest, counter: Path, point: str) -> None:
-    """A child process signs and is killed: at the point by itself, or at any moment by us."""
-    world.engine.dispose()  # connections do not survive a fork
-    pid = os.fork()
-    if pid == 0:
+def children(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
         try:
-            store = DyingStore(open_engine(world.url))
-            store.point = point
-            device = CountingDevice(world.device, counter, point)
-            world.activator(device=device, store=store).sign(request)
-        finally:
-            os._exit(0)
-    if point == "random":
-        time.sleep(random.uniform(0, 0.015))
-        os.kill(pid, signal.SIGKILL)
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    assert status == -signal.SIGKILL or point == "random"
+            fields = path.read_text().rpartition(") ")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if fields[1] == str(pid) and fields[0] != "Z":
+            found.append(int(path.parent.name))
+    return found
 
 
-def check(world: World, credential: Credential, point: str, counter: Path) -> None:
-    """One round: kill, look, try again, reconcile, look again."""
-    sad = world.sad(credential, (digest(1), digest(2)))
-    request, before = world.request(sad), size(counter)
-    killed_while_signing(world, request, counter, point)
-    made = size(counter) - before
-    reserved = is_reserved(world, sad.txn)
-    # No signature without its committed intent.
-    assert made in (0, 2)
-    assert reserved or not made
-    if point in RESERVED_AFTER:
-        assert reserved == RESERVED_AFTER[point]
-    # Nothing is signed twice: what was reserved is spent, and what was not can be had once.
-    retry = CountingDevice(world.device, counter, "none")
-    if reserved:
-        with pytest.raises(errors.SadSpent):
-            world.activator(device=retry).sign(request)
-    else:
-        assert len(world.activator(device=retry).sign(request)) == 2
-    assert size(counter) - before <= 2
-    # What nobody finished is closed by the reconciler, for good.
-    left_open = is_open(world, sad.txn)
-    assert left_open == OPEN_AFTER.get(point, left_open)
-    world.clock.advance(61)
-    assert reconcile(world.store, world.clock, 60) == left_open
-    assert not is_open(world, sad.txn)
-    with pytest.raises((errors.SadSpent, errors.SadExpired)):
-        world.activator(device=retry).sign(request)
-    assert state_of(world, sad.txn) in {"consumed", "indeterminate"}
+def is_gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("Z")
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
-def size(counter: Path) -> int:
-    return counter.stat().st_size if counter.exists() else 0
+@dataclass
+class Crashes:
+    """Nodes that are killed one after the other, on one database and one token."""
 
+    site: Site
+    shim: Shim
+    engine: Engine
+    oracle: Oracle
+    warm: subprocess.Popen[str]
+    client: SamClient
+    pool: ThreadPoolExecutor
+    armed: Path
+    view: CredentialView = field(init=False)
+    node: int = 0
+    asked: int = 0
 
-def is_reserved(world: World, txn: str) -> bool:
-    with world.engine.connect() as connection:
-        return connection.execute(select(redemptions).where(redemptions.c.txn == txn)).first() is not None
+    def start(self) -> None:
+        """A node, ready."""
+        self._tell("start")
+        said, number = self._said()
+        assert said == "ready"
+        self.node = int(number)
+        self.client.close()  # idle connections to the one before
 
+    def ended(self) -> None:
+        """The node was killed; its workers come to their end by themselves."""
+        self._tell("wait")
+        assert self._said() == ["ended", str(-signal.SIGKILL)]
 
-def is_open(world: World, txn: str) -> bool:
-    """Whether a redemption of the approval has no outcome."""
-    joined = select(redemptions.c.id).outerjoin(outcomes, redemptions.c.id == outcomes.c.redemption_id)
-    wanted = joined.where(redemptions.c.txn == txn, outcomes.c.redemption_id.is_(None))
-    with world.engine.connect() as connection:
-        return connection.execute(wanted).first() is not None
+    def kill(self) -> None:
+        """Now, from outside."""
+        os.kill(self.node, signal.SIGKILL)
+        self.ended()
 
+    def workers(self) -> list[int]:
+        """Of the node's device."""
+        return children(self.node)
 
-def state_of(world: World, txn: str) -> str:
-    joined = select(outcomes.c.state).join(redemptions, redemptions.c.id == outcomes.c.redemption_id)
-    with world.engine.connect() as connection:
-        return str(connection.execute(joined.where(redemptions.c.txn == txn)).scalar_one())
-
-
-def check_chain(world: World) -> None:
-    """It verifies, and every intent has one outcome (AUD-06)."""
-    with world.engine.connect() as connection:
-        entries = list(read_entries(connection, audit.entries))
-    verify(entries)
-    outcome_events = {events.SIGNATURE_CONSUMED, events.SIGNATURE_INDETERMINATE}
-    intents = [entry for entry in entries if entry.event == events.SIGNATURE_INTENT]
-    assert len(intents) == len([entry for entry in entries if entry.event in outcome_events])
-
-
-def rounds(world: World, counter: Path, each: int, progress: Callable[[int], None] = lambda _round: None) -> None:
-    credential = world.credential()
-    for number in range(each):
-        for point in KILLED:
-            check(world, credential, point, counter)
-        progress(number)
-    check_chain(world)
-    world.engine.dispose()
-
-
-def test_SAD_03_killed_at_every_point(world: World, tmp_path: Path) -> None:
-    rounds(world, tmp_path / "counter", 4)
-
-
-def killed_while_many_sign(world: World, requests: list[SignatureRequest], counter: Path, point: str) -> None:
-    """A child process signs all of them at once, in transactions that they share, and is killed."""
-    world.engine.dispose()
-    pid = os.fork()
-    if pid == 0:
+    def ask(self, request: SignRequest) -> str:
+        """A client; what it is given counts as released."""
         try:
-            store = DyingStore(open_engine(world.url))
-            store.point = point
-            activator = world.activator(device=CountingDevice(world.device, counter, point), store=store)
-            threads = [threading.Thread(target=activator.sign, args=(request,)) for request in requests]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-        finally:
-            os._exit(0)
-    if point == "random":
-        time.sleep(random.uniform(0.005, 0.05))
-        os.kill(pid, signal.SIGKILL)
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    assert status == -signal.SIGKILL or point == "random"
+            values = self.client.sign(request)
+        except LinkUnavailable:
+            return UNANSWERED
+        except LinkRefused as refused:
+            return refused.refusal
+        self.oracle.release(request.digests, values)
+        return "signed"
+
+    def request(self) -> tuple[str, SignRequest]:
+        """Of a new approval, over digests that no other is over; with its ``txn``."""
+        count = random.randint(1, 3)
+        sad = self.site.sad(self.view, tuple(digest(self.asked + number) for number in range(1, count + 1)))
+        self.asked += count
+        return sad.txn, self.site.request(sad)
+
+    # One round
+
+    def round(self, point: str) -> None:
+        """Kill, look, come back, try again, reconcile, try again."""
+        txn, request = self.request()
+        wanted = {of_digest(each) for each in request.digests}
+        died = getattr(self, f"_{point}", self._armed(point))(request)
+        signed, state = bool(wanted & set(self.oracle.sent())), self.oracle.state(txn)
+        # No signature without its committed intent, and no other state than the point's.
+        assert state or not signed, point
+        expected = EXPECTED[point]
+        assert expected[0] in (ANY, signed), point
+        assert expected[1] in (ANY, state), point
+        if died:
+            self.start()
+        until(self._signs)
+        # What was reserved is spent; and what was not can be had, once.
+        assert self.ask(request) == (codes.SAD_USED if state else "signed"), point
+        self._reconcile()
+        assert self.oracle.state(txn) == ("indeterminate" if state == "open" else "consumed"), point
+        assert self.ask(request) == codes.SAD_USED, point
+
+    def _signs(self) -> bool:
+        try:
+            self.client.ping()
+        except (LinkUnavailable, LinkRefused):
+            return False
+        return True
+
+    def _reconcile(self) -> None:
+        """Once the deadline has passed."""
+        with self.engine.begin() as connection:
+            late = "UPDATE redemptions SET reserved_at = reserved_at - 3600"
+            connection.execute(text(f"{late} WHERE id NOT IN (SELECT redemption_id FROM outcomes)"))
+        reconcile(SqlStore(self.engine), SystemClock(), 60)
+
+    # The points
+
+    def _armed(self, point: str) -> Callable[[SignRequest], bool]:
+        def armed(request: SignRequest) -> bool:
+            self.armed.write_text(point)
+            assert self.ask(request) == UNANSWERED
+            self.ended()
+            return True
+
+        return armed
+
+    def _answered(self, request: SignRequest) -> bool:
+        assert self.ask(request) == "signed"
+        self.kill()
+        return True
+
+    def _worker_before_sign(self, request: SignRequest) -> bool:
+        return self._worker_dies(request, "kill")
+
+    def _worker_after_sign(self, request: SignRequest) -> bool:
+        return self._worker_dies(request, "kill-after")
+
+    def _worker_dies(self, request: SignRequest, action: str) -> bool:
+        self.shim.fault(SIGNING, action, times=1)
+        assert self.ask(request) == codes.INDETERMINATE
+        self.shim.heal()
+        return False
+
+    def _both_before_sign(self, request: SignRequest) -> bool:
+        asking = self._reaches_sign(request, "hang")
+        workers = self.workers()
+        for pid in workers:
+            os.kill(pid, signal.SIGKILL)
+        self.kill()
+        self.shim.heal()
+        until(lambda: all(map(is_gone, workers)))
+        assert asking.result(_SECONDS) in {UNANSWERED, codes.INDETERMINATE}
+        return True
+
+    def _while_worker_signs(self, request: SignRequest) -> bool:
+        asking, workers = self._reaches_sign(request, "hang"), self.workers()
+        self.kill()
+        # Whatever the worker signs now, its intent was committed before.
+        assert not {of_digest(each) for each in request.digests} & set(self.oracle.sent())
+        self.shim.heal()
+        until(lambda: all(map(is_gone, workers)))
+        assert asking.result(_SECONDS) == UNANSWERED
+        return True
+
+    def _reaches_sign(self, request: SignRequest, action: str) -> Future[str]:
+        before = self.shim.calls(SIGNING)
+        self.shim.fault(SIGNING, action, times=1)
+        asking = self.pool.submit(self.ask, request)
+        until(lambda: self.shim.calls(SIGNING) > before)
+        return asking
+
+    def _random(self, request: SignRequest) -> bool:
+        asking, workers = self.pool.submit(self.ask, request), self.workers()
+        time.sleep(random.uniform(0, 0.02))
+        self.kill()
+        until(lambda: all(map(is_gone, workers)))
+        asking.result(_SECONDS)
+        return True
+
+    def _random_worker(self, request: SignRequest) -> bool:
+        workers = self.workers()
+        asking = self.pool.submit(self.ask, request)
+        time.sleep(random.uniform(0, 0.02))
+        for pid in workers:
+            os.kill(pid, signal.SIGKILL)
+        asking.result(_SECONDS)
+        until(lambda: all(map(is_gone, workers)))
+        return False
+
+    def _tell(self, what: str) -> None:
+        assert self.warm.stdin is not None
+        self.warm.stdin.write(f"{what}\n")
+        self.warm.stdin.flush()
+
+    def _said(self) -> list[str]:
+        assert self.warm.stdout is not None
+        return self.warm.stdout.readline().split()
 
 
-@pytest.mark.parametrize("point", KILLED)
-def test_SAD_03_killed_while_many_share_a_transaction(world: World, tmp_path: Path, point: str) -> None:
-    counter, credential = tmp_path / "counter", world.credential()
-    sads = [world.sad(credential, (digest(number),)) for number in range(8)]
-    requests = [world.request(sad) for sad in sads]
-    killed_while_many_sign(world, requests, counter, point)
-    made, reserved = size(counter), [is_reserved(world, sad.txn) for sad in sads]
-    # No signature without its committed intent, and none of what died undecided.
-    assert made <= sum(reserved)
-    if point == "after_intent":
-        assert any(reserved)
-    # Nothing is signed twice: what was reserved is spent, and what was not can be had once.
-    retry = world.activator(device=CountingDevice(world.device, counter, "none"))
-    for request, spent in zip(requests, reserved, strict=True):
-        if spent:
-            with pytest.raises(errors.SadSpent):
-                retry.sign(request)
-        else:
-            assert len(retry.sign(request)) == 1
-    assert size(counter) == made + reserved.count(False) <= len(requests)
-    open_ones = sum(is_open(world, sad.txn) for sad in sads)
-    world.clock.advance(61)
-    assert reconcile(world.store, world.clock, 60) == open_ones
-    assert {state_of(world, sad.txn) for sad in sads} <= {"consumed", "indeterminate"}
-    check_chain(world)
-    world.engine.dispose()
-
-
-@pytest.mark.full
-@pytest.mark.timeout(1800)
-def test_SAD_03_a_thousand_kills(world: World, tmp_path: Path) -> None:
-    rounds(world, tmp_path / "counter", 1000 // len(KILLED))
-
-
-@pytest.mark.hsm
-def test_SAD_03_killed_at_every_point_on_a_real_token(tmp_path: Path) -> None:
-    site = make_site(tmp_path, f"sqlite:///{tmp_path / 'sam.sqlite'}")
-    site.write_config()
+def shimmed_site(directory: Path, url: str, shim: Shim, **settings: Any) -> Site:
+    """An installation, initialised, with the counting module in front of its token."""
+    site = make_site(directory, url)
+    site.module, site.environment = shim.library, {**site.environment, **shim.environment}
+    site.write_config(**settings)
     site.init()
-    counter = tmp_path / "counter"
-    with site.serving(), SamClient(site.socket()) as client:
-        view = site.credential(client)
-    for point in POINTS[1:]:
-        before = size(counter)
-        node = ("tests.integration.sam_node", str(site.config()), str(counter), point)
-        with site.serving(*node) as process, SamClient(site.socket()) as client:
-            sad = site.sad(view)
-            with pytest.raises(LinkUnavailable):
-                client.sign(site.request(sad))
-            assert process.wait(10) == -signal.SIGKILL
-        assert size(counter) - before == (1 if point in {"after_sign", "after_outcome"} else 0)
-        node = ("tests.integration.sam_node", str(site.config()), str(counter), "none")
-        with site.serving(*node), SamClient(site.socket()) as client:
-            again = site.run("sam", "status", "--config", str(site.config()), "--json")
-            assert again.returncode == 0
-            # Whatever became of it, the SAD is from before the start; another one of the same approval may serve.
-            with pytest.raises(LinkRefused) as refusal:
-                client.sign(site.request(sad))
-            assert refusal.value.refusal == codes.INVALID_SAD
-            again_approved = site.request(site.sad(view, txn=sad.txn))
-            assert signs_again(client, again_approved) == (point == "before_intent")
-        assert size(counter) - before <= 1
-    engine = open_engine(f"sqlite:///{tmp_path / 'sam.sqlite'}")
-    assert SqlStore(engine).counts()["reserved"] == 2
+    return site
+
+
+@contextmanager
+def crashing(directory: Path, url: str, shim: Shim) -> Iterator[Crashes]:
+    site, armed = shimmed_site(directory, url, shim), directory / "armed"
+    engine = open_engine(url)
+    command = [sys.executable, "-m", "tests.integration.crash_node", str(site.config()), str(armed)]
+    with (
+        site.log().open("a") as log,
+        subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
+        ) as warm,
+        SamClient(site.socket()) as client,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        crashes = Crashes(site, shim, engine, Oracle(shim, engine), warm, client, pool, armed)
+        crashes.start()
+        crashes.view = site.credential(client)
+        crashes.oracle.begin()
+        yield crashes
+        assert warm.stdin is not None
+        warm.stdin.close()
     engine.dispose()
 
 
-def signs_again(client: SamClient, request: SignRequest) -> bool:
+def survives(crashes: Crashes, rounds: int) -> None:
+    points = list(EXPECTED)
+    for number in range(rounds):
+        crashes.round(points[number % len(points)])
+    crashes.oracle.verify()
+    assert crashes.oracle.released.total()
+
+
+def test_the_named_points_are_all_gone_through() -> None:
+    assert set(POINTS) < set(EXPECTED)
+
+
+@pytest.mark.timeout(300)
+def test_SAD_03_OPS_01_killed_at_every_point_fifty_times_on_each_database(
+    database_url: str, shim: Shim, tmp_path: Path
+) -> None:
+    with crashing(tmp_path, database_url, shim) as crashes:
+        survives(crashes, 4 * len(EXPECTED))
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3600)
+def test_SAD_03_OPS_01_a_thousand_kills(database_url: str, shim: Shim, tmp_path: Path) -> None:
+    with crashing(tmp_path, database_url, shim) as crashes:
+        survives(crashes, 1000)
+
+
+def test_SAD_03_OPS_01_the_product_killed_with_its_workers_while_it_signs(shim: Shim, tmp_path: Path) -> None:
+    """``privyseal sam serve`` as it is, from outside; started again it takes no SAD from before."""
+    url = f"sqlite:///{tmp_path / 'sam.sqlite'}"
+    site = shimmed_site(tmp_path, url, shim)
+    with ThreadPoolExecutor(1) as pool:
+        with site.serving() as process, SamClient(site.socket()) as client:
+            until(lambda: signs(client))
+            view = site.credential(client)
+            birth, before = len(shim.sent()), shim.calls(SIGNING)
+            sad = site.sad(view)
+            shim.fault(SIGNING, "hang", times=1)
+            asking = pool.submit(client.sign, site.request(sad))
+            until(lambda: shim.calls(SIGNING) > before)
+            for pid in (*children(process.pid), process.pid):
+                os.kill(pid, signal.SIGKILL)
+            shim.heal()
+            with pytest.raises(LinkUnavailable):
+                asking.result(_SECONDS)
+    with site.serving(), SamClient(site.socket()) as client:
+        until(lambda: signs(client))
+        with pytest.raises(LinkRefused) as refused:
+            client.sign(site.request(sad))
+        assert refused.value.refusal == codes.INVALID_SAD
+        # Another SAD of the same approval shares its allowance, and that is spent.
+        with pytest.raises(LinkRefused) as refused:
+            client.sign(site.request(site.sad(view, txn=sad.txn)))
+        assert refused.value.refusal == codes.SAD_USED
+        assert len(shim.sent()) == birth
+        assert len(client.sign(site.request(site.sad(view)))) == 1
+    assert len(shim.sent()) == birth + 1
+
+
+def signs(client: SamClient) -> bool:
     try:
-        return len(client.sign(request)) == 1
-    except LinkRefused as refused:
-        if refused.refusal != codes.SAD_USED:
-            raise
+        client.ping()
+    except (LinkUnavailable, LinkRefused):
         return False
+    return True
