@@ -1,11 +1,11 @@
-"""A warm process from which nodes of the module are forked: each is the real one, on the real device, and can be killed.
+"""A warm process from which nodes of the module are forked: each is the real one, on the real device; they are killed.
 
-``python -m tests.integration.crash_node CONFIG ARMED``: CONFIG is a ``sam.toml``; ARMED is a file that holds the name of
-one of :data:`POINTS`, or is not there.  Whoever comes to that point in a node takes the file away and ends the node by
-SIGKILL.  That exists here only: the product has neither the points nor a way to arm them.
+``python -m tests.integration.crash_node CONFIG ARMED``: CONFIG is a ``sam.toml``; ARMED is a file that holds the name
+of one of :data:`POINTS`, or is not there.  Whoever comes to that point in a node takes the file away and ends the node
+by SIGKILL.  That exists here only: the product has neither the points nor a way to arm them.
 
-Lines of standard input: ``start`` forks a node, which says ``ready PID`` once it serves; ``wait`` waits for its end, and
-says ``ended STATUS``.
+Lines of standard input: ``start`` forks a node, which says ``ready PID`` once it serves; ``wait`` waits for its end,
+and says ``ended STATUS``.
 
 Unlike the product, a node takes SADs from before its start: what refuses them is the ledger, and nothing else.
 """

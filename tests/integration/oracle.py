@@ -27,17 +27,22 @@ class Oracle:
     shim: Shim
     engine: Engine
     birth: int = 0
-    """Signatures with the users' keys before the run: of their PKCS#10 requests."""
-    released: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Signatures with users' keys before the run: of their PKCS#10 requests, say."""
+    chain: int = 0
+    """Audit records before the run."""
+    released: list[tuple[str, str]] = field(default_factory=list)
     """What clients were given: digest and value, as the journal writes them (P-256)."""
 
     def begin(self) -> None:
-        """From now on."""
+        """From now on; nothing is being signed."""
         self.birth = len(self.shim.signatures())
+        assert self.birth == len(self.shim.sent())
+        with self.engine.connect() as connection:
+            self.chain = len(list(read_entries(connection, audit.entries)))
 
     def release(self, digests: Collection[bytes], values: Collection[bytes]) -> None:
         """A client was given these."""
-        self.released.update(zip(map(of_digest, digests), map(journal_value, values), strict=True))
+        self.released.extend(zip(map(of_digest, digests), map(journal_value, values), strict=True))
 
     def sent(self) -> Counter[str]:
         """What the module was handed to sign: at least what it signed."""
@@ -65,8 +70,9 @@ class Oracle:
         """
         with self.engine.connect() as connection:
             entries = list(read_entries(connection, audit.entries))
-            spent = connection.execute(select(positions.c.redemption_id)).all()
+            taken = Counter(row[0] for row in connection.execute(select(positions.c.redemption_id)))
         verify(entries)
+        entries = entries[self.chain :]
         intents = {
             fields["redemption"]: [of_digest(bytes.fromhex(each)) for each in fields["digests"]]
             for fields in (json.loads(entry.fields) for entry in entries if entry.event == events.SIGNATURE_INTENT)
@@ -80,15 +86,14 @@ class Oracle:
         of = {event: {name for name, each in outcome if each == event} for event in OUTCOMES}
         unspent = of[events.SIGNATURE_RELEASED]
         intended = Counter(each for name, digests in intents.items() if name not in unspent for each in digests)
-        assert Counter(row.redemption_id for row in spent) == Counter(
-            name for name, digests in intents.items() if name not in unspent for _digest in digests
-        )
+        spent = Counter({name: len(digests) for name, digests in intents.items() if name not in unspent})
+        assert Counter({name: count for name, count in taken.items() if name in intents}) == spent
         sent, signed = self.sent(), self.signed()
         assert set(sent.values()) | set(intended.values()) <= {1}
         assert signed <= sent <= intended
         consumed = Counter(each for name in of[events.SIGNATURE_CONSUMED] for each in intents[name])
         assert consumed <= signed
-        assert Counter(data for data, _value in self.released.elements()) <= consumed
+        assert Counter(data for data, _value in self.released) <= consumed
         made = {(each.data, each.value) for each in self.shim.signatures()}
         assert set(self.released) <= made
 

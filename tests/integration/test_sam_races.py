@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,17 @@ from signing.link.errors import LinkRefused
 from signing.link.messages import ExtendRequest, SignRequest
 from signing.storage.engine import open_engine
 from tests.fakes.sam import digest
+from tests.fakes.softhsm import SOFTHSM2_MODULE
+from tests.integration.oracle import Oracle
 from tests.integration.sam_site import Site, make_site
+from tests.integration.test_sam_kills import signs, until
+from tests.shim import Shim
 
 pytestmark = [pytest.mark.hsm, pytest.mark.postgres]
 NODES = ("a", "b")
+
+
+RACERS = 20
 
 
 @dataclass
@@ -31,44 +39,48 @@ class Pair:
 
     site: Site
     clients: list[SamClient]
-    counter: Path
+    shim: Shim
     url: str
 
     def made(self) -> int:
-        """Values that the devices of both made."""
-        return self.counter.stat().st_size
+        """What the token was asked to sign by both, counted on its side."""
+        return len(self.shim.sent())
 
-    def at_once(self, requests: list[SignRequest]) -> Counter[str]:
-        """Send all at the same moment, alternating between the nodes."""
+    def at_once(self, requests: list[SignRequest], oracle: Oracle | None = None) -> Counter[str]:
+        """Send all at the same moment, alternating between the nodes; the oracle hears what was released."""
         gate = threading.Barrier(len(requests))
 
         def send(number: int) -> str:
             gate.wait()
             try:
-                return f"{len(self.clients[number % 2].sign(requests[number]))} signed"
+                values = self.clients[number % 2].sign(requests[number])
             except LinkRefused as refusal:
                 return refusal.refusal
+            if oracle is not None:
+                oracle.release(requests[number].digests, values)
+            return f"{len(values)} signed"
 
         with ThreadPoolExecutor(len(requests)) as pool:
             return Counter(pool.map(send, range(len(requests))))
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory, postgres_server: object) -> Iterator[Pair]:
+def pair(tmp_path_factory: pytest.TempPathFactory, postgres_server: object, shim_library: Path) -> Iterator[Pair]:
     directory = tmp_path_factory.mktemp("site")
     with ExitStack() as stack:
         url = stack.enter_context(postgres_server.fresh_database())  # type: ignore[attr-defined] # tests.postgres.PostgresServer
-        site = make_site(directory, url)
+        site, shim = make_site(directory, url), Shim(shim_library, directory / "shim", SOFTHSM2_MODULE)
+        site.module, site.environment = shim.library, {**site.environment, **shim.environment}
         for node in NODES:
             site.write_config(node)
         site.init()
-        counter = directory / "counter"
         clients = []
         for node in NODES:
-            arguments = ("tests.integration.sam_node", str(site.config(node)), str(counter), "none")
-            stack.enter_context(site.serving(*arguments, node=node))
+            stack.enter_context(site.serving(node=node))
             clients.append(stack.enter_context(SamClient(site.socket(node), pool_size=32)))
-        yield Pair(site, clients, counter, url)
+        for client in clients:
+            until(partial(signs, client))
+        yield Pair(site, clients, shim, url)
 
 
 def test_SAD_02_32_redemptions_of_one_sad_over_two_processes_give_one_signature(pair: Pair) -> None:
@@ -77,6 +89,32 @@ def test_SAD_02_32_redemptions_of_one_sad_over_two_processes_give_one_signature(
     before = pair.made()
     assert pair.at_once([request] * 32) == {"1 signed": 1, codes.SAD_USED: 31}
     assert pair.made() == before + 1
+
+
+def races(pair: Pair, rounds: int) -> None:
+    """Of one, two or three digests, each is wanted by many at once, under two SADs of the approval, on both nodes."""
+    view, engine = pair.site.credential(pair.clients[0]), open_engine(pair.url)
+    oracle, seen = Oracle(pair.shim, engine), Counter[str]()
+    oracle.begin()
+    for number in range(rounds):
+        allowed = 1 + number % 3
+        digests = tuple(digest(1_000_000 + 3 * number + each) for each in range(allowed))
+        sad = pair.site.sad(view, digests)
+        both = [pair.site.request(replace(sad, jti=f"{sad.jti}-{each}")) for each in range(2)]
+        # Four neighbours in turn want the same: each SAD, on each node.
+        wanted = [replace(both[each // 2 % 2], digests=(digests[each // 4 % allowed],)) for each in range(RACERS)]
+        outcome = pair.at_once(wanted, oracle)
+        assert outcome == {"1 signed": allowed, codes.SAD_USED: RACERS - allowed}, f"round {number}: {outcome}"
+        seen += outcome
+    oracle.verify()
+    assert len(oracle.released) == oracle.signed().total() == seen["1 signed"]
+    assert seen.total() == RACERS * rounds
+    engine.dispose()
+
+
+@pytest.mark.timeout(300)
+def test_SAD_02_SAD_10_five_hundred_redemptions_never_give_one_too_many(pair: Pair) -> None:
+    races(pair, 500 // RACERS)
 
 
 def test_SAD_02_two_sads_of_one_approval_race_like_one(pair: Pair) -> None:
