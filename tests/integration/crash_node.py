@@ -34,6 +34,7 @@ from signing.sam_app.process import SamProcess
 from signing.sam_cli import device_settings
 from signing.sam_settings import SamSettings
 from signing.scdev.device import Pkcs11Device
+from signing.storage import script
 from signing.storage.store import SqlStore
 
 POINTS = (
@@ -52,15 +53,39 @@ class Armed:
     """The file."""
 
     path = Path()
+    writing = ""
+    """What is being written, for the points before its COMMIT."""
+
+    @classmethod
+    def at(cls, point: str) -> bool:
+        """Whether it is armed for this point."""
+        with suppress(FileNotFoundError):
+            return cls.path.read_text() == point
+        return False
 
     @classmethod
     def die_at(cls, point: str) -> None:
         """As if the power had gone, where it is armed for this point."""
-        with suppress(FileNotFoundError):
-            if cls.path.read_text() == point:
-                cls.path.unlink()
-                os.kill(os.getpid(), signal.SIGKILL)
-                threading.Event().wait()
+        if cls.at(point):
+            cls.path.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+            threading.Event().wait()
+
+    @classmethod
+    def before_commit(cls) -> None:
+        """All of it has been written."""
+        if cls.writing:
+            cls.die_at(f"{cls.writing}_written")
+
+
+class ArmedScript(script._Pipelined):
+    """PostgreSQL is sent the COMMIT with what is before it: but here, where it is armed, what is before it alone."""
+
+    def _sent(self, statements: Sequence[script.Statement]) -> list[script.Rows]:
+        if statements[-1][0] == "COMMIT" and Armed.writing and Armed.at(f"{Armed.writing}_written"):
+            super()._sent(statements[:-1])
+            Armed.before_commit()
+        return super()._sent(statements)
 
 
 class ArmedStore(SqlStore):
@@ -68,12 +93,7 @@ class ArmedStore(SqlStore):
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
-        self._writing = ""
-
-        @event.listens_for(engine, "commit")
-        def committing(_connection: object) -> None:
-            if self._writing:
-                Armed.die_at(f"{self._writing}_written")
+        event.listen(engine, "commit", lambda _connection: Armed.before_commit())
 
     def reserve(
         self,
@@ -85,23 +105,23 @@ class ArmedStore(SqlStore):
 
         def last(chosen: tuple[int, ...]) -> Record:
             Armed.die_at("before_intent")
-            self._writing = "intent"
+            Armed.writing = "intent"
             return record(chosen)
 
         try:
             chosen = super().reserve(reservation, assign, last)
         finally:
-            self._writing = ""
+            Armed.writing = ""
         Armed.die_at("after_intent")
         return chosen
 
     def conclude(self, redemption_id: str, state: State, reason: str, record: Record) -> State:
         """Conclude; before the outcome is committed, or right after."""
-        self._writing = "outcome"
+        Armed.writing = "outcome"
         try:
             concluded = super().conclude(redemption_id, state, reason, record)
         finally:
-            self._writing = ""
+            Armed.writing = ""
         Armed.die_at("after_outcome")
         return concluded
 
@@ -138,6 +158,7 @@ def main(config: str, armed: str) -> None:
     Armed.path = Path(armed)
     settings = load(SamSettings, Path(config), prefix="SAM")
     setattr(parts, "SqlStore", ArmedStore)  # noqa: B010 - mypy: the name is not the module's to export
+    setattr(script, "_Pipelined", ArmedScript)  # noqa: B010 - as above
     setattr(parts, "sads_not_before", lambda _mode, _start: 0)  # noqa: B010 - as above
     parts.open_store(settings)  # so that the driver is loaded
     # Workers of a node that was killed are this process's to bury.
