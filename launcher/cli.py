@@ -22,12 +22,14 @@ SUMMARIES = {
     "account": "add people, see what they sign in with, activate, lock and unlock them",
     "anchor": "timestamp audit chains and copy them out of their database's reach",
     "audit": "verify and export the tamper-evident audit chain",
+    "backup": "write encrypted backups of either side's database, and verify them",
     "credential": "create, list, suspend and delete signing credentials",
     "dev": "run the whole product on this machine with development stand-ins",
     "evidence": "one signature's evidence from both sides, verified",
     "idp": "set up and administer the identity provider",
     "operator": "make operators' keys, and sign operations with them",
     "policy": "check, test, explain and compare policy files",
+    "restore": "put a backup into an empty database",
     "sam": "set up and run the signature activation module",
 }
 """One line a command for ``--help``, which imports none of them; a test compares the keys with the entry points."""

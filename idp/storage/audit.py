@@ -52,6 +52,11 @@ EVENTS: Final = (
         "Of the codes that went out by text message few were used: somebody may be pumping messages.",
         frozenset({"ended", "used"}),
     ),
+    Event(
+        "database.restored",
+        "A backup was put into the database; all sessions, codes and tokens ended with it.",
+        frozenset({"made_at", "content_sha256"}),
+    ),
     Event("messages.resumed", "An operator took back what stopped messages.", frozenset({"stops"})),
     Event(
         "notice.sent",

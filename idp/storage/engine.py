@@ -164,6 +164,20 @@ def reading(engine: Engine) -> Iterator[Connection]:
             yield connection
 
 
+def for_snapshot(engine: Engine) -> Engine:
+    """The engine with transactions whose reads all see one moment; for reading only."""
+    if engine.dialect.name != "postgresql":
+        return engine.execution_options(**{_READS: True})
+    # Not the option of single reads: this one needs its transaction.
+    snapshot = engine.execution_options()
+    event.listen(snapshot, "begin", _begin_snapshot)
+    return snapshot
+
+
+def _begin_snapshot(connection: Connection) -> None:
+    connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+
+
 def create_tables(engine: Engine) -> None:
     """Make what is missing; harmless when all is there.
 

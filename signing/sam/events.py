@@ -37,6 +37,7 @@ REVOCATION_REFUSED: Final = "revocation.refused"
 REVOCATION_ALTERED: Final = "revocation.altered"
 REVOCATION_SET_BACK: Final = "revocation.set_back"
 SAM_STARTED: Final = "sam.started"
+DATABASE_RESTORED: Final = "database.restored"
 
 _OUTCOME: Final = frozenset({"redemption", "credential_id", "issuer", "txn", "count", "reason"})
 _CHANGE: Final = frozenset({"credential_id", "owner", "version", "issuer", "order", "decision"})
@@ -119,6 +120,11 @@ CATALOGUE: Final = Catalogue(
             CREDENTIAL_ALTERED,
             "Alarm: a credential's record is not as the module wrote it.",
             frozenset({"credential_id", "reason"}),
+        ),
+        Event(
+            DATABASE_RESTORED,
+            "A backup was put into the database; nothing is signed before operators restore the ledger.",
+            frozenset({"made_at", "content_sha256"}),
         ),
         Event(
             LEDGER_SET_BACK,
