@@ -6,7 +6,8 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -34,14 +35,7 @@ OpenSide = Callable[[Path, Clock], Side]
 
 def run_backup(name: str, open_side: OpenSide, argv: Sequence[str], clock: Clock | None = None) -> int:
     """``privyseal backup NAME``."""
-    command = _parser(f"privyseal backup {name}", "Writes an encrypted backup of this side's database.")
-    command.add_argument("--config", type=Path, required=True, metavar="FILE", help="this side's settings file (TOML)")
-    command.add_argument(
-        "--recipient", action="append", required=True, metavar="AGE1...",
-        help="who can open it (age, X25519), from `privyseal backup key` or age-keygen; may be repeated",
-    )  # fmt: skip
-    command.add_argument("--output", type=Path, required=True, metavar="FILE", help="a new file, owner-only")
-    arguments = command.parse_args(argv)
+    arguments = backup_parser(name).parse_args(argv)
     used = clock or SystemClock()
 
     def run() -> Summary:
@@ -60,10 +54,7 @@ def run_restore(
 
     :param next_steps: what is to be done before the side serves again.
     """
-    command = _parser(f"privyseal restore {name}", "Puts a backup into this side's database, which has to be empty.")
-    command.add_argument("--config", type=Path, required=True, metavar="FILE", help="this side's settings file (TOML)")
-    _add_file(command)
-    arguments = command.parse_args(argv)
+    arguments = restore_parser(name).parse_args(argv)
 
     def run() -> Summary:
         keys = _identities(arguments.identity)
@@ -79,9 +70,7 @@ def run_restore(
 
 def verify_main(argv: Sequence[str]) -> int:
     """``privyseal backup verify``."""
-    command = _parser("privyseal backup verify", "Reads a backup to its end, and says what it holds.")
-    _add_file(command)
-    arguments = command.parse_args(argv)
+    arguments = verify_parser().parse_args(argv)
 
     def run() -> Summary:
         keys = _identities(arguments.identity)
@@ -93,9 +82,7 @@ def verify_main(argv: Sequence[str]) -> int:
 
 def key_main(argv: Sequence[str]) -> int:
     """``privyseal backup key``."""
-    command = _parser("privyseal backup key", "Makes a key that opens backups, and shows its recipient.")
-    command.add_argument("--output", type=Path, required=True, metavar="FILE", help="a new owner-only file")
-    arguments = command.parse_args(argv)
+    arguments = key_parser().parse_args(argv)
     text, public = envelope.new_identity()
     try:
         write_secret(arguments.output, text.encode())
@@ -103,6 +90,37 @@ def key_main(argv: Sequence[str]) -> int:
         return _failed(EXIT_USAGE, error)
     print(json.dumps({"recipient": public}) if arguments.json else public)
     return EXIT_DONE
+
+
+def backup_parser(name: str) -> argparse.ArgumentParser:
+    """The command line of ``privyseal backup NAME``."""
+    command = _parser(f"privyseal backup {name}", "Writes an encrypted backup of this side's database.")
+    command.add_argument("--config", type=Path, required=True, metavar="FILE", help="this side's settings file (TOML)")
+    command.add_argument(
+        "--recipient", action="append", required=True, metavar="AGE1...",
+        help="who can open it (age, X25519), from `privyseal backup key` or age-keygen; may be repeated",
+    )  # fmt: skip
+    command.add_argument("--output", type=Path, required=True, metavar="FILE", help="a new file, owner-only")
+    return command
+
+
+def restore_parser(name: str) -> argparse.ArgumentParser:
+    """The command line of ``privyseal restore NAME``."""
+    command = _parser(f"privyseal restore {name}", "Puts a backup into this side's database, which has to be empty.")
+    command.add_argument("--config", type=Path, required=True, metavar="FILE", help="this side's settings file (TOML)")
+    return _with_file(command)
+
+
+def verify_parser() -> argparse.ArgumentParser:
+    """The command line of ``privyseal backup verify``."""
+    return _with_file(_parser("privyseal backup verify", "Reads a backup to its end, and says what it holds."))
+
+
+def key_parser() -> argparse.ArgumentParser:
+    """The command line of ``privyseal backup key``."""
+    command = _parser("privyseal backup key", "Makes a key that opens backups, and shows its recipient.")
+    command.add_argument("--output", type=Path, required=True, metavar="FILE", help="a new owner-only file")
+    return command
 
 
 def _parser(prog: str, description: str) -> argparse.ArgumentParser:
@@ -113,9 +131,10 @@ def _parser(prog: str, description: str) -> argparse.ArgumentParser:
     return command
 
 
-def _add_file(command: argparse.ArgumentParser) -> None:
+def _with_file(command: argparse.ArgumentParser) -> argparse.ArgumentParser:
     command.add_argument("--identity", type=Path, required=True, metavar="FILE", help="owner-only key file")
     command.add_argument("file", type=Path, metavar="FILE", help="from `privyseal backup`")
+    return command
 
 
 def _identities(path: Path) -> tuple[envelope.Identity, ...]:
@@ -126,31 +145,24 @@ def _identities(path: Path) -> tuple[envelope.Identity, ...]:
         raise RecipientInvalid("the key file is no text") from None
 
 
-class _new:  # noqa: N801 - used as a function: `with _new(path) as output`
+@contextmanager
+def _new(path: Path) -> Iterator[IO[bytes]]:
     """A new owner-only file, which is gone again where its content was not finished."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> IO[bytes]:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        try:
-            self._file = os.fdopen(os.open(self._path, flags, _OWNER_ONLY), "wb")
-        except OSError as error:
-            raise NotWritten(f"{self._path}: cannot be made ({error.strerror})") from error
-        return self._file
-
-    def __exit__(self, kind: type[BaseException] | None, *_rest: object) -> None:
-        try:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            kind = kind or type(error)
-            raise NotWritten(f"{self._path}: {error.strerror}") from error
-        finally:
-            self._file.close()
-            if kind is not None:
-                self._path.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags, _OWNER_ONLY)
+    except OSError as error:
+        raise NotWritten(f"{path}: cannot be made ({error.strerror})") from error
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException as error:
+        path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise NotWritten(f"{path}: {error.strerror}") from error
+        raise
 
 
 def _progress(table: str, rows: int) -> None:

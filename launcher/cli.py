@@ -40,8 +40,10 @@ NOBODY_READS = 141
 """As a shell tells of a program that was ended by SIGPIPE."""
 
 
-def commands() -> dict[str, metadata.EntryPoint]:  # noqa: TID251 - commands are dispatched here, and nowhere else
+def commands(group: str = GROUP) -> dict[str, metadata.EntryPoint]:  # noqa: TID251 - dispatched here, nowhere else
     """The sub-commands by name, not imported.
+
+    :param group: of entry points; a command that has sub-commands of several packages has one of its own.
 
     :raises NotInstalledError: the distribution's metadata cannot be found.
     """
@@ -49,7 +51,7 @@ def commands() -> dict[str, metadata.EntryPoint]:  # noqa: TID251 - commands are
         own = metadata.distribution("privyseal")  # noqa: TID251 - no other distribution can add a command
     except metadata.PackageNotFoundError as error:
         raise NotInstalledError("privyseal is not installed in this environment: run script/bootstrap") from error
-    return {point.name: point for point in sorted(own.entry_points.select(group=GROUP), key=lambda point: point.name)}
+    return {point.name: point for point in sorted(own.entry_points.select(group=group), key=lambda point: point.name)}
 
 
 def usage(known: Sequence[str]) -> str:
