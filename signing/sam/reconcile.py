@@ -1,4 +1,9 @@
-"""Closes redemptions that nobody finished: after a crash, a lost device, a database that went away."""
+"""Closes redemptions that nobody finished: after a crash, a lost device, a database that went away.
+
+What else a crash leaves half done: keys on the token, which :mod:`signing.sam.orphans` sweeps, and creations.  Those
+only their order can finish, since nobody else says for whom the key is; so they are shown with their age
+(:func:`unfinished_report`).
+"""
 
 from __future__ import annotations
 
@@ -11,7 +16,7 @@ from foundation.clock import Clock, epoch
 from signing.sam.activate import outcome_record
 from signing.sam.errors import SamError
 from signing.sam.ledger import Redemption, State
-from signing.sam.store import Store
+from signing.sam.store import Store, Unfinished
 
 _PAGE: Final = 100
 _log = log.get(__name__)
@@ -57,3 +62,17 @@ def _close(store: Store, redemption: Redemption, now: datetime) -> bool:
         return False
     _log.critical("redemption indeterminate", extra={"fields": fields})
     return True
+
+
+def unfinished_report(found: Unfinished, now: datetime) -> dict[str, int | None]:
+    """Creations that wait for somebody, with the age of the oldest in seconds (JSON)."""
+
+    def age(since: int | None) -> int | None:
+        return None if since is None else max(epoch(now) - since, 0)
+
+    return {
+        "without_key": found.intents,
+        "without_key_oldest_seconds": age(found.oldest_intent),
+        "without_certificate": found.pending,
+        "without_certificate_oldest_seconds": age(found.oldest_pending),
+    }

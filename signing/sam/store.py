@@ -67,6 +67,20 @@ class Standing:
     """Make that the number of another anchor, where the audit head is locked."""
 
 
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """Creations that stopped on their way; as the database says, for operators."""
+
+    intents: int
+    """Orders that were accepted and have no credential: the process died before it wrote the row."""
+    oldest_intent: int | None
+    """NumericDate; None where there is none."""
+    pending: int
+    """Credentials without a certificate."""
+    oldest_pending: int | None
+    """NumericDate; None where there is none."""
+
+
 Anchoring = Callable[[Standing], int]
 """Gives the new anchor's number.  Called once all of a transaction is written, its audit record included, and before
 the commit; the audit head is locked, so nobody else is there at the same time.  What it raises ends the transaction

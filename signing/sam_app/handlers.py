@@ -37,6 +37,7 @@ from signing.sam.credential import Credential, SealedCredential
 from signing.sam.errors import NotPermitted, RowAltered, SamError, ScdevUnavailable
 from signing.sam.ports import device_errors
 from signing.sam.proof import demands_proof, keys_of
+from signing.sam.reconcile import unfinished_report
 from signing.sam.tbs.cms import PdfSignature
 from signing.sam.tbs.common import Built
 from signing.sam.tbs.pdf import ByteRangeDigest
@@ -172,6 +173,7 @@ def admin_handlers(sam: Sam) -> dict[str, Handler]:
             "epoch": epoch.number,
             "audit_records": head.sequence,
             "redemptions": sam.store.counts(),
+            "unfinished": unfinished_report(sam.store.unfinished(), sam.clock.now()),
             **sam.anchor.report(),
         }
 

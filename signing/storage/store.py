@@ -36,7 +36,7 @@ from signing.sam.errors import (
 from signing.sam.ledger import Redemption, Reservation, State
 from signing.sam.ports import ON_TOKEN
 from signing.sam.revocation import Key, SealedRevocation
-from signing.sam.store import Anchoring, Epoch, Record, SpentOrder, Standing
+from signing.sam.store import Anchoring, Epoch, Record, SpentOrder, Standing, Unfinished
 from signing.sam.verify import first_second_after
 from signing.storage import schema
 from signing.storage.ledger import Ledger
@@ -240,6 +240,18 @@ class SqlStore:
         )
         found = {row[0]: row[1] for row in self._transactions.rows(by_state)}
         return {str(name): found.get(str(name), 0) for name in State}
+
+    def unfinished(self) -> Unfinished:
+        """Creations that nobody finished, for operators."""
+        lost = orders.outerjoin(credentials, credentials.c.id == orders.c.credential_id)
+        intents = (
+            select(func.count(), func.min(orders.c.used_at))
+            .select_from(lost)
+            .where(orders.c.operation == "credential.create", credentials.c.id.is_(None))
+        )
+        pending = select(func.count(), func.min(credentials.c.created)).where(credentials.c.status == "pending")
+        (begun,), (waiting,) = self._transactions.rows(intents), self._transactions.rows(pending)
+        return Unfinished(begun[0], begun[1], waiting[0], waiting[1])
 
     # Writing
 

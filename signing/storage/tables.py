@@ -17,6 +17,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 
 from auditlog.sql import audit_tables
@@ -45,6 +46,8 @@ anchored: Final = Table(
 )
 """One row: number of the anchor on the token that the last change or checkpoint wrote.  Apart from the state, whose row
 signatures hold: this one is only touched with the audit head locked."""
+
+_PENDING: Final = "status = 'pending'"
 
 credentials: Final = Table(
     "credentials",
@@ -81,6 +84,9 @@ credentials: Final = Table(
     Column("not_before", BigInteger, nullable=False),
     Column("mac", LargeBinary, nullable=False),
     Index("credentials_owner", "owner"),
+    Index(
+        "credentials_pending", "created", postgresql_where=text(_PENDING), sqlite_where=text(_PENDING)
+    ),
 )
 """A row is replaced as a whole, by its next version, under the next MAC."""
 
