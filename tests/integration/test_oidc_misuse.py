@@ -127,7 +127,7 @@ def test_a_signature_given_just_before_the_limit_is_good_for_its_minutes(strict:
     with strict.engine.connect() as connection:
         made = select(grants.oidc_grants.c.expires_at - grants.oidc_grants.c.created_at)
         query = made.where(grants.oidc_grants.c.created_at == epoch(strict.clock.now()))
-        assert connection.execute(query).scalars().all() == [360], "the code's minute and the SAD's five"
+        assert connection.execute(query).scalars().all() == [960], "the minutes that it may be extended"
 
 
 def test_reloading_a_page_whose_credential_cannot_be_read_gives_out_no_more_tokens(
