@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from foundation.clock import epoch, from_epoch
@@ -236,6 +236,17 @@ def of_kind(connection: Connection, seals: Sealer, account_id: str, kind: str) -
     """The account's newest authenticator of a kind that is not disabled."""
     rows = [item for item in of_account(connection, seals, account_id) if item.kind == kind and not item.disabled]
     return rows[-1] if rows else None
+
+
+def changed_since(connection: Connection, account_id: str, since: datetime) -> bool:
+    """Whether any authenticator of the account was added, disabled or removed after that second."""
+    table, at = authenticators.c, epoch(since)
+    query = (
+        select(table.id)
+        .where(table.account_id == account_id, or_(table.created_at > at, table.disabled_at > at))
+        .limit(1)
+    )
+    return connection.execute(query).first() is not None
 
 
 def find_locked(connection: Connection, authenticator_id: str) -> Authenticator | None:

@@ -6,6 +6,7 @@ predecessor is retired in the transaction that gives out the successor, so of tw
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection
@@ -13,7 +14,7 @@ from sqlalchemy import Connection
 from contract import sad
 from contract.errors import SadInvalid
 from contract.sad import Sad
-from foundation.clock import epoch
+from foundation.clock import epoch, from_epoch
 from idp.activation.mint import successor_for
 from idp.authn.approval import Approval
 from idp.errors import NotActivatable, NotWhatWasApproved
@@ -67,7 +68,7 @@ def extend(services: Services, token: str, caller: Client, shown: Shown | None) 
         raise GrantInvalid(_REFUSED) from error
 
     def retire(connection: Connection) -> bool:
-        stands = _evidence_stands(connection, services, approval)
+        stands = _evidence_stands(connection, services, approval, from_epoch(old.since))
         return stands and grants.revoke_access(connection, found.token_hash, services.clock.now())
 
     return oidc_tokens.give_sad(services, grant, content, shown, first=retire, refusal=_REFUSED)
@@ -94,8 +95,13 @@ def _decoded(services: Services, token: str) -> Sad:
         raise GrantInvalid(_REFUSED) from error
 
 
-def _evidence_stands(connection: Connection, services: Services, approval: Approval) -> bool:
-    """Whether every authenticator that was used still is the person's: what was replaced vouches for nothing more."""
+def _evidence_stands(connection: Connection, services: Services, approval: Approval, since: datetime) -> bool:
+    """Whether every authenticator that was used still is the person's, and no other one was changed since then either.
+
+    The module is told of every change and refuses all SADs before it; but who would have to tell it could keep silent.
+    """
+    if authenticators.changed_since(connection, approval.account_id, since):
+        return False
     held = authenticators.of_account(connection, services.seals, approval.account_id)
     enabled = {each.id for each in held if not each.disabled}
     return all(item.authenticator_id in enabled for item in approval.evidence)

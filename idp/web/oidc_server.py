@@ -388,7 +388,10 @@ class Revocation(RevocationEndpoint):
         return find_token(self.server.services, token_string)
 
     def revoke_token(self, token: StoredToken, request: Any) -> None:
-        """A refresh token takes its whole family along, an access token only itself (clause 8.4.5)."""
+        """A refresh token takes its whole family along, an access token only itself (clause 8.4.5).
+
+        A SAD takes along what took its place: its client may know only the one that it revokes.
+        """
         services, now = self.server.services, self.server.services.clock.now()
         client_id = token.grant.client_id
         with services.engine.begin() as connection:
@@ -400,8 +403,8 @@ class Revocation(RevocationEndpoint):
             else:
                 grants.revoke_access(connection, token.access.token_hash, now)
                 if token.access.kind == "sad":
-                    # No grant has a second one.
                     services.outbox.transaction_withdrawn(connection, token.grant.id)
+                    grants.revoke(connection, token.grant.id, now, "client_request")
                 services.audit.record(
                     connection,
                     "token.revoked",

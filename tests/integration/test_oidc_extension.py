@@ -16,7 +16,8 @@ from idp.storage import authenticators, clients
 from idp.storage.grants import hash_token, oidc_access_tokens
 from idp.storage.models import sessions
 from idp.storage.outbox import event_outbox
-from tests.integration.oidc_world import ISSUER, REDIRECT_URI, RelyingParty, World, error_of
+from idp.web import services as composition
+from tests.integration.oidc_world import ACCOUNT, ISSUER, REDIRECT_URI, RelyingParty, World, error_of
 
 KEY = generate_signing_key()
 
@@ -187,6 +188,24 @@ def test_SAD_06_a_factor_that_was_removed_vouches_for_no_more_time(world: World)
     assert len(world.events("sad.issued")) == 1
 
 
+def test_SAD_06_a_change_of_another_factor_ends_extensions_too(world: World) -> None:
+    """The module refuses SADs from before any change; a web tier that does not pass the event on gains no time."""
+    rp, first = world.rp("extender"), sad_of(world)
+    world.clock.advance(10)
+    with world.engine.begin() as connection:
+        authenticators.add(
+            connection,
+            composition.of(world.app).seals,
+            authenticator_id="somebody's",
+            account_id=ACCOUNT,
+            kind="email_otp",
+            now=world.clock.now(),
+            address="somebody@example.net",
+        )
+    assert error_of(extend(rp, first)) == "invalid_grant"
+    assert len(world.events("sad.issued")) == 1
+
+
 def test_revoking_a_successor_withdraws_the_transaction(world: World) -> None:
     rp, first = world.rp("extender"), sad_of(world)
     world.clock.advance(250)
@@ -196,6 +215,18 @@ def test_revoking_a_successor_withdraws_the_transaction(world: World) -> None:
     with world.engine.connect() as connection:
         told = connection.execute(select(event_outbox.c.event, event_outbox.c.subject)).all()
     assert ("transaction-withdrawn", peek_claims(first)["txn"]) in [tuple(row) for row in told]
+
+
+def test_SAD_11_whoever_revokes_a_replaced_sad_ends_what_took_its_place(world: World) -> None:
+    """Whoever got hold of a SAD can extend it: its client knows the first one only, and takes back that."""
+    rp, first = world.rp("extender"), sad_of(world)
+    second = extend(world.rp("csc"), first).get_json()["access_token"]
+    rp.post("/oauth2/revoke", {"token": first}, **rp.basic)
+    assert world.rp("csc").introspect(second) == {"active": False}
+    # Later than the module takes a SAD to have been issued before the withdrawal.
+    world.clock.advance(60)
+    assert error_of(extend(world.rp("csc"), second)) == "invalid_grant"
+    assert len(world.events("sad.issued")) == 2
 
 
 def test_SAD_14_a_bound_sad_is_extended_by_whoever_shows_the_key(world: World) -> None:
