@@ -20,6 +20,7 @@ from foundation.errors import SettingsError
 from idp.errors import NotInitialised, SchemaMismatch
 from idp.settings import SQLITE_IN_PRODUCTION
 from idp.storage.models import SCHEMA_VERSION, metadata, schema_version
+from idp.storage.statements import refused
 
 _BUSY_MILLISECONDS: Final = 10_000
 _OWNER_ONLY: Final = 0o600
@@ -106,7 +107,10 @@ def _begin_postgresql(connection: Connection) -> None:
     # it begins, with BEGIN and COMMIT around it too.
     driver = connection.connection.driver_connection
     if not connection.get_execution_options().get(_READS, False) and driver is not None:
-        driver.execute("BEGIN")
+        try:
+            driver.execute("BEGIN")
+        except psycopg.Error as error:
+            raise refused(connection, "BEGIN", error) from error
 
 
 def _note_use(_connection: Any, entry: ConnectionPoolEntry) -> None:

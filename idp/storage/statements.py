@@ -161,7 +161,7 @@ def _ask_postgresql(connection: Connection, form: _Form, values: Parameters) -> 
             prepared.add(form.name)
         result = _checked(server.exec_prepared(form.name, bound))
     except psycopg.Error as error:
-        raise _refused(connection, driver, form, error) from error
+        raise refused(connection, form.sql, error) from error
     if form.row is None:
         return Answer((), result.command_tuples or 0)
     width = range(result.nfields)
@@ -175,15 +175,14 @@ def _checked(result: pq.abc.PGresult) -> pq.abc.PGresult:
     return result
 
 
-def _refused(
-    connection: Connection, driver: psycopg.Connection[Any], form: _Form, error: psycopg.Error
-) -> BaseException:
-    """The error as SQLAlchemy has it, without any value; a connection that is lost is not used again."""
+def refused(connection: Connection, sql: str, error: psycopg.Error) -> BaseException:
+    """A driver's error as SQLAlchemy has it, without any value; a connection that is lost is not used again."""
+    driver = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
     lost = driver.closed
     if lost:
         connection.invalidate(error)
     return DBAPIError.instance(
-        form.sql,
+        sql,
         None,
         error,
         psycopg.Error,

@@ -389,12 +389,13 @@ def _check_possession(token: str, scheme: str) -> None:
     uri, now = f"{services().settings.issuer}/oauth2/userinfo", services().clock.now()
     try:
         shown = read_shown(request.headers.getlist("DPoP"), uri=uri, now=now, token=token, method=request.method)
+        # First whose key it is: whoever has the token and not the key makes this server remember nothing (DOS-04).
+        if shown is None or not bound.is_of(shown.proof.jkt):
+            raise AccessTokenInvalid("the token is bound to a key that was not shown")
         with services().engine.begin() as connection:
             oidc_tokens.spend(connection, shown)
     except DpopProofInvalid as error:
         raise AccessTokenInvalid(error.description) from error
-    if shown is None or not bound.is_of(shown.proof.jkt):
-        raise AccessTokenInvalid("the token is bound to a key that was not shown")
 
 
 # Logout

@@ -239,6 +239,8 @@ def for_client(
     """
     check_shown(shown, client, None)
     config = OidcConfig.of(services.settings)
+    # Where machines ask and nobody signs in, nothing else would ever forget what they were given (DOS-04).
+    tidy_sometimes(services)
     with services.engine.begin() as connection:
         grant = grants.begin(
             connection,

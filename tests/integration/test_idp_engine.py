@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 from sqlalchemy import Connection, Engine, event, select, text
+from sqlalchemy.exc import OperationalError
 
 from idp.storage import engine as module
 from idp.storage.engine import create_tables, open_engine, reading
@@ -67,6 +68,22 @@ def test_a_connection_that_was_cut_while_it_rested_is_replaced_unseen(
     monkeypatch.setattr(module, "_TRUSTED_SECONDS", 0.0)
     with reading(engine) as connection:
         assert connection.execute(text("SELECT pg_backend_pid()")).scalar_one() != cut
+
+
+def test_a_transaction_that_cannot_begin_is_an_error_like_any_of_the_database(engine: Engine) -> None:
+    """Whoever goes on without what it wanted, such as tidying, waits for SQLAlchemy's errors and not for a driver's."""
+    with engine.begin() as connection:
+        cut = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+    other = open_engine(engine.url.render_as_string(hide_password=False))
+    with other.begin() as connection:
+        connection.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": cut})
+    other.dispose()
+    with pytest.raises(OperationalError) as lost, engine.begin():
+        pass
+    assert lost.value.connection_invalidated
+    with engine.begin() as connection:
+        assert connection.execute(text("SELECT pg_backend_pid()")).scalar_one() != cut
+        assert transaction(connection) == "INTRANS"
 
 
 def test_a_connection_that_was_used_just_now_is_not_asked_whether_it_stands(

@@ -11,7 +11,8 @@ from sqlalchemy import select
 
 from foundation.dpop import make_proof
 from foundation.jose import SigningKey, generate_signing_key, peek_claims
-from idp.storage.grants import oidc_dpop_proofs
+from idp.storage.grants import oidc_dpop_proofs, oidc_grants
+from idp.web import oidc_tokens
 from tests.integration.oidc_world import ISSUER, NOW, REDIRECT_URI, RelyingParty, World, answer, error_of, with_query
 
 KEY = generate_signing_key()
@@ -194,6 +195,38 @@ def test_OAU_09_userinfo_answers_whoever_shows_the_key(world: World) -> None:
         assert error_of(refused) == "invalid_token"
         assert refused.headers["WWW-Authenticate"].startswith(("DPoP ", "Bearer "))
     assert ask(plain, "Bearer").status_code == 200
+
+
+def test_OAU_09_DOS_04_a_key_that_is_not_the_tokens_leaves_nothing_behind(world: World) -> None:
+    rp = world.rp()
+    token = redeem(rp, rp.code(), proof()).get_json()["access_token"]
+    for _ in range(3):
+        shown = proof(generate_signing_key(), method="GET", uri=f"{ISSUER}/oauth2/userinfo", token=token)
+        headers = {"Authorization": f"DPoP {token}", "DPoP": shown}
+        assert error_of(rp.http.get("/oauth2/userinfo", headers=headers, base_url=ISSUER)) == "invalid_token"
+    with world.engine.connect() as connection:
+        # The one with which the token was obtained.
+        assert len(connection.execute(select(oidc_dpop_proofs)).all()) == 1
+
+
+def test_OAU_09_DOS_04_what_machines_obtain_is_forgotten_where_nobody_signs_in(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(oidc_tokens, "_TIDY_BELOW", 256)
+    rp = world.rp()
+
+    def obtain() -> None:
+        headers = {**rp.basic, "DPoP": proof(now=world.clock.now())}
+        given = rp.post("/oauth2/token", {"grant_type": "client_credentials", "scope": "service"}, **headers)
+        assert given.status_code == 200
+
+    for _ in range(3):
+        obtain()
+    world.clock.advance(2 * 24 * 60 * 60)
+    obtain()
+    with world.engine.connect() as connection:
+        assert len(connection.execute(select(oidc_dpop_proofs)).all()) == 1
+        assert len(connection.execute(select(oidc_grants)).all()) == 1
 
 
 def test_the_metadata_say_which_proofs_are_taken(world: World) -> None:
