@@ -296,6 +296,8 @@ class Evidence:
             if "key_attributes" in born[0] and "SENSITIVE=TRUE" not in born[0]["key_attributes"]:
                 raise Broken(f"sam: the key of credential {name} was not sensitive when it was born")
             self.attributes = born[0].get("key_attributes", [])
+            if any(event == "credential.imported" for event, _ in about):
+                self.attributes = ["imported,", *self.attributes]
             certificate = base64.b64decode(shown["certificates"][0], validate=True) if shown["certificates"] else b""
             linked = [fields["certificate_sha256"] for event, fields in about if event == "credential.activated"]
             if hashlib.sha256(certificate).hexdigest() not in linked[-1:]:

@@ -204,6 +204,21 @@ def _parameters(operation: str, value: Mapping[str, Any]) -> Parameters:
     if operation != "credential.create":
         read.check_members(value, {"credential_id"})
         return CredentialParameters(read.text(value, "credential_id", max_length=128))
+    return _create(value)
+
+
+def create_parameters(value: Mapping[str, Any]) -> CreateParameters:
+    """The parameters of ``credential.create``, for whoever has them from elsewhere.
+
+    :raises OrderInvalid: not in their form.
+    """
+    try:
+        return _create(value)
+    except (JoseError, ProofInvalid) as error:
+        raise OrderInvalid(str(error)) from error
+
+
+def _create(value: Mapping[str, Any]) -> CreateParameters:
     read.check_members(value, {"profile", "subject"}, {"proof_key"})
     subject = read.mapping(value, "subject")
     optional = {"given_name", "surname", "serial_number", "country"}

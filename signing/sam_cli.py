@@ -13,6 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
 from auditlog import cli as audit
 from auditlog.errors import AuditError
 from contract.errors import OperationInvalid
@@ -20,7 +23,7 @@ from contract.operation import MAX_OPERATION_OCTETS, operator_key_from, peek
 from foundation import log
 from foundation.clock import SystemClock
 from foundation.files import read_secret, write_secret
-from foundation.jose import VerificationKey
+from foundation.jose import VerificationKey, decode_base64url
 from foundation.settings import load
 from signing import sam_kek
 from signing.link.client import SamClient
@@ -282,6 +285,9 @@ def _execute(settings: SamSettings, arguments: argparse.Namespace) -> int:
     print(f"done: {done['operation']}, signed by {', '.join(done['signers'])}")
     if done["credential"] is not None:
         print(f"{done['credential']['credential_id']}: {done['credential']['status']}")
+    if done["pkcs10"] is not None:
+        request = x509.load_der_x509_csr(decode_base64url(done["pkcs10"].encode()))
+        print(request.public_bytes(Encoding.PEM).decode(), end="")
     if done["epoch"] is not None:
         print(f"epoch {done['epoch']}: SADs and orders issued until now are refused")
     return 0

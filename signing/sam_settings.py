@@ -105,6 +105,8 @@ class ProfileSettings:
     """A proof by the signer's own device has to be in the SAD."""
     custody: Literal["wrapped", "token"] = "wrapped"
     """Where keys are kept: wrapped in the database, or as objects on the token."""
+    accepts_imports: bool = False
+    """Whether two operators may bring a key that was made elsewhere (``credential.import``)."""
 
     def faults(self) -> Iterator[str]:
         """What types cannot say."""
@@ -118,6 +120,8 @@ class ProfileSettings:
             yield "a profile's max_sad_seconds must be from 1 to 3600, and max_evidence_age_seconds above 0"
         if not 0 <= self.max_signatures_per_day <= 1_000_000:
             yield "a profile's max_signatures_per_day must be from 0 to 1000000"
+        if self.accepts_imports and self.custody == "token":
+            yield "a profile with custody = token cannot accept imports: they come wrapped"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from connectors.errors import ConnectorError
 from connectors.ports.pki import CertificateAuthority, PkiError
@@ -91,6 +92,17 @@ def _parser() -> argparse.ArgumentParser:
         )
     )
     again.add_argument("credential_id")
+    linking = _common(
+        commands.add_parser(
+            "link",
+            help="give a pending credential its certificate",
+            description="For a key that operators imported: its certificate is there, or was issued by other means.",
+        )
+    )
+    linking.add_argument("credential_id")
+    linking.add_argument(
+        "--chain", type=Path, required=True, help="PEM: the signer's certificate first, each issued by the next"
+    )
     listing = _common(commands.add_parser("list", help="list a person's credentials"))
     listing.add_argument("--owner", required=True, help="account id; `privyseal sam credentials` lists everybody's")
     show = _common(commands.add_parser("show", help="show one credential"))
@@ -114,6 +126,10 @@ def _run(arguments: argparse.Namespace, settings: WebSettings, sam: SamClient) -
     if arguments.command == "revoke-certificate":
         view = sam.credential(arguments.credential_id)
         revoke_certificate(view, authority=_authority(_pki(settings), settings))
+        _print([_as_json(view)], as_json=arguments.json)
+        return EXIT_OK
+    if arguments.command == "link":
+        view = sam.link_certificate(arguments.credential_id, _read_chain(arguments.chain))
         _print([_as_json(view)], as_json=arguments.json)
         return EXIT_OK
     order = _read_order(arguments.order)
@@ -163,6 +179,14 @@ def _read_order(path: Path) -> str:
         return path.read_text("ascii").strip()
     except UnicodeDecodeError as error:
         raise SettingsError((f"{path}: not an order ({ORDER_TYPE})",)) from error
+
+
+def _read_chain(path: Path) -> tuple[bytes, ...]:
+    try:
+        chain = x509.load_pem_x509_certificates(path.read_bytes())
+    except ValueError as error:
+        raise SettingsError((f"{path}: not certificates in PEM",)) from error
+    return tuple(certificate.public_bytes(Encoding.DER) for certificate in chain)
 
 
 def _as_json(view: CredentialView) -> dict[str, Any]:

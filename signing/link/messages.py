@@ -37,6 +37,7 @@ Status = Literal["pending", "active", "suspended", "revoked", "deleted"]
 _STATUSES: Final = ("pending", "active", "suspended", "revoked", "deleted")
 _KINDS: Final = ("EC", "RSA")
 _SCALS: Final = ("1", "2")
+_ORIGINS: Final = ("generated", "imported")
 _MOST_PROOF_KEYS: Final = 16
 
 
@@ -146,6 +147,8 @@ class CredentialView:
     """Whether nothing is signed without a proof by the signer's own device."""
     proof_keys: tuple[DeviceKey, ...] = ()
     """The signer's devices; all of it is public."""
+    origin: Literal["generated", "imported"] = "generated"
+    """Whether the key was made in the device, or came from elsewhere."""
 
     def to_json(self) -> dict[str, Any]:
         """The view's members."""
@@ -177,6 +180,7 @@ class CredentialView:
                 created_at=read.numeric_date(value, "created_at"),
                 proof_required=read.boolean(value, "proof_required"),
                 proof_keys=_proof_keys(value),
+                origin=cast("Literal['generated', 'imported']", _choice(value, "origin", _ORIGINS)),
             )
         except JoseError as error:
             raise MessageInvalid("not a credential's view") from error

@@ -62,6 +62,8 @@ class Profile:
     floor: Floor
     custody: Custody = "wrapped"
     """Where the key is kept: wrapped in the database, or as an object on the token."""
+    accepts_imports: bool = False
+    """Whether operators may bring a key that was made elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)

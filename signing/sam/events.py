@@ -14,6 +14,7 @@ SIGNATURE_INDETERMINATE: Final = "signature.indeterminate"
 SIGNATURE_REFUSED: Final = "signature.refused"
 CREDENTIAL_INTENT: Final = "credential.create_intent"
 CREDENTIAL_CREATED: Final = "credential.created"
+CREDENTIAL_IMPORTED: Final = "credential.imported"
 CREDENTIAL_ACTIVATED: Final = "credential.activated"
 SAD_SUCCEEDED: Final = "sad.succeeded"
 CREDENTIAL_SUSPENDED: Final = "credential.suspended"
@@ -85,6 +86,12 @@ CATALOGUE: Final = Catalogue(
             "A key and the PKCS#10 request that it signed exist; no certificate yet.",
             frozenset({"credential_id", "owner", "version", "profile", "public_key_sha256"}),
             frozenset({"proof_key", "evidence", "key_attributes"}),
+        ),
+        Event(
+            CREDENTIAL_IMPORTED,
+            "Operators brought a key that was made elsewhere; it fits its public key, and has no certificate here yet.",
+            _CHANGE | {"profile", "public_key_sha256", "key_attributes", "kek", "mechanism"},
+            frozenset({"proof_key", "evidence"}),
         ),
         Event(
             CREDENTIAL_ACTIVATED,

@@ -1,8 +1,8 @@
 """What happens to a credential from its order to its deletion.
 
-``pending`` (key and request) → ``active`` (certificate linked) ⇄ ``suspended``; any of them → ``revoked``, for good;
-and each → ``deleted`` (wrapped key removed).  Every change is a new version under a new MAC, with its audit record in
-the same transaction.
+``pending`` (key and request; the key made here, or brought by operators) → ``active`` (certificate linked) ⇄
+``suspended``; any of them → ``revoked``, for good; and each → ``deleted`` (wrapped key removed).  Every change is a new
+version under a new MAC, with its audit record in the same transaction.
 """
 
 from __future__ import annotations
@@ -23,20 +23,22 @@ from foundation import log
 from foundation.clock import Clock, epoch
 from signing.sam import events
 from signing.sam.algorithms import KEY_PROFILES
-from signing.sam.credential import Credential, Status
+from signing.sam.credential import Credential, Origin, Profile, Status
 from signing.sam.custody import Custody
 from signing.sam.errors import (
     CredentialDisabled,
+    OperationRefused,
     OrderRefused,
     OrderUsed,
     UnknownCredential,
     WrongOwner,
 )
+from signing.sam.imports import ImportParameters, accepting, imported_id, verified_key
 from signing.sam.ledger import SpentMemory
 from signing.sam.link_certificate import verify_chain
 from signing.sam.orders import spent, verify_order
 from signing.sam.pkcs10 import certification_request, subject_name
-from signing.sam.ports import ON_TOKEN, DeviceError, SignatureDevice, WrappedKey, device_errors
+from signing.sam.ports import ON_TOKEN, DeviceError, GeneratedKey, SignatureDevice, WrappedKey, device_errors
 from signing.sam.proof import after_order, check_key, keys_of
 from signing.sam.rollback import Effect
 from signing.sam.store import Record, SpentOrder, Store
@@ -51,6 +53,23 @@ class Change:
     before: frozenset[Status]
     after: Status
     event: str
+
+
+@dataclass(frozen=True, slots=True)
+class _MadeKey:
+    """A key with the request that it signed, and where it comes from."""
+
+    key: GeneratedKey
+    request: bytes
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class _Whose:
+    credential_id: str
+    issuer: str
+    owner: str
+    decision: str
 
 
 CHANGES: Final[dict[Operation, Change]] = {
@@ -265,31 +284,8 @@ class Lifecycle:
             # What stays on the token and gets no row, because this process dies, is an orphan that the device shows.
             key = self._device.generate(key_profile, self._policy.realm if profile.custody == "token" else None)
             request = certification_request(parameters.subject, key, key_profile, self._device)
-            row = self._custody.seal(
-                Credential(
-                    realm=self._policy.realm,
-                    id=credential_id,
-                    issuer=order.iss,
-                    owner=order.sub,
-                    status="pending",
-                    profile=profile.name,
-                    policy=order.policy,
-                    scal=profile.scal,
-                    qualifier=profile.qualifier,
-                    multisign=profile.multisign,
-                    floor=profile.floor,
-                    subject=parameters.subject,
-                    public_key=key.public_key,
-                    request=request,
-                    certificates=(),
-                    key=key.wrapped,
-                    proof_keys=() if device is None else (proof_key.octets(device),),
-                    version=1,
-                    created=epoch(now),
-                    origin="generated",
-                    not_before=epoch(now) - LEEWAY_SECONDS,
-                )
-            )
+        whose = _Whose(credential_id, order.iss, order.sub, order.policy)
+        credential = self._born(whose, parameters, profile, _MadeKey(key, request, "generated"), now)
         fields: Fields = {
             "credential_id": credential_id,
             "owner": order.sub,
@@ -300,19 +296,99 @@ class Lifecycle:
         }
         if device is not None:
             fields = {**fields, "proof_key": device.kid, "evidence": evidence_of(device)}
-        record = Record(events.CREDENTIAL_CREATED, fields, now)
-        with device_errors():
-            anchor = self._custody.anchor
-            with anchor.changing(anchor.moves(credential_id, 1)) as anchoring:
-                added = self._store.add_credential(row, record, anchoring)
-        if added:
-            self._custody.written(row.credential)
-            return row.credential
+        if self._add(credential, Record(events.CREDENTIAL_CREATED, fields, now)):
+            return credential
         # Another thread or process carried out the same order: its key is the one that stays (KEY-10).
         self._destroy_kept(key.wrapped)
         first = self.credential(credential_id)
         _check_owner(first, order)
         return first
+
+    def adopt(
+        self, wanted: ImportParameters, order: SpentOrder, signers: Sequence[str], effect: Effect, now: datetime
+    ) -> Credential:
+        """Make a pending credential of a key that operators bring.
+
+        Its id follows from its key: of two imports of one key, the database takes the first.
+
+        :param effect: what else becomes of the anchor.
+        :raises OperationRefused: see :func:`signing.sam.imports.verified_key`; or a credential has, or had, the key.
+        :raises OrderUsed: the order is spent.
+        """
+        taken, parameters = "a credential has, or had, this key", wanted.create
+        profile = accepting(wanted, self._policy)
+        if self._store.has_key(wanted.public_key):
+            raise OperationRefused(taken)
+        with device_errors():
+            key, request = verified_key(wanted, profile, self._device)
+        credential_id, device = imported_id(self._policy.realm, wanted.public_key), parameters.proof_key
+        whose = _Whose(credential_id, wanted.issuer, wanted.owner, order.jti)
+        credential = self._born(whose, parameters, profile, _MadeKey(key, request, "imported"), now)
+        fields: Fields = {
+            "credential_id": credential_id,
+            "owner": wanted.owner,
+            "version": 1,
+            "issuer": order.issuer,
+            "order": order.jti,
+            "decision": " ".join(signers),
+            "profile": profile.name,
+            "public_key_sha256": hashlib.sha256(key.public_key).hexdigest(),
+            "key_attributes": list(key.attributes),
+            "kek": key.wrapped.kek_id,
+            "mechanism": key.wrapped.mechanism,
+        }
+        if device is not None:
+            fields = {**fields, "proof_key": device.kid, "evidence": evidence_of(device)}
+        spent_order = replace(order, credential_id=credential_id)
+        if not self._add(credential, Record(events.CREDENTIAL_IMPORTED, fields, now), spent_order, effect):
+            raise OperationRefused(taken)
+        return credential
+
+    def _born(
+        self, whose: _Whose, parameters: CreateParameters, profile: Profile, made: _MadeKey, now: datetime
+    ) -> Credential:
+        device = parameters.proof_key
+        return Credential(
+            realm=self._policy.realm,
+            id=whose.credential_id,
+            issuer=whose.issuer,
+            owner=whose.owner,
+            status="pending",
+            profile=profile.name,
+            policy=whose.decision,
+            scal=profile.scal,
+            qualifier=profile.qualifier,
+            multisign=profile.multisign,
+            floor=profile.floor,
+            subject=parameters.subject,
+            public_key=made.key.public_key,
+            request=made.request,
+            certificates=(),
+            key=made.key.wrapped,
+            proof_keys=() if device is None else (proof_key.octets(device),),
+            version=1,
+            created=epoch(now),
+            origin=made.origin,
+            not_before=epoch(now) - LEEWAY_SECONDS,
+        )
+
+    def _add(
+        self,
+        credential: Credential,
+        record: Record,
+        order: SpentOrder | None = None,
+        effect: Effect = lambda anchor: anchor,
+    ) -> bool:
+        """Put a new credential's row there, and anchor it; False where there is one of that id."""
+        anchor = self._custody.anchor
+        with device_errors():
+            row = self._custody.seal(credential)
+            moves = anchor.moves(credential.id, credential.version)
+            with anchor.changing(lambda current: effect(moves(current))) as anchoring:
+                added = self._store.add_credential(row, record, anchoring, order)
+        if added:
+            self._custody.written(credential)
+        return added
 
     def write(
         self,

@@ -10,6 +10,7 @@ credential.delete    2         ``credential_id``
 credential.set_floor 1 or 2    ``credential_id`` and what of the floor changes; 2 where anything gets lower
 credential           2         ``credential_id`` and, in place of all its proof keys, ``proof_key``; without, it has
 .set_proof_key                 none
+credential.import    2         see :mod:`signing.sam.imports`
 kek.rewrap           1         ``kek_id``; in steps, by :mod:`signing.sam.rewrap`
 operator.enrol       2         ``jwk``: the new operator's public key
 operator.retire      2         ``thumbprint``; two operators have to be left
@@ -54,6 +55,7 @@ from signing.sam.errors import (
     SamError,
     StoreUnavailable,
 )
+from signing.sam.imports import parse_import
 from signing.sam.lifecycle import CHANGES, Lifecycle, after_change, proof_fields, with_proof_keys
 from signing.sam.ports import device_errors
 from signing.sam.proof import check_key
@@ -65,6 +67,7 @@ from signing.sam.verify import TWO_CATEGORIES, SamPolicy
 OPERATORS: Final = "operators"
 """In the place of an issuer, where an operation stands for an order."""
 RESTORE: Final = "ledger.restore"
+IMPORT: Final = "credential.import"
 REWRAP: Final = "kek.rewrap"
 IN_STEPS: Final = frozenset({REWRAP})
 """What :meth:`Operators.permit` is for."""
@@ -146,6 +149,7 @@ class Operators:
             **dict.fromkeys(CHANGES, self._change),
             "credential.set_floor": self._set_floor,
             "credential.set_proof_key": self._set_proof_key,
+            IMPORT: self._import,
             "operator.enrol": self._enrol,
             "operator.retire": self._retire,
             RESTORE: self._restore,
@@ -249,6 +253,16 @@ class Operators:
         keys = () if key is None else (proof_key.octets(key),)
         after = with_proof_keys(credential, keys, signed.operation.jti)
         return self._written(signed, after, events.CREDENTIAL_PROOF_KEYS, proof_fields(after, key, None))
+
+    def _import(self, signed: _Signed) -> Done:
+        signed.need(2)
+        # Before the device signs a request: what was carried out asks nothing of it again.
+        signed.used(signed.known)
+        self._custody.epoch(self._store.epoch())
+        operation = signed.operation
+        wanted = parse_import(signed.parameters)
+        made = self._lifecycle.adopt(wanted, signed.spent, operation.signers, signed.used, signed.now)
+        return Done(operation.operation, operation.signers, credential=made)
 
     def _enrol(self, signed: _Signed) -> Done:
         signed.need(2)

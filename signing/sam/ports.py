@@ -130,6 +130,16 @@ class SignatureDevice(Protocol):
         """
         ...
 
+    def examine(self, key: WrappedKey) -> tuple[str, ...]:
+        """What a wrapped key may once it is unwrapped, as the device told then; nothing is signed with it.
+
+        It is as a user's key has to be, but for where it comes from: that, a wrapped key does not show.
+
+        :raises WrappedKeyRefused: the blob does not unwrap, or holds another kind of key than the profile's.
+        :raises OperationNotPermitted: the key stays on the token, or the device makes something else of it.
+        """
+        ...
+
     def wrapping_keys(self) -> tuple[WrappingKey, ...]:
         """The KEKs that are on the token now."""
         ...

@@ -150,8 +150,21 @@ class Store(Protocol):
         """An order that has been used, or None."""
         ...
 
-    def add_credential(self, row: SealedCredential, record: Record, anchoring: Anchoring | None = None) -> bool:
-        """Insert a row; False where one of that id is there already."""
+    def has_key(self, public_key: bytes) -> bool:
+        """Whether a credential has, or had, that key (DER SubjectPublicKeyInfo); a look at all rows."""
+        ...
+
+    def add_credential(
+        self,
+        row: SealedCredential,
+        record: Record,
+        anchoring: Anchoring | None = None,
+        order: SpentOrder | None = None,
+    ) -> bool:
+        """Insert a row, and spend the order in the same transaction; False where one of that id is there already.
+
+        :raises OrderUsed: the order is spent.
+        """
         ...
 
     def replace_credential(

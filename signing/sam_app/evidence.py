@@ -58,6 +58,7 @@ def _shown(credential: Credential) -> dict[str, Any]:
     return {
         "public_key": _text(credential.public_key),
         "certificates": [_text(each) for each in credential.certificates],
+        "origin": credential.origin,
         "proof_keys": [_text(each) for each in credential.proof_keys],
     }
 

@@ -15,6 +15,7 @@ from contract.event import MAX_EVENT_OCTETS
 from contract.operation import MAX_OPERATION_OCTETS
 from foundation import claims as read
 from foundation.errors import JoseError
+from foundation.jose import encode_base64url
 from signing.link.documents import Asker, SignDocumentsRequest, SignedDocument, SignPdfRequest
 from signing.link.errors import MessageInvalid
 from signing.link.frames import MAX_FRAME_OCTETS
@@ -35,6 +36,7 @@ from signing.sam.algorithms import KEY_PROFILES, KeyProfile
 from signing.sam.binding import Possession
 from signing.sam.credential import Credential, SealedCredential
 from signing.sam.errors import NotPermitted, RowAltered, SamError, ScdevUnavailable
+from signing.sam.operators import IMPORT
 from signing.sam.ports import device_errors
 from signing.sam.proof import demands_proof, keys_of
 from signing.sam.reconcile import unfinished_report
@@ -185,6 +187,9 @@ def admin_handlers(sam: Sam) -> dict[str, Handler]:
             "signers": list(done.signers),
             "epoch": done.epoch,
             "credential": None if done.credential is None else view(done.credential).to_json(),
+            "pkcs10": encode_base64url(done.credential.request)
+            if done.credential is not None and done.operation == IMPORT
+            else None,
         }
 
     def wrapping_keys(body: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -284,6 +289,7 @@ def view(credential: Credential) -> CredentialView:
         created_at=credential.created,
         proof_required=demands_proof(credential),
         proof_keys=keys_of(credential),
+        origin=credential.origin,
     )
 
 

@@ -210,4 +210,5 @@ def _profile(name: str, table: ProfileSettings) -> Profile:
             signer_proof=table.signer_proof,
         ),
         custody=table.custody,
+        accepts_imports=table.accepts_imports,
     )

@@ -89,6 +89,10 @@ class StandbyDevice:
         """See the port."""
         return self._there().rewrap(key)
 
+    def examine(self, key: WrappedKey) -> tuple[str, ...]:
+        """See the port."""
+        return self._there().examine(key)
+
     def wrapping_keys(self) -> tuple[WrappingKey, ...]:
         """See the port."""
         return self._there().wrapping_keys()

@@ -88,6 +88,17 @@ class Pkcs11Device:
         )
         return WrappedKey(blob, kek_id.decode(), key.profile, mechanism.decode())
 
+    def examine(self, key: WrappedKey) -> tuple[str, ...]:
+        """What a wrapped key may once it is unwrapped; see the port."""
+        profile_named(key.profile)
+        _check_blob(key)
+        if key.mechanism == ON_TOKEN:
+            raise OperationNotPermitted("a key that stays on the token is not wrapped")
+        (told,) = self._supervisor.call(
+            [b"examine", key.profile.encode(), key.kek_id.encode(), key.mechanism.encode(), key.blob]
+        )
+        return tuple(told.decode().split())
+
     def wrapping_keys(self) -> tuple[WrappingKey, ...]:
         """The KEKs that are on the token now."""
         fields = self._supervisor.call([b"keks"])

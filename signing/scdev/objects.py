@@ -35,6 +35,13 @@ USER_KEY: Final[dict[int, object]] = {
 """A user's key in use.  Also the CKA_UNWRAP_TEMPLATE of a KEK whose keys are never wrapped again: a token that honours
 it unwraps to nothing else, whoever asks with the user PIN."""
 
+UNWRAPPED: Final[dict[int, object]] = {
+    Attribute.LOCAL: False,
+    Attribute.ALWAYS_SENSITIVE: False,
+    Attribute.NEVER_EXTRACTABLE: False,
+}
+"""What C_UnwrapKey makes of every key (PKCS #11 2.40 base, 5.13.4): where it was before, the token does not know."""
+
 REWRAPPABLE: Final[dict[int, object]] = {
     Attribute.WRAP_WITH_TRUSTED: True,
     **{kind: value for kind, value in USER_KEY.items() if kind != Attribute.EXTRACTABLE},

@@ -20,7 +20,7 @@ from signing.sam.ports import ON_TOKEN
 from signing.scdev import pairs, tokenkeys
 from signing.scdev.cache import HandleCache, Held, name_of
 from signing.scdev.fitting import DIGEST_LENGTHS, digest_info, ecdsa_der, ecdsa_input
-from signing.scdev.objects import USER_KEY
+from signing.scdev.objects import UNWRAPPED, USER_KEY
 from signing.scdev.refused import Refused, code_of, expect, refusal, told
 from signing.scdev.returncodes import WRAPPED_CODES, ends_worker, may_be_the_blob
 from signing.scdev.wrapping import Kek, Keks, mechanism_named
@@ -154,6 +154,21 @@ class UserKeys:
         if again != octets:
             raise Refused("operation_not_permitted", "the token does not wrap one key to one blob: cannot be verified")
         return [octets, self._current.encode(), self._wrap.encode()]
+
+    def examine(self, blob: Blob) -> list[bytes]:
+        """Unwrap a key, read its attributes back, destroy it.
+
+        :returns: the attributes.
+        :raises Refused: it is not as a user's key has to be, or the token says of it what it can say of its own only.
+        """
+        key, kek = self._unwrap(blob), self._keks.get(blob.kek_id)
+        try:
+            expect(key, "a key from elsewhere", UNWRAPPED)
+        except PKCS11Error as error:
+            raise refusal(error, "the attributes of an unwrapped key", sent=False) from error
+        finally:
+            self._destroy(key)
+        return [told({**({} if kek is None else _with_trusted(kek)), **USER_KEY, **UNWRAPPED})]
 
     def keks(self) -> list[bytes]:
         """Three fields a KEK: its id, whether it is trusted, whether new keys are wrapped by it."""

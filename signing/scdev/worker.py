@@ -11,6 +11,7 @@ Requests and answers (fields of a frame, see :mod:`signing.scdev.frames`)::
     sign      profile, scheme, hash, KEK id, mechanism, blob, digest...  -> ok, value...
     generate  profile                        -> ok, blob, KEK id, mechanism, attributes, public part...
     rewrap    profile, KEK id, mechanism, blob                -> ok, blob, KEK id, mechanism
+    examine   profile, KEK id, mechanism, blob                -> ok, attributes
     keks                                     -> ok, (KEK id, trusted, for new keys)...
     generate-kept  profile, realm, CKA_ID    -> ok, attributes, public part...
     kept      realm                          -> ok, CKA_ID...
@@ -193,7 +194,7 @@ def _answer(device: Device, request: list[bytes]) -> list[bytes]:
         return device.keys.sign(blob, scheme.decode(), hash_alg.decode(), digests)
     if operation == b"generate":
         return device.keys.generate(KEY_PROFILES[fields[0].decode()])
-    if operation in {b"rewrap", b"keks", b"generate-kept", b"kept", b"destroy-kept"}:
+    if operation in {b"rewrap", b"examine", b"keks", b"generate-kept", b"kept", b"destroy-kept"}:
         return _custody(device, operation, fields)
     if operation == b"mac":
         return [device.mac(fields[0])]
@@ -210,9 +211,10 @@ def _answer(device: Device, request: list[bytes]) -> list[bytes]:
 
 def _custody(device: Device, operation: bytes, fields: list[bytes]) -> list[bytes]:
     """What is done with keys beside making and using them."""
-    if operation == b"rewrap":
+    if operation in {b"rewrap", b"examine"}:
         profile, kek_id, mechanism, octets = fields
-        return device.keys.rewrap(Blob(KEY_PROFILES[profile.decode()], kek_id.decode(), mechanism.decode(), octets))
+        blob = Blob(KEY_PROFILES[profile.decode()], kek_id.decode(), mechanism.decode(), octets)
+        return device.keys.rewrap(blob) if operation == b"rewrap" else device.keys.examine(blob)
     if operation == b"keks":
         return device.keys.keks()
     if operation == b"generate-kept":

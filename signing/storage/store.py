@@ -180,6 +180,10 @@ class SqlStore:
         )
         return {(str(row[0] or ""), str(row[1] or "")): row[2] for row in self._transactions.rows(by_kek)}
 
+    def has_key(self, public_key: bytes) -> bool:
+        wanted = select(credentials.c.id).where(credentials.c.public_key == public_key).limit(1)
+        return bool(self._transactions.rows(wanted))
+
     def order(self, issuer: str, jti: str) -> SpentOrder | None:
         return _order(self._transactions.rows(order_query(issuer, jti)))
 
@@ -264,10 +268,18 @@ class SqlStore:
             self._append(connection, record, anchoring)
         return None
 
-    def add_credential(self, row: SealedCredential, record: Record, anchoring: Anchoring | None = None) -> bool:
+    def add_credential(
+        self,
+        row: SealedCredential,
+        record: Record,
+        anchoring: Anchoring | None = None,
+        order: SpentOrder | None = None,
+    ) -> bool:
         with self._transactions.writing() as connection:
             if connection.execute(self._add_credential, to_row(row)).first() is None:
                 return False
+            if order is not None:
+                self._spend(connection, order)
             self._append(connection, record, anchoring)
         return True
 

@@ -50,7 +50,7 @@ _CURVES: dict[int, ec.EllipticCurve] = {256: ec.SECP256R1(), 384: ec.SECP384R1()
 
 Operation = Literal[
     "generate", "sign", "mac", "verify_mac", "read_data", "add_data", "remove_data", "canary", "checkpoint_key",
-    "sign_checkpoint", "rewrap", "kept", "destroy_kept",
+    "sign_checkpoint", "rewrap", "examine", "kept", "destroy_kept",
 ]  # fmt: skip
 
 
@@ -122,6 +122,16 @@ class FakeDevice:
         if lost is not None:
             raise lost
         return WrappedKey(aes_key_wrap_with_padding(self._keks[self.kek_id], plain), self.kek_id, key.profile)
+
+    def examine(self, key: WrappedKey) -> tuple[str, ...]:
+        lost = self._enter("examine")
+        if key.mechanism == ON_TOKEN:
+            raise OperationNotPermitted("a key that stays on the token is not wrapped")
+        profile_named(key.profile)
+        self._unwrap(key)
+        if lost is not None:
+            raise lost
+        return ("ALWAYS_SENSITIVE=FALSE", "EXTRACTABLE=FALSE", "LOCAL=FALSE", "SENSITIVE=TRUE")
 
     def wrapping_keys(self) -> tuple[WrappingKey, ...]:
         return tuple(WrappingKey(kek_id, trusted=True, current=kek_id == self.kek_id) for kek_id in self._keks)

@@ -64,6 +64,8 @@ PROFILES = {
         Profile("scal1", "ec-p256", "1", None, 3, replace(FLOOR, loa="low", min_categories=1)),
         Profile("sole-control", "ec-p256", "2", None, 100, replace(FLOOR, signer_proof=True)),
         Profile("kept", "ec-p256", "2", None, 100, FLOOR, custody="token"),
+        Profile("brought", "ec-p256", "2", None, 100, FLOOR, accepts_imports=True),
+        Profile("brought-rsa", "rsa-3072-pss", "2", None, 100, FLOOR, accepts_imports=True),
         Profile("high", "ec-p256", "2", None, 100, replace(FLOOR, loa="high")),
     )
 }

@@ -95,11 +95,11 @@ def test_KEY_10_of_two_that_carry_out_one_order_the_first_key_stays(world: World
     class Racing(SqlStore):
         """Another node stores its key just before this one."""
 
-        def add_credential(self, row: SealedCredential, record: Record, anchoring: Anchoring | None = None) -> bool:
+        def add_credential(self, row: SealedCredential, record: Record, *more: Any, **named: Any) -> bool:
             if not racing.done:
                 racing.done = True
                 other.append(world.lifecycle().create(token))
-            return super().add_credential(row, record, anchoring)
+            return super().add_credential(row, record, *more, **named)
 
         done = False
 

@@ -14,7 +14,7 @@ from signing.sam import errors, events
 from signing.sam.algorithms import KEY_PROFILES
 from signing.sam.credential import Credential, SealedCredential
 from signing.sam.ports import DeviceUnavailable
-from signing.sam.store import Anchoring, Record
+from signing.sam.store import Record
 from signing.storage.store import SqlStore
 from signing.storage.tables import audit
 from tests.fakes.copies import copy_tables, put_back
@@ -81,11 +81,11 @@ def test_KEY_10_a_key_that_is_not_in_a_row_yet_is_left_and_one_that_never_comes_
     class Slow(SqlStore):
         """While the row is still to be written, others look."""
 
-        def add_credential(self, row: SealedCredential, record: Record, anchoring: Anchoring | None = None) -> bool:
+        def add_credential(self, row: SealedCredential, record: Record, *more: Any, **named: Any) -> bool:
             assert orphans.sweep() == 0
             world.clock.advance(30)
             assert orphans.sweep() == 0
-            return super().add_credential(row, record, anchoring)
+            return super().add_credential(row, record, *more, **named)
 
     order = world.order_token(parameters=CreateParameters("kept", ALICE))
     made = world.lifecycle(store=Slow(world.engine)).create(order)

@@ -20,7 +20,7 @@ from signing.sam.credential import Credential, SealedCredential
 from signing.sam.custody import Seen
 from signing.sam.ports import DeviceUnavailable
 from signing.sam.refusals import RefusalBudget
-from signing.sam.store import Anchoring, Epoch, Record
+from signing.sam.store import Epoch, Record
 from signing.sam.verify import first_second_after
 from signing.sam_app.parts import sads_not_before
 from signing.storage.store import SqlStore
@@ -464,11 +464,11 @@ def test_SAD_05_nor_where_it_turns_up_while_the_key_is_made(world: World) -> Non
     class Racing(SqlStore):
         """The id is taken by somebody else's credential just before this one is stored."""
 
-        def add_credential(self, row: SealedCredential, record: Record, anchoring: Anchoring | None = None) -> bool:
+        def add_credential(self, row: SealedCredential, record: Record, *more: Any, **named: Any) -> bool:
             theirs.append(world.lifecycle().create(world.order_token(sub="bob")))
             with world.engine.begin() as connection:
                 connection.execute(update(credentials).values(id=row.credential.id))
-            return super().add_credential(row, record, anchoring)
+            return super().add_credential(row, record, *more, **named)
 
     with pytest.raises(PrivySealError):
         world.lifecycle(store=Racing(world.engine)).create(token)
