@@ -20,6 +20,7 @@ from signing.sam.errors import CommitUnknown, StoreUnavailable
 Statement = tuple[str, tuple[Any, ...]]
 """SQL with placeholders, and what goes there."""
 Rows = Sequence[Sequence[Any]]
+Executed = psycopg.Cursor[tuple[Any, ...]]
 
 
 class Script(Protocol):
@@ -35,7 +36,9 @@ class Script(Protocol):
     def finish(self, statements: Sequence[Statement]) -> None:
         """Execute the last ones, and commit.
 
-        :raises CommitUnknown: they were sent with the commit, and what came back was not that all was done.
+        :raises DBAPIError: the server answered with an error: nothing is committed.
+        :raises CommitUnknown: they were sent with the commit, and what came back tells neither that all was done nor
+            that nothing was.
         """
         ...
 
@@ -76,23 +79,37 @@ class _Pipelined:
 
     def ask(self, statements: Sequence[Statement]) -> list[Rows]:
         with _translated():
-            return self._sent(statements)
+            cursors = self._sent(statements)
+            return [cursor.fetchall() if cursor.pgresult and cursor.pgresult.nfields else () for cursor in cursors]
 
     def finish(self, statements: Sequence[Statement]) -> None:
         try:
             # What fails before the commit keeps it from being executed: the server then skips to the end.
-            self._sent((*statements, ("COMMIT", ())))
-        except (psycopg.IntegrityError, psycopg.DataError) as error:
-            raise _as_sqlalchemys(error) from error
+            cursors = self._sent((*statements, ("COMMIT", ())))
         except psycopg.Error as error:
+            if isinstance(error, (psycopg.IntegrityError, psycopg.DataError)) or self._is_refused(error):
+                raise _as_sqlalchemys(error) from error
             raise CommitUnknown("the commit was not answered") from error
+        # A transaction that had failed before is rolled back by its COMMIT, which is no error, but says so.
+        if cursors[-1].statusmessage == "ROLLBACK":
+            raise StoreUnavailable("the server rolled the transaction back")
         if self._driver.info.transaction_status is not TransactionStatus.IDLE:
             raise CommitUnknown("the transaction is still open after its commit")
 
-    def _sent(self, statements: Sequence[Statement]) -> list[Rows]:
+    def _is_refused(self, error: psycopg.Error) -> bool:
+        """Whether an error is the server's word that nothing is committed.
+
+        It says ERROR, not FATAL, and how the transaction is after all that was sent: failed and open where a statement
+        was refused, since a COMMIT that is executed leaves none open; over where the COMMIT was.
+        """
+        status = self._driver.info.transaction_status
+        if status is TransactionStatus.INERROR:
+            return True
+        return status is TransactionStatus.IDLE and error.diag.severity_nonlocalized == "ERROR"
+
+    def _sent(self, statements: Sequence[Statement]) -> list[Executed]:
         with self._driver.pipeline():
-            cursors = [self._driver.execute(text.encode(), parameters or None) for text, parameters in statements]
-        return [cursor.fetchall() if cursor.pgresult and cursor.pgresult.nfields else () for cursor in cursors]
+            return [self._driver.execute(text.encode(), parameters or None) for text, parameters in statements]
 
 
 @contextmanager

@@ -81,7 +81,7 @@ class Armed:
 class ArmedScript(script._Pipelined):
     """PostgreSQL is sent the COMMIT with what is before it: but here, where it is armed, what is before it alone."""
 
-    def _sent(self, statements: Sequence[script.Statement]) -> list[script.Rows]:
+    def _sent(self, statements: Sequence[script.Statement]) -> list[script.Executed]:
         if statements[-1][0] == "COMMIT" and Armed.writing and Armed.at(f"{Armed.writing}_written"):
             super()._sent(statements[:-1])
             Armed.before_commit()

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import event, select, update
+from sqlalchemy import Engine, event, select, update
 from sqlalchemy.exc import OperationalError
 
 from auditlog.chain import verify
@@ -28,8 +28,12 @@ from tests.fakes.sam import ISSUER, NOW, World, digest, make_world
 from tests.unit.signing_sam.test_storage import add_credential_row, reservation
 
 
+def ledger_on(engine: Engine) -> Ledger:
+    return Ledger(Transactions(engine), AuditLog(audit, events.CATALOGUE))
+
+
 def ledger(world: World) -> Ledger:
-    return Ledger(Transactions(world.engine), AuditLog(audit, events.CATALOGUE))
+    return ledger_on(world.engine)
 
 
 def intent(wanted: Reservation) -> Record:
