@@ -42,6 +42,8 @@ _IDLE_MEMBERS: Final = frozenset({"kid", "alg", "use", "key_ops", "ext"})
 """What may stand beside it in a header, and says nothing there: browsers' keys come with some."""
 _MAX_RSA_BITS: Final = 4096
 """Of a key that a stranger chose: what it costs to verify with it grows with its length."""
+_MAX_EXPONENT_BITS: Final = 64
+"""Of its exponent, with whose length the cost grows as well; everybody's is 65537."""
 
 _ED25519_PRIME: Final = 2**255 - 19
 _SMALL_ORDER: Final = frozenset(
@@ -254,6 +256,8 @@ def _embedded_key(jwk: object) -> VerificationKey:
     numbers = {name: decode_base64url(jwk[name].encode()) for name in public - {"kty", "crv"}}
     if "n" in numbers and not 2048 <= int.from_bytes(numbers["n"], "big").bit_length() <= _MAX_RSA_BITS:
         raise TokenUntrusted(f"RSA keys in headers have 2048 to {_MAX_RSA_BITS} bits")
+    if "e" in numbers and int.from_bytes(numbers["e"], "big").bit_length() > _MAX_EXPONENT_BITS:
+        raise TokenUntrusted(f"RSA keys in headers have exponents of at most {_MAX_EXPONENT_BITS} bits")
     key, algorithm = _import({name: jwk[name] for name in public})
     return VerificationKey(key.thumbprint(), algorithm, key)
 

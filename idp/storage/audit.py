@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from auditlog.catalogue import Catalogue, Event
 from auditlog.sql import AuditLog, audit_tables
@@ -245,7 +245,7 @@ class DatabaseAudit:
 
     def touch(self, connection: Connection) -> None:
         """Ask for the chain's head as :meth:`record` does, and write nothing."""
-        connection.execute(select(TABLES.head).with_for_update())
+        self._log.lock(connection)
 
     def record(self, connection: Connection, event: str, **fields: Any) -> None:
         """Append a record; the last statement of the caller's transaction.

@@ -290,7 +290,7 @@ def failed(connection: Connection, authenticator_id: str, now: datetime, *, most
 def count_nothing(connection: Connection) -> None:
     """The statements of :func:`failed` for an authenticator that does not exist."""
     nobody = authenticators.c.id == ""
-    connection.execute(select(authenticators).where(nobody).with_for_update())
+    _TO_LOCK(connection, {"wanted": ""})
     connection.execute(update(authenticators).where(nobody).values(failures=0, blocked_until=0))
 
 

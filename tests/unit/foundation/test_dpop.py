@@ -148,6 +148,15 @@ def test_OAU_09_weak_and_endless_keys_are_refused() -> None:
         verify(headed({"alg": "ES384", "jwk": curve.as_dict(private=False)}, curve, ("ES384",)))
 
 
+def test_OAU_09_DOS_03_an_exponent_that_makes_verifying_dear_is_refused() -> None:
+    """With one as long as the modulus, a stranger's proof costs as much as a private operation and more."""
+    modulus = encode_base64url((2**3072 - 1).to_bytes(384, "big"))
+    for bits in (65, 3071):
+        exponent = encode_base64url((2**bits - 1).to_bytes((bits + 7) // 8, "big"))
+        with pytest.raises(TokenUntrusted, match="exponents"):
+            verify(unsigned({"alg": "PS256", "jwk": {"kty": "RSA", "n": modulus, "e": exponent}}))
+
+
 def test_OAU_09_a_stale_proof_is_refused_and_one_from_a_clock_that_is_a_little_ahead_is_not() -> None:
     at = int(NOW.timestamp())
     for iat in (at - PROOF_SECONDS, at + 5):
