@@ -1,7 +1,8 @@
 """A module in a process of its own, on SoftHSM2, whose device counts what it signs and dies where a test says.
 
 ``python -m tests.integration.sam_node CONFIG COUNTER POINT``: CONFIG is a ``sam.toml``; one octet is appended to
-COUNTER for each value that the device made; POINT is one of :data:`POINTS` or :data:`ANCHOR_POINTS`.
+COUNTER for each value that the device made; POINT is one of :data:`POINTS`, :data:`ANCHOR_POINTS` or
+:data:`CUSTODY_POINTS`.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from foundation.settings import load
-from signing.sam.algorithms import SignatureAlgorithm
+from signing.sam.algorithms import KeyProfile, SignatureAlgorithm
 from signing.sam.ledger import Reservation, State
-from signing.sam.ports import SignatureDevice, WrappedKey
+from signing.sam.ports import GeneratedKey, SignatureDevice, WrappedKey
 from signing.sam.store import Record
 from signing.sam_app import parts
 from signing.sam_app.process import SamProcess
@@ -29,6 +30,8 @@ from signing.storage.store import SqlStore
 POINTS = ("none", "before_intent", "after_intent", "after_sign", "after_outcome")
 ANCHOR_POINTS = ("before_anchor", "after_anchor", "after_change", "after_tidying")
 """Around the two writes to the token and the commit between them."""
+CUSTODY_POINTS = ("after_generate", "before_destroy")
+"""Between a key on the token and its row."""
 
 
 def die() -> NoReturn:
@@ -52,6 +55,17 @@ class CountingDevice:
         if self._point == "after_sign":
             die()
         return values
+
+    def generate(self, profile: KeyProfile, realm: str | None = None) -> GeneratedKey:
+        """Make a key, of which nobody hears if so told."""
+        made = self._inner.generate(profile, realm)
+        self._die_at("after_generate")
+        return made
+
+    def destroy_kept(self, realm: str, blob: bytes) -> None:
+        """Destroy a key; after its row says that it is gone."""
+        self._die_at("before_destroy")
+        self._inner.destroy_kept(realm, blob)
 
     def add_data(self, label: str, value: bytes) -> None:
         """Add the anchor beside the one that is there; before the commit."""

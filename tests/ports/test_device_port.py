@@ -263,6 +263,30 @@ def test_KEY_06_a_blob_whose_row_says_another_size_or_mechanism_is_refused(
         device.sign(replace(keys["ec-p256"].wrapped, mechanism="vendor:0x80000001"), ECDSA, [bytes(32)])
 
 
+@pytest.mark.parametrize("name", ["ec-p256", "ec-p384", "rsa-3072-pss"])
+def test_KEY_07_a_wrapped_key_tells_what_it_may_and_not_that_it_was_made_here(
+    device: SignatureDevice, keys: dict[str, GeneratedKey], name: str
+) -> None:
+    told = device.examine(keys[name].wrapped)
+    assert {"SENSITIVE=TRUE", "EXTRACTABLE=FALSE", "LOCAL=FALSE", "ALWAYS_SENSITIVE=FALSE"} <= set(told)
+
+
+def test_KEY_06_what_does_not_unwrap_tells_nothing(device: SignatureDevice, keys: dict[str, GeneratedKey]) -> None:
+    wrapped = keys["ec-p256"].wrapped
+    for wrong in (
+        replace(wrapped, blob=wrapped.blob[:-1] + bytes([wrapped.blob[-1] ^ 1])),
+        replace(wrapped, blob=b""),
+        replace(wrapped, kek_id="00" * 16),
+        replace(wrapped, profile="ec-p384"),
+        replace(wrapped, profile="rsa-3072-pss"),
+        replace(wrapped, mechanism="aes-cbc"),
+    ):
+        with pytest.raises(WrappedKeyRefused):
+            device.examine(wrong)
+    with pytest.raises(OperationNotPermitted):
+        device.examine(replace(wrapped, mechanism="token"))
+
+
 def test_one_kek_is_the_one_that_new_keys_are_wrapped_by(
     device: SignatureDevice, keys: dict[str, GeneratedKey]
 ) -> None:
