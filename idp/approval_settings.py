@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 from urllib.parse import urlsplit
+
+_OWN_PORTS: Final = {"http": ":80", "https": ":443"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,8 @@ class DeviceApprovalSettings:
         host = parts.hostname or ""
         if parts.scheme not in {"http", "https"} or not host or f"{parts.scheme}://{parts.netloc}" != self.origin:
             yield "origin is an origin: scheme, host and port, without a path or a trailing slash"
+        elif not _as_browsers_write_it(self.origin):
+            yield "origin is written as browsers do: small letters, ASCII, without the scheme's own port"
         if host != self.party_id and not host.endswith(f".{self.party_id}"):
             yield "rp_id is the origin's host, or a domain above it"
         if not 60 <= self.seconds <= 540:
@@ -51,3 +56,9 @@ class DeviceApprovalSettings:
                 yield f"approval.profiles: {name!r} is none of signing.profiles"
         if production and not self.origin.startswith("https://"):
             yield "mode is production: approval.origin must be https"
+
+
+def _as_browsers_write_it(origin: str) -> bool:
+    """Whether a request's Host can be the same text: else the pages of the login would be served there as well."""
+    scheme, _, place = origin.partition("://")
+    return origin.isascii() and origin == origin.lower() and not place.endswith((_OWN_PORTS[scheme], "."))

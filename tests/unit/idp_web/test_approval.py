@@ -350,6 +350,9 @@ BESIDE: dict[str, Any] = {"issuer": "https://idp.example.org", "profiles": ("def
     [
         ({"origin": "https://approve.example.org/"}, {}, "without a path"),
         ({"origin": "ftp://approve.example.org"}, {}, "origin is an origin"),
+        ({"origin": "https://Approve.example.org"}, {}, "as browsers do"),
+        ({"origin": "https://approve.example.org:443"}, {}, "as browsers do"),
+        ({"origin": "https://approve.example.org."}, {}, "as browsers do"),
         ({"rp_id": "other.example.org"}, {}, "the origin's host"),
         ({"seconds": 541}, {}, "60 to 540"),
         ({"rp_id": "example.org"}, {}, "a login could carry a proof"),
@@ -366,7 +369,8 @@ def test_settings_that_would_not_keep_a_login_from_carrying_a_proof(
     made = DeviceApprovalSettings(**{"origin": "https://approve.example.org", **settings})
     found = [*made.faults(), *made.faults_beside(**{**BESIDE, **beside}, production=True)]
     assert any(fault in text for text in found)
-    assert [*DeviceApprovalSettings("https://approve.example.org").faults_beside(**BESIDE, production=True)] == []
+    right = DeviceApprovalSettings("https://approve.example.org:8443")
+    assert [*right.faults(), *right.faults_beside(**BESIDE, production=True)] == []
 
 
 # A device is set up
