@@ -27,8 +27,9 @@ def recipient(text: str) -> Recipient:
     """
     try:
         return Recipient.from_str(text.strip())
-    except RecipientError as error:
-        raise RecipientInvalid(f"{text[:80]!r} is no age recipient") from error
+    except RecipientError:
+        # Not quoted and not chained: whoever took the wrong line of the key file gave the secret one.
+        raise RecipientInvalid("one of the recipients is no age recipient (age1…)") from None
 
 
 def identities(text: str) -> tuple[Identity, ...]:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from archive.side import Side
 
 _NEXT: Final = """Everybody signs in again, and relying parties ask for new tokens. What was removed since the backup is
-there again: have lost devices and used recovery codes removed before the identity provider serves."""
+there again, and codes of recovery lists and of devices with a counter that were used since can be used once more: have
+lost devices, used recovery codes and such devices removed before the identity provider serves."""
 
 
 def backup(argv: Sequence[str]) -> int:

@@ -295,8 +295,9 @@ def test_a_backup_that_fails_leaves_no_file_and_one_that_is_there_is_not_replace
 def test_a_key_that_is_none_is_refused_and_not_shown(
     source: Engine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["--config", "sam.toml", "--recipient", "age1nobody", "--output", str(tmp_path / "b")]
-    assert command.run_backup("sam", opened(source), arguments) == 2
+    for given in ("age1nobody", "AGE-SECRET-KEY-1CANARY"):
+        arguments = ["--config", "sam.toml", "--recipient", given, "--output", str(tmp_path / "b")]
+        assert command.run_backup("sam", opened(source), arguments) == 2
     write_secret(tmp_path / "key", b"AGE-SECRET-KEY-1CANARY")
     (tmp_path / "file").write_bytes(written(source))
     assert command.verify_main(["--identity", str(tmp_path / "key"), str(tmp_path / "file")]) == 2
