@@ -303,13 +303,13 @@ class Activator:
 
         positions = self._store.reserve(reservation, lambda taken: assign(sad, digests, taken), intent)
         now = self._clock.now()
-        if self._memory.knows_any(sad.iss, sad.txn, positions):
+        if not self._memory.claim(sad.iss, sad.txn, positions, self._policy.last_second(sad), epoch(now)):
             self._alarm_set_back(reservation, positions, now)
             raise SadSpent("the ledger does not know of a redemption that this process made")
         if epoch(now) >= sad.exp:
+            self._memory.forget(sad.iss, sad.txn, positions)
             self._conclude(reservation, len(positions), State.RELEASED, SadExpired.code)
             raise SadExpired("the SAD expired while the reservation was written")
-        self._memory.remember(sad.iss, sad.txn, positions, self._policy.last_second(sad), epoch(now))
         return reservation, positions
 
     def _reservation(self, sad: Sad, credential: Credential, number: int) -> Reservation:

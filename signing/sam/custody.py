@@ -127,16 +127,19 @@ class Seen:
         with self._lock:
             self._versions.clear()
 
-    def epoch(self, found: Epoch) -> bool:
-        """Remember an epoch that was read; False where a later one is known."""
+    def is_later_than(self, found: Epoch) -> bool:
+        """Whether an epoch that was read has been followed by another."""
         with self._lock:
-            if found.not_before < self._epoch.not_before:
-                return False
-            self._epoch = found
-            return True
+            return found.not_before < self._epoch.not_before
+
+    def epoch(self, found: Epoch) -> None:
+        """Remember an epoch that is the anchor's: whoever writes the database could make up any."""
+        with self._lock:
+            if found.not_before >= self._epoch.not_before:
+                self._epoch = found
 
     def latest_epoch(self) -> Epoch:
-        """The last one that was read."""
+        """The last one that was the anchor's."""
         with self._lock:
             return self._epoch
 
@@ -263,14 +266,16 @@ class Custody:
         :raises LedgerBehind: the database is behind the anchor on the token.
         :raises ScdevUnavailable: nobody has compared them yet, and the token cannot be read.
         """
-        known = found if self._seen.epoch(found) else self._again()
+        known = self._again() if self._seen.is_later_than(found) else found
         self.anchor.require(known)
+        if self.anchor.has_epoch(known):
+            self._seen.epoch(known)
         return known
 
     def _again(self) -> Epoch:
         # Read before another thread saw it raised?  Then it is there when it is read again.
         again = self._store.epoch()
-        if not self._seen.epoch(again):
+        if self._seen.is_later_than(again):
             self._alarm(events.EPOCH_SET_BACK, {"epoch": again.number}, "the ledger's epoch was set back")
             raise EpochSetBack("the ledger's epoch was set back: the database needs `privyseal sam restore`")
         return again

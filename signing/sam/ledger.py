@@ -172,13 +172,23 @@ class SpentMemory:
             known = self._spent.get((issuer, txn))
             return known is not None and any(position in known for position in positions)
 
+    def claim(self, issuer: str, txn: str, positions: Collection[int], expires: int, now: int) -> bool:
+        """As :meth:`remember`, unless any of the positions is known: False then, and nothing is remembered.
+
+        Look and entry are one step: of two requests that a ledger which is being set back lets through at the same
+        time, one is sent to the device.
+        """
+        with self._lock:
+            known = self._spent.get((issuer, txn), {})
+            if any(position in known for position in positions):
+                return False
+            self._remember((issuer, txn), positions, expires, now)
+            return True
+
     def remember(self, issuer: str, txn: str, positions: Collection[int], expires: int, now: int) -> None:
         """Remember until the second ``expires``."""
-        key = (issuer, txn)
         with self._lock:
-            self._drop(now)
-            self._spent.setdefault(key, {}).update(dict.fromkeys(positions, expires))
-            heapq.heappush(self._by_expiry, (expires, key))
+            self._remember((issuer, txn), positions, expires, now)
 
     def forget(self, issuer: str, txn: str, positions: Collection[int]) -> None:
         """The device did nothing for these."""
@@ -186,6 +196,11 @@ class SpentMemory:
             known = self._spent.get((issuer, txn), {})
             for position in positions:
                 known.pop(position, None)
+
+    def _remember(self, key: tuple[str, str], positions: Collection[int], expires: int, now: int) -> None:
+        self._drop(now)
+        self._spent.setdefault(key, {}).update(dict.fromkeys(positions, expires))
+        heapq.heappush(self._by_expiry, (expires, key))
 
     def _drop(self, now: int) -> None:
         while self._by_expiry and self._by_expiry[0][0] <= now:

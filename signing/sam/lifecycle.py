@@ -253,6 +253,9 @@ class Lifecycle:
         if change.after == "active" and order.iat < self._policy.sads_not_before:
             # What was used before the start only the database knows: not enough to wake a credential.
             raise OrderRefused("the order may have been issued, and used, before this process started")
+        if change.after == "active" and order.iat + LEEWAY_SECONDS + 1 < credential.not_before:
+            # Whoever writes the database can have used orders forgotten on other nodes.
+            raise OrderRefused("the order was issued before the credential's last change of status")
         return after_change(credential, change, order.policy, now), change.event, {}
 
     def _check(self, order: Order, now: datetime, *, again: bool = False) -> None:

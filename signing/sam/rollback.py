@@ -119,6 +119,19 @@ class RollbackAnchor:
         if self._behind is not None:
             raise LedgerBehind(self._behind)
 
+    def has_epoch(self, epoch: Epoch) -> bool:
+        """Whether it is the anchor's, by the last look."""
+        return self._found is not None and self._found.epoch == epoch
+
+    def has_versions(self, versions: Mapping[str, int]) -> bool:
+        """Whether these are all credentials that there are, by the token alone; not so while one is being changed.
+
+        :raises LedgerBehind: there is no anchor.
+        :raises ScdevUnavailable: the token cannot be read.
+        """
+        with device_errors():
+            return self.latest().versions == sum_of(self._versions_key(), versions.items())
+
     def latest(self) -> Anchor:
         """The latest anchor on the token, whatever the database says.
 

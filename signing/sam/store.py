@@ -134,7 +134,7 @@ class Store(Protocol):
     ) -> Epoch:
         """After a restore: refuse everything issued until now, by whatever clock.
 
-        :param after: an epoch that the new one has to be later than, besides the database's own.
+        :param after: the epoch that the new one has to be later than; the database's own where it is left out.
         :param fields: of the audit record, besides the epoch's number.
         :raises OrderUsed: the order is spent.
         """

@@ -110,15 +110,13 @@ class SqlStore:
     ) -> Epoch:
         """After a restore: everything issued until now is refused from now on, by whatever clock it was issued.
 
-        Never lowered, also by a clock that was set back (AUD-09).
+        Never lowered, also by a clock that was set back (AUD-09).  What the database says counts for nothing where the
+        token's word is there: somebody else may have written it, and what is anchored is never lowered again.
         """
-        known = after or Epoch(0, 0)
         with self._transactions.writing() as connection:
             row = connection.execute(select(state.c.epoch, state.c.epoch_not_before).with_for_update()).one()
-            raised = Epoch(
-                max(row.epoch, known.number) + 1,
-                max(row.epoch_not_before, known.not_before, first_second_after(now)),
-            )
+            known = Epoch(row.epoch, row.epoch_not_before) if after is None else after
+            raised = Epoch(known.number + 1, max(known.not_before, first_second_after(now)))
             connection.execute(update(state).values(epoch=raised.number, epoch_not_before=raised.not_before))
             if order is not None:
                 self._spend(connection, order)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -355,6 +358,42 @@ def test_SAD_12_a_memory_that_nodes_share_is_shared_from_the_first_signature_on(
             connection.execute(delete(table))
     with pytest.raises(errors.SadSpent):
         second.sign(request)
+
+
+def test_SAD_12_of_two_that_a_ledger_which_is_being_set_back_lets_through_one_is_sent_to_the_device(
+    world: World, credential: Credential
+) -> None:
+    both = threading.Barrier(2, timeout=10)
+
+    class Forgetful(SqlStore):
+        """Somebody removes what was reserved before anybody looks at it again."""
+
+        def reserve(self, *arguments: Any) -> tuple[int, ...]:
+            chosen = super().reserve(*arguments)
+            with world.engine.begin() as connection:
+                for table in (positions, redemptions):
+                    connection.execute(delete(table))
+            return chosen
+
+    class Slow(SpentMemory):
+        """Nobody is the first to look."""
+
+        def knows_any(self, *arguments: Any) -> bool:
+            known = super().knows_any(*arguments)
+            both.wait()
+            return known
+
+    store, request, before = Forgetful(world.engine), world.request(world.sad(credential)), world.fake.signatures
+    activator = world.activator(store=store, memory=Slow())
+
+    def sign(_number: int) -> bool:
+        with suppress(errors.SadSpent, errors.Indeterminate):
+            activator.sign(request)
+        return True
+
+    with ThreadPoolExecutor(2) as pool:
+        assert all(pool.map(sign, range(2)))
+    assert world.fake.signatures == before + 1
 
 
 # The database

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from auditlog.sql import read_entries
 from contract import order as orders
@@ -23,6 +23,7 @@ from signing.sam.store import Anchoring, Record, SpentOrder
 from signing.sam.verify import LEEWAY_SECONDS
 from signing.storage.store import SqlStore
 from signing.storage.tables import audit, credentials
+from signing.storage.tables import orders as used_orders
 from tests.fakes.sam import ALICE, NOW, REALM, World
 
 
@@ -238,6 +239,26 @@ def test_an_order_to_change_is_used_once(world: World, credential: Credential) -
     world.lifecycle().execute(world.order_token("credential.resume", credential_id=credential.id))
     with pytest.raises(errors.OrderUsed):
         world.lifecycle().execute(token)
+
+
+def test_SAD_06_an_order_to_resume_does_not_wake_what_was_suspended_after_it_was_issued(
+    either_world: World,
+) -> None:
+    """Used orders are rows: whoever removes one finds a node, or a process, that has not carried it out."""
+    world = either_world
+    credential = world.credential()
+    world.lifecycle().execute(world.order_token("credential.suspend", credential_id=credential.id))
+    resume = world.order_token("credential.resume", credential_id=credential.id)
+    world.lifecycle().execute(resume)
+    world.clock.advance(60)
+    world.lifecycle().execute(world.order_token("credential.suspend", credential_id=credential.id))
+    with world.engine.begin() as connection:
+        connection.execute(delete(used_orders))
+    with pytest.raises(errors.OrderRefused, match="last change of status"):
+        world.lifecycle().execute(resume)
+    assert world.lifecycle().credential(credential.id).status == "suspended"
+    world.lifecycle().execute(world.order_token("credential.resume", credential_id=credential.id))
+    assert world.lifecycle().credential(credential.id).status == "active"
 
 
 @pytest.mark.parametrize("operation", ["credential.suspend", "credential.resume", "credential.delete"])

@@ -7,16 +7,19 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from sqlalchemy import delete as delete_rows
+from sqlalchemy import update
 
 from auditlog.sql import read_entries
 from contract.order import CreateParameters
 from signing.sam import errors, events
 from signing.sam.algorithms import KEY_PROFILES
 from signing.sam.credential import Credential, SealedCredential
+from signing.sam.orphans import Orphans
 from signing.sam.ports import DeviceUnavailable
 from signing.sam.store import Record
 from signing.storage.store import SqlStore
-from signing.storage.tables import audit
+from signing.storage.tables import audit, credentials
 from tests.fakes.copies import copy_tables, put_back
 from tests.fakes.sam import ALICE, REALM, World
 
@@ -31,6 +34,12 @@ def destroyed(world: World) -> list[str]:
     with world.engine.connect() as connection:
         found = [each for each in read_entries(connection, audit.entries) if each.event == events.KEY_ORPHAN_DESTROYED]
     return [json.loads(each.fields)["cka_id"] for each in found]
+
+
+def alarms(world: World) -> list[str]:
+    with world.engine.connect() as connection:
+        found = read_entries(connection, audit.entries)
+        return [each.event for each in found if each.event == events.CREDENTIAL_ALTERED]
 
 
 def delete(world: World, credential: Credential, *, by_operators: bool = False) -> None:
@@ -108,6 +117,57 @@ def test_KEY_04_over_a_database_that_was_set_back_nothing_is_destroyed(world: Wo
             orphans.sweep()
         world.clock.advance(61)
     assert world.fake.kept(REALM) == {kept.wrapped_key().blob, later.wrapped_key().blob}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"key_mechanism": "aes-kwp"},
+        {"wrapped_key": b"another"},
+        {"wrapped_key": None},
+        {"status": "deleted", "wrapped_key": None},
+        {"certificates": "none"},
+    ],
+)
+def test_KEY_03_a_row_that_was_altered_does_not_make_an_orphan_of_its_key(
+    world: World, kept: Credential, change: dict[str, Any]
+) -> None:
+    lost, orphans = world.fake.generate(KEY_PROFILES["ec-p256"], REALM).wrapped.blob, world.orphans()
+    copy = copy_tables(world.engine)
+    with world.engine.begin() as connection:
+        connection.execute(update(credentials).where(credentials.c.id == kept.id).values(**change))
+    orphans.sweep()
+    world.clock.advance(61)
+    with pytest.raises(errors.RowAltered):
+        orphans.sweep()
+    assert world.fake.kept(REALM) == {kept.wrapped_key().blob, lost}
+    assert alarms(world)
+    put_back(world.engine, copy, {"credentials"})
+    assert orphans.sweep() == 1
+    assert world.fake.kept(REALM) == {kept.wrapped_key().blob}
+    assert world.activator().sign(world.request(world.sad(kept)))
+
+
+def test_KEY_03_a_row_that_is_hidden_between_the_looks_of_a_sweep_does_not_make_an_orphan_of_its_key(
+    world: World, kept: Credential
+) -> None:
+    class Hiding(SqlStore):
+        """Somebody takes the row away once the versions were compared, and puts it back."""
+
+        def kept_keys(self) -> frozenset[bytes]:
+            with world.engine.begin() as connection:
+                connection.execute(delete_rows(credentials))
+            return super().kept_keys()
+
+    orphans = Orphans(
+        world.device, Hiding(world.engine), REALM, custody=world.custody(), clock=world.clock, grace_seconds=60
+    )
+    copy = copy_tables(world.engine)
+    for _ in range(3):
+        assert orphans.sweep() == 0
+        put_back(world.engine, copy, {"credentials"})
+        world.clock.advance(61)
+    assert world.fake.kept(REALM) == {kept.wrapped_key().blob}
 
 
 @pytest.mark.parametrize("failing", ["kept", "destroy_kept"])

@@ -315,6 +315,21 @@ def test_AUD_09_an_epoch_is_never_lowered_by_a_clock_that_was_set_back(world: Wo
     assert (second.number, second.not_before) == (first.number + 1, first.not_before)
 
 
+def test_SAD_12_an_epoch_that_somebody_wrote_outlives_no_restore(world: World) -> None:
+    """Else one statement would stop signing for good: what is anchored is never lowered."""
+    credential, activator = world.credential(), world.activator()
+    activator.sign(world.request(world.sad(credential)))
+    with world.engine.begin() as connection:
+        connection.execute(update(state).values(epoch=2**31 - 1, epoch_not_before=2**40))
+    with pytest.raises(errors.LedgerBehind):
+        activator.sign(world.request(world.sad(credential)))
+    assert world.operators().execute(world.operation("ledger.restore")).epoch == 2
+    world.clock.advance(6)
+    assert activator.sign(world.request(world.sad(credential)))
+    with world.engine.connect() as connection:
+        assert connection.execute(select(state.c.epoch_not_before)).scalar_one() == world.now
+
+
 def test_SAD_06_a_sad_of_an_issuers_fast_clock_does_not_survive_suspend_and_resume(world: World) -> None:
     credential = world.credential()
     request = world.request(world.sad(credential, iat=world.now + 5, exp=world.now + 300))
@@ -329,8 +344,10 @@ def test_AUD_09_a_credentials_not_before_is_never_lowered_by_a_clock_that_was_se
     world.clock.advance(60)
     suspended = world.lifecycle().execute(world.order_token("credential.suspend", credential_id=credential.id))
     world.clock.advance(-55)
-    resumed = world.lifecycle().execute(world.order_token("credential.resume", credential_id=credential.id))
-    assert resumed.not_before == suspended.not_before
+    with pytest.raises(errors.OrderRefused, match="last change of status"):
+        world.lifecycle().execute(world.order_token("credential.resume", credential_id=credential.id))
+    world.operators().execute(world.operation("credential.resume", credential_id=credential.id))
+    assert world.lifecycle().credential(credential.id).not_before == suspended.not_before
 
 
 def test_a_sad_of_an_issuer_whose_clock_is_behind_serves_right_after_linking(world: World) -> None:
