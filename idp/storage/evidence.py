@@ -17,7 +17,8 @@ from idp.storage.engine import reading
 from idp.storage.models import decisions
 
 _OF_A_SESSION: Final = frozenset({"login.succeeded", "factor.accepted", "otp.accepted"})
-"""What a session has of authentication, also from before the transaction."""
+"""What a session has of authentication, also from before the transaction; never from after it, when the same session
+may have served other relying parties that are nobody's business here."""
 
 
 def evidence(engine: Engine, checkpoints: Checkpoints, txn: str, anchors: Path | None, policy: Path) -> dict[str, Any]:
@@ -32,10 +33,12 @@ def evidence(engine: Engine, checkpoints: Checkpoints, txn: str, anchors: Path |
         mine = list(search(connection, TABLES.entries, (txn,), lambda found: found.fields.get("txn") == txn))
         if not mine:
             raise EvidenceMissing("the identity provider's audit chain has no record of that transaction")
+        last = max(found.sequence for found in mine)
         sessions = {str(found.fields["session_id"]) for found in mine if "session_id" in found.fields}
 
         def earlier(found: Found) -> bool:
-            return found.event in _OF_A_SESSION and found.fields.get("session_id") in sessions
+            of_it = found.event in _OF_A_SESSION and found.fields.get("session_id") in sessions
+            return of_it and found.sequence < last
 
         known = list(search(connection, TABLES.entries, sessions, earlier)) if sessions else []
         names = sorted({str(found.fields["decision_id"]) for found in mine if "decision_id" in found.fields})

@@ -290,6 +290,27 @@ def test_the_command_verifies_before_it_gives_anything_out(
     assert signed.document["sam"]["format"] == FORMAT
 
 
+def test_evidence_says_nothing_of_what_the_session_did_afterwards(signed: Signed) -> None:
+    services = signed.whole.idp.app.extensions["privyseal"]
+    points = Checkpoints(services.engine, services.keys, ISSUER, services.clock)
+    shown = signed.document["idp"]["records"]
+    (approved,) = (json.loads(each["fields"]) for each in shown if each["event"] == "transaction.approved")
+    fields = {name: approved[name] for name in ("account_id", "session_id")}
+    with services.engine.begin() as connection:
+        services.audit.record(
+            connection,
+            "login.succeeded",
+            **fields,
+            factor="password",
+            authenticator_id="x",
+            txn="another",
+            client_id="another-party",
+            action="sign_in",
+        )
+    again = evidence_of_idp(services.engine, points, signed.txn, None, services.settings.policy_file)
+    assert [each["sequence"] for each in again["records"]] == [each["sequence"] for each in shown]
+
+
 def test_no_evidence_is_made_of_a_chain_that_is_not_whole(signed: Signed) -> None:
     from sqlalchemy import text
 
