@@ -1,4 +1,4 @@
-"""OPS-04, OPS-05, OPS-07: statements fail, a deadlock, the server is killed while the module signs; the token counts."""
+"""OPS-04, OPS-05, OPS-07: statements fail, a deadlock, a server is killed while the module signs; the token counts."""
 
 from __future__ import annotations
 
@@ -68,6 +68,7 @@ class Signing:
 
     def settle(self) -> None:
         """Close what is open, long after; then hold everything against what the token counted."""
+        self.engine.dispose()  # connections to a server that is no more
         with self.engine.begin() as connection:
             late = "UPDATE redemptions SET reserved_at = reserved_at - 3600"
             connection.execute(text(f"{late} WHERE id NOT IN (SELECT redemption_id FROM outcomes)"))
