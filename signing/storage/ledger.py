@@ -328,6 +328,8 @@ class Ledger:
     # Its last statements
 
     def _freed(self, script: Script, outcomes: Sequence[Conclude]) -> Iterator[Statement]:
+        if outcomes and self._sql.close_redemptions:
+            yield self._sql.close_redemptions, texts_parameter(job.redemption_id for job in outcomes)
         released = [job.redemption_id for job in outcomes if job.state is State.RELEASED]
         if released:
             for row in script.ask([(self._sql.approvals_of, texts_parameter(released))])[0]:
@@ -351,6 +353,8 @@ class Ledger:
         if not redeemed:
             return
         yield self._sql.add_redemptions, rows_parameter(_redemption(item) for item in redeemed)
+        if self._sql.open_redemptions:
+            yield self._sql.open_redemptions, texts_parameter(item.wanted.id for item in redeemed)
         yield (
             self._sql.add_positions,
             rows_parameter(

@@ -42,10 +42,16 @@ class Statements:
     spent_proofs: str
     """Texts: proofs of possession -> proof, of those that were spent."""
     add_redemptions: str
+    """PostgreSQL adds them to what is undecided."""
+    open_redemptions: str
+    """Texts: redemption ids -> nothing; on SQLite, after :attr:`add_redemptions`.  Empty on PostgreSQL."""
     add_positions: str
     """issuer, txn, position, redemption_id."""
     add_outcomes: str
-    """redemption_id, state, reason, at -> redemption_id of those that had none."""
+    """redemption_id, state, reason, at -> redemption_id of those that had none; PostgreSQL takes them from what is
+    undecided."""
+    close_redemptions: str
+    """Texts: redemption ids -> nothing; on SQLite, after :attr:`add_outcomes`.  Empty on PostgreSQL."""
     outcomes: str
     """Texts: redemption ids -> redemption_id, state."""
     approvals_of: str
@@ -94,6 +100,14 @@ class _Words:
     """Of :attr:`Statements.hold_approvals`."""
     add: str
     """Of :attr:`Statements.add_approvals`."""
+    open: str
+    """Of :attr:`Statements.open_redemptions`."""
+    close: str
+    """Of :attr:`Statements.close_redemptions`."""
+    opening: str
+    """Of :attr:`Statements.add_redemptions`, with what it adds in ``{added}``."""
+    closing: str
+    """Of :attr:`Statements.add_outcomes`, with what it adds in ``{added}``."""
     value: str
     """The place of a parameter."""
 
@@ -109,6 +123,10 @@ class _Words:
             "@for_share": self.for_share,
             "@hold": self.hold,
             "@add": self.add,
+            "@open": self.open,
+            "@close": self.close,
+            "@redeem": self.opening.format(added=_ADD_REDEMPTIONS),
+            "@conclude": self.closing.format(added=_ADD_OUTCOMES),
             "@value": self.value,
         }
         while "@" in template:
@@ -117,6 +135,11 @@ class _Words:
         return template
 
 
+_ADD_REDEMPTIONS: Final = "INSERT INTO redemptions (@names) SELECT @names FROM @rows"
+_ADD_OUTCOMES: Final = (
+    "INSERT INTO outcomes (@names) SELECT @names FROM @rows WHERE true ORDER BY redemption_id"
+    " ON CONFLICT DO NOTHING RETURNING redemption_id"
+)
 _POSTGRESQL: Final = _Words(
     element="{name} {kind}",
     rows="json_to_recordset(CAST(%s AS json)) AS r({members})",
@@ -130,6 +153,15 @@ _POSTGRESQL: Final = _Words(
         " RETURNING a.issuer, a.txn, a.allowance, a.xmax = 0, a.live"
     ),
     add="",
+    open="",
+    close="",
+    opening="WITH added AS ({added} RETURNING id) INSERT INTO undecided (redemption_id) SELECT id FROM added",
+    # What waits for another transaction's outcome has waited before it looks for the rows to remove.
+    closing=(
+        "WITH added AS ({added}), closed AS"
+        " (DELETE FROM undecided WHERE redemption_id = ANY (ARRAY(SELECT redemption_id FROM added)))"
+        " SELECT redemption_id FROM added"
+    ),
     value="%s",
 )
 _SQLITE: Final = _Words(
@@ -142,6 +174,10 @@ _SQLITE: Final = _Words(
         "SELECT r.issuer, r.txn, coalesce(a.allowance, r.allowance), a.allowance IS NULL, a.live FROM @rows"
         " LEFT JOIN approvals a ON a.issuer = r.issuer AND a.txn = r.txn"
     ),
+    open="INSERT INTO undecided (redemption_id) SELECT value FROM json_each(?)",
+    close="DELETE FROM undecided WHERE redemption_id @texts",
+    opening="{added}",
+    closing="{added}",
     # WHERE true keeps SQLite from taking ON CONFLICT for a join's ON.
     add="INSERT INTO approvals (@names) SELECT @names FROM @rows WHERE true ON CONFLICT DO NOTHING",
     value="?",
@@ -176,7 +212,7 @@ _TEMPLATES: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
     ),
     "spent_proofs": ("SELECT proof FROM redemptions WHERE proof @texts", {}),
     "add_redemptions": (
-        "INSERT INTO redemptions (@names) SELECT @names FROM @rows",
+        "@redeem",
         {
             "id": _TEXT,
             "issuer": _TEXT,
@@ -189,15 +225,16 @@ _TEMPLATES: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
             "proof": _TEXT,
         },
     ),
+    "open_redemptions": ("@open", {}),
     "add_positions": (
         "INSERT INTO positions (@names) SELECT @names FROM @rows",
         {**_APPROVAL, "position": _NUMBER, "redemption_id": _TEXT},
     ),
     "add_outcomes": (
-        "INSERT INTO outcomes (@names) SELECT @names FROM @rows WHERE true ORDER BY redemption_id"
-        " ON CONFLICT DO NOTHING RETURNING redemption_id",
+        "@conclude",
         {"redemption_id": _TEXT, "state": _TEXT, "reason": _TEXT, "at": _NUMBER},
     ),
+    "close_redemptions": ("@close", {}),
     "outcomes": ("SELECT redemption_id, state FROM outcomes WHERE redemption_id @texts", {}),
     "approvals_of": ("SELECT issuer, txn, id FROM redemptions WHERE id @texts", {}),
     "free_positions": (

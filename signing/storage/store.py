@@ -16,7 +16,6 @@ from sqlalchemy import (
     bindparam,
     func,
     select,
-    tuple_,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -41,7 +40,7 @@ from signing.sam.verify import first_second_after
 from signing.storage import schema
 from signing.storage.ledger import Ledger
 from signing.storage.rows import from_row, revocation_from_row, revocation_to_row, to_row
-from signing.storage.statements import key_names, order_query, revoked
+from signing.storage.statements import key_names, order_query, overdue, revoked
 from signing.storage.tables import (
     anchored,
     audit,
@@ -186,15 +185,10 @@ class SqlStore:
         return _order(self._transactions.rows(order_query(issuer, jti)))
 
     def overdue(self, reserved_before: int, limit: int, after: tuple[int, str] | None = None) -> tuple[Redemption, ...]:
-        open_ones = (
-            select(redemptions)
-            .outerjoin(outcomes, outcomes.c.redemption_id == redemptions.c.id)
-            .where(and_(outcomes.c.redemption_id.is_(None), redemptions.c.reserved_at < reserved_before))
-            .order_by(redemptions.c.reserved_at, redemptions.c.id)
-            .limit(limit)
-        )
+        wanted = overdue(after is not None)
+        parameters: dict[str, object] = {"reserved_before": reserved_before, "most": limit}
         if after is not None:
-            open_ones = open_ones.where(tuple_(redemptions.c.reserved_at, redemptions.c.id) > after)
+            parameters |= {"after_second": after[0], "after_id": after[1]}
         return tuple(
             Redemption(
                 id=row.id,
@@ -205,7 +199,7 @@ class SqlStore:
                 positions=_positions(row.positions),
                 state=State.RESERVED,
             )
-            for row in self._transactions.rows(open_ones)
+            for row in self._transactions.rows(wanted, parameters)
         )
 
     def revocations(self, keys: Collection[Key] | None, received_after: int) -> tuple[SealedRevocation, ...]:

@@ -1,4 +1,4 @@
-"""Tables.  Rows of the ledger are inserted, never changed; the one exception is said at its table."""
+"""Tables.  Rows of the ledger are inserted, never changed; the exceptions are said at their tables."""
 
 from __future__ import annotations
 
@@ -156,6 +156,11 @@ outcomes: Final = Table(
     Column("at", BigInteger, nullable=False),
 )
 """Transition out of RESERVED: the primary key is the compare-and-swap between a request and the reconciler."""
+
+undecided: Final = Table("undecided", metadata, Column("redemption_id", String(64), primary_key=True))
+"""Redemptions without an outcome, so that looking for them costs as much as there are, not as the ledger has.  A row is
+added in the transaction of its redemption and removed in that of its outcome, never changed; it promises nothing: what
+stands in the other two tables is so, whatever stands here."""
 
 revocations: Final = Table(
     "revocations",

@@ -220,6 +220,7 @@ def test_the_reconciler_closes_what_is_overdue_while_serving(site: Site, tmp_pat
             ),
             values,
         )
+        connection.execute(text("INSERT INTO undecided (redemption_id) VALUES ('r')"))
     with site.serving():
         until = time.monotonic() + 10
         state = None
