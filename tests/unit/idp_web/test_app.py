@@ -314,10 +314,13 @@ def test_a_token_that_is_not_taken_any_more_is_replaced_once_and_not_used_again(
     assert len(tokens) == 4
 
 
-@pytest.mark.parametrize("part", [{"key": {"status": "disabled"}}, {"cert": {**ANSWER["cert"], "status": "revoked"}}])
-def test_a_disabled_key_or_a_revoked_certificate_is_not_enabled(part: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("part", "status"),
+    [({"key": {"status": "disabled"}}, "disabled"), ({"cert": {**ANSWER["cert"], "status": "revoked"}}, "revoked")],
+)
+def test_a_disabled_key_or_a_revoked_certificate_is_not_enabled(part: dict[str, Any], status: str) -> None:
     made, _ = reader(200, {**ANSWER, **part})
-    assert made.read("a", "c", "cred-1").status == "disabled"
+    assert made.read("a", "c", "cred-1").status == status
 
 
 @pytest.mark.parametrize(
