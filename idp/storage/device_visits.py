@@ -17,7 +17,7 @@ from sqlalchemy import JSON, BigInteger, Column, Connection, Row, String, Table,
 
 from foundation.clock import epoch, from_epoch
 from idp.storage.models import metadata
-from idp.storage.seal import NO_SEAL, Sealer
+from idp.storage.seal import NO_SEAL, Sealer, change
 
 MAX_OPEN: Final = 3
 """Of one session; the oldest go (DOS-04)."""
@@ -163,16 +163,8 @@ def take(
 
 
 def _write(connection: Connection, seals: Sealer, found: StoredVisit, changes: Mapping[str, Any]) -> bool:
-    row = connection.execute(select(device_visits).where(_V.id == found.id, _V.seal == found.seal)).one_or_none()
-    if row is None:
-        return False
-    values = {**row._mapping, **changes}
-    written = connection.execute(
-        update(device_visits)
-        .where(_V.id == found.id, _V.seal == found.seal, _V.code.is_(None))
-        .values(**changes, seal=seals.seal(device_visits, values))
-    )
-    return written.rowcount == 1
+    still = (_V.id == found.id) & (_V.seal == found.seal) & _V.code.is_(None)
+    return change(connection, seals, device_visits, still, lambda _: changes) == 1
 
 
 def _read(seals: Sealer, row: Row[Any], now: datetime) -> StoredVisit | None:
