@@ -53,7 +53,8 @@ from signing.sam.errors import (
 from signing.sam.evidence import sad_record
 from signing.sam.ledger import Redemption, Reservation, SpentMemory, State, allowance_of, assign
 from signing.sam.ports import DeviceError, OperationNotPermitted, SignatureDevice, WrappedKey, WrappedKeyRefused
-from signing.sam.proof import ProofCounters, proof_record
+from signing.sam.proof import proof_record
+from signing.sam.proof_counters import ProofCounters
 from signing.sam.refusals import RefusalBudget
 from signing.sam.revocation import Revocation
 from signing.sam.revoke import Revocations

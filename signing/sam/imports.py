@@ -37,7 +37,7 @@ from signing.sam.ports import (
     WrappedKey,
     WrappedKeyRefused,
 )
-from signing.sam.proof import check_key
+from signing.sam.proof_keys import check_key
 from signing.sam.verify import SamPolicy
 
 _OWN: Final = frozenset({"issuer", "owner", "public_key", "wrapped_key"})

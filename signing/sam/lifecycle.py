@@ -39,7 +39,8 @@ from signing.sam.link_certificate import verify_chain
 from signing.sam.orders import spent, verify_order
 from signing.sam.pkcs10 import certification_request, subject_name
 from signing.sam.ports import ON_TOKEN, DeviceError, GeneratedKey, SignatureDevice, WrappedKey, device_errors
-from signing.sam.proof import after_order, check_key, keys_of
+from signing.sam.proof import keys_of
+from signing.sam.proof_keys import after_order, check_key
 from signing.sam.rollback import Effect
 from signing.sam.store import Record, SpentOrder, Store
 from signing.sam.tokens import decode_order
@@ -211,7 +212,7 @@ class Lifecycle:
         :raises OrderUsed: it has been carried out.
         :raises WrongOwner: the credential is another person's.
         :raises CredentialDisabled: its status does not allow it.
-        :raises ProofMissing: :raises ProofRefused: see :func:`signing.sam.proof.after_order`.
+        :raises ProofMissing: :raises ProofRefused: see :func:`signing.sam.proof_keys.after_order`.
         """
         order, now = decode_order(token, self._policy), self._clock.now()
         self._check(order, now)

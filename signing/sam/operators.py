@@ -58,7 +58,7 @@ from signing.sam.errors import (
 from signing.sam.imports import parse_import
 from signing.sam.lifecycle import CHANGES, Lifecycle, after_change, proof_fields, with_proof_keys
 from signing.sam.ports import device_errors
-from signing.sam.proof import check_key
+from signing.sam.proof_keys import check_key
 from signing.sam.refusals import RefusalBudget
 from signing.sam.rollback import Effect
 from signing.sam.store import Record, SpentOrder, Store

@@ -229,7 +229,7 @@ def test_a_copied_device_is_seen_by_its_counter(world: World, sole: Credential) 
 
 
 def test_the_devices_longest_unused_are_forgotten_first(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("signing.sam.proof._MOST_COUNTED", 1)
+    monkeypatch.setattr("signing.sam.proof_counters._MOST_COUNTED", 1)
     one, other, node = born(world, device(DEVICE)), born(world, device(OTHER)), world.activator()
     assert node.sign(world.request(counted(world, one, 9)))
     assert node.sign(world.request(counted(world, other, 9, key=OTHER)))

@@ -32,6 +32,7 @@ from signing.sam.errors import (
 )
 from signing.sam.ledger import SpentMemory
 from signing.sam.verify import first_second_after
+from signing.storage.store import SqlStore
 from signing.storage.tables import approvals, audit, positions
 from tests.fakes.sam import CLIENT, World, digest
 
@@ -86,6 +87,35 @@ def test_told_of_at_once_it_retires_its_predecessor_and_signs_nothing(either_wor
     (record,) = recorded(world, events.SAD_SUCCEEDED)
     assert (record["jti"], record["supersedes"], record["unspent"]) == (second.jti, [first.jti], 2)
     assert sign(world, second, *THREE[1:]) == 2
+
+
+class Meanwhile(SqlStore):
+    """Somebody else changes something after the first look at a credential's row."""
+
+    def __init__(self, world: World, change: Callable[[], object]) -> None:
+        super().__init__(world.engine)
+        self._change: Callable[[], object] | None = change
+
+    def for_signature(self, credential_id: str) -> Any:
+        found = super().for_signature(credential_id)
+        change, self._change = self._change, None
+        if change is not None:
+            change()
+        return found
+
+
+def test_a_credential_that_changed_meanwhile_is_looked_at_again(world: World) -> None:
+    credential = world.credential()
+    first = world.sad(credential, THREE)
+    sign(world, first, THREE[0])
+    second = world.successor(first)
+
+    def suspend() -> None:
+        world.lifecycle().execute(world.order_token("credential.suspend", credential_id=credential.id))
+
+    with pytest.raises(CredentialDisabled):
+        world.activator(store=Meanwhile(world, suspend)).extend(sads.encode(second, world.idp_key), CLIENT)
+    assert recorded(world, events.SAD_SUCCEEDED) == []
 
 
 def test_told_of_before_anything_was_signed_it_holds_as_well(either_world: World) -> None:

@@ -161,6 +161,12 @@ def test_SAD_05_a_request_for_another_credential_is_refused(world: World, creden
         verify(world, world.sad(credential), credential, credential_id="other")
 
 
+def test_SAD_05_the_row_of_another_credential_is_refused(world: World, credential: Credential) -> None:
+    sad = world.sad(credential, credential_id="other")
+    with pytest.raises(errors.WrongCredential):
+        verify(world, sad, credential, credential_id="other")
+
+
 def test_SAD_08_a_credential_that_demands_high_does_not_take_substantial(world: World) -> None:
     high = world.credential(profile="high")
     with pytest.raises(errors.FloorNotMet):
