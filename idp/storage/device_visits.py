@@ -7,7 +7,6 @@ session that asked, for what it asked (SES-07).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +15,7 @@ from typing import Any, Final, Literal
 from sqlalchemy import JSON, BigInteger, Column, Connection, Row, String, Table, delete, insert, select, update
 
 from foundation.clock import epoch, from_epoch
+from idp.storage.hashes import hash_token
 from idp.storage.models import metadata
 from idp.storage.seal import NO_SEAL, Sealer, change
 
@@ -93,7 +93,7 @@ def begin(connection: Connection, seals: Sealer, handle: str, visit: Visit, now:
     connection.execute(delete(device_visits).where(mine, _V.id.not_in(kept)))
     connection.execute(delete(device_visits).where(_V.expires_at <= epoch(now)))
     values: dict[str, Any] = {
-        "id": _hash(handle),
+        "id": hash_token(handle),
         "session_id": visit.session_id,
         "account_id": visit.account_id,
         "purpose": visit.purpose,
@@ -109,7 +109,7 @@ def begin(connection: Connection, seals: Sealer, handle: str, visit: Visit, now:
 
 def find(connection: Connection, seals: Sealer, handle: str, now: datetime) -> StoredVisit | None:
     """The visit of a handle that has had no answer; None: there is none, or its time is over."""
-    query = select(device_visits).where(_V.id == _hash(handle), _V.seal != NO_SEAL, _V.code.is_(None))
+    query = select(device_visits).where(_V.id == hash_token(handle), _V.seal != NO_SEAL, _V.code.is_(None))
     row = connection.execute(query).one_or_none()
     return None if row is None else _read(seals, row, now)
 
@@ -123,7 +123,7 @@ def answer(
     connection: Connection, seals: Sealer, found: StoredVisit, given: Mapping[str, Any], *, code: str, now: datetime
 ) -> bool:
     """Keep the answer under the hash of a code, once; False: there is one already."""
-    values = {"answer": dict(given), "code": _hash(code), "expires_at": epoch(now) + BACK_SECONDS}
+    values = {"answer": dict(given), "code": hash_token(code), "expires_at": epoch(now) + BACK_SECONDS}
     return _write(connection, seals, found, values)
 
 
@@ -148,7 +148,7 @@ def take(
 
     A code that comes to the wrong session is spent all the same: it has left the browser that it was made for.
     """
-    query = select(device_visits).where(_V.code == _hash(code), _V.seal != NO_SEAL)
+    query = select(device_visits).where(_V.code == hash_token(code), _V.seal != NO_SEAL)
     row = connection.execute(query).one_or_none()
     if row is None:
         return None
@@ -178,7 +178,3 @@ def _read(seals: Sealer, row: Row[Any], now: datetime) -> StoredVisit | None:
         answer=row.answer,
         seal=row.seal,
     )
-
-
-def _hash(secret: str) -> str:
-    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,8 +1,8 @@
-"""What was granted to clients: pushed requests, codes, refresh families, access tokens.
+"""What was granted to clients: codes, refresh families, access tokens.
 
-Codes, tokens and request URIs are 256 random bits or signed; only their SHA-256 is kept, so whoever reads this
-database can use none of them.  Single use is one conditional statement whose row count decides: of two that race,
-one finds nothing left to change, on SQLite and on PostgreSQL.
+Codes and tokens are 256 random bits or signed; only their SHA-256 is kept, so whoever reads this database can use none
+of them.  Single use is one conditional statement whose row count decides: of two that race, one finds nothing left to
+change, on SQLite and on PostgreSQL.
 
 A *grant* is one approval by one person for one client (or a client's own).  All its tokens hang from it, so that
 revoking it kills them; a token is active only while its grant is.
@@ -13,7 +13,6 @@ roll it back.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,32 +29,18 @@ from sqlalchemy import (
     Table,
     Text,
     delete,
-    func,
     insert,
     select,
     update,
 )
-from sqlalchemy.exc import IntegrityError
 
 from foundation.clock import epoch
-from foundation.dpop import DpopProof
 from idp.authn.approval import Approval
-from idp.oidc.assertion import AssertionUse
 from idp.oidc.request import AuthorizationRequest
+from idp.storage.hashes import hash_token
 from idp.storage.models import metadata, sessions
 from idp.storage.seal import NO_SEAL, Sealer
 from idp.storage.statements import Statement
-
-oidc_pushed_requests: Final = Table(
-    "oidc_pushed_requests",
-    metadata,
-    Column("handle_hash", String(64), primary_key=True),
-    Column("client_id", String(128), nullable=False, index=True),
-    Column("request", JSON, nullable=False),
-    Column("expires_at", BigInteger, nullable=False, index=True),
-    Column("seal", String(64), nullable=False, default=""),
-    info={"sealed": ("handle_hash", "client_id", "request", "expires_at")},
-)
 
 oidc_grants: Final = Table(
     "oidc_grants",
@@ -122,37 +107,14 @@ oidc_access_tokens: Final = Table(
     Column("revoked_at", BigInteger),
 )
 
-oidc_assertions: Final = Table(
-    "oidc_assertions",
-    metadata,
-    Column("client_id", String(128), primary_key=True),
-    Column("jti_hash", String(64), primary_key=True),
-    Column("expires_at", BigInteger, nullable=False, index=True),
-)
-
-oidc_dpop_proofs: Final = Table(
-    "oidc_dpop_proofs",
-    metadata,
-    Column("use", String(64), primary_key=True),
-    Column("expires_at", BigInteger, nullable=False, index=True),
-)
-
 _BEGIN: Final = Statement(insert(oidc_grants))
 _KEEP_CODE: Final = Statement(insert(oidc_codes))
 
 KEEP_SECONDS: Final = 24 * 60 * 60
 """How long an ended grant is remembered, so that a code used again is known for what it is."""
 
-SKEW_SECONDS: Final = 60
-"""How far the clocks of two nodes may be apart."""
-
 Kind = Literal["access", "sad"]
 Reason = Literal["unknown", "expired", "used", "other_client", "revoked"]
-
-
-def hash_token(token: str) -> str:
-    """What is stored of a code or token."""
-    return hashlib.sha256(token.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,55 +168,6 @@ class NewAccessToken:
     resource: str
     scopes: tuple[str, ...]
     expires_at: int
-
-
-# Pushed authorization requests
-
-
-def push(
-    connection: Connection,
-    seals: Sealer,
-    handle: str,
-    request: AuthorizationRequest,
-    now: datetime,
-    *,
-    seconds: int,
-    limit: int,
-) -> bool:
-    """Keep a pushed request; False if the client has ``limit`` of them open."""
-    at = epoch(now)
-    count = select(func.count()).where(
-        oidc_pushed_requests.c.client_id == request.client_id, oidc_pushed_requests.c.expires_at > at
-    )
-    if connection.execute(count).scalar_one() >= limit:
-        return False
-    values: dict[str, Any] = {
-        "handle_hash": hash_token(handle),
-        "client_id": request.client_id,
-        "request": request.to_json(),
-        "expires_at": at + seconds,
-    }
-    seal = seals.seal(oidc_pushed_requests, values)
-    connection.execute(insert(oidc_pushed_requests).values(**values, seal=seal))
-    return True
-
-
-def take_pushed(
-    connection: Connection, seals: Sealer, handle: str, client_id: str, now: datetime
-) -> AuthorizationRequest | None:
-    """The pushed request, once: it is deleted.  None if it is unknown, taken, expired, altered or another client's."""
-    table = oidc_pushed_requests
-    row = connection.execute(
-        delete(table)
-        .where(
-            table.c.handle_hash == hash_token(handle), table.c.client_id == client_id, table.c.expires_at > epoch(now)
-        )
-        .returning(table)
-    ).one_or_none()
-    return None if row is None or not seals.holds(table, row) else AuthorizationRequest.from_json(row.request)
-
-
-# Grants
 
 
 def begin(
@@ -544,36 +457,6 @@ def revoke_access(connection: Connection, token_hash: str, now: datetime) -> boo
     return revoked.rowcount == 1
 
 
-# Client assertions
-
-
-def remember_assertion(connection: Connection, use: AssertionUse) -> bool:
-    """Remember an assertion until it expires; False if it has been used before."""
-    try:
-        with connection.begin_nested():
-            connection.execute(
-                insert(oidc_assertions).values(
-                    client_id=use.client_id, jti_hash=hash_token(use.jti), expires_at=use.exp
-                )
-            )
-    except IntegrityError:
-        return False
-    return True
-
-
-# Proofs of possession
-
-
-def remember_proof(connection: Connection, proof: DpopProof) -> bool:
-    """Remember a DPoP proof until it would be refused for its age; False if it has been used before (RFC 9449 11.1)."""
-    try:
-        with connection.begin_nested():
-            connection.execute(insert(oidc_dpop_proofs).values(use=proof.use, expires_at=proof.memorable_until))
-    except IntegrityError:
-        return False
-    return True
-
-
 # Housekeeping
 
 
@@ -582,10 +465,6 @@ def purge(connection: Connection, now: datetime) -> int:
     at = epoch(now)
     ended = select(oidc_grants.c.id).where(oidc_grants.c.expires_at <= at - KEEP_SECONDS)
     statements = (
-        delete(oidc_pushed_requests).where(oidc_pushed_requests.c.expires_at <= at),
-        # A little longer: another node's clock may be behind, and would still take the assertion.
-        delete(oidc_assertions).where(oidc_assertions.c.expires_at <= at - SKEW_SECONDS),
-        delete(oidc_dpop_proofs).where(oidc_dpop_proofs.c.expires_at <= at - SKEW_SECONDS),
         delete(oidc_access_tokens).where(oidc_access_tokens.c.expires_at <= at),
         delete(oidc_access_tokens).where(oidc_access_tokens.c.grant_id.in_(ended)),
         delete(oidc_refresh_tokens).where(oidc_refresh_tokens.c.grant_id.in_(ended)),

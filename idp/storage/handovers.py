@@ -7,7 +7,6 @@ for (SES-07).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +15,7 @@ from typing import Any, Final
 from sqlalchemy import JSON, BigInteger, Column, Connection, String, Table, delete, insert, select, update
 
 from foundation.clock import epoch
+from idp.storage.hashes import hash_token
 from idp.storage.models import metadata
 from idp.storage.seal import NO_SEAL, Sealer
 
@@ -67,7 +67,7 @@ def leave(
     connection.execute(delete(handovers).where(mine, _H.id.not_in(kept)))
     connection.execute(delete(handovers).where(_H.expires_at <= epoch(now)))
     values: dict[str, Any] = {
-        "id": _hash(code),
+        "id": hash_token(code),
         "session_id": handover.session_id,
         "purpose": handover.purpose,
         "target": handover.target,
@@ -83,7 +83,7 @@ def take(connection: Connection, seals: Sealer, code: str, wanted: Handover, now
 
     A code that comes to the wrong session is spent all the same: it has left the browser that it was made for.
     """
-    row = connection.execute(select(handovers).where(_H.id == _hash(code), _H.seal != NO_SEAL)).one_or_none()
+    row = connection.execute(select(handovers).where(_H.id == hash_token(code), _H.seal != NO_SEAL)).one_or_none()
     if row is None:
         return None
     ended = connection.execute(
@@ -94,7 +94,3 @@ def take(connection: Connection, seals: Sealer, code: str, wanted: Handover, now
         return None
     facts: dict[str, Any] = row.facts
     return facts
-
-
-def _hash(code: str) -> str:
-    return hashlib.sha256(code.encode("utf-8", "surrogatepass")).hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -14,6 +13,7 @@ from idp.authn.session import Pause, with_pause
 from idp.errors import InteractionLost
 from idp.policy.evidence import Evidence
 from idp.settings import SessionSettings
+from idp.storage.hashes import hash_token
 from idp.storage.models import interactions, sessions
 from idp.storage.seal import NO_SEAL, Sealer, change, locking
 from idp.storage.statements import Statement
@@ -62,11 +62,6 @@ class StoredSession:
     def pauses_until(self, now: datetime) -> tuple[Pause, ...]:
         """The same with that one."""
         return with_pause(self.pauses, epoch(now), epoch(now) - epoch(self.last_seen_at))
-
-
-def hash_token(token: str) -> str:
-    """What is stored of a cookie's token: it is 256 random bits, so a plain hash is enough."""
-    return hashlib.sha256(token.encode()).hexdigest()
 
 
 def create(

@@ -37,7 +37,7 @@ from idp.oidc.request import (
     parse_authorization_request,
     read_parameters,
 )
-from idp.storage import accounts, clients, grants
+from idp.storage import accounts, clients, grants, pushed_requests
 from idp.storage.engine import reading
 from idp.storage.seal import Altered
 from idp.web import browser, faults, oidc_tokens
@@ -184,7 +184,7 @@ def _pushed(parameters: Mapping[str, str]) -> AuthorizationRequest:
     handle = parameters["request_uri"].removeprefix(REQUEST_URI_PREFIX)
     with services().engine.begin() as connection:
         now = services().clock.now()
-        asked = grants.take_pushed(connection, services().seals, handle, parameters["client_id"], now)
+        asked = pushed_requests.take(connection, services().seals, handle, parameters["client_id"], now)
         client = _served(clients.find_active(connection, parameters["client_id"]))
     if asked is None or client is None or not client.may_redirect_to(asked.redirect_uri):
         raise RequestUriInvalid("the pushed request is unknown, used, expired or another client's")
@@ -261,7 +261,7 @@ def pushed_authorize() -> Response:
     handle = oidc_tokens.secret_token(services())
     with services().engine.begin() as connection:
         oidc_tokens.spend(connection, shown)
-        kept = grants.push(
+        kept = pushed_requests.push(
             connection,
             services().seals,
             handle,

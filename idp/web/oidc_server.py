@@ -40,7 +40,7 @@ from idp.oidc.errors import ClientAuthenticationFailed, GrantTypeRefused, Reques
 from idp.oidc.pkce import check_verifier
 from idp.oidc.possession import Shown, bound_to, read_shown
 from idp.oidc.request import check_repeated_details, check_scopes
-from idp.storage import clients, grants
+from idp.storage import clients, grants, single_use
 from idp.storage.engine import reading
 from idp.storage.grants import AccessToken, Grant
 from idp.web import oidc_extension, oidc_tokens
@@ -269,7 +269,7 @@ def _by_assertion(services: Services, presented: PresentedAssertion) -> Client:
     config = OidcConfig.of(services.settings)
     use = verify_assertion(presented.assertion, client, {config.issuer, config.token_endpoint}, services.clock.now())
     with services.engine.begin() as connection:
-        fresh = grants.remember_assertion(connection, use)
+        fresh = single_use.remember_assertion(connection, use)
     if not fresh:
         raise ClientAuthenticationFailed("assertion used before")
     return client

@@ -27,9 +27,10 @@ from idp.oidc.errors import DpopProofInvalid, GrantInvalid
 from idp.oidc.possession import Shown, check_shown
 from idp.oidc.request import AuthorizationRequest
 from idp.settings import ACCOUNT_CLIENT_ID
-from idp.storage import accounts, clients, grants
+from idp.storage import accounts, clients, grants, pushed_requests, single_use
 from idp.storage.engine import reading
 from idp.storage.grants import Grant, NewAccessToken, Refused
+from idp.storage.hashes import hash_token
 from idp.storage.seal import Altered
 from idp.web.services import Services
 
@@ -82,7 +83,9 @@ def tidy(services: Services) -> None:
     """Forget what has ended.  Two nodes that do so at once may get in each other's way: then one leaves it."""
     try:
         with services.engine.begin() as connection:
-            grants.purge(connection, services.clock.now())
+            now = services.clock.now()
+            for purge in (grants.purge, pushed_requests.purge, single_use.purge):
+                purge(connection, now)
     except OperationalError as error:
         _log.warning("ended grants were not purged", exc_info=error)
 
@@ -162,7 +165,7 @@ def spend(connection: Connection, shown: Shown | None) -> None:
 
     :raises DpopProofInvalid: it was used before; that ends the transaction.
     """
-    if shown is not None and not grants.remember_proof(connection, shown.proof):
+    if shown is not None and not single_use.remember_proof(connection, shown.proof):
         raise DpopProofInvalid("the DPoP proof was used before")
 
 
@@ -296,7 +299,7 @@ def _issue(services: Services, issue: Issue) -> dict[str, Any]:
     )
     token = sign_compact(claims, key, tokens.ACCESS_TOKEN_TYPE)
     access = NewAccessToken(
-        grants.hash_token(token), jti, "access", issue.audience, issue.audience, issue.scopes, claims["exp"]
+        hash_token(token), jti, "access", issue.audience, issue.audience, issue.scopes, claims["exp"]
     )
     refresh = secret_token(services) if issue.refreshable else None
     with services.engine.begin() as connection:
@@ -403,7 +406,7 @@ def give_sad(
         raise GrantInvalid("nothing was approved")
     token = sad.encode(content, services.keys.activation_key())
     access = NewAccessToken(
-        grants.hash_token(token), content.jti, "sad", content.aud, request.resource, ("credential",), content.exp
+        hash_token(token), content.jti, "sad", content.aud, request.resource, ("credential",), content.exp
     )
     told: dict[str, Any] = {} if content.cnf is None else {"bound_to": content.cnf.thumbprint}
     if content.supersedes is not None:

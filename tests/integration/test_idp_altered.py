@@ -20,7 +20,7 @@ from idp.activation.intent import SignatureIntent
 from idp.authn.approval import Approval
 from idp.authn.methods import evidence_of
 from idp.policy.evidence import Evidence
-from idp.storage import grants
+from idp.storage import grants, pushed_requests
 from idp.storage.authenticators import NewAuthenticator
 from idp.storage.models import interactions, sessions
 from idp.web import services as composition
@@ -245,9 +245,9 @@ def test_OAU_10_a_pushed_request_that_was_changed_is_unknown(world: World) -> No
     rp, browser = world.rp(), world.browser()
     url = rp.pushed_url(rp.signing(HARMLESS))
     with world.engine.begin() as connection:
-        request = copy.deepcopy(connection.execute(select(grants.oidc_pushed_requests.c.request)).scalar_one())
+        request = copy.deepcopy(connection.execute(select(pushed_requests.oidc_pushed_requests.c.request)).scalar_one())
         request["intent"]["digests"][0]["digest"] = evil_digest()
-        connection.execute(update(grants.oidc_pushed_requests).values(request=request))
+        connection.execute(update(pushed_requests.oidc_pushed_requests).values(request=request))
     assert browser.get(url).status_code == 400
     assert found_altered(world) == [("oidc_pushed_requests", "seal")]
 

@@ -16,10 +16,12 @@ from idp.errors import InteractionLost
 from idp.oidc.request import AuthorizationRequest
 from idp.policy.evidence import Evidence
 from idp.settings import SessionSettings
-from idp.storage import accounts, authenticators, grants, interactions, models, sessions
+from idp.storage import accounts, authenticators, grants, interactions, models, pushed_requests, sessions
 from idp.storage.accounts import NewAccount
 from idp.storage.engine import create_tables, open_engine, reading
-from idp.storage.grants import Refused, oidc_grants, oidc_pushed_requests
+from idp.storage.grants import Refused, oidc_grants
+from idp.storage.hashes import hash_token
+from idp.storage.pushed_requests import oidc_pushed_requests
 from idp.storage.seal import Sealer
 from tests.fakes.seals import make_sealer
 
@@ -128,7 +130,7 @@ def enter(connection: Connection, seals: Sealer, person: str) -> None:
     )
     grants.add_code(connection, f"code-{person}", grant.id, NOW, seconds=60)
     grants.add_refresh(connection, f"refresh-{person}", grant.id, NOW)
-    assert grants.push(connection, seals, f"handle-{person}", REQUEST, NOW, seconds=90, limit=9)
+    assert pushed_requests.push(connection, seals, f"handle-{person}", REQUEST, NOW, seconds=90, limit=9)
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ class Case:
         names = ("authenticators", "phone"), ("sessions", "session"), ("interactions", "interaction")
         prefix = dict((*names, ("oidc_grants", "grant")))
         if self.table is oidc_pushed_requests:
-            return grants.hash_token(f"handle-{person}")
+            return hash_token(f"handle-{person}")
         return f"{prefix[self.table.name]}-{person}"
 
     @property
@@ -199,7 +201,7 @@ SESSIONS_AND_GRANTS = (
     ),
     Case(
         oidc_pushed_requests,
-        lambda connection, seals, person: grants.take_pushed(connection, seals, f"handle-{person}", CLIENT, NOW),
+        lambda connection, seals, person: pushed_requests.take(connection, seals, f"handle-{person}", CLIENT, NOW),
         {"request": {**REQUEST.to_json(), "state": "another"}, "expires_at": LATER},
     ),
 )
@@ -278,7 +280,7 @@ def test_a_row_that_was_copied_under_another_identifier_counts_as_absent(
             connection.execute(delete(table))
         row = {**copied, case.column.name: case.key("alice")}
         if case.table is models.sessions:
-            row["token_hash"] = sessions.hash_token("alice")
+            row["token_hash"] = hash_token("alice")
         if case.table is models.interactions:
             row["session_id"] = "session-alice"
         if case.table is models.authenticators:
@@ -288,7 +290,7 @@ def test_a_row_that_was_copied_under_another_identifier_counts_as_absent(
 
 
 def test_a_cookie_of_ones_own_does_not_open_another_persons_session(engine: Engine, seals: Sealer) -> None:
-    write(engine, CASES[0], "alice", token_hash=sessions.hash_token("a token that mallory knows"))
+    write(engine, CASES[0], "alice", token_hash=hash_token("a token that mallory knows"))
     with engine.begin() as connection:
         assert sessions.find_by_token(connection, seals, "a token that mallory knows", NOW, LIMITS) is None
         assert sessions.find_by_id(connection, seals, "session-alice", NOW, LIMITS) is None

@@ -10,7 +10,7 @@ import pytest
 from foundation.clock import epoch
 from foundation.jose import sign_compact
 from idp.oidc.client import ASSERTION_TYPE
-from idp.storage import grants
+from idp.storage import single_use
 from idp.web import oidc
 from tests.integration.oidc_world import (
     ISSUER,
@@ -48,10 +48,10 @@ def test_OAU_07_an_assertion_is_good_once(world: World) -> None:
     for seconds in (60, 60):
         world.clock.advance(seconds)
         with world.engine.begin() as connection:
-            grants.purge(connection, world.clock.now())
+            single_use.purge(connection, world.clock.now())
         assert error_of(_service(rp, **assertion)) == "invalid_client", "expired, and in the end forgotten too"
     with world.engine.connect() as connection:
-        assert connection.execute(grants.oidc_assertions.select()).all() == []
+        assert connection.execute(single_use.oidc_assertions.select()).all() == []
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from sqlalchemy import select
 
 from foundation.dpop import make_proof
 from foundation.jose import SigningKey, generate_signing_key, peek_claims
-from idp.storage.grants import oidc_dpop_proofs, oidc_grants
+from idp.storage.grants import oidc_grants
+from idp.storage.single_use import oidc_dpop_proofs
 from idp.web import oidc_tokens
 from tests.integration.oidc_world import ISSUER, NOW, REDIRECT_URI, RelyingParty, World, answer, error_of, with_query
 

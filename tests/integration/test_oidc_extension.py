@@ -13,7 +13,8 @@ from foundation.dpop import make_proof
 from foundation.jose import generate_signing_key, peek_claims
 from idp.oidc.client import EXTENSION_GRANT
 from idp.storage import authenticators, clients
-from idp.storage.grants import hash_token, oidc_access_tokens
+from idp.storage.grants import oidc_access_tokens
+from idp.storage.hashes import hash_token
 from idp.storage.models import sessions
 from idp.storage.outbox import event_outbox
 from idp.web import services as composition

@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 from auditlog.errors import ChainNotReady
 from auditlog.sql import read_entries
 from idp.errors import KeyUnavailable, NotActivatable
-from idp.storage import audit, clients, grants
+from idp.storage import audit, clients, grants, pushed_requests
 from idp.storage.keys import KeyStore
 from idp.web import oidc, oidc_tokens
 from idp.web.interaction import Finished
@@ -65,9 +65,11 @@ def test_housekeeping_forgets_what_has_ended_and_nothing_else(world: World) -> N
     rp.pushed_url(rp.parameters())
     with world.engine.begin() as connection:
         assert grants.purge(connection, world.clock.now()) == 0
+        assert pushed_requests.purge(connection, world.clock.now()) == 0
     world.clock.advance(601)
     with world.engine.begin() as connection:
-        assert grants.purge(connection, world.clock.now()) == 2, "the pushed request and the access token"
+        assert grants.purge(connection, world.clock.now()) == 1, "the access token"
+        assert pushed_requests.purge(connection, world.clock.now()) == 1
     assert rp.refresh(tokens["refresh_token"]).status_code == 200
     world.clock.advance(3 * 24 * 3600)
     with world.engine.begin() as connection:

@@ -18,9 +18,10 @@ from idp.errors import AlreadyExists, InputRefused
 from idp.oidc.assertion import AssertionUse
 from idp.oidc.client import Registration
 from idp.oidc.request import AuthorizationRequest
-from idp.storage import accounts, clients, grants
+from idp.storage import accounts, clients, grants, pushed_requests, single_use
 from idp.storage.engine import create_tables, open_engine
 from idp.storage.grants import Grant, NewAccessToken, Refused
+from idp.storage.hashes import hash_token
 from tests.fakes.seals import make_sealer
 from tests.integration.oidc_world import NOW, REDIRECT_URI, RESOURCE, World, seed, start
 
@@ -71,17 +72,17 @@ def grant_with_code(connection: Connection, code: str = "a-code") -> Grant:
 def access(number: int = 0) -> NewAccessToken:
     """An access token's row."""
     return NewAccessToken(
-        grants.hash_token(f"t{number}"), f"j{number}", "access", RESOURCE, RESOURCE, ("service",), epoch(NOW) + 60
+        hash_token(f"t{number}"), f"j{number}", "access", RESOURCE, RESOURCE, ("service",), epoch(NOW) + 60
     )
 
 
 def test_OAU_08_of_many_who_take_a_pushed_request_one_gets_it(engine: Engine) -> None:
     with engine.begin() as connection:
-        assert grants.push(connection, SEALS, "a-handle", REQUEST, NOW, seconds=90, limit=10)
+        assert pushed_requests.push(connection, SEALS, "a-handle", REQUEST, NOW, seconds=90, limit=10)
 
     def take() -> AuthorizationRequest | None:
         with engine.begin() as connection:
-            return grants.take_pushed(connection, SEALS, "a-handle", "example-contracts", NOW)
+            return pushed_requests.take(connection, SEALS, "a-handle", "example-contracts", NOW)
 
     results = racing(take)
     assert [item for item in results if item is not None] == [REQUEST]
@@ -120,11 +121,11 @@ def test_OAU_06_of_many_who_use_a_refresh_token_one_does(engine: Engine) -> None
 def test_OAU_07_of_many_who_bring_an_assertion_one_is_let_in(engine: Engine) -> None:
     def remember() -> bool:
         with engine.begin() as connection:
-            return grants.remember_assertion(connection, AssertionUse("keyed", "a-jti", epoch(NOW) + 60))
+            return single_use.remember_assertion(connection, AssertionUse("keyed", "a-jti", epoch(NOW) + 60))
 
     assert sorted(racing(remember)) == [False] * (THREADS - 1) + [True]
     with engine.begin() as connection:
-        assert grants.remember_assertion(connection, AssertionUse("other", "a-jti", epoch(NOW) + 60))
+        assert single_use.remember_assertion(connection, AssertionUse("other", "a-jti", epoch(NOW) + 60))
 
 
 def test_OAU_03_a_code_from_another_client_kills_the_grant(engine: Engine) -> None:
@@ -171,13 +172,14 @@ def test_revoking_by_session_or_client_reaches_its_grants_only(engine: Engine) -
 
 def test_pushed_requests_are_counted_by_client(engine: Engine) -> None:
     with engine.begin() as connection:
-        assert grants.push(connection, SEALS, "one", REQUEST, NOW, seconds=90, limit=1)
-        assert not grants.push(connection, SEALS, "two", REQUEST, NOW, seconds=90, limit=1)
+        assert pushed_requests.push(connection, SEALS, "one", REQUEST, NOW, seconds=90, limit=1)
+        assert not pushed_requests.push(connection, SEALS, "two", REQUEST, NOW, seconds=90, limit=1)
         other = replace(REQUEST, client_id="other")
-        assert grants.push(connection, SEALS, "three", other, NOW, seconds=90, limit=1)
-        assert grants.push(connection, SEALS, "four", REQUEST, NOW + timedelta(seconds=90), seconds=90, limit=1)
-        assert grants.take_pushed(connection, SEALS, "one", "other", NOW) is None
-        assert grants.take_pushed(connection, SEALS, "one", "example-contracts", NOW) == REQUEST
+        assert pushed_requests.push(connection, SEALS, "three", other, NOW, seconds=90, limit=1)
+        later = NOW + timedelta(seconds=90)
+        assert pushed_requests.push(connection, SEALS, "four", REQUEST, later, seconds=90, limit=1)
+        assert pushed_requests.take(connection, SEALS, "one", "other", NOW) is None
+        assert pushed_requests.take(connection, SEALS, "one", "example-contracts", NOW) == REQUEST
 
 
 def registration(**changes: Any) -> Registration:

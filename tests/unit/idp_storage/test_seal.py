@@ -11,8 +11,9 @@ import pytest
 
 from idp.errors import SealBroken
 from idp.storage.enrolments import enrolments
-from idp.storage.grants import oidc_grants, oidc_pushed_requests
+from idp.storage.grants import oidc_grants
 from idp.storage.models import authenticators, interactions, sessions
+from idp.storage.pushed_requests import oidc_pushed_requests
 from idp.storage.seal import Altered, tag, verify
 from tests.fakes.seals import make_sealer
 
