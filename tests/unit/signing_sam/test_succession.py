@@ -17,6 +17,7 @@ from contract.errors import SadInvalid
 from contract.sad import Sad
 from signing.sam import events
 from signing.sam.credential import Credential
+from signing.sam.custody import Seen
 from signing.sam.errors import (
     CredentialDisabled,
     DigestNotAuthorized,
@@ -31,6 +32,7 @@ from signing.sam.errors import (
     WrongClient,
 )
 from signing.sam.ledger import SpentMemory
+from signing.sam.revocation import RevocationMemory
 from signing.sam.verify import first_second_after
 from signing.storage.store import SqlStore
 from signing.storage.tables import approvals, audit, positions
@@ -110,8 +112,12 @@ def test_a_credential_that_changed_meanwhile_is_looked_at_again(world: World) ->
     sign(world, first, THREE[0])
     second = world.successor(first)
 
+    # Another node, of which this one has not heard.
+    other = replace(world, seen=Seen(), memory=RevocationMemory())
+    other.anchor = world.anchor
+
     def suspend() -> None:
-        world.lifecycle().execute(world.order_token("credential.suspend", credential_id=credential.id))
+        other.lifecycle().execute(world.order_token("credential.suspend", credential_id=credential.id))
 
     with pytest.raises(CredentialDisabled):
         world.activator(store=Meanwhile(world, suspend)).extend(sads.encode(second, world.idp_key), CLIENT)
