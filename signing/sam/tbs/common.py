@@ -27,6 +27,8 @@ COMMITMENTS: Final[dict[str, int]] = {
     "ProofOfCreation": 6,
 }
 """Commitment types of ETSI EN 319 122-1 5.2.3 and EN 319 132-1 5.2.3, to the last arc of their OID."""
+COMMITMENT_URI: Final = "http://uri.etsi.org/01903/v1.2.2#"
+"""What comes before the type's name where a format has a URI for it (EN 319 132-1 5.2.3)."""
 
 _MIME_TYPE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,62}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}\Z")
 """RFC 6838 4.2, without parameters."""

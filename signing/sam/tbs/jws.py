@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import hmac
 import json
-from base64 import urlsafe_b64encode
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from foundation.jose import encode_base64url
 from signing.sam.algorithms import SHA256, SHA384, SHA512, SchemeName
 from signing.sam.errors import DigestNotAuthorized, TemplateRefused
 from signing.sam.tbs.common import (
+    COMMITMENT_URI,
     Built,
     Signer,
     check_commitment,
@@ -30,7 +31,6 @@ from signing.sam.tbs.common import (
 MAX_PAYLOAD_OCTETS: Final = 256 * 1024
 """Of all payloads in a request: what is signed, base64url within base64url, has to fit an answer's frame."""
 _BY_URI_HASH: Final = "http://uri.etsi.org/19182/ObjectIdByURIHash"
-_COMMITMENT: Final = "http://uri.etsi.org/01903/v1.2.2#"
 _HASH_NAMES: Final[dict[str, str]] = {SHA256: "S256", SHA384: "S384", SHA512: "S512"}
 _RSA_ALGORITHMS: Final[dict[tuple[SchemeName, str], str]] = {
     ("rsa-pss", SHA256): "PS256",
@@ -92,7 +92,7 @@ class JwsSignature:
                 "mId": _BY_URI_HASH,
                 "hashM": _HASH_NAMES[signer.algorithm.hash_alg],
                 "pars": [reference.uri for reference in self.references],
-                "hashV": [_base64url(reference.document) for reference in self.references],
+                "hashV": [encode_base64url(reference.document) for reference in self.references],
                 "ctys": [reference.mime_type for reference in self.references],
             },
         }
@@ -131,12 +131,12 @@ class JwsPayload:
         if not hmac.compare_digest(signer.hashed(self.payload), self.document):
             raise DigestNotAuthorized("the payload is not the document that was approved")
         header = {**_header(signer, self.commitment), "cty": self.mime_type}
-        return Built(_encoded(header) + b"." + _base64url(self.payload).encode("ascii"))
+        return Built(_encoded(header) + b"." + encode_base64url(self.payload).encode("ascii"))
 
 
 def _encoded(header: dict[str, Any]) -> bytes:
     text = json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return _base64url(text.encode("ascii")).encode("ascii")
+    return encode_base64url(text.encode("ascii")).encode("ascii")
 
 
 def _header(signer: Signer, commitment: str | None) -> dict[str, Any]:
@@ -152,12 +152,8 @@ def _header(signer: Signer, commitment: str | None) -> dict[str, Any]:
         "alg": name,
         # V1.2.1 clauses 5.1.11 and 5.2.1: iat, and no sigT any more.
         "iat": signer.at,
-        "x5t#S256": _base64url(signer.certificate_sha256()),
+        "x5t#S256": encode_base64url(signer.certificate_sha256()),
     }
     if commitment is not None:
-        header["srCms"] = [{"commId": {"id": f"{_COMMITMENT}{commitment}"}}]
+        header["srCms"] = [{"commId": {"id": f"{COMMITMENT_URI}{commitment}"}}]
     return header
-
-
-def _base64url(octets: bytes) -> str:
-    return urlsafe_b64encode(octets).rstrip(b"=").decode("ascii")

@@ -17,6 +17,7 @@ from signing.sam.algorithms import SHA256, SHA384, SHA512, SchemeName
 from signing.sam.errors import TemplateRefused
 from signing.sam.tbs.canonical import DS, attribute, element, hashed, text
 from signing.sam.tbs.common import (
+    COMMITMENT_URI,
     Built,
     SignaturePolicy,
     Signer,
@@ -33,7 +34,6 @@ _XADES: Final = "http://uri.etsi.org/01903/v1.3.2#"
 _EXCLUSIVE: Final = "http://www.w3.org/2001/10/xml-exc-c14n#"
 _INCLUSIVE: Final = "http://www.w3.org/TR/2001/REC-xml-c14n-20010315"
 _SIGNED_PROPERTIES: Final = "http://uri.etsi.org/01903#SignedProperties"
-_COMMITMENT: Final = "http://uri.etsi.org/01903/v1.2.2#"
 _ID: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}\Z")
 """An NCName in ASCII."""
 
@@ -141,7 +141,7 @@ def _signed_properties(template: XmlSignature, signer: Signer) -> str:
         for number, reference in enumerate(template.references)
     ]
     if template.commitment is not None:
-        identifier = element("xades:Identifier", f"{_COMMITMENT}{template.commitment}")
+        identifier = element("xades:Identifier", f"{COMMITMENT_URI}{template.commitment}")
         kind = element("xades:CommitmentTypeId", identifier)
         data.append(element("xades:CommitmentTypeIndication", kind, element("xades:AllSignedDataObjects")))
     return element(
