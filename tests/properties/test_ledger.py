@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -253,6 +253,7 @@ class Nodes(RuleBasedStateMachine):
         self.approved: Counter[bytes] = Counter()
         self.released: Counter[bytes] = Counter()
         self.approvals = 0
+        self.lately: deque[Minted] = deque(maxlen=4)
         self.epoch = 1
         self.suspended = False
         self.withdrawn: set[str] = set()
@@ -281,7 +282,8 @@ class Nodes(RuleBasedStateMachine):
         self.approvals += 1
         digests = tuple(digest(1000 * self.approvals + number) for number in numbers)
         self.approved.update(digests)
-        return Minted(self.world.sad(self.credentials[which], digests), self.epoch)
+        self.lately.append(Minted(self.world.sad(self.credentials[which], digests), self.epoch))
+        return self.lately[-1]
 
     @rule(target=minted, before=minted)
     def mint_again(self, before: Minted) -> Minted:
@@ -423,6 +425,7 @@ class Nodes(RuleBasedStateMachine):
         self.world.operators().execute(self.world.operation("ledger.restore"))
         self.epoch += 1
         self._know_again()
+        self._replay()
 
     @precondition(lambda self: self.copy is not None)
     @rule()
@@ -434,6 +437,13 @@ class Nodes(RuleBasedStateMachine):
         # As before a restore, as far as issuers go: nothing from before the start serves.
         self.epoch += 1
         self._know_again()
+        self._replay()
+
+    def _replay(self) -> None:
+        """Whoever was waiting for this tries what it forgot."""
+        for one in self.lately:
+            for node in range(2):
+                self._ask(one, one.sad.dtbsr, node)
 
     def _put_back(self) -> None:
         assert self.copy is not None
