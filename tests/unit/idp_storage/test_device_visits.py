@@ -52,7 +52,7 @@ def test_an_answer_is_kept_once_and_taken_once(connection: Connection, visit: St
 
 
 @pytest.mark.parametrize("changes", [{"asked": {"digest": "evil"}}, {"target": "another"}, {"session_id": "mallory"}])
-def test_SES_07_what_was_altered_after_it_was_read_is_not_sealed_anew(
+def test_what_was_altered_after_it_was_read_is_not_sealed_anew(
     connection: Connection, visit: StoredVisit, changes: dict[str, Any]
 ) -> None:
     connection.execute(update(device_visits.device_visits).values(changes))
