@@ -15,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, precondition, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 from sqlalchemy import Engine
 
 from auditlog.chain import verify
@@ -416,22 +416,20 @@ class Nodes(RuleBasedStateMachine):
         """Somebody keeps a copy of the database."""
         self.copy = copy_tables(self.world.engine)
 
-    @precondition(lambda self: self.copy is not None)
-    @rule()
-    def restore(self) -> None:
+    @rule(one=minted, now=st.booleans())
+    def restore(self, one: Minted, now: bool) -> None:
         """It is put back, and two operators say that it is right: what was approved before is refused for good."""
-        self._put_back()
+        self._put_back(one, now)
         self.world.clock.advance(LEEWAY_SECONDS + 1)  # an operation is from after the epoch
         self.world.operators().execute(self.world.operation("ledger.restore"))
         self.epoch += 1
         self._know_again()
         self._replay()
 
-    @precondition(lambda self: self.copy is not None)
-    @rule()
-    def set_back(self) -> None:
+    @rule(one=minted, now=st.booleans())
+    def set_back(self, one: Minted, now: bool) -> None:
         """It is put back, and everything started again, on nobody's word."""
-        self._put_back()
+        self._put_back(one, now)
         self.nodes = [started(self.world) for _ in range(2)]
         self.world.clock.advance(1)
         # As before a restore, as far as issuers go: nothing from before the start serves.
@@ -445,8 +443,12 @@ class Nodes(RuleBasedStateMachine):
             for node in range(2):
                 self._ask(one, one.sad.dtbsr, node)
 
-    def _put_back(self) -> None:
-        assert self.copy is not None
+    def _put_back(self, one: Minted, now: bool) -> None:
+        """To some time ago, or to where it was before one more redemption."""
+        if now or self.copy is None:
+            self.copy = copy_tables(self.world.engine)
+            self._ask(one, one.sad.dtbsr, 0)
+            self.lately.append(one)
         put_back(self.world.engine, self.copy)
         self.signed_at.clear()
 
