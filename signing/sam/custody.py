@@ -23,7 +23,14 @@ from foundation import log
 from foundation.clock import Clock
 from signing.sam import events
 from signing.sam.credential import Credential, SealedCredential, mac_octets
-from signing.sam.errors import CommitUnknown, EpochSetBack, RowAltered, StoreUnavailable, UnknownCredential
+from signing.sam.errors import (
+    ChangedMeanwhile,
+    CommitUnknown,
+    EpochSetBack,
+    RowAltered,
+    StoreUnavailable,
+    UnknownCredential,
+)
 from signing.sam.ports import MacInvalid, SignatureDevice
 from signing.sam.refusals import RefusalBudget
 from signing.sam.rollback import RollbackAnchor
@@ -194,6 +201,30 @@ class Custody:
             with self.watch(row.credential.id):
                 found.append(self.open(row))
         return tuple(found)
+
+    def everybody(self) -> Iterator[Credential]:
+        """All credentials, deleted ones too, each row verified: a look at all of them, with a call of the device each.
+
+        Only who takes them to the end knows that none is missing: before that, whoever writes the database may have
+        hidden any.
+
+        :raises RowAltered: one is not as it was last written; recorded as an alarm.
+        :raises ChangedMeanwhile: at the end: one was changed meanwhile, or is missing.
+        :raises DeviceError: a MAC could not be looked at.
+        """
+        versions: dict[str, int] = {}
+        after = ""
+        while rows := self._store.credential_rows(after):
+            for credential_id, row in rows:
+                with self.watch(credential_id):
+                    if row is None:
+                        raise RowAltered("the row cannot be read")
+                    credential = self.open(row)
+                versions[credential.id] = credential.version
+                yield credential
+            after = rows[-1][0]
+        if not self.anchor.has_versions(versions):
+            raise ChangedMeanwhile("a credential was changed meanwhile, or is missing")
 
     def open(self, row: SealedCredential) -> Credential:
         """The credential of a row; for use within :meth:`watch`.

@@ -318,12 +318,17 @@ class Lifecycle:
         :param effect: what else becomes of the anchor.
         :raises OperationRefused: see :func:`signing.sam.imports.verified_key`; or a credential has, or had, the key.
         :raises OrderUsed: the order is spent.
+        :raises RowAltered: a credential's row is not as it was last written, so that nobody knows whose key it had.
+        :raises ChangedMeanwhile: a credential was changed meanwhile, or is missing.
         """
         taken, parameters = "a credential has, or had, this key", wanted.create
         profile = accepting(wanted, self._policy)
         if self._store.has_key(wanted.public_key):
             raise OperationRefused(taken)
         with device_errors():
+            # The database's word alone is nobody's: whoever hid a row there would have another person's key imported.
+            if any(each.public_key == wanted.public_key for each in self._custody.everybody()):
+                raise OperationRefused(taken)
             key, request = verified_key(wanted, profile, self._device)
         credential_id, device = imported_id(self._policy.realm, wanted.public_key), parameters.proof_key
         whose = _Whose(credential_id, wanted.issuer, wanted.owner, order.jti)

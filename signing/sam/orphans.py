@@ -9,24 +9,23 @@ destroyed that nobody can make again.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from auditlog.chain import Fields
 from foundation import log
-from foundation.clock import Clock, epoch
+from foundation.clock import Clock
 from signing.sam import events
-from signing.sam.credential import Credential
 from signing.sam.custody import Custody
-from signing.sam.errors import RowAltered
+from signing.sam.errors import ChangedMeanwhile
 from signing.sam.ports import ON_TOKEN, SignatureDevice, device_errors
-from signing.sam.rewrap import Rows
-from signing.sam.store import Record
+from signing.sam.store import Record, Store
 
 _log: Final = log.get(__name__)
 
 
-class KeptKeys(Rows, Protocol):
+class KeptKeys(Store, Protocol):
     """The store, with the rows whose keys stay on the token."""
 
     def kept_keys(self) -> frozenset[bytes]:
@@ -46,8 +45,13 @@ class Orphans:
         custody: Custody,
         clock: Clock,
         grace_seconds: int,
+        elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
-        """:param grace_seconds: longer than any change of a credential takes, on any node."""
+        """Seen nothing yet.
+
+        :param grace_seconds: longer than any change of a credential takes, on any node.
+        :param elapsed: seconds since whenever, which no set clock makes more of (AUD-09).
+        """
         self._device = device
         self._store = store
         self._realm = realm
@@ -55,7 +59,8 @@ class Orphans:
         self._clock = clock
         self._grace = grace_seconds
         self._looking = threading.Lock()
-        self._since: dict[bytes, int] = {}
+        self._elapsed = elapsed
+        self._since: dict[bytes, float] = {}
 
     def sweep(self) -> int:
         """Look once; destroy what had no row a while ago either.
@@ -72,7 +77,7 @@ class Orphans:
                 # What a database that was set back does not know is not without a credential.
                 self._custody.anchor.check()
                 self._custody.epoch(self._store.epoch())
-            now = epoch(self._clock.now())
+            now = self._elapsed()
             orphans = there - self._store.kept_keys() if there else frozenset[bytes]()
             self._since = {each: self._since.get(each, now) for each in orphans}
             overdue = frozenset(each for each, since in self._since.items() if now - since >= self._grace)
@@ -86,24 +91,15 @@ class Orphans:
 
     def _had(self) -> frozenset[bytes] | None:
         """``blob`` of every row whose key stays on the token: rows that were verified, and not one of them missing."""
-        versions: dict[str, int] = {}
         found: set[bytes] = set()
-        for credential in self._verified():
-            versions[credential.id] = credential.version
-            if credential.key is not None and credential.key.mechanism == ON_TOKEN:
-                found.add(credential.key.blob)
-        return frozenset(found) if self._custody.anchor.has_versions(versions) else None
-
-    def _verified(self) -> Iterator[Credential]:
-        after = ""
-        while rows := self._store.credential_rows(after):
-            for credential_id, row in rows:
-                with self._custody.watch(credential_id), device_errors():
-                    if row is None:
-                        raise RowAltered("the row cannot be read")
-                    credential = self._custody.open(row)
-                yield credential
-            after = rows[-1][0]
+        try:
+            with device_errors():
+                for credential in self._custody.everybody():
+                    if credential.key is not None and credential.key.mechanism == ON_TOKEN:
+                        found.add(credential.key.blob)
+        except ChangedMeanwhile:
+            return None
+        return frozenset(found)
 
     def _destroy(self, blob: bytes) -> None:
         fields: Fields = {"cka_id": blob.hex()}

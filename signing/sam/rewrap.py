@@ -10,13 +10,13 @@ twice.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Final
 
 from auditlog.chain import Fields
 from contract.operation import Operation
 from foundation.clock import Clock
 from signing.sam import events
-from signing.sam.credential import Credential, SealedCredential
+from signing.sam.credential import Credential
 from signing.sam.custody import Custody
 from signing.sam.errors import (
     CredentialDisabled,
@@ -48,14 +48,6 @@ _ATTEMPTS: Final = 3
 """Where others change the same credential meanwhile."""
 
 
-class Rows(Store, Protocol):
-    """The store, with everybody's rows."""
-
-    def credential_rows(self, after: str = "", limit: int = 100) -> tuple[tuple[str, SealedCredential | None], ...]:
-        """A page of rows by id; ``None`` for one that cannot be read."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Step:
     """What came of a step."""
@@ -77,7 +69,7 @@ class Rewrapping:
     def __init__(
         self,
         device: SignatureDevice,
-        store: Rows,
+        store: Store,
         *,
         custody: Custody,
         lifecycle: Lifecycle,

@@ -116,6 +116,13 @@ class Store(Protocol):
         """
         ...
 
+    def credential_rows(self, after: str = "", limit: int = 100) -> tuple[tuple[str, SealedCredential | None], ...]:
+        """A page of everybody's rows by id, deleted ones too; ``None`` for one that cannot be read.
+
+        :param after: the last id of the page before.
+        """
+        ...
+
     def standing(self, *, locked: bool) -> AbstractContextManager[Standing]:
         """Where the database stands.
 

@@ -177,10 +177,18 @@ class World:
             changes.get("store", self.store), policy, custody=custody, lifecycle=lifecycle, clock=self.clock
         )
 
-    def orphans(self) -> Orphans:
+    def orphans(self, elapsed: Callable[[], float] | None = None) -> Orphans:
         """What destroys keys that no credential has."""
         assert isinstance(self.store, SqlStore)
-        return Orphans(self.device, self.store, REALM, custody=self.custody(), clock=self.clock, grace_seconds=60)
+        return Orphans(
+            self.device,
+            self.store,
+            REALM,
+            custody=self.custody(),
+            clock=self.clock,
+            grace_seconds=60,
+            elapsed=elapsed or (lambda: self.now),
+        )
 
     def rewrapping(self, **changes: Any) -> Rewrapping:
         """What wraps keys anew."""

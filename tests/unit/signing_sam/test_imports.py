@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
+from sqlalchemy import delete, update
 
 from contract.errors import OperationUnderSigned
 from contract.order import SubjectClaim
@@ -21,6 +22,7 @@ from signing.sam.credential import Credential
 from signing.sam.ports import DeviceUnavailable, GeneratedKey, WrappedKey
 from signing.sam_app.handlers import view
 from signing.storage.store import SqlStore
+from signing.storage.tables import credentials
 from tests.fakes.copies import copy_tables, put_back
 from tests.fakes.sam import ALICE, ISSUER, REALM, World
 from tests.unit.signing_sam.anchors import restarted
@@ -109,6 +111,28 @@ def test_a_key_that_is_or_was_a_credentials_is_nobody_elses(world: World) -> Non
     refused(world, stolen, "has, or had")
     world.lifecycle().execute(world.order_token("credential.delete", sub="bob", credential_id=theirs.id))
     refused(world, stolen, "has, or had")
+
+
+@pytest.mark.parametrize("hide", [{"public_key": b"another"}, {"id": "another"}, {"certificates": "none"}, None])
+def test_KEY_01_a_row_that_was_altered_or_hidden_lets_nobody_import_its_key(world: World, hide: Any) -> None:
+    theirs = world.credential(owner="bob")
+    copy = copy_tables(world.engine)
+
+    class Hiding(SqlStore):
+        """Somebody takes the row away, once database and anchor were compared."""
+
+        def has_key(self, public_key: bytes) -> bool:
+            with world.engine.begin() as connection:
+                connection.execute(delete(credentials) if hide is None else update(credentials).values(**hide))
+            return super().has_key(public_key)
+
+    world.store = Hiding(world.engine)
+    before, stolen = world.fake.signatures, GeneratedKey(theirs.wrapped_key(), theirs.public_key)
+    with pytest.raises((errors.RowAltered, errors.ChangedMeanwhile, errors.OperationRefused)):
+        brought(world, stolen)
+    assert world.fake.signatures == before
+    put_back(world.engine, copy, {"credentials"})
+    assert world.lifecycle().credentials("alice") == ()
 
 
 def test_a_key_is_imported_once_and_its_tombstone_keeps_it_out(world: World) -> None:

@@ -15,7 +15,6 @@ from contract.order import CreateParameters
 from signing.sam import errors, events
 from signing.sam.algorithms import KEY_PROFILES
 from signing.sam.credential import Credential, SealedCredential
-from signing.sam.orphans import Orphans
 from signing.sam.ports import DeviceUnavailable
 from signing.sam.store import Record
 from signing.storage.store import SqlStore
@@ -119,6 +118,18 @@ def test_KEY_04_over_a_database_that_was_set_back_nothing_is_destroyed(world: Wo
     assert world.fake.kept(REALM) == {kept.wrapped_key().blob, later.wrapped_key().blob}
 
 
+def test_AUD_09_a_clock_that_was_set_forward_makes_no_orphan_of_a_key_whose_row_is_still_to_come(world: World) -> None:
+    lost, seconds = world.fake.generate(KEY_PROFILES["ec-p256"], REALM).wrapped.blob, [0.0]
+    orphans = world.orphans(elapsed=lambda: seconds[0])
+    assert orphans.sweep() == 0
+    world.clock.advance(3600)
+    seconds[0] = 59.0
+    assert orphans.sweep() == 0
+    assert world.fake.kept(REALM) == {lost}
+    seconds[0] = 60.0
+    assert orphans.sweep() == 1
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -159,9 +170,8 @@ def test_KEY_03_a_row_that_is_hidden_between_the_looks_of_a_sweep_does_not_make_
                 connection.execute(delete_rows(credentials))
             return super().kept_keys()
 
-    orphans = Orphans(
-        world.device, Hiding(world.engine), REALM, custody=world.custody(), clock=world.clock, grace_seconds=60
-    )
+    world.store = Hiding(world.engine)
+    orphans = world.orphans()
     copy = copy_tables(world.engine)
     for _ in range(3):
         assert orphans.sweep() == 0

@@ -49,7 +49,7 @@ def operation(world: World, **changes: Any) -> str:
 
 def keks(world: World) -> list[str]:
     """Of each credential, its row verified."""
-    found = (world.lifecycle().credential(each).key for each, _ in world.store.credential_rows())  # type: ignore[attr-defined] # a SqlStore
+    found = (world.lifecycle().credential(each).key for each, _ in world.store.credential_rows())
     return [key.kek_id for key in found if key is not None]
 
 
