@@ -7,7 +7,8 @@ import secrets
 from collections.abc import Callable, Iterable
 from typing import Any, Final, cast
 
-from flask import Flask, redirect, url_for
+from flask import Flask, Request, redirect, url_for
+from flask.sessions import NullSession, SessionInterface, SessionMixin
 from sqlalchemy import Engine
 from werkzeug.wrappers import Response
 
@@ -113,10 +114,23 @@ def create_app(
     return app
 
 
+class _NoSession(SessionInterface):
+    """Flask's own session is always empty, and whoever writes to it fails: what there is of a browser is kept by
+    :mod:`idp.web.browser`."""
+
+    def open_session(self, app: Flask, request: Request) -> NullSession:
+        """Without a look at any cookie."""
+        return self.make_null_session(app)
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        """Nothing: Flask does not even ask for it where the session is a null session."""
+
+
 def _flask(keys: KeyStore) -> Flask:
     app = Flask("idp", template_folder="web/templates", static_folder="web/static")
     app.config.update(MAX_CONTENT_LENGTH=_MAX_REQUEST_OCTETS, MAX_FORM_MEMORY_SIZE=_MAX_REQUEST_OCTETS)
-    # Nothing uses Flask's own session; the key keeps Flask-Login from tripping over a cookie that somebody made up.
+    app.session_interface = _NoSession()
+    # For Flask-Login, which would otherwise trip over a cookie that somebody made up.
     app.secret_key = keys.secret("flask")
     return app
 

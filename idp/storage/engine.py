@@ -6,11 +6,12 @@ import functools
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final, cast
 
 import psycopg
+from psycopg import pq
 from sqlalchemy import URL, Connection, Dialect, Engine, create_engine, event, insert, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
@@ -50,11 +51,43 @@ def open_engine(url: str, *, production: bool = False) -> Engine:
 
 def _postgresql(url: URL) -> Engine:
     engine = create_engine(url.set(drivername="postgresql+psycopg"), hide_parameters=True)
+    event.listen(engine, "do_connect", _connect_postgresql)
     event.listen(engine, "connect", _prepare_postgresql)
     event.listen(engine, "begin", _begin_postgresql)
     event.listen(engine, "checkin", _note_use)
     event.listen(engine, "checkout", _look_after(engine.dialect))
     return engine
+
+
+class _Connection(psycopg.Connection[Any]):
+    """Says begin, commit and rollback without a cursor, and nothing where there is nothing to end."""
+
+    def begin(self) -> None:
+        """Begin a transaction."""
+        self._command(b"BEGIN")
+
+    def commit(self) -> None:
+        """As PEP 249 has it."""
+        self._end(b"COMMIT")
+
+    def rollback(self) -> None:
+        """As PEP 249 has it."""
+        self._end(b"ROLLBACK")
+
+    def _end(self, command: bytes) -> None:
+        if self.pgconn.transaction_status != pq.TransactionStatus.IDLE:
+            self._command(command)
+
+    def _command(self, command: bytes) -> None:
+        result = self.pgconn.exec_(command)
+        if self.closed:
+            raise psycopg.OperationalError("the connection is lost")
+        if result.status != pq.ExecStatus.COMMAND_OK:
+            raise psycopg.errors.error_from_result(result)
+
+
+def _connect_postgresql(_dialect: Any, _entry: object, arguments: Sequence[Any], options: Mapping[str, Any]) -> Any:
+    return _Connection.connect(*arguments, **options)
 
 
 def _prepare_postgresql(connection: Any, _entry: ConnectionPoolEntry) -> None:
@@ -105,10 +138,9 @@ class _Columns(Sequence[psycopg.Column]):
 def _begin_postgresql(connection: Connection) -> None:
     # Each statement of what only reads is a transaction of its own: at READ COMMITTED it sees what is committed when
     # it begins, with BEGIN and COMMIT around it too.
-    driver = connection.connection.driver_connection
-    if not connection.get_execution_options().get(_READS, False) and driver is not None:
+    if not connection.get_execution_options().get(_READS, False):
         try:
-            driver.execute("BEGIN")
+            cast("_Connection", connection.connection.dbapi_connection).begin()
         except psycopg.Error as error:
             raise refused(connection, "BEGIN", error) from error
 

@@ -5,37 +5,54 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from gettext import NullTranslations
+from typing import Any, Final
 
 import flask_babel  # type: ignore[import-untyped] # met here only; the functions below are its typed face
 from flask import Flask, g, request
 
 from idp.web.services import services
 
+_CATALOGUE: Final = "catalogue"
+"""In ``g``: the texts in the language that was chosen."""
+
 
 def gettext(text: str, **values: Any) -> str:
     """A text in the language of this request's answer."""
-    translated: str = flask_babel.gettext(text, **values)
-    return translated
+    translated = _catalogue().gettext(text)
+    return translated % values if values else translated
 
 
 def ngettext(singular: str, plural: str, num: int, **values: Any) -> str:
     """A text that tells one from many."""
-    translated: str = flask_babel.ngettext(singular, plural, num, **values)
-    return translated
+    return _catalogue().ngettext(singular, plural, num) % {"num": num, **values}
+
+
+def _catalogue() -> NullTranslations:
+    """The texts in the language of this request's answer, looked for once: a page has dozens of them."""
+    found: NullTranslations | None = g.get(_CATALOGUE)
+    if found is None:
+        found = flask_babel.get_translations()
+        setattr(g, _CATALOGUE, found)
+    return found
+
+
+def _choose_anew() -> None:
+    flask_babel.refresh()
+    g.pop(_CATALOGUE, None)
 
 
 def prefer(tags: tuple[str, ...]) -> None:
     """What the relying party asked for (OIDC Core 3.1.2.1 ``ui_locales``), in its order of preference."""
     g.ui_locales = tags
-    flask_babel.refresh()
+    _choose_anew()
 
 
 def remember(locale: str | None) -> None:
     """What the person who is signed in chose for themselves: no cookie says it."""
     if g.get("account_locale") != locale:
         g.account_locale = locale
-        flask_babel.refresh()
+        _choose_anew()
 
 
 def select() -> str:
@@ -58,8 +75,13 @@ def _first(tags: Iterable[str]) -> str | None:
 @contextmanager
 def in_language(tag: str | None) -> Iterator[None]:
     """Texts in somebody's language, whoever asks; the first of the settings where there are none in it."""
-    with flask_babel.force_locale(_first((tag or "").replace("_", "-").split()) or services().settings.languages[0]):
-        yield
+    language = _first((tag or "").replace("_", "-").split()) or services().settings.languages[0]
+    outside = g.pop(_CATALOGUE, None)
+    try:
+        with flask_babel.force_locale(language):
+            yield
+    finally:
+        setattr(g, _CATALOGUE, outside)
 
 
 def install(app: Flask) -> None:
@@ -67,4 +89,13 @@ def install(app: Flask) -> None:
     flask_babel.Babel(
         app, default_translation_directories="web/locales", default_domain="messages", locale_selector=select
     )
-    app.jinja_env.globals["language"] = select
+    environment = app.jinja_env
+    # In the place of Flask-Babel's, which look for language and catalogue with every text.
+    install_texts = environment.install_gettext_callables  # type: ignore[attr-defined] # the extension adds it
+    install_texts(
+        gettext=lambda text: _catalogue().gettext(text),
+        ngettext=lambda singular, plural, num: _catalogue().ngettext(singular, plural, num),
+        newstyle=True,
+    )
+    environment.globals["_"] = environment.globals["gettext"]
+    environment.globals["language"] = select
