@@ -86,6 +86,29 @@ def test_a_transaction_that_cannot_begin_is_an_error_like_any_of_the_database(en
         assert transaction(connection) == "INTRANS"
 
 
+def change_and_cut(connection: Connection) -> int:
+    """Leaves a change in the transaction, and nobody at the other end; gives the server's process that is gone."""
+    connection.execute(text("UPDATE schema_version SET version = 99"))
+    cut: int = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+    other = open_engine(connection.engine.url.render_as_string(hide_password=False))
+    with other.begin() as end:
+        end.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": cut})
+    other.dispose()
+    return cut
+
+
+def test_a_transaction_that_cannot_be_committed_is_an_error_and_the_next_one_has_another_connection(
+    engine: Engine,
+) -> None:
+    cut = 0
+    with pytest.raises(OperationalError) as lost, engine.begin() as connection:
+        cut = change_and_cut(connection)
+    assert lost.value.connection_invalidated
+    with engine.begin() as connection:
+        assert connection.execute(text("SELECT pg_backend_pid()")).scalar_one() != cut
+        assert connection.execute(select(schema_version.c.version)).scalar_one() < 99
+
+
 def test_a_connection_that_was_used_just_now_is_not_asked_whether_it_stands(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

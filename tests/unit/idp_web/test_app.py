@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import requests
+from flask import render_template_string, session
 from requests.adapters import BaseAdapter
 
 from foundation.egress import Egress
@@ -22,7 +23,7 @@ from idp.errors import CredentialUnavailable, CredentialUnusable, NotInitialised
 from idp.policy.load import parse_policy
 from idp.settings import ConnectorSettings, IdpSettings, MessagingSettings
 from idp.storage.engine import open_engine
-from idp.web import credential_info, wording
+from idp.web import credential_info, language, wording
 from idp.web.credential_info import CscCredentialReader
 from idp.web.interaction import BeginInteraction
 from tests.fakes.idp import Idp, make_idp
@@ -419,3 +420,32 @@ def test_a_pause_takes_the_level_away_that_does_not_bear_it_and_leaves_the_other
     assert idp.finished[-1].approval is not None
     assert idp.finished[-1].approval.loa == "substantial"
     idp.engine.dispose()
+
+
+def test_nothing_is_kept_in_flasks_own_session_and_no_cookie_of_it_is_set(idp: Idp) -> None:
+    with idp.app.test_request_context("/", headers={"Cookie": "session=eyJhIjoxfQ.x.y"}):
+        assert not session
+        with pytest.raises(RuntimeError, match="session is unavailable"):
+            session["account"] = "alice"
+    answer = idp.app.test_client().get("/.well-known/openid-configuration")
+    assert "Set-Cookie" not in answer.headers
+    assert "Vary" not in answer.headers
+
+
+def test_texts_follow_every_choice_of_the_language_within_one_request(idp: Idp) -> None:
+    text = "User name or password is not right."
+    with idp.app.test_request_context("/", headers={"Accept-Language": "en"}):
+        assert language.gettext(text) == text
+        with language.in_language("de"):
+            german = language.gettext(text)
+            with language.in_language("fr"):
+                french = language.gettext(text)
+            assert language.gettext(text) == german
+            assert render_template_string("{{ _(text) }}", text=text) == german
+        assert language.gettext(text) == text
+        language.prefer(("de",))
+        assert language.gettext(text) == german
+        language.prefer(())
+        language.remember("fr")
+        assert language.gettext(text) == french
+    assert len({text, german, french}) == 3
