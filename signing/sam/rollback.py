@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Final
@@ -283,8 +283,9 @@ class RollbackAnchor:
             return _why(held, standing)
         if current.anchor.epoch != standing.epoch:
             return OTHER_EPOCH
-        versions = dict(standing.versions())
-        if current.anchor.versions != sum_of(self._versions_key(), versions.items()):
+        versions: dict[str, int] = {}
+        # Summed as they come: the database ends a transaction in which nobody asks for anything for long.
+        if current.anchor.versions != sum_of(self._versions_key(), _noted(standing.versions(), versions)):
             return OTHER_VERSIONS
         if settle:
             self._remove([each for each in held if each is not current])
@@ -377,6 +378,12 @@ class RollbackAnchor:
         if self._key is None:
             self._key = versions_key(self._device, self._realm)
         return self._key
+
+
+def _noted(versions: Iterable[tuple[str, int]], into: dict[str, int]) -> Iterator[tuple[str, int]]:
+    for credential_id, version in versions:
+        into[credential_id] = version
+        yield credential_id, version
 
 
 def _number(held: Held) -> int:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import text
 
-from signing.sam import errors, events
+from signing.sam import anchor, errors, events
 from signing.sam.rollback import LONGEST_SECONDS, OTHER_EPOCH, OTHER_VERSIONS, SHORTER_CHAIN
-from signing.sam.store import Record
+from signing.sam.store import Record, Standing
 from tests.fakes.copies import copy_tables, put_back
 from tests.fakes.sam import World
 from tests.unit.signing_sam.anchors import LABEL, recorded, restarted, stopped, suspend
@@ -275,3 +279,33 @@ def test_signatures_do_not_write_the_token(world: World) -> None:
     for _ in range(20):
         world.activator().sign(world.request(world.sad(credential)))
     assert {name: world.fake.calls[name] for name in calls} == calls
+
+
+def test_a_look_sums_versions_as_they_come_so_that_no_transaction_waits_for_it(
+    either_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, summed, behind = either_world, list[str](), list[int]()
+    made = {world.credential(owner).id for owner in ("alice", "bob", "carol")}
+    standing_of, term_of = world.store.standing, anchor.term
+
+    def term(key: bytes, credential_id: str, version: int) -> int:
+        summed.append(credential_id)
+        return term_of(key, credential_id, version)
+
+    @contextmanager
+    def watched(*, locked: bool) -> Iterator[Standing]:
+        with standing_of(locked=locked) as standing:
+
+            def versions() -> Iterator[tuple[str, int]]:
+                for number, each in enumerate(standing.versions()):
+                    behind.append(number - len(summed))
+                    yield each
+
+            yield replace(standing, versions=versions)
+
+    monkeypatch.setattr(anchor, "term", term)
+    monkeypatch.setattr(world.store, "standing", watched)
+    world.anchor.check()
+    assert set(summed) == made
+    # Before the next row is asked for, the one before has been summed.
+    assert behind == [0, 0, 0]
