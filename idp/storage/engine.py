@@ -26,6 +26,7 @@ from idp.storage.statements import refused
 _BUSY_MILLISECONDS: Final = 10_000
 _OWNER_ONLY: Final = 0o600
 _READS: Final = "privyseal_reads_only"
+_SNAPSHOT: Final = "privyseal_snapshot"
 _USED: Final = "privyseal_used_at"
 _TRUSTED_SECONDS: Final = 1.0
 """A connection that was used so short a time ago is taken to stand; otherwise a ping is sent first."""
@@ -62,9 +63,12 @@ def _postgresql(url: URL) -> Engine:
 class _Connection(psycopg.Connection[Any]):
     """Says begin, commit and rollback without a cursor, and nothing where there is nothing to end."""
 
-    def begin(self) -> None:
-        """Begin a transaction."""
-        self._command(b"BEGIN")
+    def begin(self, *, snapshot: bool = False) -> None:
+        """Begin a transaction.
+
+        :param snapshot: its reads all see one moment, and it writes nothing.
+        """
+        self._command(b"BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY" if snapshot else b"BEGIN")
 
     def commit(self) -> None:
         """As PEP 249 has it."""
@@ -140,7 +144,8 @@ def _begin_postgresql(connection: Connection) -> None:
     # it begins, with BEGIN and COMMIT around it too.
     if not connection.get_execution_options().get(_READS, False):
         try:
-            cast("_Connection", connection.connection.dbapi_connection).begin()
+            driver = cast("_Connection", connection.connection.dbapi_connection)
+            driver.begin(snapshot=connection.get_execution_options().get(_SNAPSHOT, False))
         except psycopg.Error as error:
             raise refused(connection, "BEGIN", error) from error
 
@@ -202,16 +207,8 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
 def for_snapshot(engine: Engine) -> Engine:
     """The engine with transactions whose reads all see one moment; for reading only."""
-    if engine.dialect.name != "postgresql":
-        return engine.execution_options(**{_READS: True})
-    # Not the option of single reads: this one needs its transaction.
-    snapshot = engine.execution_options()
-    event.listen(snapshot, "begin", _begin_snapshot)
-    return snapshot
-
-
-def _begin_snapshot(connection: Connection) -> None:
-    connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+    # On PostgreSQL not the option of single reads, which have no transaction; on SQLite they have one.
+    return engine.execution_options(**{_SNAPSHOT if engine.dialect.name == "postgresql" else _READS: True})
 
 
 def create_tables(engine: Engine) -> None:

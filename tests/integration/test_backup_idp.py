@@ -14,10 +14,11 @@ from archive import envelope, side
 from auditlog.chain import verify
 from auditlog.sql import read_entries
 from foundation.clock import SystemClock
-from idp.storage import history
+from idp.storage import accounts, history
+from idp.storage.accounts import NewAccount
 from idp.storage.audit import TABLES
 from idp.storage.backup import KEPT, TRANSIENT, backup_side
-from idp.storage.engine import open_engine
+from idp.storage.engine import create_tables, open_engine
 from idp.storage.models import metadata
 from tests.integration.oidc_world import World
 
@@ -81,3 +82,17 @@ def test_people_clients_and_the_chain_come_back_and_nobody_is_signed_in(world: W
         values = {name: value for name, value in row.items() if name != "id"}
         connection.execute(history.account_history.insert().values(**values))
         assert connection.execute(select(func.max(history.account_history.c.id))).scalar_one() == highest + 1
+
+
+def test_all_that_a_backup_reads_is_of_one_moment(target: Engine) -> None:
+    clock = SystemClock()
+    create_tables(target)
+    made = backup_side(target, ISSUER, clock)
+    counted = select(func.count()).select_from(metadata.tables["accounts"])
+    with made.reading.connect() as reader:
+        assert reader.execute(counted).scalar_one() == 0
+        with target.begin() as writer:
+            accounts.create(writer, "alice", NewAccount("alice", "Alice Example"), clock.now())
+        assert reader.execute(counted).scalar_one() == 0
+    with made.reading.connect() as reader:
+        assert reader.execute(counted).scalar_one() == 1

@@ -19,6 +19,7 @@ from signing.sam.anchor import label_of, sealed, sum_of, versions_key
 from signing.sam.ledger import Redemption, Reservation, State, allowance_of, assign
 from signing.sam.reconcile import reconcile
 from signing.sam.store import Record
+from signing.storage.backup import backup_side
 from signing.storage.engine import open_engine
 from signing.storage.store import SqlStore
 from signing.storage.tables import audit, credentials, outcomes, positions, redemptions, state
@@ -368,3 +369,13 @@ def test_KEY_03_the_operators_pages_have_every_row_also_one_that_cannot_be_read(
     # "credential" is a deleted one, whose columns nobody can read either.
     expected = sorted([(good, True), (bad, False), ("credential", False)])
     assert [(item, row is not None) for item, row in (*first, *rest)] == expected
+
+
+def test_all_that_a_backup_reads_is_of_one_moment(world: World) -> None:
+    counted = select(func.count()).select_from(credentials)
+    with backup_side(world.engine, REALM, world.clock).reading.connect() as reader:
+        before = reader.execute(counted).scalar_one()
+        world.credential("bob")
+        assert reader.execute(counted).scalar_one() == before
+    with world.engine.connect() as connection:
+        assert connection.execute(counted).scalar_one() == before + 1
