@@ -89,7 +89,7 @@ def test_no_look_reads_the_ledger(grown: World, parameters: Mapping[str, object]
 
 def written_out(connection: Connection, parameters: Mapping[str, object]) -> str:
     kind = postgresql.dialect if connection.dialect.name == "postgresql" else sqlite.dialect
-    dialect: Any = kind()  # type: ignore[no-untyped-call] # the dialects' constructors have no types
+    dialect: Any = kind()
     statement = overdue("after_id" in parameters).params(**parameters)
     return str(statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
 
