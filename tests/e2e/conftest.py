@@ -162,6 +162,14 @@ def visitor(
         context.close()
 
 
+def runs_from(process: Path) -> Path:
+    """Where a process runs from; what has been copied there again since, ``script/demo --reset`` for one does.
+
+    :param process: its folder in ``/proc``.
+    """
+    return Path(str((process / "cwd").readlink()).removesuffix(" (deleted)"))
+
+
 def children(pid: int) -> list[int]:
     """All descendants of a process."""
     found: list[int] = []

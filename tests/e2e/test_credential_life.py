@@ -19,7 +19,7 @@ from examples import csc_client
 from examples.errors import ExampleError, PersonRefusedError
 from examples.options import Setting, parser, person, setting
 from examples.person import Download, Page, Person
-from tests.e2e.conftest import AS_ROOT, Product, children
+from tests.e2e.conftest import AS_ROOT, Product, children, runs_from
 from tests.e2e.test_refusals import authorised, digest, options, request, signed_in
 
 DONE, REFUSED = 0, 3
@@ -89,7 +89,7 @@ def operate(product: Product, place: Path) -> Operate:
             {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []} if AS_ROOT else {}
         )
         done = subprocess.run(
-            argv, cwd=(process / "cwd").readlink(), capture_output=True, text=True, timeout=60, check=False, **identity
+            argv, cwd=runs_from(process), capture_output=True, text=True, timeout=60, check=False, **identity
         )
         assert done.returncode in {DONE, REFUSED}, done.stderr
         return done.returncode, json.loads(done.stdout)[0] if done.stdout else {}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from anchoring import standalone
-from tests.e2e.conftest import AS_ROOT, Product, children
+from tests.e2e.conftest import AS_ROOT, Product, children, runs_from
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,8 +28,7 @@ def ask(product: Product, side: str, command: str, *last: str) -> str:
     identity: dict[str, Any] = (
         {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []} if AS_ROOT else {}
     )
-    # Another start of the demo puts a fresh copy of the code in the place of the one that this server began in.
-    place = str(Path(f"/proc/{process}/cwd").readlink()).removesuffix(" (deleted)")
+    place = runs_from(Path(f"/proc/{process}"))
     argv = [python, "-m", "launcher", side, command, "--config", config, *last]
     done = subprocess.run(argv, cwd=place, capture_output=True, text=True, timeout=60, check=False, **identity)
     assert done.returncode == 0, done.stderr

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from examples.options import Setting
-from tests.e2e.conftest import AS_ROOT, Product, children
+from tests.e2e.conftest import AS_ROOT, Product, children, runs_from
 from tests.e2e.test_refusals import Act, act, authorised, credential, digest, given, request
 
 __all__ = ["act", "credential", "given"]
@@ -43,9 +43,7 @@ def command(product: Product) -> Command:
         )
         python = (process / "cmdline").read_bytes().split(b"\0")[0].decode()
         argv = [python, "-m", "launcher", "idp", *arguments, "--config", str(product.state / "idp" / "idp.toml")]
-        # Another start of the demo puts a fresh copy of the code in the place of the one that this server began in.
-        place = str((process / "cwd").readlink()).removesuffix(" (deleted)")
-        subprocess.run(argv, cwd=place, timeout=60, check=True, **identity)
+        subprocess.run(argv, cwd=runs_from(process), timeout=60, check=True, **identity)
 
     return run
 

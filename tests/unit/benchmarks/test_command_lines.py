@@ -29,7 +29,7 @@ MAINS: dict[str, Callable[[Sequence[str]], int]] = {
         ("login", ["--warm-up", "61"]),
         ("policy", ["--repetitions", "1"]),
         ("credentials", ["--most", "99"]),
-        ("credentials", ["--rounds", "0"]),
+        ("credentials", ["--blocks", "0"]),
     ],
 )
 def test_what_cannot_be_measured_is_refused_before_anything_is_started(

@@ -87,6 +87,7 @@ def test_ENR_03_OTP_08_the_former_address_is_told_and_the_new_one_is_not(idp: Id
 
 def test_a_change_that_is_rolled_back_tells_nobody(idp: Idp) -> None:
     connection = idp.engine.connect()
+    connection.begin()
     notify_change(
         connection,
         idp.seals,
