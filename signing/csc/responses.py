@@ -15,22 +15,14 @@ from signing.csc.requests import Detail
 from signing.link.messages import CredentialView
 from signing.settings import WebSettings
 
-METHODS: Final = (
-    "info",
-    "credentials/list",
-    "credentials/info",
-    "credentials/extendTransaction",
-    "signatures/signHash",
-)
-
 ECDSA_WITH_SHA: Final = {256: "1.2.840.10045.4.3.2", 384: "1.2.840.10045.4.3.3"}
 RSA_ENCRYPTION: Final = "1.2.840.113549.1.1.1"
 RSASSA_PSS: Final = "1.2.840.113549.1.1.10"
 RSA_WITH_SHA: Final = ("1.2.840.113549.1.1.11", "1.2.840.113549.1.1.12", "1.2.840.113549.1.1.13")
 
 
-def service_info(dialect: Dialect, settings: WebSettings, lang: str) -> dict[str, Any]:
-    """The answer of ``info``."""
+def service_info(dialect: Dialect, settings: WebSettings, lang: str, methods: list[str]) -> dict[str, Any]:
+    """The answer of ``info`` (11.1)."""
     service = settings.service
     return {
         "specs": dialect.specs,
@@ -42,7 +34,7 @@ def service_info(dialect: Dialect, settings: WebSettings, lang: str) -> dict[str
         "authType": ["oauth2code", "oauth2client"],
         **_authorization_server(dialect, settings),
         "asynchronousOperationMode": False,
-        "methods": list(METHODS),
+        "methods": methods,
         "validationInfo": False,
         "signAlgorithms": {"algos": [*ECDSA_WITH_SHA.values(), RSASSA_PSS, *RSA_WITH_SHA, RSA_ENCRYPTION]},
         # signDoc is not offered, so neither are formats and levels; both members are required, and so are empty.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
 from flask import Blueprint, Response, jsonify, request
@@ -11,67 +11,47 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, Reque
 from foundation.errors import TokenMalformed
 from foundation.jose import ALGORITHMS, parse_json_object
 from foundation.log import get
-from signing.csc import errors
-from signing.csc.bearer import Bearer, parse_authorization
+from signing.csc import errors, methods
+from signing.csc.bearer import parse_authorization
 from signing.csc.binding import Shown
+from signing.csc.call import Answer, Call, Method
 from signing.csc.core import Rssp
 from signing.csc.dialect import V2, Dialect, to_own_names, to_v2_names
 
 MAX_BODY: Final = 256 * 1024
 """A hundred digests, a SAD over them, and room."""
 
-_OTHER_METHODS: Final = (
-    "auth/login",
-    "auth/revoke",
-    "credentials/authorize",
-    "credentials/authorizeCheck",
-    "credentials/getChallenge",
-    "credentials/sendOTP",
-    "credentials/create",
-    "credentials/delete",
-    "signatures/signDoc",
-    "signatures/signPolling",
-    "signatures/timestamp",
-)
-"""Methods of the specification that this service does not have: 501 (10.1), so that a client can tell."""
-
 _ALGORITHMS: Final = " ".join(ALGORITHMS)
 _log = get(__name__)
-
-Method = Callable[[Dialect, Bearer, Mapping[str, Any]], dict[str, Any]]
 
 
 def csc_blueprint(dialect: Dialect, rssp: Rssp) -> Blueprint:
     """The API in one dialect, at its path."""
     blueprint = Blueprint(f"csc_{dialect.name}", __name__, url_prefix=dialect.path)
     base = f"{rssp.settings.public_url}{dialect.path}"
-    methods: dict[str, Method] = {
-        "credentials/list": rssp.credentials_list,
-        "credentials/info": rssp.credentials_info,
-        "credentials/extendTransaction": lambda _dialect, bearer, body: rssp.extend_transaction(bearer, body),
-        "signatures/signHash": lambda _dialect, bearer, body: rssp.sign_hash(bearer, body),
-    }
 
-    def info() -> Response:
-        _json_body()
-        return _answer(rssp.info(dialect))
-
-    def method(name: str) -> Callable[[], Response]:
+    def view_of(method: Method) -> Callable[[], Response]:
         def view() -> Response:
-            shown = Shown(f"{base}/{name}", tuple(request.headers.getlist("DPoP")))
-            bearer = parse_authorization(request.headers.get("Authorization"), shown)
-            return _answer(methods[name](dialect, bearer, to_v2_names(dialect, _json_body())))
+            header = request.headers.get("Authorization")
+            bearer = None
+            if method.bearer:
+                shown = Shown(f"{base}/{method.name}", tuple(request.headers.getlist("DPoP")))
+                bearer = parse_authorization(header, shown)
+            body = to_v2_names(dialect, _json_body())
+            return _answer(method.handler(rssp, Call(dialect, body, bearer, header)))
 
         return view
 
     def missing() -> Response:
         raise errors.NotImplementedHere("The method is not implemented by this service")
 
-    blueprint.add_url_rule("/info", "info", info, methods=["POST"])
-    for name in methods:
-        blueprint.add_url_rule(f"/{name}", name.replace("/", "_"), method(name), methods=["POST"])
-    for name in _OTHER_METHODS:
-        blueprint.add_url_rule(f"/{name}", name.replace("/", "_"), missing, methods=["POST"])
+    def serve(name: str, view: Callable[[], Response]) -> None:
+        blueprint.add_url_rule(f"/{name}", name.replace("/", "_"), view, methods=["POST"])
+
+    for method in methods.offered(dialect, rssp.settings):
+        serve(method.name, view_of(method))
+    for name in methods.missing(dialect, rssp.settings):
+        serve(name, missing)
     blueprint.register_error_handler(errors.CscError, lambda error: _refusal(error, dialect))
     return blueprint
 
@@ -85,8 +65,10 @@ def _json_body() -> dict[str, Any]:
         raise errors.InvalidRequest("The request is not a JSON object") from error
 
 
-def _answer(body: Mapping[str, Any]) -> Response:
-    return jsonify(body)
+def _answer(answer: Answer) -> Response:
+    response = Response() if answer.body is None else jsonify(answer.body)
+    response.status_code = 204 if answer.body is None else answer.status
+    return response
 
 
 def _refusal(error: errors.CscError, dialect: Dialect) -> Response:

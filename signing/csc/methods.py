@@ -1,0 +1,54 @@
+"""The methods of the API, each with its handler: what is here is served, listed by ``info``, and swept by the tests."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from signing.csc import responses
+from signing.csc.call import Answer, Call, Method
+from signing.csc.core import Rssp
+from signing.csc.credentials import credentials_info, credentials_list
+from signing.csc.dialect import Dialect
+from signing.csc.signatures import extend_transaction, sign_hash
+from signing.settings import WebSettings
+
+
+def info(rssp: Rssp, call: Call) -> Answer:
+    """``info`` (11.1); needs no authorization."""
+    methods = [method.name for method in offered(call.dialect, rssp.settings)]
+    return Answer(responses.service_info(call.dialect, rssp.settings, rssp.settings.service.lang, methods))
+
+
+METHODS: Final = (
+    Method("info", info, bearer=False),
+    Method("credentials/list", credentials_list),
+    Method("credentials/info", credentials_info),
+    Method("credentials/extendTransaction", extend_transaction),
+    Method("signatures/signHash", sign_hash),
+)
+
+NOT_HERE: Final = (
+    "auth/login",
+    "auth/revoke",
+    "credentials/authorize",
+    "credentials/authorizeCheck",
+    "credentials/getChallenge",
+    "credentials/sendOTP",
+    "credentials/create",
+    "credentials/delete",
+    "signatures/signDoc",
+    "signatures/signPolling",
+    "signatures/timestamp",
+)
+"""Methods of the specification that this service does not have: 501 (10.1), so that a client can tell."""
+
+
+def offered(dialect: Dialect, settings: WebSettings) -> tuple[Method, ...]:
+    """The methods that a deployment has in a dialect."""
+    return tuple(method for method in METHODS if dialect.name in method.dialects and method.offered(settings))
+
+
+def missing(dialect: Dialect, settings: WebSettings) -> tuple[str, ...]:
+    """The names of the specification's methods that it has not."""
+    here = {method.name for method in offered(dialect, settings)}
+    return tuple(name for name in (*(method.name for method in METHODS), *NOT_HERE) if name not in here)
