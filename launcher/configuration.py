@@ -18,6 +18,7 @@ TOKEN_LABEL = "privy-seal-development"
 MESSAGING_SENDER = "+15550199"
 RP_CLIENT = "example-contracts"
 CSC_CLIENT = "csc"
+CSC_KEY = "csc-client.pem"
 SOFTHSM_MODULES = (
     Path("/usr/lib/softhsm/libsofthsm2.so"),
     Path("/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so"),
@@ -57,6 +58,11 @@ class Installation:
     def activation_key(self) -> Path:
         """The public key that the signature activation module pins."""
         return self.state.public / "activation.pem"
+
+    @property
+    def client_key(self) -> Path:
+        """The public key of the web tier as the identity provider's client."""
+        return self.state.public / "csc-client.jwk"
 
     def operator_key(self, number: int) -> Path:
         """A development operator's public key."""
@@ -137,7 +143,7 @@ def web(here: Installation) -> Mapping[str, object]:
         "issuer": {
             "url": ports.url("idp"),
             "client_id": CSC_CLIENT,
-            "client_secret_file": here.file("web", "csc-secret"),
+            "client_key_file": here.file("web", CSC_KEY),
             "sad_keys": [here.activation_key],
         },
         "pki": {

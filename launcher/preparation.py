@@ -15,7 +15,7 @@ from pathlib import Path
 
 from launcher import configuration
 from launcher.accounts import Role
-from launcher.configuration import CSC_CLIENT, RP_CLIENT, Installation
+from launcher.configuration import CSC_CLIENT, CSC_KEY, RP_CLIENT, Installation
 from launcher.errors import StepFailedError
 from launcher.process import Command, python, run_to_end, tail
 from launcher.toml import dumps
@@ -140,6 +140,7 @@ def before_start(here: Installation) -> tuple[Step, ...]:
     idp, sam = ("--config", str(here.file("idp", "idp.toml"))), ("--config", str(here.file("sam", "sam.toml")))
     ca = here.file("dev", "ca")
     exported = here.file("idp", "activation.pem")
+    client_key = here.file("web", "csc-client.jwk")
 
     def forget(name: str) -> None:
         # The identity provider keeps a hash; the copy that its command read has done its work.
@@ -180,13 +181,19 @@ def before_start(here: Installation) -> tuple[Step, ...]:
             lambda: give("rp-secret", "dev"),
         ),
         Step(
-            "the signing service's own client, for introspection",
+            "signing service: a key pair with which it is the identity provider's client",
+            "web",
+            ("launcher", "operator", "keygen", "--out", str(here.file("web", CSC_KEY)),
+             "--public-out", str(client_key)),
+            lambda: publish(client_key, here.client_key),
+        ),
+        Step(
+            "the signing service's own client",
             "idp",
             ("launcher", "idp", "client", "create", *idp, "--client-id", CSC_CLIENT, "--name", "Privy Seal CSC API",
-             "--secret-file", str(here.file("idp", "csc-secret")), "--introspects", here.csc_base,
+             "--auth-method", "private_key_jwt", "--jwks-file", str(here.client_key), "--introspects", here.csc_base,
              "--scope", "service", "--grant-type", "client_credentials",
              "--grant-type", "urn:privyseal:params:oauth:grant-type:extend-transaction"),
-            lambda: give("csc-secret", "web"),
         ),
         Step(
             "demo person",

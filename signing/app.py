@@ -12,6 +12,7 @@ from foundation.clock import Clock, SystemClock
 from foundation.egress import Egress
 from signing.csc.core import Rssp
 from signing.csc.dialect import V1, V2
+from signing.csc.facade import Facade
 from signing.csc.issuer import Issuer
 from signing.csc.views import MAX_BODY, csc_blueprint, http_error, unexpected
 from signing.link.client import SamClient
@@ -30,8 +31,8 @@ def create_app(settings: WebSettings, *, clock: Clock | None = None, sam: SamCli
     log.configure("signing-web", settings.log_level)
     clock = clock or SystemClock()
     sam = sam or open_client(settings)
-    issuer = Issuer(settings.issuer, settings.resource, clock, Egress(settings.egress_allow))
-    rssp = Rssp(settings, sam, issuer, clock)
+    facade = Facade(settings.issuer, clock, Egress(settings.egress_allow))
+    rssp = Rssp(settings, sam, Issuer(settings.issuer, settings.resource, clock, facade), facade, clock)
     app = Flask("signing", static_folder=str(Path(__file__).parent / "static"))
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     for dialect in (V1, V2):

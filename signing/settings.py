@@ -28,8 +28,11 @@ class IssuerSettings:
     url: str
     """Issuer identifier, exactly as in the tokens' ``iss``."""
     client_id: str
-    """This resource server's own client, for introspection (RFC 7662 2.1)."""
-    client_secret_file: Path
+    """This web tier's own client there: for introspection (RFC 7662 2.1), and to ask in a person's name."""
+    client_secret_file: Path | None = None
+    """Owner-only file.  This or ``client_key_file``."""
+    client_key_file: Path | None = None
+    """Owner-only file with a private key (PKCS#8 PEM) for ``private_key_jwt``."""
     jwks_uri: str | None = None
     """Default: ``<url>/oauth2/jwks``."""
     introspection_endpoint: str | None = None
@@ -44,6 +47,8 @@ class IssuerSettings:
 
     def faults(self) -> Iterator[str]:
         """What the types cannot say."""
+        if (self.client_secret_file is None) == (self.client_key_file is None):
+            yield "one of client_secret_file and client_key_file must be given"
         if not 0 <= self.introspection_cache_seconds <= 5:
             yield "introspection_cache_seconds must be 0 to 5: a revoked token may not live on longer"
         if not 0 < self.timeout_seconds <= 30:

@@ -19,6 +19,7 @@ from signing.csc import errors, responses
 from signing.csc.authentication import authentication_of, check_authentication
 from signing.csc.bearer import Bearer
 from signing.csc.binding import UsedProofs, check_shown
+from signing.csc.facade import Facade
 from signing.csc.issuer import Issuer
 from signing.csc.service_token import ServiceToken
 from signing.link import codes
@@ -75,6 +76,7 @@ class Rssp:
     settings: WebSettings
     sam: SamClient
     issuer: Issuer
+    facade: Facade
     clock: Clock
     used_proofs: UsedProofs = field(default_factory=UsedProofs)
 

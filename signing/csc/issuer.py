@@ -14,25 +14,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-import requests
-
 from contract.errors import SadInvalid
 from contract.sad import Sad, decode
 from foundation import claims as read
 from foundation.claims import check_not_expired
 from foundation.clock import Clock
-from foundation.egress import Egress, read_limited
-from foundation.errors import EgressRefused, JoseError, PrivySealError
-from foundation.files import read_secret
-from foundation.jose import (
-    MAX_TOKEN_OCTETS,
-    VerificationKey,
-    import_verification_key,
-    parse_json_object,
-    verify_compact,
-)
+from foundation.errors import JoseError
+from foundation.jose import MAX_TOKEN_OCTETS, VerificationKey, import_verification_key, verify_compact
 from foundation.log import get
 from signing.csc import errors
+from signing.csc.facade import INTROSPECTION, JWKS, TOKEN, Facade, FacadeRefused, FacadeUnavailable
 from signing.csc.service_token import ACCESS_TOKEN_TYPE, ServiceToken, service_token_of
 from signing.settings import IssuerSettings
 
@@ -40,25 +31,12 @@ _KEYS_SECONDS: Final = 300.0
 _KEYS_RETRY_SECONDS: Final = 5.0
 """An unknown ``kid`` makes us look again, but not more often than this: anybody can send one."""
 _CACHE_ENTRIES: Final = 4096
-_MAX_ANSWER: Final = 256 * 1024
 _MAX_SERVICE_TOKEN: Final = 8 * 1024
 
 _log = get(__name__)
 
 
 EXTENSION_GRANT: Final = "urn:privyseal:params:oauth:grant-type:extend-transaction"
-
-
-class IssuerRefused(PrivySealError):
-    """The identity provider answered that it will not (RFC 6749 5.2)."""
-
-    code = "issuer_refused"
-
-
-class IssuerUnavailable(PrivySealError):
-    """The identity provider did not give a usable answer."""
-
-    code = "issuer_unavailable"
 
 
 @dataclass(slots=True)
@@ -78,15 +56,14 @@ class Issuer:
         settings: IssuerSettings,
         resource: str,
         clock: Clock,
-        egress: Egress,
+        facade: Facade,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._resource = resource
         self._clock = clock
-        self._session = egress.session(settings.timeout_seconds)
+        self._facade = facade
         self._monotonic = monotonic
-        self._credentials = (settings.client_id, read_secret(settings.client_secret_file).decode())
         self._sad_keys = tuple(import_verification_key(path.read_bytes()) for path in settings.sad_keys)
         self._keys: tuple[VerificationKey, ...] = ()
         self._keys_until = 0.0
@@ -107,7 +84,7 @@ class Issuer:
             )
             if not self._active(token):
                 raise errors.ExpiredToken
-        except (IssuerUnavailable, IssuerRefused) as error:
+        except (FacadeUnavailable, FacadeRefused) as error:
             _log.error("the identity provider cannot be asked", extra={"fields": {"reason": str(error)}})
             raise errors.TemporarilyUnavailable("The authorization server cannot be reached") from error
         return verdict
@@ -135,14 +112,13 @@ class Issuer:
         :raises errors.InvalidRequest: the identity provider gives none for this one.
         :raises errors.TemporarilyUnavailable: it cannot be asked.
         """
-        uri = self._settings.token_endpoint or f"{self._settings.url}/oauth2/token"
         try:
-            answer = self._exchange("POST", uri, {"grant_type": EXTENSION_GRANT, "sad": sad})
+            answer = self._facade.post(TOKEN, {"grant_type": EXTENSION_GRANT, "sad": sad})
             seconds = read.integer(answer, "expires_in", low=1, high=3600)
             return read.text(answer, "access_token", max_length=MAX_TOKEN_OCTETS), seconds
-        except IssuerRefused as error:
+        except FacadeRefused as error:
             raise errors.invalid("SAD") from error
-        except (IssuerUnavailable, JoseError) as error:
+        except (FacadeUnavailable, JoseError) as error:
             _log.error("the identity provider cannot be asked", extra={"fields": {"reason": str(error)}})
             raise errors.TemporarilyUnavailable("The authorization server cannot be reached") from error
 
@@ -175,11 +151,9 @@ class Issuer:
         return keys
 
     def _fetch_keys(self) -> tuple[VerificationKey, ...]:
-        uri = self._settings.jwks_uri or f"{self._settings.url}/oauth2/jwks"
-        answer = self._exchange("GET", uri, None)
-        entries = answer.get("keys")
+        entries = self._facade.get(JWKS).get("keys")
         if not isinstance(entries, list):
-            raise IssuerUnavailable("the key set is not one")
+            raise FacadeUnavailable("the key set is not one")
         keys = []
         for entry in entries[:16]:
             try:
@@ -196,8 +170,7 @@ class Issuer:
                 return cached.active
         # Counted from before the question: the answer may already be old when it arrives.
         until = self._monotonic() + self._settings.introspection_cache_seconds
-        uri = self._settings.introspection_endpoint or f"{self._settings.url}/oauth2/introspect"
-        answer = self._exchange("POST", uri, {"token": token, "token_type_hint": "access_token"})
+        answer = self._facade.post(INTROSPECTION, {"token": token, "token_type_hint": "access_token"})
         active = answer.get("active") is True
         with self._lock:
             self._cache[key] = _Cached(active, until)
@@ -205,23 +178,3 @@ class Issuer:
             while len(self._cache) > _CACHE_ENTRIES:
                 self._cache.popitem(last=False)
         return active
-
-    def _exchange(self, method: str, uri: str, data: dict[str, str] | None) -> dict[str, Any]:
-        try:
-            answer = self._session.request(
-                method,
-                uri,
-                data=data,
-                auth=self._credentials if data is not None else None,
-                headers={"Accept": "application/json"},
-                allow_redirects=False,
-                stream=True,
-            )
-            body = read_limited(answer, _MAX_ANSWER)
-            if answer.status_code == 400:
-                raise IssuerRefused("status 400")
-            if answer.status_code != 200:
-                raise IssuerUnavailable(f"status {answer.status_code}")
-            return parse_json_object(body)
-        except (requests.RequestException, EgressRefused, JoseError) as error:
-            raise IssuerUnavailable(type(error).__name__) from error

@@ -347,6 +347,14 @@ def registrations(client_key: SigningKey) -> Iterator[Registration]:
     yield Registration(
         "csc", "Signing service", "client_secret_basic", grant_types=(EXTENSION_GRANT,), introspects=(RESOURCE,)
     )
+    yield Registration(
+        "rssp",
+        "Signing service with a key",
+        "private_key_jwt",
+        jwks=(client_key.verification_key().as_jwk(),),
+        grant_types=(EXTENSION_GRANT,),
+        introspects=(RESOURCE,),
+    )
 
 
 def settings_for(directory: Path, database_url: str) -> IdpSettings:

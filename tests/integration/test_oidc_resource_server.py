@@ -15,6 +15,7 @@ from idp.settings import ACCOUNT_CLIENT_ID
 from idp.storage import clients
 from idp.web import oidc
 from signing.csc import errors
+from signing.csc.facade import Facade
 from signing.csc.issuer import Issuer
 from signing.settings import IssuerSettings
 from tests.integration.oidc_world import RESOURCE, World, serve
@@ -35,7 +36,8 @@ def resource_server(live: tuple[World, str], tmp_path: Path) -> Issuer:
     settings = IssuerSettings(
         issuer, "csc", tmp_path / "secret", introspection_cache_seconds=0, sad_keys=(tmp_path / "activation.pem",)
     )
-    return Issuer(settings, RESOURCE, SystemClock(), Egress((issuer.removeprefix("http://"),)))
+    facade = Facade(settings, SystemClock(), Egress((issuer.removeprefix("http://"),)))
+    return Issuer(settings, RESOURCE, SystemClock(), facade)
 
 
 def test_a_persons_and_a_clients_own_service_tokens_are_accepted(

@@ -23,6 +23,7 @@ from werkzeug.test import TestResponse
 from contract.order import CreateParameters
 from foundation.egress import Egress
 from foundation.files import write_secret
+from foundation.jose import export_signing_key
 from idp.authn.password import KEY, Passwords
 from idp.settings import PasswordSettings
 from idp.storage import accounts, authenticators
@@ -209,7 +210,7 @@ def _module(
 
 
 def _web_settings(directory: Path, idp: World, idp_port: int, changes: dict[str, Any]) -> WebSettings:
-    write_secret(directory / "csc-secret", idp.secrets["csc"].encode())
+    write_secret(directory / "client.pem", export_signing_key(idp.client_key))
     key = idp.app.extensions["privyseal"].keys.activation_key().verification_key()
     (directory / "activation.pem").write_bytes(key.key.as_pem(private=False))
     settings = WebSettings(
@@ -218,8 +219,8 @@ def _web_settings(directory: Path, idp: World, idp_port: int, changes: dict[str,
         sam_socket=directory / "sam.sock",
         issuer=IssuerSettings(
             ISSUER,
-            "csc",
-            directory / "csc-secret",
+            "rssp",
+            client_key_file=directory / "client.pem",
             jwks_uri=f"http://127.0.0.1:{idp_port}/oauth2/jwks",
             introspection_endpoint=f"http://127.0.0.1:{idp_port}/oauth2/introspect",
             token_endpoint=f"http://127.0.0.1:{idp_port}/oauth2/token",
