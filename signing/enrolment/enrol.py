@@ -24,13 +24,16 @@ def enrol(order: str, *, sam: EnrolmentModule, authority: CertificateAuthority, 
     """Carry out an order of operation ``credential.create`` to the end.
 
     Every step may be repeated with the same order after a failure: the module answers with the credential that it
-    already made, and the authority, by the idempotency key, with the certificate that it already issued.
+    already made, active or not, and the authority, by the idempotency key, with the certificate that it already issued.
 
     :param profile: the authority's certificate profile.
     :raises signing.link.errors.LinkError: the module refused or did not answer.
     :raises connectors.ports.pki.PkiError: the authority refused or did not answer.
     """
     created = sam.create_credential(order)
+    if created.credential.status == "active":
+        # It was carried out before, and whoever asked never heard of it.
+        return created.credential
     subject = created.subject
     issued = authority.issue(
         CertificateRequest(

@@ -125,7 +125,7 @@ class SamClient:
     def create_credential(self, order: str) -> CreatedCredential:
         """Carry out an order of operation ``credential.create``.
 
-        The same order gives the same credential and request again as long as no certificate is linked.
+        The same order gives the same credential and request again as long as that is pending or active.
         """
         return CreatedCredential.from_json(self.call("create_credential", {"order": order}))
 

@@ -136,20 +136,20 @@ class Lifecycle:
     def create(self, token: str) -> Credential:
         """Carry out an order to create: a key, its request, a pending credential.
 
-        The same order again gives the same credential, as long as that is pending: a retry after an answer that was
-        lost must not leave a second key behind (KEY-10).  It may have expired by then, but has to be right in all else:
-        the table of used orders is nobody's word for an order.
+        The same order again gives the same credential, as long as that is pending or active: a retry after an answer
+        that was lost must not leave a second key behind (KEY-10), and shows what the first one made.  It may have
+        expired by then, but has to be right in all else: the table of used orders is nobody's word for an order.
 
         :raises OrderInvalid: not an order under a pinned key.
         :raises OrderRefused: not for this module, not of this operation, no such profile, a name that cannot be.
-        :raises OrderUsed: it has led to a credential that is not pending any more.
+        :raises OrderUsed: it has led to a credential that was suspended or has ended.
         """
         order, now = decode_order(token, self._policy), self._clock.now()
         if not isinstance(order.parameters, CreateParameters):
             raise OrderRefused("the order is for another operation")
         mine = spent(order, token, self._random(16).hex(), now)
         found = self._found(mine)
-        existing = None if found is None else self._pending(found, order)
+        existing = None if found is None else self._made_before(found, order)
         self._check(order, now, again=existing is not None)
         if found is None:
             profile = self._policy.profiles.get(order.parameters.profile)
@@ -168,7 +168,7 @@ class Lifecycle:
             }
             found = self._store.spend_order(mine, Record(events.CREDENTIAL_INTENT, intent, now)) or mine
             _check_same(found, mine)
-            existing = self._pending(found, order)
+            existing = self._made_before(found, order)
         return existing or self._made(order, order.parameters, found.credential_id, now)
 
     def link(self, credential_id: str, chain: Sequence[bytes]) -> Credential:
@@ -269,14 +269,14 @@ class Lifecycle:
             _check_same(found, mine)
         return found
 
-    def _pending(self, spent_order: SpentOrder, order: Order) -> Credential | None:
+    def _made_before(self, spent_order: SpentOrder, order: Order) -> Credential | None:
         try:
             credential = self.credential(spent_order.credential_id)
         except UnknownCredential:
             return None
         _check_owner(credential, order)
-        if credential.status != "pending":
-            raise OrderUsed("the order has led to a credential that is not pending any more")
+        if credential.status not in {"pending", "active"}:
+            raise OrderUsed("the order has led to a credential that was suspended or has ended")
         return credential
 
     def _made(self, order: Order, parameters: CreateParameters, credential_id: str, now: datetime) -> Credential:

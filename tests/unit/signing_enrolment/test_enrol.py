@@ -21,6 +21,7 @@ SUBJECT = SubjectClaim("Alice Example", "Alice", "Example", "PNOBE-1", "BE")
 @dataclass
 class PlayedModule:
     refusal: LinkRefused | None = None
+    made: CredentialView = PENDING
     orders: list[str] = field(default_factory=list)
     linked: list[tuple[str, tuple[bytes, ...]]] = field(default_factory=list)
 
@@ -28,7 +29,7 @@ class PlayedModule:
         if self.refusal:
             raise self.refusal
         self.orders.append(order)
-        return CreatedCredential(PENDING, b"request", SUBJECT)
+        return CreatedCredential(self.made, b"request", SUBJECT)
 
     def link_certificate(self, credential_id: str, chain: tuple[bytes, ...]) -> CredentialView:
         self.linked.append((credential_id, chain))
@@ -74,3 +75,10 @@ def test_an_order_that_the_module_refuses_asks_nobody_for_a_certificate() -> Non
     with pytest.raises(LinkRefused):
         enrol("order", sam=PlayedModule(LinkRefused("invalid_order")), authority=authority, profile="signer")
     assert authority.asked == []
+
+
+def test_an_order_that_was_carried_out_shows_its_credential_and_asks_nobody() -> None:
+    active, authority = replace(PENDING, status="active", certificates=(b"leaf",)), PlayedAuthority()
+    module = PlayedModule(made=active)
+    assert enrol("order", sam=module, authority=authority, profile="signer") == active
+    assert (authority.asked, module.linked) == ([], [])

@@ -14,7 +14,7 @@ from sqlalchemy import delete, select
 from auditlog.sql import read_entries
 from contract import order as orders
 from contract.errors import OrderInvalid
-from contract.order import CreateParameters, SubjectClaim
+from contract.order import CreateParameters, CredentialParameters, SubjectClaim
 from foundation.jose import generate_signing_key, sign_compact
 from signing.sam import errors, events
 from signing.sam.credential import Credential, SealedCredential
@@ -59,10 +59,26 @@ def test_the_same_order_again_gives_the_same_credential_while_it_is_pending(worl
     assert world.fake.calls["generate"] == 1
 
 
-def test_an_order_is_used_once_its_credential_is_active(world: World) -> None:
+def test_KEY_10_an_order_shows_the_credential_that_it_made_once_that_is_active(world: World) -> None:
+    token = world.order_token()
+    pending = world.lifecycle().create(token)
+    active = world.lifecycle().link(pending.id, [world.authority.issue(pending.request)])
+    before = recorded(world)
+    world.clock.advance(3600)
+    assert world.lifecycle().create(token) == active
+    assert world.fake.calls["generate"] == 1
+    assert recorded(world) == before
+
+
+@pytest.mark.parametrize("operation", ["suspend", "revoke", "delete"])
+def test_an_order_is_used_once_its_credential_was_suspended_or_has_ended(world: World, operation: str) -> None:
     token = world.order_token()
     pending = world.lifecycle().create(token)
     world.lifecycle().link(pending.id, [world.authority.issue(pending.request)])
+    change: Any = f"credential.{operation}"
+    world.lifecycle().execute(
+        world.order_token(jti="another", operation=change, parameters=CredentialParameters(pending.id))
+    )
     with pytest.raises(errors.OrderUsed):
         world.lifecycle().create(token)
 
