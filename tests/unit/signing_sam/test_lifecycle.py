@@ -14,7 +14,7 @@ from sqlalchemy import delete, select
 from auditlog.sql import read_entries
 from contract import order as orders
 from contract.errors import OrderInvalid
-from contract.order import CreateParameters, CredentialParameters, SubjectClaim
+from contract.order import CreateParameters, SubjectClaim
 from foundation.jose import generate_signing_key, sign_compact
 from signing.sam import errors, events
 from signing.sam.credential import Credential, SealedCredential
@@ -76,9 +76,7 @@ def test_an_order_is_used_once_its_credential_was_suspended_or_has_ended(world: 
     pending = world.lifecycle().create(token)
     world.lifecycle().link(pending.id, [world.authority.issue(pending.request)])
     change: Any = f"credential.{operation}"
-    world.lifecycle().execute(
-        world.order_token(jti="another", operation=change, parameters=CredentialParameters(pending.id))
-    )
+    world.lifecycle().execute(world.order_token(change, credential_id=pending.id))
     with pytest.raises(errors.OrderUsed):
         world.lifecycle().create(token)
 
