@@ -8,7 +8,7 @@ from typing import Any
 
 from idp.oidc.client import Client
 from idp.oidc.errors import ClientUnknown, RedirectUriRefused, RequestInvalid
-from idp.oidc.request import read_parameters
+from idp.oidc.parameters import read_parameters
 
 
 @dataclass(frozen=True, slots=True)

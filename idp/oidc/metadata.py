@@ -8,7 +8,7 @@ from typing import Any
 from foundation.jose import ALGORITHMS, VerificationKey
 from idp.oidc.client import AUTH_METHODS, GRANT_TYPES, SCOPES
 from idp.oidc.rar import TYPES
-from idp.oidc.request import PROMPTS
+from idp.oidc.wishes import PROMPTS
 
 CONFIDENTIAL_METHODS = [method for method in AUTH_METHODS if method != "none"]
 

@@ -11,20 +11,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
-from foundation.errors import TokenMalformed
-from foundation.jose import MAX_TOKEN_OCTETS, parse_json_object
 from idp.activation.intent import SignatureIntent
-from idp.oidc import pkce, possession, rar
-from idp.oidc.client import SCOPES, Client, Registration
+from idp.oidc import pkce, possession, rar, wishes
+from idp.oidc.client import SCOPES, Client
 from idp.oidc.config import OidcConfig
 from idp.oidc.errors import (
     AuthorizationDetailsInvalid,
     ClientNotPermitted,
     ClientUnknown,
     OidcError,
-    ParameterMalformed,
-    ParameterRepeated,
-    ParameterTooLong,
     RedirectUriRefused,
     RegistrationRefused,
     RequestInvalid,
@@ -36,36 +31,11 @@ from idp.oidc.errors import (
     StateRefused,
     TargetRefused,
 )
+from idp.oidc.parameters import read_parameters
 from idp.oidc.possession import Shown
 
-MAX_PARAMETERS: Final = 64
-MAX_NAME: Final = 64
-DEFAULT_MAX: Final = 1024
-MAX_LENGTHS: Final[Mapping[str, int]] = {
-    "state": 2048,
-    "redirect_uri": 2048,
-    "authorization_details": rar.MAX_DETAILS,
-    "hashes": 16 * 1024,
-    "hash": 16 * 1024,
-    "claims": 4096,
-    "id_token_hint": 8192,
-    "request": 64 * 1024,
-    "client_assertion": 8192,
-    "token": MAX_TOKEN_OCTETS,
-    "sad": MAX_TOKEN_OCTETS,
-    "account_token": 4096,
-    "clientData": 4096,
-    "description": 2048,
-}
-"""Characters of a parameter's value; :data:`DEFAULT_MAX` for any other.  A limit above what is accepted is there so
-that the refusal can name its cause."""
-
-PROMPTS: Final = ("none", "login", "consent", "select_account")
 _PRINTABLE: Final = re.compile(r"[ -~]*\Z")
 _SCOPE: Final = re.compile(r"[!#-\[\]-~]+(?: [!#-\[\]-~]+)*\Z")
-_MAX_AGE: Final = re.compile(r"[0-9]{1,9}\Z")
-_LOCALE: Final = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8}){0,8}\Z")
-_MAX_LIST: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,26 +106,6 @@ class RequestContext:
     """The key that was shown there."""
 
 
-def read_parameters(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Parameters by name, each once and within bounds; an empty one counts as absent (RFC 6749 3.1).
-
-    :raises ParameterRepeated: a name occurs twice.
-    :raises ParameterTooLong: too many, or one that is too long.
-    """
-    found: dict[str, str] = {}
-    for count, (name, value) in enumerate(pairs):
-        if count >= MAX_PARAMETERS or len(name) > MAX_NAME:
-            raise ParameterTooLong("too many parameters, or one with too long a name")
-        if name in found:
-            raise ParameterRepeated("a parameter is given twice")
-        if "\0" in value:
-            raise ParameterMalformed("a parameter has a character that cannot be stored")
-        if len(value) > MAX_LENGTHS.get(name, DEFAULT_MAX):
-            raise ParameterTooLong("a parameter is too long")
-        found[name] = value
-    return {name: value for name, value in found.items() if value}
-
-
 def parse_authorization_request(pairs: Iterable[tuple[str, str]], context: RequestContext) -> AuthorizationRequest:
     """Check a request, pushed or plain, that carries its parameters itself.
 
@@ -206,7 +156,7 @@ def _parse(
         check(parameters, client, context)
     intent = _intent(parameters, client, context)
     scopes = _scopes(parameters, client, intent)
-    acr_values, essential = _acr(parameters, client.registration)
+    acr_values, essential = wishes.acr(parameters, client.registration)
     hint = parameters.get("id_token_hint")
     details = parameters.get("authorization_details")
     return AuthorizationRequest(
@@ -217,11 +167,11 @@ def _parse(
         nonce=parameters.get("nonce"),
         code_challenge=pkce.check_challenge(parameters.get("code_challenge"), parameters.get("code_challenge_method")),
         resource=_resource(parameters, client, scopes, context.config),
-        prompt=_prompt(parameters),
-        max_age=_max_age(parameters),
+        prompt=wishes.prompt(parameters),
+        max_age=wishes.max_age(parameters),
         acr_values=acr_values,
         essential_acr=essential,
-        ui_locales=_ui_locales(parameters),
+        ui_locales=wishes.ui_locales(parameters),
         login_hint=parameters.get("login_hint"),
         subject_hint=None if hint is None else context.subject_of_hint(hint, client.client_id),
         intent=intent,
@@ -356,74 +306,6 @@ def _resource(parameters: Mapping[str, str], client: Client, scopes: Sequence[st
     return resource
 
 
-def _prompt(parameters: Mapping[str, str]) -> tuple[str, ...]:
-    prompt = tuple(dict.fromkeys(parameters.get("prompt", "").split()))
-    if not set(prompt) <= set(PROMPTS):
-        raise RequestInvalid("Invalid parameter prompt")
-    if "none" in prompt and len(prompt) > 1:
-        raise RequestInvalid("prompt none goes with no other (OIDC Core 3.1.2.1)")
-    return prompt
-
-
-def _max_age(parameters: Mapping[str, str]) -> int | None:
-    text = parameters.get("max_age")
-    if text is None:
-        return None
-    if not _MAX_AGE.match(text):
-        raise RequestInvalid("Invalid parameter max_age")
-    return int(text)
-
-
-def _ui_locales(parameters: Mapping[str, str]) -> tuple[str, ...]:
-    # ``lang`` is the CSC API's name of it.  A wish about language is never a reason to refuse.
-    wished = parameters.get("ui_locales", parameters.get("lang", "")).split()
-    return tuple(item for item in wished[:_MAX_LIST] if _LOCALE.match(item))
-
-
-def _acr(
-    parameters: Mapping[str, str], registration: Registration
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Voluntary and essential values; what the client registered stands in where the request names none at all
-    (OpenID Connect Dynamic Client Registration 1.0, 2)."""
-    wished = parameters.get("acr_values", "").split()
-    claim = _acr_claim(parameters.get("claims"))
-    values = [claim["value"]] if "value" in claim else claim.get("values", [])
-    essential = claim.get("essential", False)
-    if not isinstance(values, list) or not isinstance(essential, bool):
-        raise RequestInvalid("Invalid parameter claims")
-    for item in (*wished, *values):
-        if not isinstance(item, str) or not 0 < len(item) <= 255 or not _PRINTABLE.match(item):
-            raise RequestInvalid("Invalid parameter acr_values")
-    if len(wished) > _MAX_LIST or len(values) > _MAX_LIST:
-        raise RequestInvalid("too many acr values")
-    if essential and values:
-        return tuple(wished), tuple(values)
-    return (*wished, *values) or registration.default_acr_values, ()
-
-
-def _acr_claim(text: str | None) -> Mapping[str, Any]:
-    """The request for ``acr`` in the ``claims`` parameter; other claims are voluntary and may go unanswered
-    (OIDC Core 5.5.1), but a condition on ``sub`` may not."""
-    if text is None:
-        return {}
-    try:
-        claims = parse_json_object(text)
-    except TokenMalformed as error:
-        raise RequestInvalid("Invalid parameter claims") from error
-    for place in ("id_token", "userinfo"):
-        requested = claims.get(place)
-        if requested is not None and not isinstance(requested, dict):
-            raise RequestInvalid("Invalid parameter claims")
-        if requested and "sub" in requested:
-            raise RequestInvalid("a request for a value of sub is not supported; use id_token_hint")
-    acr = (claims.get("id_token") or {}).get("acr")
-    if acr is None:
-        return {}
-    if not isinstance(acr, dict):
-        raise RequestInvalid("Invalid parameter claims")
-    return acr
-
-
 def check_repeated_details(text: str, request: AuthorizationRequest, config: OidcConfig) -> None:
     """``authorization_details`` repeated at the token endpoint say what was approved (CSC API 2.0.0.2 clause 8.4.4).
 
@@ -435,11 +317,9 @@ def check_repeated_details(text: str, request: AuthorizationRequest, config: Oid
 
 __all__ = [
     "CHECKS",
-    "MAX_LENGTHS",
     "AuthorizationRequest",
     "RequestContext",
     "check_repeated_details",
     "check_scopes",
     "parse_authorization_request",
-    "read_parameters",
 ]

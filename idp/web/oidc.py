@@ -30,13 +30,9 @@ from idp.oidc.errors import (
 )
 from idp.oidc.logout import LogoutRequest, parse_logout_request
 from idp.oidc.metadata import discovery, jwks
+from idp.oidc.parameters import read_parameters
 from idp.oidc.possession import Shown, bound_to, read_shown
-from idp.oidc.request import (
-    AuthorizationRequest,
-    RequestContext,
-    parse_authorization_request,
-    read_parameters,
-)
+from idp.oidc.request import AuthorizationRequest, RequestContext, parse_authorization_request
 from idp.storage import accounts, clients, grants, pushed_requests
 from idp.storage.engine import reading
 from idp.storage.seal import Altered

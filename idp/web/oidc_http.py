@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response
 from foundation.log import get
 from idp.oidc.client import Client
 from idp.oidc.errors import ClientAuthenticationFailed, OidcError, RequestInvalid, ResponseTarget
-from idp.oidc.request import read_parameters
+from idp.oidc.parameters import read_parameters
 from idp.web.services import services
 
 MAX_BODY: Final = 256 * 1024

@@ -215,8 +215,8 @@ FIELDS: dict[str, dict[str, str]] = {
     "oidc/request.py": {
         **dict.fromkeys(
             (
-                "acr_values", "claims", "code_challenge", "code_challenge_method", "dpop_jkt", "lang", "max_age",
-                "nonce", "prompt", "response_mode", "response_type", "scope", "state", "ui_locales",
+                "code_challenge", "code_challenge_method", "dpop_jkt", "nonce", "response_mode", "response_type",
+                "scope", "state",
             ),
             VALUE,
         ),
@@ -228,6 +228,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "redirect_uri": "one of the client's: OAU-01",
         "resource": "one of the client's",
     },
+    "oidc/wishes.py": dict.fromkeys(("acr_values", "claims", "lang", "max_age", "prompt", "ui_locales"), VALUE),
 }  # fmt: skip
 """Form fields and parameters by module, each with what stands behind it."""
 
