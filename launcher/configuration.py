@@ -19,6 +19,7 @@ MESSAGING_SENDER = "+15550199"
 RP_CLIENT = "example-contracts"
 CSC_CLIENT = "csc"
 CSC_KEY = "csc-client.pem"
+CSC_BASES = ("/csc/v1", "/csc/v2", "/2.2/csc/v2")
 SOFTHSM_MODULES = (
     Path("/usr/lib/softhsm/libsofthsm2.so"),
     Path("/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so"),
@@ -166,7 +167,7 @@ def sam(here: Installation) -> Mapping[str, object]:
         "web_uid": here.state.accounts.of("web").uid,
         "certificate_anchors": [here.root_certificate],
         "issuers": {"idp": {"issuer": here.ports.url("idp"), "keys": [here.activation_key]}},
-        "dpop_htu": [f"{here.ports.url('web')}/csc/{version}/signatures/signHash" for version in ("v1", "v2")],
+        "dpop_htu": [f"{here.ports.url('web')}{base}/signatures/signHash" for base in CSC_BASES],
         "device": {
             "module": softhsm_module(),
             "token_label": TOKEN_LABEL,

@@ -11,7 +11,7 @@ from foundation import log
 from foundation.clock import Clock, SystemClock
 from foundation.egress import Egress
 from signing.csc.core import Rssp
-from signing.csc.dialect import V1, V2
+from signing.csc.dialect import dialects
 from signing.csc.facade import Facade
 from signing.csc.issuer import Issuer
 from signing.csc.views import MAX_BODY, csc_blueprint, http_error, unexpected
@@ -35,7 +35,7 @@ def create_app(settings: WebSettings, *, clock: Clock | None = None, sam: SamCli
     rssp = Rssp(settings, sam, Issuer(settings.issuer, settings.resource, clock, facade), facade, clock)
     app = Flask("signing", static_folder=str(Path(__file__).parent / "static"))
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
-    for dialect in (V1, V2):
+    for dialect in dialects(settings.csc_2_2_path):
         app.register_blueprint(csc_blueprint(dialect, rssp))
     app.register_blueprint(receiver_blueprint(sam))
     app.register_error_handler(HTTPException, http_error)
@@ -65,6 +65,6 @@ def _add_health(app: Flask, sam: SamClient) -> None:
 def _headers(response: Response) -> Response:
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Content-Security-Policy"] = "default-src 'none'; frame-ancestors 'none'"
+    response.headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
     response.headers["Referrer-Policy"] = "no-referrer"
     return response

@@ -20,6 +20,9 @@ MAX_AGE: Final = 999_999_999
 _ACR: Final = re.compile(r"[!#-\[\]-~]{1,255}\Z")
 """What stands in a quoted string of a header, between spaces (RFC 9470 3)."""
 
+_BASE_OF_2_2: Final = re.compile(r"(/[A-Za-z0-9._~-]+){1,8}/csc/v2\Z")
+"""Clients of 2.2 take no other (there is one version 2 at ``/csc/v2`` already)."""
+
 
 @dataclass(frozen=True, slots=True)
 class IssuerSettings:
@@ -141,7 +144,7 @@ class WebSettings:
 
     mode: Mode
     public_url: str
-    """Without a path and without a slash at the end; the API's bases are ``<public_url>/csc/v2`` and ``.../csc/v1``."""
+    """Without a path and without a slash at the end; the API's bases are below it."""
     issuer: IssuerSettings
     sam_socket: Path | None = None
     sam_tls: SamTlsSettings | None = None
@@ -152,6 +155,8 @@ class WebSettings:
     """``host:port`` pairs that may be on private addresses, such as an identity provider in the same network."""
     user_listing_clients: tuple[str, ...] = ()
     """Clients whose own (not user-specific) service token may name a ``userID`` in ``credentials/list``."""
+    csc_2_2_path: str = "/2.2/csc/v2"
+    """Path of the base that speaks version 2.2; empty: there is none."""
     sam_timeout_seconds: float = 15.0
     log_level: str = "INFO"
 
@@ -162,6 +167,8 @@ class WebSettings:
             yield "one of sam_socket and sam_tls must be given"
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path or parts.query or parts.fragment:
             yield "public_url must be a scheme and a host, and nothing behind them"
+        if self.csc_2_2_path and not _BASE_OF_2_2.match(self.csc_2_2_path):
+            yield "csc_2_2_path must be a path of its own that ends in /csc/v2, or empty"
         if self.mode == "production":
             for name, url in (("public_url", self.public_url), ("issuer.url", self.issuer.url)):
                 if not url.startswith("https://"):

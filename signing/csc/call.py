@@ -25,6 +25,12 @@ class Call:
     """The ``Authorization`` header itself, for a method that reads it otherwise."""
 
     @property
+    def lang(self) -> str | None:
+        """The language that is asked for (RFC 5646)."""
+        lang = self.body.get("lang")
+        return lang if isinstance(lang, str) else None
+
+    @property
     def bearer(self) -> Bearer:
         """The token of a method that demands one.
 
@@ -45,7 +51,7 @@ class Answer:
 
 
 Handler = Callable[[Rssp, Call], Answer]
-EVERY_DIALECT: Final = frozenset({"v1", "v2"})
+EVERY_DIALECT: Final = frozenset({"v1", "v2", "v2_2"})
 
 
 def _always(_settings: WebSettings) -> bool:

@@ -1,13 +1,19 @@
-"""The two dialects of the API, mapped at the edge and nowhere else (CSC API 1.0.4.0 and 2.0.0.2).
+"""The dialects of the API, mapped at the edge and nowhere else (CSC API 1.0.4.0, 2.0.0.2 and 2.2.0.0).
 
-Inside, everything has its v2 name.  A dialect says which names a request may use, and how answers are shaped.
+Inside, everything has its v2 name.  A dialect says which names a request may use, and how answers are shaped; it is
+data, and whoever shapes an answer asks it for a feature, never which one it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
+
+HASHES: Final = "hashes"
+HASH_ALGORITHM: Final = "hashAlgorithmOID"
+_OLD_NAMES: Final = {HASHES: "hash", HASH_ALGORITHM: "hashAlgo"}
+"""What version 1 calls what version 2 has renamed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,34 +25,95 @@ class Dialect:
     specs: str
     """Value of ``specs`` in ``info``."""
     hashes: str
-    """Name of the request's array of digests, in a request; error texts say ``hash`` in both versions."""
+    """Name of the request's array of digests, in a request; error texts say ``hash`` in all versions."""
     hash_algorithm: str
     """Name of the hash function's OID."""
     nested_auth: bool
-    """``auth{mode}`` (v2) against ``authMode`` (v1)."""
+    """``auth{mode, expression, objects}``, where asked for, against ``authMode``, ``PIN`` and ``OTP`` in any case."""
+    authorization_server: Literal["oauth2", "oauth2Issuer"]
+    """How ``info`` names the authorization server: its base URI, or the issuer with metadata (RFC 8414)."""
+    pages: bool = False
+    """Whether ``credentials/list`` has ``maxResults``, ``pageToken`` and ``nextPageToken``."""
+    qualifiers: bool = True
+    """Whether credentials have a ``signatureQualifier``."""
+    hash_types: bool = False
+    """Whether ``info`` tells of ``supportedHashTypes``, ``supportsRar``, ``documentTypes`` and ``allowMix``."""
+    certificate_policies: bool = False
+    """Whether ``cert`` has ``qcStatements`` and ``policy``."""
+    names_always: bool = False
+    """Whether ``issuerDN`` and ``subjectDN`` are told unasked: clients of 2.2 fail without them."""
+
+    @property
+    def own_names(self) -> Mapping[str, str]:
+        """The dialect's name of each member that has several, by its v2 name."""
+        return {HASHES: self.hashes, HASH_ALGORITHM: self.hash_algorithm}
 
 
-V1: Final = Dialect("v1", "/csc/v1", "1.0.4.0", "hash", "hashAlgo", nested_auth=False)
-V2: Final = Dialect("v2", "/csc/v2", "2.0.0.2", "hashes", "hashAlgorithmOID", nested_auth=True)
+V1: Final = Dialect(
+    "v1",
+    "/csc/v1",
+    "1.0.4.0",
+    "hash",
+    "hashAlgo",
+    nested_auth=False,
+    authorization_server="oauth2",
+    pages=True,
+    qualifiers=False,
+)
+V2: Final = Dialect(
+    "v2", "/csc/v2", "2.0.0.2", HASHES, HASH_ALGORITHM, nested_auth=True, authorization_server="oauth2Issuer"
+)
+V2_2: Final = Dialect(
+    "v2_2",
+    "/2.2/csc/v2",
+    "2.2.0.0",
+    HASHES,
+    HASH_ALGORITHM,
+    nested_auth=True,
+    authorization_server="oauth2",
+    hash_types=True,
+    certificate_policies=True,
+    names_always=True,
+)
+"""Its path is the operator's choice (``csc_2_2_path``), if it ends in ``/csc/v2``."""
+
+
+def dialects(path_of_2_2: str = V2_2.path) -> tuple[Dialect, ...]:
+    """All that a deployment speaks.
+
+    :param path_of_2_2: empty: not that one.
+    """
+    return (V1, V2) if not path_of_2_2 else (V1, V2, replace(V2_2, path=path_of_2_2))
 
 
 def to_own_names(dialect: Dialect, description: str) -> str:
-    """An error's description with the dialect's name of the parameter (``hash`` is called so in both)."""
-    return description.replace(V2.hash_algorithm, dialect.hash_algorithm)
+    """An error's description with the dialect's name of the parameter (``hash`` is called so in all of them)."""
+    return description.replace(HASH_ALGORITHM, dialect.hash_algorithm)
 
 
-def to_v2_names(dialect: Dialect, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Rename a request's members to their v2 names.
+def with_own_names(dialect: Dialect, body: Mapping[str, Any], members: Collection[str]) -> dict[str, Any]:
+    """A request with other versions' names of its members replaced by the dialect's own.
 
-    v1 clients are found on v2 paths (and the reverse), so the other dialect's name is taken where the own one is
-    absent; a request that has both is not merged: its own dialect's name counts.
+    v1 clients are found on v2 paths (and the reverse), so the other version's name is taken where the own one is
+    absent or null; a request that has both is not merged: its own dialect's name counts.
+
+    :param members: what the method has in this dialect; what it does not have is not renamed.
     """
     renamed = dict(body)
-    for own, other, name in (
-        (dialect.hashes, "hashes" if dialect is V1 else "hash", "hashes"),
-        (dialect.hash_algorithm, "hashAlgorithmOID" if dialect is V1 else "hashAlgo", "hashAlgorithmOID"),
-    ):
-        value = renamed.pop(own, None)
-        fallback = renamed.pop(other, None)
-        renamed[name] = value if value is not None else fallback
+    for name, old in _OLD_NAMES.items():
+        own = dialect.own_names[name]
+        other = old if own == name else name
+        if own in members and other not in members and other in renamed:
+            value = renamed.pop(other)
+            if renamed.get(own) is None:
+                renamed[own] = value
     return renamed
+
+
+def to_v2_names(dialect: Dialect, body: Mapping[str, Any], members: Collection[str]) -> dict[str, Any]:
+    """A request that has the dialect's own names, under v2 names.
+
+    :param members: what the method has in this dialect; what it does not have is not renamed.
+    """
+    names = {own: name for name, own in dialect.own_names.items() if own in members}
+    return {names.get(member, member): value for member, value in body.items()}

@@ -112,14 +112,19 @@ class TemporarilyUnavailable(CscError):
     status = 503
 
 
+def missing(kind: str, name: str) -> InvalidRequest:
+    """A required parameter is missing or is of another type than ``kind``."""
+    return InvalidRequest(f"Missing (or invalid type) {kind} parameter {name}")
+
+
 def missing_string(name: str) -> InvalidRequest:
     """A required string is missing or is not a string."""
-    return InvalidRequest(f"Missing (or invalid type) string parameter {name}")
+    return missing("string", name)
 
 
 def missing_array(name: str) -> InvalidRequest:
     """A required array is missing or is not an array."""
-    return InvalidRequest(f"Missing (or invalid type) array parameter {name}")
+    return missing("array", name)
 
 
 def invalid(name: str) -> InvalidRequest:

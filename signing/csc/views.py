@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from flask import Blueprint, Response, jsonify, request
@@ -16,7 +16,9 @@ from signing.csc.bearer import parse_authorization
 from signing.csc.binding import Shown
 from signing.csc.call import Answer, Call, Method
 from signing.csc.core import Rssp
-from signing.csc.dialect import V2, Dialect, to_own_names, to_v2_names
+from signing.csc.dialect import V2, Dialect, to_own_names, to_v2_names, with_own_names
+from signing.csc.openapi import document, page
+from signing.csc.openapi.validation import RequestCheck
 
 MAX_BODY: Final = 256 * 1024
 """A hundred digests, a SAD over them, and room."""
@@ -30,14 +32,21 @@ def csc_blueprint(dialect: Dialect, rssp: Rssp) -> Blueprint:
     blueprint = Blueprint(f"csc_{dialect.name}", __name__, url_prefix=dialect.path)
     base = f"{rssp.settings.public_url}{dialect.path}"
 
+    offered = methods.offered(dialect, rssp.settings)
+    described = document.build(dialect, rssp.settings, [method.name for method in offered])
+
     def view_of(method: Method) -> Callable[[], Response]:
+        schema = document.request_schema(described, method.name)
+        check = None if schema is None else RequestCheck(schema)
+
         def view() -> Response:
             header = request.headers.get("Authorization")
             bearer = None
             if method.bearer:
                 shown = Shown(f"{base}/{method.name}", tuple(request.headers.getlist("DPoP")))
                 bearer = parse_authorization(header, shown)
-            body = to_v2_names(dialect, _json_body())
+            body = _checked(dialect, check, _json_body())
+            _note(dialect, method, body)
             return _answer(method.handler(rssp, Call(dialect, body, bearer, header)))
 
         return view
@@ -48,10 +57,11 @@ def csc_blueprint(dialect: Dialect, rssp: Rssp) -> Blueprint:
     def serve(name: str, view: Callable[[], Response]) -> None:
         blueprint.add_url_rule(f"/{name}", name.replace("/", "_"), view, methods=["POST"])
 
-    for method in methods.offered(dialect, rssp.settings):
+    for method in offered:
         serve(method.name, view_of(method))
     for name in methods.missing(dialect, rssp.settings):
         serve(name, missing)
+    page.add(blueprint, described)
     blueprint.register_error_handler(errors.CscError, lambda error: _refusal(error, dialect))
     return blueprint
 
@@ -63,6 +73,25 @@ def _json_body() -> dict[str, Any]:
         return parse_json_object(request.get_data(cache=False))
     except TokenMalformed as error:
         raise errors.InvalidRequest("The request is not a JSON object") from error
+
+
+def _checked(dialect: Dialect, check: RequestCheck | None, body: dict[str, Any]) -> dict[str, Any]:
+    """The request's members under v2 names, where they are what the document says.
+
+    :raises errors.InvalidRequest: they are not.
+    """
+    if check is None:
+        return body
+    own = with_own_names(dialect, body, check.members)
+    check.check(own)
+    return to_v2_names(dialect, own, check.members)
+
+
+def _note(dialect: Dialect, method: Method, body: Mapping[str, Any]) -> None:
+    # For whoever compares their log with ours (CSC API 2.0.0.2 7.4).
+    if body.get("clientData") is not None:
+        fields = {"method": method.name, "dialect": dialect.name, "client_data": body["clientData"]}
+        _log.info("a request with client data", extra={"fields": fields})
 
 
 def _answer(answer: Answer) -> Response:

@@ -30,6 +30,7 @@ from idp.storage import accounts, authenticators
 from idp.web import oidc
 from idp.web.credential_info import CscCredentialReader
 from signing.app import create_app
+from signing.csc.dialect import dialects
 from signing.link.doors import SocketSettings, TlsSettings
 from signing.link.endpoint import open_client
 from signing.link.server import LinkServer
@@ -56,6 +57,9 @@ from tests.integration.oidc_world import (
     seed_sqlite,
 )
 
+HOST = RESOURCE.removesuffix("/csc/v2")
+BASES = {dialect.name: dialect.path for dialect in dialects()}
+
 
 @dataclass(frozen=True)
 class Person:
@@ -80,7 +84,7 @@ class Whole:
         """Call the signing service."""
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         http: FlaskClient = self.web.test_client()
-        return http.post(f"/csc/{version}/{method}", json=body, headers=headers)
+        return http.post(f"{BASES[version]}/{method}", json=body, headers=headers)
 
     def sign_in(self, browser: Browser, page: TestResponse, username: str) -> TestResponse:
         """Type a user name and the password, which everybody has the same."""
@@ -178,7 +182,7 @@ def _module(
         world.policy,
         sam_id=SAM,
         issuers={ISSUER: (world.idp_key.verification_key(),)},
-        dpop_htu=(f"{RESOURCE}/signatures/signHash",),
+        dpop_htu=tuple(f"{HOST}{base}/signatures/signHash" for base in BASES.values()),
     )
     people = {}
     for username, account_id in (("alice", ACCOUNT), ("bob", "account-of-bob")):
@@ -215,7 +219,7 @@ def _web_settings(directory: Path, idp: World, idp_port: int, changes: dict[str,
     (directory / "activation.pem").write_bytes(key.key.as_pem(private=False))
     settings = WebSettings(
         mode="development",
-        public_url=RESOURCE.removesuffix("/csc/v2"),
+        public_url=HOST,
         sam_socket=directory / "sam.sock",
         issuer=IssuerSettings(
             ISSUER,

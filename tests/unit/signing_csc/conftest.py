@@ -22,11 +22,13 @@ from foundation.clock import FixedClock, epoch
 from foundation.files import write_secret
 from foundation.jose import SigningKey, generate_signing_key, sign_compact
 from signing.app import create_app
+from signing.csc.dialect import dialects
 from signing.link.errors import LinkError, LinkRefused
 from signing.link.messages import CredentialView, SignRequest
 from signing.settings import IssuerSettings, WebSettings
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+BASES = {dialect.name: dialect.path for dialect in dialects()}
 ISSUER_KEY = generate_signing_key()
 SAD_KEY = generate_signing_key()
 
@@ -153,7 +155,7 @@ class Bench:
 
     def post(self, method: str, body: object, token: str | None = None, version: str = "v2") -> Any:
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        return self.client.post(f"/csc/{version}/{method}", json=body, headers=headers)
+        return self.client.post(f"{BASES[version]}/{method}", json=body, headers=headers)
 
 
 @pytest.fixture

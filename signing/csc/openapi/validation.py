@@ -1,0 +1,81 @@
+"""Checks a request against its schema in the document, and refuses it in the specification's words.
+
+The first fault is told, in the order in which the document has the members.  A member that must be there, or has the
+wrong type, is ``Missing (or invalid type) TYPE parameter NAME``; what else is wrong with it is ``Invalid parameter
+NAME``; ``x-error`` of the member's schema says otherwise, by keyword, and ``x-name`` what the member is called there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+from jsonschema.validators import extend
+
+from signing.csc import errors
+
+_OF_TYPE: Final = frozenset({"required", "type", "minLength"})
+"""Keywords whose failure is the same as the member's absence."""
+_CHOSEN: Final = frozenset({"boolean", "null"})
+"""Types for which the specification has no complaint of that kind."""
+
+
+def _whole(_validator: Any, pattern: str, instance: Any, _schema: Any) -> Iterator[ValidationError]:
+    # ECMA-262's $ is the end; Python's is also before a newline at the end.
+    if isinstance(instance, str) and not re.search(re.sub(r"\$$", r"\\Z", pattern), instance):
+        yield ValidationError("another form")
+
+
+_Validator: Final = extend(Draft202012Validator, {"pattern": _whole})
+
+
+class RequestCheck:
+    """The check of one method's requests."""
+
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        """:param schema: without references."""
+        self._schema = schema
+        self._validator = _Validator(schema)
+        self.members = frozenset(schema["properties"])
+        """Names of what a request may have."""
+        self._order = {name: place for place, name in enumerate(schema["properties"])}
+
+    def check(self, body: Mapping[str, Any]) -> None:
+        """:raises errors.InvalidRequest: with the text for the first fault."""
+        faults = [self._described(fault) for fault in self._validator.iter_errors(body)]
+        if faults:
+            raise errors.InvalidRequest(min(faults)[-1])
+
+    def _described(self, fault: ValidationError) -> tuple[int, int, str]:
+        """Its place among the faults, and its text."""
+        keyword, last = str(fault.validator), len(self._order)
+        if keyword == "required":
+            missing = [name for name in fault.validator_value if name not in fault.instance]
+            name = min(missing, key=lambda each: self._order.get(each, last))
+        elif fault.absolute_path:
+            name = str(fault.absolute_path[0])
+        else:
+            return last, 0, str(self._schema.get("x-error", {}).get(keyword, errors.OUT_OF_BOUNDS))
+        inside = len(fault.absolute_path) > 1
+        text = _text(name, self._schema["properties"].get(name, {}), keyword, inside=inside)
+        return self._order.get(name, last), keyword not in _OF_TYPE, text
+
+
+def _text(name: str, member: Mapping[str, Any], keyword: str, *, inside: bool) -> str:
+    own = member.get("x-error", {})
+    # What is wrong inside a list or an object is wrong with its items, whatever it is.
+    found = own.get("items" if inside else keyword, own.get("any"))
+    if found is not None:
+        return str(found)
+    called, kind = member.get("x-name", name), _kind(member)
+    if keyword in _OF_TYPE and not inside and kind not in _CHOSEN and "enum" not in member:
+        return errors.missing(kind, called).description
+    return errors.invalid(called).description
+
+
+def _kind(member: Mapping[str, Any]) -> str:
+    kind = member.get("type", "null")
+    return str(kind[0] if isinstance(kind, list) else kind)

@@ -1,0 +1,71 @@
+"""The documents: every method is in them, they are valid, and they say of requests what is checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from signing.csc import methods
+from signing.csc.dialect import V1, V2, V2_2, Dialect
+from signing.csc.openapi import document, source
+from signing.settings import IssuerSettings, WebSettings
+
+DIALECTS = {dialect.name: dialect for dialect in (V1, V2, V2_2)}
+SETTINGS = WebSettings("development", "http://sign.localhost:8402", IssuerSettings("http://idp", "csc", Path("x")))
+
+
+def whole(dialect: Dialect) -> dict[str, Any]:
+    """A document of everything there is."""
+    return document.build(dialect, SETTINGS, [item.name for item in methods.METHODS if dialect.name in item.dialects])
+
+
+def test_every_method_is_described_and_nothing_else() -> None:
+    assert {method.name for method in methods.METHODS} == source.described()
+
+
+def references(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        own = [value["$ref"]] if isinstance(value.get("$ref"), str) else []
+        return own + [found for item in value.values() for found in references(item)]
+    return [found for item in value for found in references(item)] if isinstance(value, list) else []
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_a_document_refers_to_nothing_that_is_not_there_and_keeps_nothing_of_other_dialects(name: str) -> None:
+    made = whole(DIALECTS[name])
+    for reference in references(made):
+        found: Any = made
+        for step in reference.removeprefix("#/").split("/"):
+            found = found[step]
+    assert "x-dialects" not in str(made)
+    assert "'use'" not in str(made)
+    used = {reference.rpartition("/")[2] for reference in references(made)}
+    assert used == set(made["components"]["schemas"]) | set(made["components"]["responses"])
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_every_schema_is_a_schema_and_a_request_needs_no_references(name: str) -> None:
+    made = whole(DIALECTS[name])
+    for schema in made["components"]["schemas"].values():
+        Draft202012Validator.check_schema(schema)
+    for path, item in made["paths"].items():
+        schema = document.request_schema(made, path.removeprefix("/"))
+        assert schema is not None
+        Draft202012Validator.check_schema(schema)
+        assert references(schema) == []
+        for response in item["post"]["responses"].values():
+            for content in response.get("content", {}).values():
+                Draft202012Validator.check_schema(content["schema"])
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_members_have_the_dialects_own_names(name: str) -> None:
+    dialect = DIALECTS[name]
+    schema = document.request_schema(whole(dialect), "signatures/signHash")
+    assert schema is not None
+    assert {dialect.hashes, dialect.hash_algorithm} <= set(schema["properties"])
+    assert dialect.hashes in schema["required"]
+    assert ("hash" in schema["properties"]) is (name == "v1")
