@@ -41,7 +41,7 @@ _REQUIRED: Final = frozenset(
         "hash_type", "sign_count", "acr", "loa", "amr", "auth_time", "evidence", "policy",
     }
 )  # fmt: skip
-_OPTIONAL: Final = frozenset({"signer_proof", "cnf", "supersedes"})
+_OPTIONAL: Final = frozenset({"signer_proof", "cnf", "supersedes", "in_band"})
 MAX_PREDECESSORS: Final = 16
 """How many SADs of one transaction there may have been before one that takes their place."""
 
@@ -120,6 +120,9 @@ class Sad:
     """The key that whoever redeems it has to show."""
     supersedes: Succession | None = None
     """The SADs of the same ``txn`` that it replaces; its allowance is theirs."""
+    in_band: bool = False
+    """What the signer proved came through the signing service, which could have kept it and asked for something else:
+    SCAL1 at most."""
 
     @property
     def since(self) -> int:
@@ -179,6 +182,8 @@ def _to_claims(sad: Sad) -> dict[str, Any]:
         claims["cnf"] = sad.cnf.to_json()
     if sad.supersedes is not None:
         claims["supersedes"] = {"since": sad.supersedes.since, "jti": list(sad.supersedes.jtis)}
+    if sad.in_band:
+        claims["in_band"] = True
     return claims
 
 
@@ -228,6 +233,7 @@ def _read(claims: Mapping[str, Any]) -> Sad:
         signer_proof=read.mapping(claims, "signer_proof") if "signer_proof" in claims else None,
         cnf=confirmation_of(read.mapping(claims, "cnf")) if "cnf" in claims else None,
         supersedes=_succession(claims) if "supersedes" in claims else None,
+        in_band=_in_band(claims),
     )
     _check_consistency(sad)
     return sad
@@ -242,6 +248,8 @@ def _check_consistency(sad: Sad) -> None:
         raise SadInvalid("sign_count is not the number of digests")
     if any(item.at > sad.iat for item in sad.evidence):
         raise SadInvalid("evidence is later than iat")
+    if sad.in_band and sad.signer_proof is not None:
+        raise SadInvalid("a proof of the signer's own device does not come in band")
     if sad.supersedes is not None:
         _check_succession(sad, sad.supersedes)
 
@@ -308,6 +316,13 @@ def _succession(claims: Mapping[str, Any]) -> Succession:
         since=read.numeric_date(value, "since"),
         jtis=read.texts(value, "jti", max_items=MAX_PREDECESSORS, max_length=128),
     )
+
+
+def _in_band(claims: Mapping[str, Any]) -> bool:
+    # There or not: with two ways to say no, one of them would be misread some day.
+    if "in_band" in claims and not read.boolean(claims, "in_band"):
+        raise SadInvalid("claim in_band is true where it is there")
+    return "in_band" in claims
 
 
 def _policy(claims: Mapping[str, Any]) -> PolicyClaim:

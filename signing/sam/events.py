@@ -60,6 +60,7 @@ CATALOGUE: Final = Catalogue(
                 {
                     "proof_key", "proof_sha256", "proof", "sad_sha256", "aud", "iat", "exp", "sign_count", "hash_type",
                     "acr", "amr", "auth_time", "evidence", "policy", "epoch", "signed_digests", "supersedes",
+                    "in_band",
                 }
             ),
         ),

@@ -36,6 +36,8 @@ def sad_record(sad: Sad, token: str) -> dict[str, Any]:
         "evidence": [_compact(asdict(item)) for item in sad.evidence],
         "policy": sad.policy.name,
     }
+    if sad.in_band:
+        fields = {**fields, "in_band": True}
     if sad.signer_proof is None:
         return dict(fields)
     claim = _compact(sad.signer_proof)

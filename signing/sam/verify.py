@@ -291,6 +291,12 @@ def _check_transaction(case: _Case) -> None:
         raise FloorNotMet("no recent evidence was made for this transaction")
 
 
+def _check_in_band(case: _Case) -> None:
+    """ETSI TS 119 432 V1.3.1 5.3.2: what is typed into somebody else's application is no sole control at SCAL2."""
+    if case.sad.in_band and case.credential.scal == "2":
+        raise FloorNotMet("the secrets came through the signing service, and the credential is SCAL2")
+
+
 def _check_phishing_resistance(case: _Case) -> None:
     if not case.credential.floor.phishing_resistant:
         return
@@ -379,11 +385,12 @@ CHECKS: Final[tuple[Callable[[_Case], None], ...]] = (
     _check_status,
     _check_certificate,
     # 5. Level and factors against the credential's own floor; for SCAL2 two categories, one of them for this
-    #    transaction.
+    #    transaction, and nothing in band.
     _check_level,
     _check_evidence_age,
     _check_categories,
     _check_transaction,
+    _check_in_band,
     _check_phishing_resistance,
     # 6. Digests: how many, how long, a sub-multiset of those authorised.
     _check_hash_type,

@@ -72,7 +72,7 @@ def test_SAD_11_among_revocations_only_those_of_the_sad_count(world: World, cred
 
 
 def test_every_check_is_in_the_table_once() -> None:
-    assert len([*CLAIM_CHECKS, *CHECKS]) == len({*CLAIM_CHECKS, *CHECKS}) == 27
+    assert len([*CLAIM_CHECKS, *CHECKS]) == len({*CLAIM_CHECKS, *CHECKS}) == 28
 
 
 SAD_REFUSED: list[tuple[str, Callable[[Sad], Sad], type[SamError]]] = [
@@ -112,6 +112,7 @@ SAD_REFUSED: list[tuple[str, Callable[[Sad], Sad], type[SamError]]] = [
         lambda s: replace(s, evidence=tuple(replace(item, transaction_bound=False) for item in s.evidence)),
         errors.FloorNotMet,
     ),
+    ("SAD-08 typed into another's application", lambda s: replace(s, in_band=True), errors.FloorNotMet),
     ("digests of documents", lambda s: replace(s, hash_type="sdr"), errors.NotPermitted),
     (
         "SAD-04 only the credential named: any hash, any number of times",
@@ -178,6 +179,17 @@ def test_SAD_08_scal2_needs_two_categories_whatever_the_floor_says(world: World,
     lax = replace(credential, floor=Floor("low", 1, 300, 900))
     with pytest.raises(errors.FloorNotMet):
         verify(world, world.sad(lax, evidence=(evidence("password", "knowledge", world.now),)), lax)
+
+
+def test_SAD_08_what_was_typed_in_band_serves_scal1_whatever_the_floor_says(
+    world: World, credential: Credential
+) -> None:
+    strong = world.sad(credential, loa="high", in_band=True)
+    with pytest.raises(errors.FloorNotMet, match="SCAL2"):
+        verify(world, strong, replace(credential, floor=Floor("low", 1, 300, 900)))
+    verify(world, strong, replace(credential, scal="1"))
+    with pytest.raises(errors.FloorNotMet):
+        verify(world, replace(strong, loa="low"), replace(credential, scal="1"))
 
 
 def test_an_authenticator_that_verified_its_user_counts_for_two_categories(

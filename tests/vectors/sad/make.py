@@ -108,6 +108,8 @@ def valid() -> Iterator[tuple[str, str, Sad]]:
     chain = Succession(IAT, ("jti-1", "jti-2"))
     yield "supersedes", "takes the place of two", replace(later, supersedes=chain)
     at_once = Succession(IAT, ("jti-0",))
+    yield "in-band", "the secrets came through the signing service", replace(SAD, in_band=True)
+    yield "in-band-scal1", "the same, without digests", replace(SAD, dtbsr=(), sign_count=3, in_band=True)
     yield "supersedes-at-once", "issued in the second of the first one", replace(SAD, supersedes=at_once)
 
 
@@ -237,6 +239,11 @@ def _claims() -> Iterator[tuple[str, str, str]]:
         ("cnf-short", "SAD-14: no SHA-256 thumbprint", {"cnf": {"jkt": THUMBPRINT[:-1]}}),
         ("cnf-not-canonical", "SAD-14: bits left over", {"cnf": {"jkt": THUMBPRINT[:-1] + "J"}}),
         ("cnf-number", "SAD-14: a thumbprint that is a number", {"cnf": {"jkt": 1}}),
+        ("in-band-false", "said twice over that it is not", {"in_band": False}),
+        ("in-band-number", "a truth that is a number", {"in_band": 1}),
+        ("in-band-text", "a truth that is a text", {"in_band": "true"}),
+        ("in-band-null", "a truth that is nothing", {"in_band": None}),
+        ("in-band-proof", "a device's proof in band", {"in_band": True, "signer_proof": {"kind": "webauthn"}}),
         ("supersedes-text", "predecessors that are a text", {"supersedes": "jti-0"}),
         ("supersedes-empty", "none replaced", {"supersedes": {**REPLACED, "jti": []}}),
         ("supersedes-itself", "in its own place", {"supersedes": {**REPLACED, "jti": ["jti-1"]}}),
