@@ -65,3 +65,9 @@ class EgressRefused(PrivySealError):
     """The address of an outgoing request is not one that the operator allowed."""
 
     code = "egress_refused"
+
+
+class ClientCertificateInvalid(PrivySealError):
+    """What a request says about its client's certificate cannot be believed, or is none."""
+
+    code = "client_certificate"

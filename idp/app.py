@@ -33,7 +33,19 @@ from idp.storage.audit import DatabaseAudit
 from idp.storage.engine import check_schema, open_engine, reading
 from idp.storage.keys import KeyStore
 from idp.storage.seal import Sealer
-from idp.web import activate, altered, browser, faults, headers, health, language, login, oidc, pages
+from idp.web import (
+    activate,
+    altered,
+    browser,
+    faults,
+    headers,
+    health,
+    language,
+    login,
+    mutual_tls,
+    oidc,
+    pages,
+)
 from idp.web import services as composition
 from idp.web.account import setup as account
 from idp.web.admin import setup as admin
@@ -111,6 +123,7 @@ def create_app(
     if settings.certificate is not None:
         trust.install(app, made, settings.certificate)
     _assemble(app, passwords)
+    mutual_tls.setup(app, settings.mutual_tls)
     return app
 
 

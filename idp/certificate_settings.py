@@ -1,4 +1,5 @@
-"""Settings of certificate authentication: ``[certificate]`` in ``idp.toml`` (docs/certificates.md)."""
+"""Settings of certificates: people's, ``[certificate]`` in ``idp.toml`` (docs/certificates.md), and those of clients,
+``[mutual_tls]`` (docs/oidc.md)."""
 
 from __future__ import annotations
 
@@ -132,3 +133,30 @@ class CertificateSettings:
             yield "mode is production: certificate.origin must be https"
         if production and self.revocation != "required":
             yield "mode is production: certificate.revocation must be required"
+
+
+@dataclass(frozen=True, slots=True)
+class MutualTlsSettings:
+    """Where clients show certificates to which their tokens are bound (RFC 8705)."""
+
+    origin: str
+    """Of that host; its TLS server asks for a certificate and hands it on."""
+    proxy_secret_file: Path
+    """Owner-only file with what that server proves itself by."""
+
+    def faults(self) -> Iterable[str]:
+        """Its form."""
+        parts = urlsplit(self.origin)
+        bare = f"{parts.scheme}://{parts.netloc}" == self.origin
+        if parts.scheme not in {"http", "https"} or not parts.hostname or not bare:
+            yield "origin is an origin: scheme, host and port, without a path or a trailing slash"
+
+    def faults_beside(self, others: Iterable[str | None], *, production: bool) -> Iterable[str]:
+        """What follows from the other settings.
+
+        :param others: origins that are for people.
+        """
+        if self.origin in others:
+            yield "mutual_tls.origin is a host of its own: its server asks every browser for a certificate"
+        if production and not self.origin.startswith("https://"):
+            yield "mode is production: mutual_tls.origin must be https"

@@ -11,8 +11,9 @@ from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from contract.sad import MAX_PREDECESSORS
+from foundation.proxied import is_proxy_network
 from idp.approval_settings import DeviceApprovalSettings
-from idp.certificate_settings import CertificateSettings
+from idp.certificate_settings import CertificateSettings, MutualTlsSettings
 from idp.code_settings import CodeSettings
 
 LANGUAGES: Final = ("en", "es", "de", "fr")
@@ -320,6 +321,8 @@ class IdpSettings:
     """None: nobody signs in with a certificate."""
     approval: DeviceApprovalSettings | None = None
     """None: nobody approves with a device of their own."""
+    mutual_tls: MutualTlsSettings | None = None
+    """None: no token is bound to a client's certificate."""
 
     @property
     def production(self) -> bool:
@@ -340,7 +343,7 @@ class IdpSettings:
         """What types cannot say, production's refusals among them."""
         yield from self._issuer_faults()
         for text in self.trusted_proxies:
-            if not _one_of_many(text):
+            if not is_proxy_network(text):
                 yield f"trusted_proxies: {text!r} is no address or network, has host bits set, or is every network"
         if (self.database_url is None) == (self.database_url_file is None):
             yield "exactly one of database_url and database_url_file is given"
@@ -358,6 +361,9 @@ class IdpSettings:
             yield from self.approval.faults_beside(
                 self.issuer, self.signing.profiles, presented, production=self.production
             )
+        if self.mutual_tls is not None:
+            theirs = [item.origin for item in (self.certificate, self.approval) if item is not None]
+            yield from self.mutual_tls.faults_beside((self.issuer, *theirs), production=self.production)
         if self.production:
             yield from self._production_faults()
 
@@ -385,14 +391,6 @@ class IdpSettings:
             for name, connector in self.messaging.ordered(channel):
                 if _looks_local(connector.settings):
                     yield f"mode is production: messaging.{channel} ({name}) points at this machine or at plain http"
-
-
-def _one_of_many(network: str) -> bool:
-    """Whether it can be read and leaves somebody out; whoever trusts everybody lets everybody write where they are."""
-    try:
-        return ip_network(network).prefixlen > 0
-    except ValueError:
-        return False
 
 
 def _looks_local(settings: Mapping[str, Any]) -> bool:

@@ -10,6 +10,7 @@ from werkzeug.exceptions import HTTPException
 from foundation import log
 from foundation.clock import Clock, SystemClock
 from foundation.egress import Egress
+from foundation.proxied import Proxies, secret_hash
 from signing.csc.core import Rssp
 from signing.csc.dialect import dialects
 from signing.csc.facade import Facade
@@ -26,13 +27,14 @@ def create_app(settings: WebSettings, *, clock: Clock | None = None, sam: SamCli
     """Build the application.
 
     :param sam: the link's client, where a test has one already.
-    :raises SettingsError: the files of a link over TLS cannot be used.
+    :raises SettingsError: the files of a link over TLS cannot be used, or the proxy's secret.
     """
     log.configure("signing-web", settings.log_level)
     clock = clock or SystemClock()
     sam = sam or open_client(settings)
     facade = Facade(settings.issuer, clock, Egress(settings.egress_allow))
-    rssp = Rssp(settings, sam, Issuer(settings.issuer, settings.resource, clock, facade), facade, clock)
+    issuer = Issuer(settings.issuer, settings.resource, clock, facade)
+    rssp = Rssp(settings, sam, issuer, facade, clock, proxies=_proxies(settings))
     app = Flask("signing", static_folder=str(Path(__file__).parent / "static"))
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     for dialect in dialects(settings.csc_2_2_path):
@@ -43,6 +45,13 @@ def create_app(settings: WebSettings, *, clock: Clock | None = None, sam: SamCli
     app.after_request(_headers)
     _add_health(app, sam)
     return app
+
+
+def _proxies(settings: WebSettings) -> Proxies:
+    table = settings.mutual_tls
+    if table is None:
+        return Proxies()
+    return Proxies(table.networks, secret_hash(table.proxy_secret_file, "mutual_tls.proxy_secret_file"))
 
 
 def _add_health(app: Flask, sam: SamClient) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from foundation.addresses import split_address
 from foundation.errors import AddressInvalid
+from foundation.proxied import is_proxy_network
 from foundation.settings import Mode
 
 MAX_ACR_VALUES: Final = 10
@@ -139,6 +141,29 @@ class SamTlsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class MutualTlsSettings:
+    """Table ``mutual_tls``: the TLS server in front that says which certificate a client showed (RFC 8705)."""
+
+    trusted_proxies: tuple[str, ...]
+    """Addresses or networks from which it connects."""
+    proxy_secret_file: Path
+    """Owner-only file with what it proves itself by."""
+
+    @property
+    def networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """``trusted_proxies``, read."""
+        return tuple(ip_network(text) for text in self.trusted_proxies)
+
+    def faults(self) -> Iterator[str]:
+        """What the types cannot say."""
+        if not self.trusted_proxies:
+            yield "trusted_proxies names at least one"
+        for text in self.trusted_proxies:
+            if not is_proxy_network(text):
+                yield f"trusted_proxies: {text!r} is no address or network, has host bits set, or is every network"
+
+
+@dataclass(frozen=True, slots=True)
 class WebSettings:
     """Settings of the signing web tier, one TOML file; environment prefix ``PRIVYSEAL_WEB_``."""
 
@@ -151,6 +176,8 @@ class WebSettings:
     service: ServiceSettings = field(default_factory=ServiceSettings)
     pki: PkiSettings | None = None
     authentication: AuthenticationSettings = field(default_factory=AuthenticationSettings)
+    mutual_tls: MutualTlsSettings | None = None
+    """None: nobody is believed about a client's certificate, and what is bound to one is refused."""
     egress_allow: tuple[str, ...] = ()
     """``host:port`` pairs that may be on private addresses, such as an identity provider in the same network."""
     user_listing_clients: tuple[str, ...] = ()

@@ -56,6 +56,9 @@ def _client_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--without-digests", action="store_true", help="signatures over digests not stated (SCAL1)")
     command.add_argument("--dpop-bound", action="store_true", help="no token without a DPoP proof (RFC 9449 5.2)")
     command.add_argument(
+        "--certificate-bound", action="store_true", help="no token without a client certificate (RFC 8705 3.4)"
+    )
+    command.add_argument(
         "--default-acr", action="append", default=[], metavar="URI", help="asked for where a request names none; repeat"
     )
     command.add_argument("--secret-file", type=Path, metavar="FILE", help="new owner-only file for the client's secret")
@@ -85,7 +88,10 @@ def _create_client(settings: IdpSettings, options: argparse.Namespace) -> dict[s
         without_digests=options.without_digests,
         default_acr_values=tuple(options.default_acr),
         dpop_bound_access_tokens=options.dpop_bound,
+        tls_client_certificate_bound_access_tokens=options.certificate_bound,
     )
+    if options.certificate_bound and settings.mutual_tls is None:
+        raise InputRefused("mutual_tls is missing in the settings: such a client could obtain no token")
     if settings.production and registration.plain_uris:
         raise InputRefused("mode is production: redirect URIs must be https, or a code would travel in clear")
     if options.client_id in {ACCOUNT_CLIENT_ID, ADMIN_CLIENT_ID}:

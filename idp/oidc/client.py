@@ -76,6 +76,8 @@ class Registration:
 
     dpop_bound_access_tokens: bool = False
     """All its tokens are bound to a key of its own, and none is given without a DPoP proof (RFC 9449 5.2)."""
+    tls_client_certificate_bound_access_tokens: bool = False
+    """All its tokens are bound to the certificate that it shows, and none is given without one (RFC 8705 3.4)."""
 
     @property
     def plain_uris(self) -> tuple[str, ...]:
@@ -111,6 +113,10 @@ class Registration:
             yield "scopes: credential needs a client that authenticates, because its pushed requests must be its own"
         if self.auth_method == "none" and self.require_par:
             yield "require_par: needs a client that authenticates, because only such a one may push requests"
+        if self.auth_method == "none" and self.tls_client_certificate_bound_access_tokens:
+            yield "tls_client_certificate_bound_access_tokens: needs a client that authenticates"
+        if self.dpop_bound_access_tokens and self.tls_client_certificate_bound_access_tokens:
+            yield "dpop_bound_access_tokens: a token has one binding, to a key or to a certificate"
         if self.auth_method == "none" and self.introspects:
             yield "introspects: needs a client that authenticates (RFC 7662 2.1)"
 

@@ -158,6 +158,15 @@ class DpopProofInvalid(OidcError):
     code = "invalid_dpop_proof"
 
 
+class ClientCertificateRequired(OidcError):
+    """The client's tokens are bound to its certificate, and it showed none, or another one (RFC 8705 3).
+
+    For this RFC 8705 has no error of its own.
+    """
+
+    code = "invalid_request"
+
+
 class GrantInvalid(OidcError):
     """The code or refresh token is unknown, used, expired, revoked, or another client's."""
 

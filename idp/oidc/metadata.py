@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from foundation.jose import ALGORITHMS, VerificationKey
 from idp.oidc.client import AUTH_METHODS, GRANT_TYPES, SCOPES
@@ -11,19 +11,38 @@ from idp.oidc.rar import TYPES
 from idp.oidc.wishes import PROMPTS
 
 CONFIDENTIAL_METHODS = [method for method in AUTH_METHODS if method != "none"]
+MUTUAL_TLS_ENDPOINTS: Final = {
+    "token_endpoint": "/oauth2/token",
+    "userinfo_endpoint": "/oauth2/userinfo",
+    "pushed_authorization_request_endpoint": "/oauth2/pushed_authorize",
+    "revocation_endpoint": "/oauth2/revoke",
+    "introspection_endpoint": "/oauth2/introspect",
+}
+"""Paths that are served where clients show certificates, too (RFC 8705 5)."""
 
 
 def discovery(
-    issuer: str, *, keys: Iterable[VerificationKey], acr_values: Iterable[str], locales: Iterable[str]
+    issuer: str,
+    *,
+    keys: Iterable[VerificationKey],
+    acr_values: Iterable[str],
+    locales: Iterable[str],
+    mutual_tls: str | None = None,
 ) -> dict[str, Any]:
     """The metadata document.
 
     :param keys: those that sign ID tokens.
     :param acr_values: levels that the policy in force can reach.
+    :param mutual_tls: origin where clients show certificates.
     """
     oauth2 = f"{issuer}/oauth2"
     algorithms = list(ALGORITHMS)
+    bound: dict[str, Any] = {}
+    if mutual_tls is not None:
+        aliases = {name: f"{mutual_tls}{path}" for name, path in MUTUAL_TLS_ENDPOINTS.items()}
+        bound = {"tls_client_certificate_bound_access_tokens": True, "mtls_endpoint_aliases": aliases}
     return {
+        **bound,
         "issuer": issuer,
         "authorization_endpoint": f"{oauth2}/authorize",
         "token_endpoint": f"{oauth2}/token",

@@ -36,7 +36,7 @@ from idp.oidc.request import AuthorizationRequest, RequestContext, parse_authori
 from idp.storage import accounts, clients, grants, pushed_requests
 from idp.storage.engine import reading
 from idp.storage.seal import Altered
-from idp.web import browser, faults, oidc_tokens
+from idp.web import browser, faults, mutual_tls, oidc_tokens
 from idp.web.headers import allow_form_target
 from idp.web.interaction import BeginInteraction, Finished, begin, register_finisher
 from idp.web.language import gettext as _
@@ -109,6 +109,7 @@ def metadata() -> Response:
         keys=_verification_keys(),
         acr_values=policy.by_acr,
         locales=settings.languages,
+        mutual_tls=None if settings.mutual_tls is None else settings.mutual_tls.origin,
     )
     return json_answer(document, headers=_PUBLIC)
 
@@ -330,7 +331,8 @@ def finish(outcome: Finished) -> Response:
 
 
 def _server() -> TokenServer:
-    return TokenServer(services(), request.headers.get("Authorization"), request.headers.getlist("DPoP"))
+    authorization, proofs = request.headers.get("Authorization"), request.headers.getlist("DPoP")
+    return TokenServer(services(), authorization, proofs, mutual_tls.thumbprint())
 
 
 @blueprint.post("/oauth2/token")
@@ -376,17 +378,23 @@ def userinfo() -> Response:
 
 
 def _check_possession(token: str, scheme: str) -> None:
-    """A token that is bound comes with a proof and under its own scheme, and no other token does (RFC 9449 7)."""
+    """A token that is bound comes with its certificate, or with a proof and under its own scheme; no other token does
+    (RFC 9449 7, RFC 8705 3)."""
     bound = bound_to(token)
-    if (scheme == "dpop") != (bound is not None):
+    if (scheme == "dpop") != (bound is not None and bound.method == "jkt"):
         raise AccessTokenInvalid("the token is presented in another way than it was given")
     if bound is None:
+        return
+    if bound.method == "x5t#S256":
+        certificate = mutual_tls.thumbprint()
+        if certificate is None or not bound.is_of(certificate):
+            raise AccessTokenInvalid("the token is bound to a certificate that was not shown")
         return
     uri, now = f"{services().settings.issuer}/oauth2/userinfo", services().clock.now()
     try:
         shown = read_shown(request.headers.getlist("DPoP"), uri=uri, now=now, token=token, method=request.method)
         # First whose key it is: whoever has the token and not the key makes this server remember nothing (DOS-04).
-        if shown is None or not bound.is_of(shown.proof.jkt):
+        if shown is None or shown.jkt is None or not bound.is_of(shown.jkt):
             raise AccessTokenInvalid("the token is bound to a key that was not shown")
         with services().engine.begin() as connection:
             oidc_tokens.spend(connection, shown)

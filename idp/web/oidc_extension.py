@@ -20,7 +20,7 @@ from idp.authn.approval import Approval
 from idp.errors import NotActivatable, NotWhatWasApproved
 from idp.oidc.client import EXTENSION_GRANT, Client
 from idp.oidc.config import OidcConfig
-from idp.oidc.errors import GrantInvalid
+from idp.oidc.errors import ClientCertificateRequired, GrantInvalid
 from idp.oidc.possession import Shown, check_shown
 from idp.storage import authenticators, clients, grants
 from idp.storage.engine import reading
@@ -40,6 +40,7 @@ def extend(services: Services, token: str, caller: Client, shown: Shown | None) 
     :raises GrantInvalid: unknown, expired, revoked, replaced before, another client's, of a client that is not
         registered for this; too old or too often extended; or what it rests on has ended.
     :raises DpopProofInvalid: it is bound to a key that its client does not show.
+    :raises ClientCertificateRequired: or to a certificate.
     """
     found = _found(services, token, caller)
     old, grant = _decoded(services, token), found.grant
@@ -47,7 +48,7 @@ def extend(services: Services, token: str, caller: Client, shown: Shown | None) 
     if approval is None or request is None or request.intent is None:
         raise GrantInvalid(_REFUSED)
     if caller.client_id == grant.client_id:
-        check_shown(shown, caller, None if old.cnf is None or old.cnf.method != "jkt" else old.cnf.thumbprint)
+        _check_shown(shown, caller, old)
     config = OidcConfig.of(services.settings)
     try:
         content = successor_for(
@@ -72,6 +73,16 @@ def extend(services: Services, token: str, caller: Client, shown: Shown | None) 
         return stands and grants.revoke_access(connection, found.token_hash, services.clock.now())
 
     return oidc_tokens.give_sad(services, grant, content, shown, first=retire, refusal=_REFUSED)
+
+
+def _check_shown(shown: Shown | None, caller: Client, old: Sad) -> None:
+    """The key or the certificate to which the SAD is bound, not only some that the client has."""
+    bound = old.cnf
+    check_shown(shown, caller, None if bound is None or bound.method != "jkt" else bound.thumbprint)
+    if bound is not None and bound.method == "x5t#S256":
+        certificate = None if shown is None else shown.certificate
+        if certificate is None or not bound.is_of(certificate):
+            raise ClientCertificateRequired("the SAD is bound to another client certificate")
 
 
 def _found(services: Services, token: str, caller: Client) -> AccessToken:

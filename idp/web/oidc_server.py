@@ -38,7 +38,7 @@ from idp.oidc.client import (
 from idp.oidc.config import OidcConfig
 from idp.oidc.errors import ClientAuthenticationFailed, GrantTypeRefused, RequestInvalid, ScopeRefused
 from idp.oidc.pkce import check_verifier
-from idp.oidc.possession import Shown, bound_to, read_shown
+from idp.oidc.possession import Shown, bound_to, read_shown, shown_by
 from idp.oidc.request import check_repeated_details, check_scopes
 from idp.storage import clients, grants, single_use
 from idp.storage.engine import reading
@@ -141,14 +141,23 @@ class FormRequest(OAuth2Request):
 class TokenServer(AuthorizationServer):
     """One for each request: it holds nothing but the services."""
 
-    def __init__(self, services: Services, authorization: str | None, proofs: Sequence[str] = ()) -> None:
-        """:param proofs: values of the request's ``DPoP`` headers."""
+    def __init__(
+        self,
+        services: Services,
+        authorization: str | None,
+        proofs: Sequence[str] = (),
+        certificate: str | None = None,
+    ) -> None:
+        """:param proofs: values of the request's ``DPoP`` headers.
+        :param certificate: thumbprint of the one that the client showed.
+        """
         super().__init__()
         self.services = services
         self.config = OidcConfig.of(services.settings)
         self.shown: Shown | None = None
         self._authorization = authorization
         self._proofs = proofs
+        self._certificate = certificate
         self.register_grant(CodeGrant, [ProofKey()])
         self.register_grant(RefreshGrant)
         self.register_grant(ClientGrant)
@@ -188,6 +197,9 @@ class TokenServer(AuthorizationServer):
         client = authenticate(
             self.services, read_credentials(self._authorization, parameters), public=endpoint != "introspection"
         )
+        if endpoint == "token":
+            # Here, so that no grant can forget it.
+            self.shown = shown_by(client, self.shown, self._certificate)
         return RegisteredClient(client)
 
     def send_signal(self, name: str, *args: object, **kwargs: object) -> None:
@@ -461,7 +473,9 @@ class Introspection(IntrospectionEndpoint):
         # The token is in the request whose answer this is.
         bound = bound_to(form()["token"])
         if bound is not None:
-            value |= {"cnf": bound.to_json(), "token_type": "DPoP"}
+            value["cnf"] = bound.to_json()
+            if bound.method == "jkt":
+                value["token_type"] = "DPoP"
         if access.kind == "sad" and grant.request is not None and grant.request.intent is not None:
             value["authorization_details"] = rar.to_details(grant.request.intent)
         return value

@@ -165,14 +165,15 @@ def spend(connection: Connection, shown: Shown | None) -> None:
 
     :raises DpopProofInvalid: it was used before; that ends the transaction.
     """
-    if shown is not None and not single_use.remember_proof(connection, shown.proof):
+    proof = None if shown is None else shown.proof
+    if proof is not None and not single_use.remember_proof(connection, proof):
         raise DpopProofInvalid("the DPoP proof was used before")
 
 
 def for_code(services: Services, grant: Grant, client: Client, shown: Shown | None = None) -> dict[str, Any]:
     """The token response to a code (RFC 6749 5.1; CSC API 2.0.0.2 clause 8.4.4).
 
-    :param shown: the key to which what is given out is bound.
+    :param shown: the key or certificate to which what is given out is bound.
     :raises GrantInvalid: the grant was revoked meanwhile, or cannot activate a signature.
     :raises DpopProofInvalid: no proof where one is demanded, another key's, or one that was used before.
     """
@@ -190,7 +191,7 @@ def for_code(services: Services, grant: Grant, client: Client, shown: Shown | No
         refreshable="service" in request.scopes and "refresh_token" in client.registration.grant_types,
         shown=shown,
         # Whoever authenticates shows anyway whose refresh token it is, and may change its key (RFC 9449 5).
-        refresh_jkt=shown.proof.jkt if shown is not None and client.registration.auth_method == "none" else None,
+        refresh_jkt=shown.jkt if shown is not None and client.registration.auth_method == "none" else None,
     )
     response = _issue(services, issue)
     if "openid" in request.scopes and grant.approval is not None:
@@ -334,7 +335,7 @@ def _issue(services: Services, issue: Issue) -> dict[str, Any]:
 def _audit_token(connection: Connection, services: Services, issue: Issue, jti: str, expires_at: int) -> None:
     grant = issue.grant
     person = {} if grant.approval is None else {"session_id": grant.session_id, "txn": grant.approval.txn}
-    bound = {} if issue.shown is None else {"bound_to": issue.shown.proof.jkt}
+    bound = {} if issue.shown is None else {"bound_to": issue.shown.confirmation.thumbprint}
     services.audit.record(
         connection,
         "token.issued",
@@ -357,7 +358,7 @@ def _confirmation(shown: Shown | None) -> Confirmation | None:
 
 def _token_type(shown: Shown | None) -> str:
     """RFC 6750 4, RFC 9449 5."""
-    return "Bearer" if shown is None else "DPoP"
+    return "Bearer" if shown is None or shown.proof is None else "DPoP"
 
 
 def _signature_activation(
@@ -442,7 +443,7 @@ def give_sad(
         raise GrantInvalid(refusal)
     return {
         "access_token": token,
-        "token_type": "Bearer" if content.cnf is None else "DPoP",
+        "token_type": "Bearer" if content.cnf is None or content.cnf.method != "jkt" else "DPoP",
         "expires_in": content.exp - epoch(now),
         "scope": "credential",
         "credentialID": content.credential_id,

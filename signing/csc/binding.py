@@ -1,4 +1,4 @@
-"""Tokens that are bound to a key of their client's: whether a request shows it (RFC 9449 7, RFC 8705 3).
+"""Tokens that are bound to a key or certificate of their client's: whether a request shows it (RFC 9449 7, RFC 8705 3).
 
 Over a SAD that is to be spent nothing is decided here: the activation module verifies its proof itself.
 """
@@ -28,6 +28,8 @@ class Shown:
     """Of the method, as clients see it."""
     proofs: tuple[str, ...] = field(default=(), repr=False)
     """Values of the ``DPoP`` headers."""
+    certificate: str | None = None
+    """``x5t#S256`` of the certificate of the connection; None: the client showed none."""
 
     @property
     def proof(self) -> str | None:
@@ -74,14 +76,16 @@ def check_shown(
 ) -> None:
     """The key of a token that this service verifies itself was shown, in this very request.
 
-    :raises errors.InvalidToken: presented in another way than it was given, or bound to a certificate.
+    :raises errors.InvalidToken: presented in another way than it was given, or bound to another certificate.
     :raises errors.InvalidDpopProof: no proof, not one for this request, another key's, or used before.
     """
     check_scheme(bound, scheme)
     if bound is None:
         return
-    if bound.method != "jkt":
-        raise errors.InvalidToken
+    if bound.method == "x5t#S256":
+        if shown.certificate is None or not bound.is_of(shown.certificate):
+            raise errors.InvalidToken
+        return
     if shown.proof is None:
         raise errors.InvalidDpopProof
     try:

@@ -15,6 +15,7 @@ from foundation.clock import Clock
 from foundation.errors import JoseError
 from foundation.jose import peek_claims
 from foundation.log import get
+from foundation.proxied import Proxies
 from signing.csc import errors, responses
 from signing.csc.authentication import authentication_of, check_authentication
 from signing.csc.bearer import Bearer
@@ -79,6 +80,8 @@ class Rssp:
     facade: Facade
     clock: Clock
     used_proofs: UsedProofs = field(default_factory=UsedProofs)
+    proxies: Proxies = field(default_factory=Proxies)
+    """Who is believed about certificates of clients."""
 
     def service_token(self, bearer: Bearer) -> ServiceToken:
         """The service token of a request, shown by whom it is bound to.

@@ -29,8 +29,9 @@ def sign_hash(rssp: Rssp, call: Call) -> Answer:
     token = rssp.service_token(bearer) if bearer.kind == "service" else None
     request = requests.parse_sign_hash(call.body)
     sad = sad_of(bearer, request.sad)
+    bound = _bound(sad)
     if token is None:
-        check_scheme(_bound(sad), bearer.scheme)
+        check_scheme(bound, bearer.scheme)
     if token is not None:
         _check_same_person(token, sad)
     rssp.check_authorised_by(sad)
@@ -44,8 +45,15 @@ def sign_hash(rssp: Rssp, call: Call) -> Answer:
         sign_algo_params=request.sign_algorithm_parameters,
         # A service token's own proof is for that token, and of no use to a SAD.
         dpop=None if token is not None and token.cnf is not None else bearer.shown.proof,
+        certificate=bearer.shown.certificate,
     )
-    values = rssp.ask(rssp.sam.sign, asked)
+    try:
+        values = rssp.ask(rssp.sam.sign, asked)
+    except errors.InvalidDpopProof as error:
+        # The module has one refusal for both bindings; a proof would not help a SAD that is bound to a certificate.
+        if bound is not None and bound.method == "jkt":
+            raise
+        raise (errors.InvalidToken() if token is None else errors.invalid("SAD")) from error
     return Answer({"signatures": [base64.b64encode(value).decode() for value in values]})
 
 
@@ -86,7 +94,10 @@ def _extendable(rssp: Rssp, sad: str, bearer: Bearer, token: ServiceToken | None
         raise errors.invalid("SAD") from error
     if content.client_id != token.client_id or (token.user_specific and content.sub != token.subject):
         raise errors.invalid("SAD")
-    if content.cnf is not None:
+    if content.cnf is not None and content.cnf.method == "x5t#S256":
+        # A connection has its certificate for every token that came over it.
+        rssp.check_shown(content.cnf, Bearer("sad", sad, "bearer", bearer.shown))
+    elif content.cnf is not None:
         # The one proof of the request is the service token's own, or this SAD's.
         if token.cnf is not None:
             raise errors.InvalidDpopProof

@@ -8,9 +8,10 @@ from typing import Any, Final
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
-from foundation.errors import TokenMalformed
+from foundation.errors import ClientCertificateInvalid, TokenMalformed
 from foundation.jose import ALGORITHMS, parse_json_object
 from foundation.log import get
+from foundation.proxied import Proxies
 from signing.csc import errors, methods
 from signing.csc.bearer import parse_authorization
 from signing.csc.binding import Shown
@@ -43,7 +44,8 @@ def csc_blueprint(dialect: Dialect, rssp: Rssp) -> Blueprint:
             header = request.headers.get("Authorization")
             bearer = None
             if method.bearer:
-                shown = Shown(f"{base}/{method.name}", tuple(request.headers.getlist("DPoP")))
+                uri, proofs = f"{base}/{method.name}", tuple(request.headers.getlist("DPoP"))
+                shown = Shown(uri, proofs, _certificate(rssp.proxies))
                 bearer = parse_authorization(header, shown)
             body = _checked(dialect, check, _json_body())
             _note(dialect, method, body)
@@ -64,6 +66,16 @@ def csc_blueprint(dialect: Dialect, rssp: Rssp) -> Blueprint:
     page.add(blueprint, described)
     blueprint.register_error_handler(errors.CscError, lambda error: _refusal(error, dialect))
     return blueprint
+
+
+def _certificate(proxies: Proxies) -> str | None:
+    """Thumbprint of the client's; one of which nobody knows who says so counts for none."""
+    try:
+        return proxies.thumbprint(request.remote_addr, request.headers.getlist)
+    except ClientCertificateInvalid as error:
+        fields = {"peer": request.remote_addr, "cause": str(error)}
+        _log.warning("a client's certificate was ignored", extra={"fields": fields})
+        return None
 
 
 def _json_body() -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import re
 import shutil
@@ -38,7 +39,8 @@ from tests.integration.answering_authority import Answer, Responder, answering
 from tests.pki import Issued, Leaf
 
 SHIPPED = ROOT / "deploy" / "nginx"
-IDP, CERT = "idp.localhost", "cert.idp.localhost"
+IDP, CERT, MTLS = "idp.localhost", "cert.idp.localhost", "mtls.idp.localhost"
+SIGN, SIGN_MTLS = "sign.localhost", "mtls.sign.localhost"
 SECRET = "a-secret-of-the-proxy-0123456789abcdef"
 NUMBER = "PNOES-12345678Z"
 PATIENCE = 20
@@ -74,7 +76,9 @@ http {
     fastcgi_temp_path temporary;
     uwsgi_temp_path temporary;
     scgi_temp_path temporary;
+    include privyseal-http.conf;
     include privyseal.conf;
+    include privyseal-sign.conf;
 }
 """
 
@@ -90,7 +94,7 @@ class Answered:
 
 @dataclass
 class Site:
-    """nginx, the server behind it, an authority for people's certificates, and one for the servers' own."""
+    """nginx, the servers behind it, an authority for people's certificates, and one for the servers' own."""
 
     directory: Path
     port: int
@@ -99,6 +103,8 @@ class Site:
     servers: pki.Authority
     responder: Responder
     now: datetime = field(default_factory=SystemClock().now)
+    sign: int = 9
+    """Port of the signing service, where there is one."""
 
     def person(self, **values: Any) -> Issued:
         """A certificate of ours for alice."""
@@ -162,14 +168,18 @@ class Site:
         cookie: str = "",
         headers: dict[str, str] | None = None,
         issued: Issued | None = None,
+        posted: object = None,
     ) -> Answered:
-        """One request on a connection of its own."""
+        """One request on a connection of its own; ``posted`` is sent as JSON."""
         parts = urlsplit(url)
         body = urlencode(form or {}).encode() if form is not None else b""
         lines = [f"{method} {parts.path}{'?' + parts.query if parts.query else ''} HTTP/1.1"]
         sent = {"Host": parts.netloc, "Connection": "close", **(headers or {})}
         if form is not None:
             sent |= {"Content-Type": "application/x-www-form-urlencoded", "Content-Length": str(len(body))}
+        if posted is not None:
+            body = json.dumps(posted).encode()
+            sent |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
         if cookie:
             sent["Cookie"] = cookie
         lines += [f"{name}: {value}" for name, value in sent.items()]
@@ -272,17 +282,23 @@ def write_idp(made: Site, directory: Path) -> None:
 
 def write_nginx(made: Site, directory: Path) -> None:
     """The shipped files, with this test's names, ports and paths."""
-    for name in ("privyseal-common.conf", "privyseal-proxy.conf"):
+    for name in ("privyseal-common.conf", "privyseal-http.conf", "privyseal-proxy.conf"):
         shutil.copy(SHIPPED / name, directory / name)
-    text = (SHIPPED / "privyseal.conf").read_text()
-    text = re.sub(r"\n *listen \[::\]:443.*", "", text).replace("listen 443", f"listen 127.0.0.1:{made.port}")
-    text = text.replace("127.0.0.1:8401", f"127.0.0.1:{made.behind}").replace("/etc/privyseal/nginx", str(directory))
-    text = re.sub(r"(Host (?:cert\.)?)idp\.example;", rf"\1{IDP}:{made.port};", text)
-    (directory / "privyseal.conf").write_text(text.replace("idp.example", IDP))
+    for name, shipped, host, behind in (
+        ("privyseal.conf", "127.0.0.1:8401", "idp.example", made.behind),
+        ("privyseal-sign.conf", "127.0.0.1:8402", "sign.example", made.sign),
+    ):
+        text = (SHIPPED / name).read_text()
+        text = re.sub(r"\n *listen \[::\]:443.*", "", text).replace("listen 443", f"listen 127.0.0.1:{made.port}")
+        text = text.replace(shipped, f"127.0.0.1:{behind}").replace("/etc/privyseal/nginx", str(directory))
+        local = host.replace(".example", ".localhost")
+        text = re.sub(rf"(Host (?:cert\.|mtls\.)?){re.escape(host)};", rf"\1{local}:{made.port};", text)
+        (directory / name).write_text(text.replace(host, local))
     (directory / "nginx.conf").write_text(NGINX)
     (directory / "client-issuers.pem").write_bytes(made.root.pem)
-    (directory / "proxy-secret.conf").write_text(f'proxy_set_header X-Privyseal-Proxy "{SECRET}";\n')
-    for host in (IDP, CERT):
+    for name in ("proxy-secret.conf", "mtls-secret.conf", "sign-proxy-secret.conf"):
+        (directory / name).write_text(f'proxy_set_header X-Privyseal-Proxy "{SECRET}";\n')
+    for host in (IDP, CERT, MTLS, SIGN, SIGN_MTLS):
         names = (x509.DNSName(host),)
         begin, end = made.now - timedelta(days=1), made.now + timedelta(days=30)
         own = made.servers.issue(Leaf(pki.name(host), begin, end, extended=None, names=names))

@@ -414,13 +414,15 @@ def seed(directory: Path, database_url: str) -> Seed:
     return Seed(directory, made, client_key)
 
 
-def start(seeded: Seed, directory: Path, database_url: str, clock: Clock | None = None, issuer: str = ISSUER) -> World:
-    """An identity provider on a database that :func:`seed` filled."""
+def start(
+    seeded: Seed, directory: Path, database_url: str, clock: Clock | None = None, issuer: str = ISSUER, **settings: Any
+) -> World:
+    """An identity provider on a database that :func:`seed` filled, with changed settings."""
     fixed, phone = FixedClock(NOW), Phone()
-    settings = replace(settings_for(directory, database_url), issuer=issuer)
+    wanted = replace(settings_for(directory, database_url), issuer=issuer, **settings)
     engine = open_engine(database_url)
     app = create_app(
-        settings,
+        wanted,
         clock=clock or fixed,
         engine=engine,
         messaging=Messaging(sms=phone, mail=phone),

@@ -9,7 +9,7 @@ import base64
 import hashlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -79,6 +79,8 @@ class Whole:
     people: dict[str, Person]
     web_url: str
     """Where the signing service really listens."""
+    idp_url: str = ""
+    """Where the identity provider does."""
 
     def call(self, method: str, body: object, token: str | None = None, version: str = "v2") -> TestResponse:
         """Call the signing service."""
@@ -118,16 +120,22 @@ def sign_hash(credential_id: str, *documents: bytes, **changes: Any) -> dict[str
 
 @contextmanager
 def whole(
-    directory: Path, device: SignatureDevice, door: SocketSettings | TlsSettings | None = None, **web: Any
+    directory: Path,
+    device: SignatureDevice,
+    door: SocketSettings | TlsSettings | None = None,
+    identity: Mapping[str, Any] | None = None,
+    **web: Any,
 ) -> Iterator[Whole]:
     """Start everything.
 
     :param door: where the module listens, if not at the socket.
+    :param identity: changed settings of the identity provider.
     :param web: changed settings of the signing web tier.
     """
     (directory / "idp").mkdir()
     seeded = seed_sqlite(directory / "idp")
-    idp = oidc_world.start(seeded, directory / "idp", f"sqlite:///{directory / 'idp' / 'idp.sqlite'}")
+    url = f"sqlite:///{directory / 'idp' / 'idp.sqlite'}"
+    idp = oidc_world.start(seeded, directory / "idp", url, **(identity or {}))
     _add_person(idp, "bob")
     with ExitStack() as stack:
         stack.callback(idp.engine.dispose)
@@ -146,7 +154,7 @@ def whole(
             lambda account_id, client_id: oidc.self_service_token(services, account_id, client_id),
         )
         idp.app.extensions["privyseal"] = replace(services, credentials=reader)
-        yield Whole(idp, app, people, f"http://127.0.0.1:{web_port}")
+        yield Whole(idp, app, people, f"http://127.0.0.1:{web_port}", f"http://127.0.0.1:{idp_port}")
 
 
 @contextmanager

@@ -7,8 +7,6 @@ know.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,16 +16,14 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from foundation.errors import ClientCertificateInvalid
+from foundation.proxied import MAX_CERTIFICATE_OCTETS, MAX_ITEM, byte_sequence
 from idp.authn.certificate.errors import CertificateRefused, HeaderMalformed
 
-MAX_CERTIFICATE_OCTETS: Final = 8 * 1024
-"""Qualified certificates have 1.5 to 3 KiB; what is larger costs more to read than a person's can be worth."""
 MAX_CHAIN: Final = 3
 """Certificates above the person's.  Each multiplies the paths that may have to be tried: three have 15 orders, five
 325."""
-_MAX_ITEM: Final = (MAX_CERTIFICATE_OCTETS + 2) // 3 * 4 + 2
-_MAX_LIST: Final = MAX_CHAIN * (_MAX_ITEM + 2)
-_ITEM: Final = re.compile(r":([A-Za-z0-9+/]+={0,2}):", re.ASCII)
+_MAX_LIST: Final = MAX_CHAIN * (MAX_ITEM + 2)
 _SEPARATOR: Final = re.compile(r"[ \t]*,[ \t]*", re.ASCII)
 
 
@@ -73,17 +69,10 @@ def _list(text: str) -> tuple[bytes, ...]:
 
 
 def _byte_sequence(text: str) -> bytes:
-    """RFC 8941 3.3.5, without parameters."""
-    found = _ITEM.fullmatch(text) if len(text) <= _MAX_ITEM else None
-    if found is None:
-        raise HeaderMalformed("not a byte sequence of a certificate's length")
     try:
-        value = base64.b64decode(found[1], validate=True)
-    except binascii.Error as error:
-        raise HeaderMalformed("not base64") from error
-    if base64.b64encode(value).decode() != found[1]:
-        raise HeaderMalformed("base64 with bits or padding that it should not have")
-    return value
+        return byte_sequence(text)
+    except ClientCertificateInvalid as error:
+        raise HeaderMalformed(str(error)) from error
 
 
 def read(der: bytes) -> x509.Certificate:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +13,7 @@ from flask import Flask, current_app
 from foundation.clock import from_epoch
 from foundation.egress import Egress
 from foundation.errors import SettingsError
-from foundation.files import read_secret
+from foundation.proxied import secret_hash
 from idp.authn.certificate import chain
 from idp.authn.certificate import facts as certificate_facts
 from idp.authn.certificate.chain import Anchor
@@ -26,7 +24,6 @@ from idp.web.certificates.revocation import RevocationChecker
 from idp.web.services import Services
 
 _EXTENSION: Final = "privyseal.certificates"
-_MIN_SECRET_OCTETS: Final = 32
 _MAX_FILE_OCTETS: Final = 1024 * 1024
 
 
@@ -49,11 +46,6 @@ class Trust:
         self.revocation.check(path)
         return found
 
-    def is_proxy(self, secret: str) -> bool:
-        """Whether somebody knows what the proxy in front knows; compared in constant time."""
-        given = hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
-        return self.proxy_secret_sha256 is not None and hmac.compare_digest(given, self.proxy_secret_sha256)
-
     def assurance(self, facts: CertificateFacts) -> tuple[frozenset[str], str | None]:
         """The flags and the attestation that the operator takes a certificate for."""
         anchor = self.settings.anchors.get(facts.anchor)
@@ -68,9 +60,12 @@ def install(app: Flask, services: Services, settings: CertificateSettings) -> No
     """
     faults: list[str] = []
     anchors = tuple(_anchor(name, item, faults) for name, item in sorted(settings.anchors.items()))
-    secret = None if settings.proxy_secret_file is None else read_secret(settings.proxy_secret_file)
-    if secret is not None and len(secret) < _MIN_SECRET_OCTETS:
-        faults.append(f"certificate.proxy_secret_file: at least {_MIN_SECRET_OCTETS} octets")
+    secret: bytes | None = None
+    if settings.proxy_secret_file is not None:
+        try:
+            secret = secret_hash(settings.proxy_secret_file, "certificate.proxy_secret_file")
+        except SettingsError as error:
+            faults += error.faults
     if faults:
         raise SettingsError(tuple(faults))
     egress = Egress(services.settings.egress_allow, plain=True)
@@ -78,7 +73,7 @@ def install(app: Flask, services: Services, settings: CertificateSettings) -> No
         settings,
         tuple(item for item in anchors if item is not None),
         RevocationChecker(settings, egress, services.clock, services.random),
-        None if secret is None else hashlib.sha256(secret).digest(),
+        secret,
     )
 
 

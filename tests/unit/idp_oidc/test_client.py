@@ -62,6 +62,11 @@ def test_the_samples_have_no_faults() -> None:
         ({"default_acr_values": ("",)}, "default_acr_values"),
         ({"default_acr_values": ("urn:example:" + "x" * 244,)}, "default_acr_values"),
         ({"default_acr_values": tuple(f"urn:example:{number}" for number in range(11))}, "default_acr_values"),
+        ({"auth_method": "none", "tls_client_certificate_bound_access_tokens": True}, "tls_client_certificate"),
+        (
+            {"dpop_bound_access_tokens": True, "tls_client_certificate_bound_access_tokens": True},
+            "dpop_bound_access_tokens",
+        ),
         ({"auth_method": "none", "introspects": ("https://sign.example.org/csc/v2",)}, "introspects"),
     ],
 )

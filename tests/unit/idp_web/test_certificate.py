@@ -14,12 +14,13 @@ from flask.testing import FlaskClient
 from sqlalchemy import select, update
 from werkzeug.test import TestResponse
 
+from foundation.proxied import PROXY_SECRET
 from idp.authn.certificate import facts
 from idp.certificate_settings import AnchorSettings, CertificateSettings, EvidenceRule
 from idp.storage import authenticators
 from idp.storage.engine import reading
 from idp.storage.handovers import handovers
-from idp.web.certificates.transport import LISTENER, PROXY_SECRET
+from idp.web.certificates.transport import LISTENER
 from tests import pki
 from tests.fakes.idp import NOW, Idp, make_idp
 from tests.pki import Issued, Leaf
@@ -49,9 +50,7 @@ def settings(directory: Path, **anchor: Any) -> CertificateSettings:
 
 
 def make(directory: Path, **anchor: Any) -> Idp:
-    return make_idp(
-        directory, policy=POLICY, trusted_proxies=(PROXY,), certificate=settings(directory, **anchor)
-    )
+    return make_idp(directory, policy=POLICY, trusted_proxies=(PROXY,), certificate=settings(directory, **anchor))
 
 
 @pytest.fixture

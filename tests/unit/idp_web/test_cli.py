@@ -285,6 +285,8 @@ def test_a_client_that_is_not_there_is_not_changed(ready: Path, command: tuple[s
         (*CLIENT, "--auth-method", "private_key_jwt", "--redirect-uri", "https://rp.example.org/", "--jwks-file", "/"),
         ("client", "create", "--client-id", "privyseal-account", "--name", "x", "--secret-file", "{state}/secret"),
         ("client", "create", "--client-id", "privyseal-admin", "--name", "x", "--secret-file", "{state}/secret"),
+        # No host where it could show one.
+        (*CLIENT, "--redirect-uri", "https://rp.example/", "--secret-file", "{state}/secret", "--certificate-bound"),
     ],
 )
 def test_a_client_with_faults_is_not_registered(ready: Path, argv: tuple[str, ...]) -> None:

@@ -6,8 +6,9 @@ import base64
 
 import pytest
 
+from foundation.proxied import MAX_CERTIFICATE_OCTETS
 from idp.authn.certificate.errors import CertificateRefused
-from idp.authn.certificate.presented import MAX_CERTIFICATE_OCTETS, MAX_CHAIN, from_headers
+from idp.authn.certificate.presented import MAX_CHAIN, from_headers
 from tests import pki
 
 ROOT = pki.authority("Root")
