@@ -31,6 +31,7 @@ SUMMARIES = {
     "policy": "check, test, explain and compare policy files",
     "restore": "put a backup into an empty database",
     "sam": "set up and run the signature activation module",
+    "sign": "sign files at a signing service, with one approval",
 }
 """One line a command for ``--help``, which imports none of them; a test compares the keys with the entry points."""
 

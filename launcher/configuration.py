@@ -17,6 +17,8 @@ APPROVAL_HOST = "approve.localhost"
 TOKEN_LABEL = "privy-seal-development"
 MESSAGING_SENDER = "+15550199"
 RP_CLIENT = "example-contracts"
+SIGN_CLIENT = "privyseal-sign"
+"""The command `privyseal sign`."""
 CSC_CLIENT = "csc"
 CSC_KEY = "csc-client.pem"
 CSC_BASES = ("/csc/v1", "/csc/v2", "/2.2/csc/v2")

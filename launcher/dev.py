@@ -20,7 +20,7 @@ from typing import NoReturn
 
 from launcher import preparation
 from launcher.accounts import Accounts, Role, resolve
-from launcher.configuration import RP_CLIENT, TWILIO_ACCOUNT, Installation
+from launcher.configuration import RP_CLIENT, SIGN_CLIENT, TWILIO_ACCOUNT, Installation
 from launcher.errors import LauncherError, StateRefusedError
 from launcher.ports import DEFAULT_BASE, SETTING, Ports
 from launcher.process import run_to_end
@@ -223,6 +223,9 @@ def _invite(here: Installation, code: int) -> None:
 Try it by hand{"" if code == 0 else " (the walkthrough failed, the services run)"}; Ctrl-C stops everything.
 
   sign a PDF       {here.ports.url("rp")}/
+  sign files       privyseal sign FILE... --url {here.csc_base} --client-id {SIGN_CLIENT}
+                   --client-secret-file {here.file("dev", "sign-secret")}
+                   --redirect-uri {here.ports.url("sign")}/callback
   account pages    {here.ports.url("idp")}/account/  (add an authenticator app, a passkey or recovery codes)
   administration   {here.ports.url("idp")}/admin/
   messages         {here.ports.url("inbox")}/

@@ -17,6 +17,7 @@ OFFSETS = {
     "inbox": (4, "inbox page and text message endpoint"),
     "rp": (5, "demo relying party"),
     "tsa": (6, "time-stamping authority"),
+    "sign": (7, "privyseal sign, while it waits for a browser"),
     "smtp": (25, "inbox's mail server"),
 }
 """Service to distance from the base port, and what to call it to people."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from launcher import configuration
 from launcher.accounts import Role
-from launcher.configuration import CSC_CLIENT, CSC_KEY, RP_CLIENT, Installation
+from launcher.configuration import CSC_CLIENT, CSC_KEY, RP_CLIENT, SIGN_CLIENT, Installation
 from launcher.errors import StepFailedError
 from launcher.process import Command, python, run_to_end, tail
 from launcher.toml import dumps
@@ -179,6 +179,15 @@ def before_start(here: Installation) -> tuple[Step, ...]:
              "--scope", "openid", "--scope", "service", "--scope", "credential",
              "--grant-type", "authorization_code", "--grant-type", "refresh_token"),
             lambda: give("rp-secret", "dev"),
+        ),
+        Step(
+            "the command privyseal sign",
+            "idp",
+            ("launcher", "idp", "client", "create", *idp, "--client-id", SIGN_CLIENT, "--name", "Privy Seal command",
+             "--secret-file", str(here.file("idp", "sign-secret")),
+             "--redirect-uri", f"{ports.url('sign')}/callback",
+             "--scope", "service", "--scope", "credential", "--grant-type", "authorization_code"),
+            lambda: give("sign-secret", "dev"),
         ),
         Step(
             "signing service: a key pair with which it is the identity provider's client",

@@ -41,6 +41,8 @@ stored need not be slow to compute: one salted SHA-256, where a person's passwor
 MAX_ACR_VALUES: Final = 10
 ACR_VALUE: Final = re.compile(r"[!-~]{1,255}\Z", re.ASCII)
 CLIENT_ID: Final = re.compile(r"[A-Za-z0-9._~-]{1,128}\Z")
+_LOOPBACK: Final = re.compile(r"http://(?:127\.0\.0\.1|\[::1\]):[1-9][0-9]{0,4}/")
+"""With a port, which a program of one's own can have.  A name, `localhost` too, may be resolved to somewhere else."""
 _SECRET_HASH: Final = re.compile(r"sha256\$([0-9a-f]{32})\$([0-9a-f]{64})\Z")
 
 
@@ -81,10 +83,13 @@ class Registration:
 
     @property
     def plain_uris(self) -> tuple[str, ...]:
-        """Redirect URIs without TLS: for development; in production a code would travel in clear."""
+        """Redirect URIs without TLS: for development; in production a code would travel in clear.
+
+        Those on a loopback address are not among them: the code does not leave the machine (RFC 8252 7.3, 8.3).
+        """
         # A scheme is written in either case (RFC 3986 3.1): HTTP: is http:.
         uris = (*self.redirect_uris, *self.post_logout_redirect_uris)
-        return tuple(uri for uri in uris if uri.partition(":")[0].lower() == "http")
+        return tuple(uri for uri in uris if uri.partition(":")[0].lower() == "http" and not _LOOPBACK.match(uri))
 
     def faults(self) -> Iterable[str]:
         """What is wrong with the registration, one sentence each."""

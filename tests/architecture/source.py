@@ -15,6 +15,7 @@ PACKAGES = (
     "archive",
     "auditlog",
     "benchmarks",
+    "clients",
     "connectors",
     "contract",
     "devservices",

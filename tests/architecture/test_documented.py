@@ -15,6 +15,7 @@ import anchoring.cli
 import anchoring.evidence_cli
 import archive.command
 import auditlog.cli
+import clients.csc.sign.cli
 import idp.app  # which imports every module that has a table
 import idp.cli.administration
 import idp.cli.people
@@ -45,6 +46,7 @@ PARSERS = {
     "operator": (operators.cli._parser, ("operators.md",)),
     "restore idp": (lambda: archive.command.restore_parser("idp"), ("backup.md",)),
     "restore sam": (lambda: archive.command.restore_parser("sam"), ("backup.md",)),
+    "sign": (clients.csc.sign.cli.parser, ("sign.md",)),
     "sam": (signing.sam_cli._parser, ("signing.md", "evidence.md")),
 }
 """Command lines, and where they are described."""

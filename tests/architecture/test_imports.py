@@ -15,7 +15,8 @@ SEEDS = {
     "development-stand-ins": [("devservices/__init__.py", "import contract")],
     "anchoring": [("anchoring/cli.py", "import signing.errors"), ("anchoring/process.py", "import flask")],
     "operators": [("operators/cli.py", "import signing.errors"), ("operators/keys.py", "import requests")],
-    "clients": [("examples/__init__.py", "import foundation.clock")],
+    "clients": [("examples/__init__.py", "import foundation.clock"), ("clients/csc/keys.py", "import contract.sad")],
+    "clients-apart": [("launcher/cli.py", "import clients.csc"), ("signing/app.py", "import clients")],
     "product-without-tests": [("signing/app.py", "import tests.fakes"), ("contract/sad.py", "import pytest")],
     "foundation-leaf": [("foundation/clock.py", "import sqlalchemy")],
     "connectors-inside": [

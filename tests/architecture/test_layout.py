@@ -15,7 +15,7 @@ from launcher.toml import dumps
 from tests.architecture.source import PACKAGES, ROOT, committed, config
 
 MODULES = {"wsgi.py"}
-NO_CODE = {"docs", "requirements", "script", "deploy", "clients", "var", "build", "dist", "htmlcov"}
+NO_CODE = {"docs", "requirements", "script", "deploy", "var", "build", "dist", "htmlcov"}
 """Folders without Python code of the product; `var` and the last three are made here and never committed."""
 
 
@@ -65,8 +65,9 @@ def test_what_is_shipped_is_what_is_listed() -> None:
     assert shipped == set(PACKAGES) - {"benchmarks", "examples"}
 
 
-NOT_SHIPPED = {"idp/web/locales/babel.cfg"}
-"""Committed below the packages, and for developers only: how the translators' catalogues are extracted."""
+NOT_SHIPPED = {"idp/web/locales/babel.cfg", "clients/csc/README.md", "clients/csc/pyproject.toml"}
+"""Committed below the packages, and not for who installs the product: how the translators' catalogues are extracted,
+and the client's own packaging."""
 
 
 @pytest.fixture(scope="module")

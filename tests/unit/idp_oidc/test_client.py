@@ -107,6 +107,16 @@ def test_a_redirect_uri_without_tls_is_found_for_production_to_refuse() -> None:
     assert client(redirect_uris=(REDIRECT_URI, *plain)).registration.plain_uris == plain
 
 
+def test_a_redirect_uri_on_a_loopback_address_needs_no_tls() -> None:
+    loopback = ("http://127.0.0.1:8407/callback", "http://[::1]:8407/callback")
+    assert client(redirect_uris=loopback).registration.plain_uris == ()
+    others = (
+        "http://localhost:8407/callback", "http://127.0.0.1.example.org:8407/callback", "http://127.0.0.1/callback",
+        "http://127.0.0.2:80/", "http://127.0.0.1:8407.example.org/", "HTTP://127.0.0.1:8407/callback",
+    )  # fmt: skip
+    assert client(redirect_uris=others).registration.plain_uris == others
+
+
 def test_a_secret_is_recognised_by_its_hash_and_no_other_is() -> None:
     stored = hash_secret(SECRET, b"0123456789abcdef")
     assert SECRET not in stored

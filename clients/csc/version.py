@@ -1,0 +1,3 @@
+"""The version of this package by itself."""
+
+__version__ = "0.1.0"
