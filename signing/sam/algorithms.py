@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from foundation.der import SEQUENCE, der, object_identifier
 from signing.sam.errors import AlgorithmNotAllowed
 
 KeyKind = Literal["EC", "RSA"]
@@ -121,29 +122,8 @@ def _pss(hash_alg: str, with_null: tuple[bool, bool]) -> bytes:
     return _sequence(*(der(0xA0 + tag, body) for tag, body in enumerate((outer, mgf1, salt))))
 
 
-def der(tag: int, *parts: bytes) -> bytes:
-    """One DER element (X.690 10.1: the shortest form of the length)."""
-    body = b"".join(parts)
-    if len(body) < 0x80:
-        return bytes([tag, len(body)]) + body
-    length = len(body).to_bytes((len(body).bit_length() + 7) // 8, "big")
-    return bytes([tag, 0x80 | len(length)]) + length + body
-
-
 def _sequence(*parts: bytes) -> bytes:
-    return der(0x30, *parts)
-
-
-def object_identifier(dotted: str) -> bytes:
-    """DER OBJECT IDENTIFIER (X.690 8.19)."""
-    first, second, *rest = (int(arc) for arc in dotted.split("."))
-    octets = bytearray()
-    for arc in (40 * first + second, *rest):
-        groups = [arc & 0x7F]
-        while arc := arc >> 7:
-            groups.append(0x80 | arc & 0x7F)
-        octets += bytes(reversed(groups))
-    return der(0x06, bytes(octets))
+    return der(SEQUENCE, *parts)
 
 
 def algorithm_identifier(algorithm: SignatureAlgorithm) -> bytes:

@@ -15,18 +15,17 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID, ObjectIdentifier
 
 from contract.order import SubjectClaim
+from foundation.der import SEQUENCE, der
 from signing.sam.algorithms import (
     SHA256,
     SHA384,
     KeyProfile,
     SignatureAlgorithm,
     algorithm_identifier,
-    der,
 )
 from signing.sam.errors import OrderRefused, ScdevUnavailable
 from signing.sam.ports import GeneratedKey, SignatureDevice
 
-_SEQUENCE: Final = 0x30
 _NO_ATTRIBUTES: Final = b"\xa0\x00"
 _VERSION_1: Final = b"\x02\x01\x00"
 _PRINTABLE: Final = re.compile(r"[A-Za-z0-9 '()+,\-./:=?]+\Z")
@@ -90,10 +89,10 @@ def certification_request(
     :raises DeviceError: the device's.
     """
     algorithm = request_algorithm(profile)
-    info = der(_SEQUENCE, _VERSION_1, subject_name(subject).public_bytes(), key.public_key, _NO_ATTRIBUTES)
+    info = der(SEQUENCE, _VERSION_1, subject_name(subject).public_bytes(), key.public_key, _NO_ATTRIBUTES)
     digest = hashlib.new("sha384" if algorithm.hash_alg == SHA384 else "sha256", info).digest()
     (value,) = device.sign(key.wrapped, algorithm, (digest,))
-    request = der(_SEQUENCE, info, algorithm_identifier(algorithm), der(0x03, b"\x00", value))
+    request = der(SEQUENCE, info, algorithm_identifier(algorithm), der(0x03, b"\x00", value))
     try:
         valid = x509.load_der_x509_csr(request).is_signature_valid
     except ValueError as error:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from signing.sam.algorithms import algorithm_identifier, der, object_identifier
+from foundation.der import OCTET_STRING, SEQUENCE, SET, der, object_identifier, set_of
+from signing.sam.algorithms import algorithm_identifier
 from signing.sam.errors import TemplateRefused
 from signing.sam.tbs.common import (
     COMMITMENTS,
@@ -24,12 +25,9 @@ from signing.sam.tbs.common import (
 )
 from signing.sam.tbs.pdf import MeasuredPdf
 
-_OCTET_STRING: Final = 0x04
 _UTF8_STRING: Final = 0x0C
 _UTC_TIME: Final = 0x17
 _GENERALIZED_TIME: Final = 0x18
-_SEQUENCE: Final = 0x30
-_SET: Final = 0x31
 _IMPLICIT_1: Final = 0xA1
 
 _DATA: Final = "1.2.840.113549.1.7.1"
@@ -85,9 +83,9 @@ class CmsSignature:
         if self.mime_type is not None:
             attributes.append(_attribute(_MIME_TYPE, der(_UTF8_STRING, self.mime_type.encode())))
         if self.description is not None:
-            hints = der(_SEQUENCE, der(_UTF8_STRING, self.description.encode()), object_identifier(_DATA))
+            hints = der(SEQUENCE, der(_UTF8_STRING, self.description.encode()), object_identifier(_DATA))
             attributes.append(_attribute(_CONTENT_HINTS, hints))
-        return Built(_set_of(attributes))
+        return Built(set_of(attributes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,21 +112,21 @@ class PdfSignature:
         """
         if self.pdf.hash_alg != signer.algorithm.hash_alg:
             raise TemplateRefused("the document was measured with another hash function")
-        return Built(_set_of([*_always(self.pdf.message_digest, signer), *_optional(self.commitment, self.policy)]))
+        return Built(set_of([*_always(self.pdf.message_digest, signer), *_optional(self.commitment, self.policy)]))
 
 
 def _always(message_digest: bytes, signer: Signer) -> list[bytes]:
     hash_alg = signer.algorithm.hash_alg
     check_digest(message_digest, hash_alg)
     # RFC 5035: hashAlgorithm is DEFAULT SHA-256, which DER leaves out; issuerSerial would add nothing to the digest.
-    certificate = der(_SEQUENCE, der(_OCTET_STRING, signer.certificate_sha256()))
+    certificate = der(SEQUENCE, der(OCTET_STRING, signer.certificate_sha256()))
     # RFC 6211: digestAlgorithm, and signatureAlgorithm as [1] IMPLICIT; RFC 5754 2: SHA-2 without parameters.
     signature_algorithm = der(_IMPLICIT_1, _content(algorithm_identifier(signer.algorithm)))
-    protection = der(_SEQUENCE, der(_SEQUENCE, object_identifier(hash_alg)), signature_algorithm)
+    protection = der(SEQUENCE, der(SEQUENCE, object_identifier(hash_alg)), signature_algorithm)
     return [
         _attribute(_CONTENT_TYPE, object_identifier(_DATA)),
-        _attribute(_MESSAGE_DIGEST, der(_OCTET_STRING, message_digest)),
-        _attribute(_SIGNING_CERTIFICATE_V2, der(_SEQUENCE, der(_SEQUENCE, certificate))),
+        _attribute(_MESSAGE_DIGEST, der(OCTET_STRING, message_digest)),
+        _attribute(_SIGNING_CERTIFICATE_V2, der(SEQUENCE, der(SEQUENCE, certificate))),
         _attribute(_ALGORITHM_PROTECTION, protection),
     ]
 
@@ -137,21 +135,16 @@ def _optional(commitment: str | None, policy: SignaturePolicy | None) -> list[by
     attributes: list[bytes] = []
     if commitment is not None:
         kind = object_identifier(f"{_COMMITMENT_TYPES}.{COMMITMENTS[commitment]}")
-        attributes.append(_attribute(_COMMITMENT, der(_SEQUENCE, kind)))
+        attributes.append(_attribute(_COMMITMENT, der(SEQUENCE, kind)))
     if policy is not None:
-        algorithm = der(_SEQUENCE, object_identifier(policy.hash_alg))
-        hashed = der(_SEQUENCE, algorithm, der(_OCTET_STRING, policy.digest))
-        attributes.append(_attribute(_POLICY, der(_SEQUENCE, object_identifier(policy.oid), hashed)))
+        algorithm = der(SEQUENCE, object_identifier(policy.hash_alg))
+        hashed = der(SEQUENCE, algorithm, der(OCTET_STRING, policy.digest))
+        attributes.append(_attribute(_POLICY, der(SEQUENCE, object_identifier(policy.oid), hashed)))
     return attributes
 
 
 def _attribute(oid: str, value: bytes) -> bytes:
-    return der(_SEQUENCE, object_identifier(oid), der(_SET, value))
-
-
-def _set_of(attributes: list[bytes]) -> bytes:
-    # X.690 11.6: ascending as octet strings.
-    return der(_SET, *sorted(attributes))
+    return der(SEQUENCE, object_identifier(oid), der(SET, value))
 
 
 def _content(element: bytes) -> bytes:

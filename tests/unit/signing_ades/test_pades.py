@@ -1,0 +1,137 @@
+"""PDFs prepared, signed by the module's template, filled, and judged by pyHanko."""
+
+from __future__ import annotations
+
+import asyncio
+from io import BytesIO
+from typing import Any
+
+import pytest
+from asn1crypto import x509 as asn1_x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from pyhanko.pdf_utils.reader import PdfFileReader
+from pyhanko.pdf_utils.writer import copy_into_new_writer
+from pyhanko.sign.diff_analysis import ModificationLevel
+from pyhanko.sign.validation import SignatureCoverageLevel, async_validate_pdf_signature
+from pyhanko_certvalidator import ValidationContext
+
+from signing.ades import pades
+from signing.ades.cms import SignedByModule, room_for, signed_data
+from signing.ades.errors import DocumentNotAcceptable, SignatureTooLarge
+from signing.ades.pades import PreparedPdf, Stated
+from signing.sam.algorithms import SHA256, SignatureAlgorithm
+from signing.sam.tbs.cms import PdfSignature
+from signing.sam.tbs.pdf import ByteRangeDigest, PdfClaim
+from tests.documents import AT, Hand, blank_pdf, hand
+
+_READER: Any = PdfFileReader
+PSS = SignatureAlgorithm("rsa-pss", SHA256, 32)
+ECDSA = SignatureAlgorithm("ecdsa", SHA256)
+
+
+@pytest.fixture(scope="module")
+def signer() -> Hand:
+    return hand(ec.generate_private_key(ec.SECP256R1()), ECDSA)
+
+
+def prepared(document: bytes, signer: Hand, **more: Any) -> PreparedPdf:
+    room = room_for([signer.der], signature_octets=400)
+    return pades.prepare(document, signer.der, hash_name=signer.hash_name, room=room, **more)
+
+
+def signed(document: bytes, signer: Hand, **more: Any) -> bytes:
+    """As the activation module does it."""
+    made = prepared(document, signer, **more)
+    claim = PdfClaim(pades.digest(document, signer.hash_name), made.approved_octets, made.byte_range)
+    measuring = ByteRangeDigest(claim, signer.algorithm.hash_alg)
+    for chunk in made.chunks():
+        measuring.feed(chunk)
+    built = PdfSignature(measuring.finish()).build(signer.signer)
+    value = signer.sign(signer.digest(built.tbs))
+    return made.filled(signed_data(SignedByModule(built.tbs, value, (signer.der,))))
+
+
+def verdicts(pdf: bytes, *signers: Hand) -> list[Any]:
+    context = ValidationContext(
+        trust_roots=[asn1_x509.Certificate.load(each.der) for each in signers],
+        allow_fetching=False,
+        moment=signers[0].certificate.not_valid_before_utc.replace(microsecond=0),
+    )
+    found = _READER(BytesIO(pdf)).embedded_signatures
+    return [asyncio.run(async_validate_pdf_signature(each, context)) for each in found]
+
+
+@pytest.mark.parametrize("algorithm", [ECDSA, PSS], ids=["ECDSA", "PSS"])
+def test_a_signed_pdf_is_valid_and_wholly_covered(algorithm: SignatureAlgorithm) -> None:
+    key = generate_private_key(65537, 3072) if algorithm is PSS else ec.generate_private_key(ec.SECP256R1())
+    signer, document = hand(key, algorithm), blank_pdf()
+    pdf = signed(document, signer, stated=Stated("Approved", "Brussels", "+32 2 000 00 00"))
+    (verdict,) = verdicts(pdf, signer)
+    assert verdict.bottom_line and verdict.coverage is SignatureCoverageLevel.ENTIRE_FILE
+    assert pdf.startswith(document)
+    (embedded,) = _READER(BytesIO(pdf)).embedded_signatures
+    said = {name: str(embedded.sig_object[name]) for name in ("/Reason", "/Location", "/ContactInfo", "/SubFilter")}
+    assert said == {
+        "/Reason": "Approved",
+        "/Location": "Brussels",
+        "/ContactInfo": "+32 2 000 00 00",
+        "/SubFilter": "/ETSI.CAdES.detached",
+    }
+
+
+def test_SIG_09_a_second_signature_leaves_the_first_as_it_was(signer: Hand) -> None:
+    other = hand(ec.generate_private_key(ec.SECP256R1()), ECDSA)
+    once = signed(blank_pdf(), signer)
+    twice = signed(once, other)
+    assert twice.startswith(once)
+    first, second = verdicts(twice, signer, other)
+    assert first.bottom_line and second.bottom_line
+    assert first.modification_level is ModificationLevel.FORM_FILLING
+    assert second.coverage is SignatureCoverageLevel.ENTIRE_FILE
+
+
+def test_a_certification_allows_further_signatures_and_says_so(signer: Hand) -> None:
+    pdf = signed(blank_pdf(), signer, certify=True)
+    other = hand(ec.generate_private_key(ec.SECP256R1()), ECDSA)
+    with pytest.raises(DocumentNotAcceptable):
+        prepared(pdf, signer, certify=True)
+    assert all(verdict.bottom_line for verdict in verdicts(signed(pdf, other), signer, other))
+    assert _READER(BytesIO(pdf)).root["/Perms"]["/DocMDP"]
+
+
+def encrypted() -> bytes:
+    writer = copy_into_new_writer(_READER(BytesIO(blank_pdf())))
+    writer.encrypt("owner", "user")
+    out = BytesIO()
+    writer.write(out)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        b"",
+        b"%PDF-1.7",
+        b"plain text",
+        b"%PDF-1.7\nstartxref\n99999999\n%%EOF",
+        blank_pdf()[:200],
+        encrypted(),
+    ],
+    ids=["empty", "header", "text", "nowhere", "cut", "encrypted"],
+)
+def test_SIG_10_what_is_no_sound_pdf_is_refused_in_words(signer: Hand, document: bytes) -> None:
+    with pytest.raises(DocumentNotAcceptable) as refused:
+        prepared(document, signer)
+    assert str(refused.value)
+
+
+def test_a_signature_that_has_no_room_is_refused(signer: Hand) -> None:
+    made = pades.prepare(blank_pdf(), signer.der, hash_name="sha256", room=100)
+    assert made.filled(bytes(100))
+    with pytest.raises(SignatureTooLarge):
+        made.filled(bytes(101))
+
+
+def test_the_signature_is_valid_at_the_moment_of_the_tests(signer: Hand) -> None:
+    assert signer.certificate.not_valid_before_utc.timestamp() < AT < signer.certificate.not_valid_after_utc.timestamp()
