@@ -47,9 +47,7 @@ class _Algorithms:
     """The same."""
 
 
-def signed_data(
-    signed: SignedByModule, *, content: bytes | None = None, timestamp: bytes | None = None
-) -> bytes:
+def signed_data(signed: SignedByModule, *, content: bytes | None = None, timestamp: bytes | None = None) -> bytes:
     """A ContentInfo with SignedData.
 
     :param content: the document, where it is to be in the signature; ``None``: detached.

@@ -1,7 +1,7 @@
 """PDFs with a baseline signature, in two halves around the activation module (ETSI EN 319 142-1 clauses 5 and 6.3).
 
-A revision is appended whose signature is empty; the module digests the whole file itself and signs attributes of its own
-making; then the empty place is filled.  What was there before stays as it was, octet for octet: the module compares it
+A revision is appended whose signature is empty; the module digests the whole file itself and signs attributes that it
+made; then the empty place is filled.  What was there before stays as it was, octet for octet: the module compares it
 with the digest that the signer approved.
 """
 
@@ -94,9 +94,7 @@ class PreparedPdf:
         if len(text) > room:
             raise SignatureTooLarge("the signature does not fit into the place that was left for it")
         # Between angle brackets, which the byte range leaves out as well (EN 319 142-1 5.3).
-        return b"".join(
-            (self.octets[: before + 1], text, b"0" * (room - len(text)), self.octets[after - 1 :])
-        )
+        return b"".join((self.octets[: before + 1], text, b"0" * (room - len(text)), self.octets[after - 1 :]))
 
 
 def prepare(

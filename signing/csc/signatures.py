@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 from contract.confirmation import Confirmation, confirmation_of
 from contract.errors import ConfirmationInvalid
@@ -19,41 +22,97 @@ from signing.csc.core import Rssp
 from signing.csc.service_token import ServiceToken
 from signing.link.messages import ExtendRequest, SignRequest
 
+T = TypeVar("T")
+R = TypeVar("R")
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """A SAD that is to be spent, and what the module is told of how it came."""
+
+    sad: str = field(repr=False)
+    client_id: str | None
+    """The relying party that presented it; ``None`` where the SAD itself was its authentication."""
+    dpop: str | None = field(repr=False)
+    certificate: str | None
+    """Thumbprint of the TLS certificate with which it came."""
+    bound: Confirmation | None
+    """To what it says that it is bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class Redeemer:
+    """Whoever asks for signatures: with a service token, or with the SAD alone."""
+
+    bearer: Bearer
+    token: ServiceToken | None
+
+    def present(self, rssp: Rssp, sad_parameter: str | None) -> Presented:
+        """The one SAD of the request, of the token's own person.
+
+        :param sad_parameter: the request's member ``SAD``.
+        :raises errors.CscError: none or two, presented in another way than it was given, another person's, or given
+            on less authentication than this service demands.
+        """
+        sad, token = sad_of(self.bearer, sad_parameter), self.token
+        bound = _bound(sad)
+        if token is None:
+            check_scheme(bound, self.bearer.scheme)
+        else:
+            _check_same_person(token, sad)
+        rssp.check_authorised_by(sad)
+        return Presented(
+            sad=sad,
+            client_id=None if token is None else token.client_id,
+            # A service token's own proof is for that token, and of no use to a SAD.
+            dpop=None if token is not None and token.cnf is not None else self.bearer.shown.proof,
+            certificate=self.bearer.shown.certificate,
+            bound=bound,
+        )
+
+
+def redeemer_of(rssp: Rssp, call: Call) -> Redeemer:
+    """Who asks.
+
+    :raises errors.CscError: the token is not good.
+    """
+    bearer = call.bearer
+    return Redeemer(bearer, rssp.service_token(bearer) if bearer.kind == "service" else None)
+
+
+def redeem(rssp: Rssp, presented: Presented, call: Callable[[T], R], argument: T) -> R:
+    """Spend a SAD at the module.
+
+    :raises errors.CscError: it refused, or does not answer.
+    """
+    try:
+        return rssp.ask(call, argument)
+    except errors.InvalidDpopProof as error:
+        # The module has one refusal for both bindings; a proof would not help a SAD that is bound to a certificate.
+        if presented.bound is not None and presented.bound.method == "jkt":
+            raise
+        raise (errors.InvalidToken() if presented.client_id is None else errors.invalid("SAD")) from error
+
 
 def sign_hash(rssp: Rssp, call: Call) -> Answer:
     """``signatures/signHash`` (11.10).
 
     :raises errors.CscError: with the specification's words.
     """
-    bearer = call.bearer
-    token = rssp.service_token(bearer) if bearer.kind == "service" else None
+    redeemer = redeemer_of(rssp, call)
     request = requests.parse_sign_hash(call.body)
-    sad = sad_of(bearer, request.sad)
-    bound = _bound(sad)
-    if token is None:
-        check_scheme(bound, bearer.scheme)
-    if token is not None:
-        _check_same_person(token, sad)
-    rssp.check_authorised_by(sad)
+    presented = redeemer.present(rssp, request.sad)
     asked = SignRequest(
-        sad=sad,
-        client_id=None if token is None else token.client_id,
+        sad=presented.sad,
+        client_id=presented.client_id,
         credential_id=request.credential_id,
         hash_alg=request.hash_algorithm,
         digests=request.digests,
         sign_algo=request.sign_algorithm,
         sign_algo_params=request.sign_algorithm_parameters,
-        # A service token's own proof is for that token, and of no use to a SAD.
-        dpop=None if token is not None and token.cnf is not None else bearer.shown.proof,
-        certificate=bearer.shown.certificate,
+        dpop=presented.dpop,
+        certificate=presented.certificate,
     )
-    try:
-        values = rssp.ask(rssp.sam.sign, asked)
-    except errors.InvalidDpopProof as error:
-        # The module has one refusal for both bindings; a proof would not help a SAD that is bound to a certificate.
-        if bound is not None and bound.method == "jkt":
-            raise
-        raise (errors.InvalidToken() if token is None else errors.invalid("SAD")) from error
+    values = redeem(rssp, presented, rssp.sam.sign, asked)
     return Answer({"signatures": [base64.b64encode(value).decode() for value in values]})
 
 

@@ -20,12 +20,12 @@ from signing.ades.cms import SignedByModule, room_for, signed_data
 from signing.ades.errors import AttributesInvalid
 from signing.sam.algorithms import SHA256, SHA384, SHA512, SignatureAlgorithm, algorithm_identifier
 from signing.sam.tbs.cms import CmsSignature
-from tests.documents import Hand, hand
+from tests.documents import Hand, Key, hand
 
 CONTENT = b"What is signed.\r\n"
 _STORE: Any = SimpleCertificateStore
 RSA_KEY = rsa.generate_private_key(65537, 3072)
-ALGORITHMS = {
+ALGORITHMS: dict[str, tuple[Key, SignatureAlgorithm]] = {
     "P-256": (ec.generate_private_key(ec.SECP256R1()), SignatureAlgorithm("ecdsa", SHA256)),
     "P-384": (ec.generate_private_key(ec.SECP384R1()), SignatureAlgorithm("ecdsa", SHA384)),
     "RSA-PSS": (RSA_KEY, SignatureAlgorithm("rsa-pss", SHA256, 32)),

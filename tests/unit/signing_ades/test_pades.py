@@ -68,7 +68,8 @@ def test_a_signed_pdf_is_valid_and_wholly_covered(algorithm: SignatureAlgorithm)
     signer, document = hand(key, algorithm), blank_pdf()
     pdf = signed(document, signer, stated=Stated("Approved", "Brussels", "+32 2 000 00 00"))
     (verdict,) = verdicts(pdf, signer)
-    assert verdict.bottom_line and verdict.coverage is SignatureCoverageLevel.ENTIRE_FILE
+    assert verdict.bottom_line
+    assert verdict.coverage is SignatureCoverageLevel.ENTIRE_FILE
     assert pdf.startswith(document)
     (embedded,) = _READER(BytesIO(pdf)).embedded_signatures
     said = {name: str(embedded.sig_object[name]) for name in ("/Reason", "/Location", "/ContactInfo", "/SubFilter")}
@@ -86,7 +87,8 @@ def test_SIG_09_a_second_signature_leaves_the_first_as_it_was(signer: Hand) -> N
     twice = signed(once, other)
     assert twice.startswith(once)
     first, second = verdicts(twice, signer, other)
-    assert first.bottom_line and second.bottom_line
+    assert first.bottom_line
+    assert second.bottom_line
     assert first.modification_level is ModificationLevel.FORM_FILLING
     assert second.coverage is SignatureCoverageLevel.ENTIRE_FILE
 
@@ -101,7 +103,7 @@ def test_a_certification_allows_further_signatures_and_says_so(signer: Hand) -> 
 
 
 def encrypted() -> bytes:
-    writer = copy_into_new_writer(_READER(BytesIO(blank_pdf())))
+    writer: Any = copy_into_new_writer(_READER(BytesIO(blank_pdf())))
     writer.encrypt("owner", "user")
     out = BytesIO()
     writer.write(out)

@@ -7,6 +7,7 @@ from typing import get_args, get_type_hints
 import pytest
 from asn1crypto import algos
 
+from foundation.der import der
 from signing.sam.algorithms import (
     KEY_PROFILES,
     SHA256,
@@ -14,7 +15,6 @@ from signing.sam.algorithms import (
     SHA512,
     SignatureAlgorithm,
     algorithm_identifier,
-    der,
     pss_parameters,
     signature_algorithm,
 )
