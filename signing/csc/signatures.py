@@ -25,6 +25,7 @@ from signing.link.messages import ExtendRequest, SignRequest
 T = TypeVar("T")
 R = TypeVar("R")
 
+
 @dataclass(frozen=True, slots=True)
 class Presented:
     """A SAD that is to be spent, and what the module is told of how it came."""
