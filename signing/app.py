@@ -11,6 +11,7 @@ from foundation import log
 from foundation.clock import Clock, SystemClock
 from foundation.egress import Egress
 from foundation.proxied import Proxies, secret_hash
+from signing.csc.algorithms import OfferedKeys
 from signing.csc.core import Rssp
 from signing.csc.dialect import dialects
 from signing.csc.facade import Facade
@@ -34,7 +35,8 @@ def create_app(settings: WebSettings, *, clock: Clock | None = None, sam: SamCli
     sam = sam or open_client(settings)
     facade = Facade(settings.issuer, clock, Egress(settings.egress_allow))
     issuer = Issuer(settings.issuer, settings.resource, clock, facade)
-    rssp = Rssp(settings, sam, issuer, facade, clock, proxies=_proxies(settings))
+    keys = OfferedKeys(sam, clock)
+    rssp = Rssp(settings, sam, issuer, facade, clock, keys, proxies=_proxies(settings))
     app = Flask("signing", static_folder=str(Path(__file__).parent / "static"))
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     for dialect in dialects(settings.csc_2_2_path):

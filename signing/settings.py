@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -21,7 +21,7 @@ MAX_AGE: Final = 999_999_999
 """The same."""
 _ACR: Final = re.compile(r"[!#-\[\]-~]{1,255}\Z")
 """What stands in a quoted string of a header, between spaces (RFC 9470 3)."""
-
+_LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*\Z")
 _BASE_OF_2_2: Final = re.compile(r"(/[A-Za-z0-9._~-]+){1,8}/csc/v2\Z")
 """Clients of 2.2 take no other (there is one version 2 at ``/csc/v2`` already)."""
 
@@ -61,6 +61,16 @@ class IssuerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceTexts:
+    """Table ``service.languages.<tag>``: what ``info`` tells in another language."""
+
+    name: str | None = None
+    """Default: ``service.name``."""
+    description: str | None = None
+    """Default: ``service.description``; the answer's ``lang`` is then that one's."""
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceSettings:
     """Table ``service``: what ``info`` tells about the service (CSC API 2.0.0.2 11.1)."""
 
@@ -69,13 +79,19 @@ class ServiceSettings:
     region: str = "EU"
     """ISO 3166-1 alpha-2."""
     lang: str = "en"
+    """Of the texts here, and where there are none in the language that is asked for."""
+    languages: Mapping[str, ServiceTexts] = field(default_factory=dict)
+    """By language tag (RFC 5646)."""
     logo: str | None = None
     """Default: the logo that the service itself serves."""
 
     def faults(self) -> Iterator[str]:
         """What the types cannot say."""
-        if not 0 < len(self.name) <= 255 or not 0 < len(self.description) <= 255:
+        texts = [(self.name, self.description), *((each.name, each.description) for each in self.languages.values())]
+        if any(text is not None and not 0 < len(text) <= 255 for pair in texts for text in pair):
             yield "name and description must have 1 to 255 characters"
+        if not all(_LANGUAGE.match(tag) for tag in (self.lang, *self.languages)):
+            yield "lang and the names below languages must be language tags"
         if len(self.region) != 2 or not self.region.isascii() or not self.region.isupper():
             yield "region must be two capital letters"
 
@@ -178,6 +194,8 @@ class WebSettings:
     authentication: AuthenticationSettings = field(default_factory=AuthenticationSettings)
     mutual_tls: MutualTlsSettings | None = None
     """None: nobody is believed about a client's certificate, and what is bound to one is refused."""
+    descriptions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """What people are told a credential is: by its profile, then by language tag."""
     egress_allow: tuple[str, ...] = ()
     """``host:port`` pairs that may be on private addresses, such as an identity provider in the same network."""
     user_listing_clients: tuple[str, ...] = ()
@@ -194,6 +212,9 @@ class WebSettings:
             yield "one of sam_socket and sam_tls must be given"
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path or parts.query or parts.fragment:
             yield "public_url must be a scheme and a host, and nothing behind them"
+        for texts in self.descriptions.values():
+            if not all(_LANGUAGE.match(tag) and 0 < len(text) <= 255 for tag, text in texts.items()):
+                yield "descriptions must have language tags, and texts of 1 to 255 characters"
         if self.csc_2_2_path and not _BASE_OF_2_2.match(self.csc_2_2_path):
             yield "csc_2_2_path must be a path of its own that ends in /csc/v2, or empty"
         if self.mode == "production":

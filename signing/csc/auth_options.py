@@ -136,10 +136,6 @@ class AuthOptions:
         return answer | {name: value for name, value in members.items() if value is not None}
 
 
-OAUTH2CODE: Final = AuthOptions()
-"""Authorisation at the identity provider, and nowhere else."""
-
-
 def _subsets(names: Iterable[str]) -> Iterator[frozenset[str]]:
     items = tuple(names)
     sizes = range(len(items) + 1)
@@ -182,3 +178,7 @@ def _operand(tokens: list[str], given: frozenset[str]) -> bool:
     if token in {")", *_OPERATORS}:
         raise AuthOptionsInvalid("an object is expected")
     return token in given
+
+
+OAUTH2CODE: Final = AuthOptions()
+"""Authorisation at the identity provider, and nowhere else."""

@@ -17,6 +17,7 @@ from foundation.jose import peek_claims
 from foundation.log import get
 from foundation.proxied import Proxies
 from signing.csc import errors, responses
+from signing.csc.algorithms import OfferedKeys, all_algorithms
 from signing.csc.authentication import authentication_of, check_authentication
 from signing.csc.bearer import Bearer
 from signing.csc.binding import UsedProofs, check_shown
@@ -69,6 +70,8 @@ _UNAVAILABLE: Final[Mapping[str, str]] = {
     codes.INDETERMINATE: "The outcome is not known; the authorization is spent",
 }
 
+UNREACHABLE: Final = "The signature activation module cannot be reached"
+
 
 @dataclass(frozen=True, slots=True)
 class Rssp:
@@ -79,6 +82,7 @@ class Rssp:
     issuer: Issuer
     facade: Facade
     clock: Clock
+    keys: OfferedKeys
     used_proofs: UsedProofs = field(default_factory=UsedProofs)
     proxies: Proxies = field(default_factory=Proxies)
     """Who is believed about certificates of clients."""
@@ -129,6 +133,16 @@ class Rssp:
             raise errors.invalid("SAD") from error
         check_authentication(made, demand, self.clock.now())
 
+    def algorithms(self) -> list[str]:
+        """OIDs of the signature algorithms with which the module signs.
+
+        :raises errors.TemporarilyUnavailable: it has never said.
+        """
+        try:
+            return all_algorithms(self.keys.get())
+        except LinkError as error:
+            raise errors.TemporarilyUnavailable(UNREACHABLE) from error
+
     def ask(self, call: Callable[[T], R], argument: T) -> R:
         """Ask the activation module, its refusals in the API's words.
 
@@ -140,7 +154,7 @@ class Rssp:
             self._refuse(error, argument)
         except LinkError as error:
             _log.error("the activation module does not answer", extra={"fields": {"cause": type(error).__name__}})
-            raise errors.TemporarilyUnavailable("The signature activation module cannot be reached") from error
+            raise errors.TemporarilyUnavailable(UNREACHABLE) from error
 
     def _refuse(self, error: LinkRefused, argument: object) -> NoReturn:
         _log.info("the activation module refused", extra={"fields": {"code": error.refusal}})

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from signing.csc import errors, requests, responses
+from signing.csc import errors, languages, paging, requests, responses
+from signing.csc.auth_options import OAUTH2CODE, AuthOptions
 from signing.csc.authentication import Authentication, check_authentication
 from signing.csc.bearer import Bearer
 from signing.csc.call import Answer, Call
@@ -28,6 +29,7 @@ def credentials_list(rssp: Rssp, call: Call) -> Answer:
     views = [view for view in rssp.ask(rssp.sam.list_credentials, owner) if view.status in _SHOWN]
     if request.only_valid:
         views = [view for view in views if responses.usable(view, now)]
+    views, next_page = paging.page(views, request.page, listing=(token.client_id, owner, request.only_valid))
     answer: dict[str, Any] = {"credentialIDs": [view.credential_id for view in views]}
     if request.credential_info:
         answer["credentialInfos"] = [
@@ -35,6 +37,8 @@ def credentials_list(rssp: Rssp, call: Call) -> Answer:
         ]
     if request.only_valid:
         answer["onlyValid"] = True
+    if next_page is not None:
+        answer["nextPageToken"] = next_page
     return Answer(answer)
 
 
@@ -85,5 +89,12 @@ def _owner_to_list(rssp: Rssp, token: ServiceToken, user_id: str | None) -> str:
 
 
 def _render(rssp: Rssp, call: Call, view: CredentialView, detail: requests.Detail) -> dict[str, Any]:
-    lang = rssp.settings.service.lang
-    return responses.credential_info(call.dialect, view, detail, now=rssp.clock.now(), lang=lang)
+    texts = rssp.settings.descriptions.get(view.profile, {})
+    about = languages.text(call.lang, texts, rssp.settings.service.lang)
+    options = auth_options(rssp, call, view)
+    return responses.credential_info(call.dialect, view, detail, options, now=rssp.clock.now(), about=about)
+
+
+def auth_options(_rssp: Rssp, _call: Call, _view: CredentialView) -> AuthOptions:
+    """How a credential can be authorised by the caller's client."""
+    return OAUTH2CODE

@@ -32,6 +32,8 @@ class Dialect:
     """``auth{mode, expression, objects}``, where asked for, against ``authMode``, ``PIN`` and ``OTP`` in any case."""
     authorization_server: Literal["oauth2", "oauth2Issuer"]
     """How ``info`` names the authorization server: its base URI, or the issuer with metadata (RFC 8414)."""
+    base_uri_ends_with_slash: bool = False
+    """Whether the base URI does, as the specification writes it; clients of 2.2 put ``/oauth2/...`` behind it."""
     pages: bool = False
     """Whether ``credentials/list`` has ``maxResults``, ``pageToken`` and ``nextPageToken``."""
     qualifiers: bool = True
@@ -57,6 +59,7 @@ V1: Final = Dialect(
     "hashAlgo",
     nested_auth=False,
     authorization_server="oauth2",
+    base_uri_ends_with_slash=True,
     pages=True,
     qualifiers=False,
 )

@@ -15,8 +15,8 @@ from signing.settings import WebSettings
 
 def info(rssp: Rssp, call: Call) -> Answer:
     """``info`` (11.1); needs no authorization."""
-    methods = [method.name for method in offered(call.dialect, rssp.settings)]
-    return Answer(responses.service_info(call.dialect, rssp.settings, rssp.settings.service.lang, methods))
+    names = [method.name for method in offered(call.dialect, rssp.settings)]
+    return Answer(responses.service_info(call.dialect, rssp.settings, call.lang, names, rssp.algorithms()))
 
 
 METHODS: Final = (

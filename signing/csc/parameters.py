@@ -50,6 +50,17 @@ def flag(body: Mapping[str, Any], name: str) -> bool:
     return value
 
 
+def optional_integer(body: Mapping[str, Any], name: str) -> int | None:
+    """An integer that may be absent or null.
+
+    :raises errors.InvalidRequest: of another type.
+    """
+    value = body.get(name)
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+        raise errors.invalid(name)
+    return value
+
+
 def choice(body: Mapping[str, Any], name: str, allowed: tuple[str, ...], default: str) -> str:
     """One of several strings.
 

@@ -24,6 +24,16 @@ class Detail:
 
 
 @dataclass(frozen=True, slots=True)
+class Page:
+    """Which part of a list is asked for (CSC API 1.0.4.0 11.3)."""
+
+    most: int | None = None
+    """How many credentials; None: all."""
+    token: str | None = None
+    """Where to go on."""
+
+
+@dataclass(frozen=True, slots=True)
 class CredentialsListRequest:
     """``credentials/list`` (11.4)."""
 
@@ -31,6 +41,7 @@ class CredentialsListRequest:
     credential_info: bool
     only_valid: bool
     detail: Detail
+    page: Page
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +85,7 @@ def parse_credentials_list(body: Mapping[str, Any]) -> CredentialsListRequest:
         credential_info=parameters.flag(body, "credentialInfo"),
         only_valid=parameters.flag(body, "onlyValid"),
         detail=_detail(body),
+        page=Page(parameters.optional_integer(body, "maxResults"), parameters.optional_text(body, "pageToken")),
     )
 
 

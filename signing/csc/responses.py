@@ -3,61 +3,95 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
+from asn1crypto import core
 from cryptography import x509
 
 from contract import proof_key
 from foundation.names import distinguished_name
+from signing.csc import languages
+from signing.csc.algorithms import algorithm_parameters, sign_algorithms
+from signing.csc.auth_options import AuthOptions
 from signing.csc.dialect import Dialect
 from signing.csc.requests import Detail
 from signing.link.messages import CredentialView
-from signing.settings import WebSettings
+from signing.settings import ServiceSettings, ServiceTexts, WebSettings
 
-ECDSA_WITH_SHA: Final = {256: "1.2.840.10045.4.3.2", 384: "1.2.840.10045.4.3.3"}
-RSA_ENCRYPTION: Final = "1.2.840.113549.1.1.1"
-RSASSA_PSS: Final = "1.2.840.113549.1.1.10"
-RSA_WITH_SHA: Final = ("1.2.840.113549.1.1.11", "1.2.840.113549.1.1.12", "1.2.840.113549.1.1.13")
+About = tuple[str | None, str]
+"""A description, where there is one, and the language of what is said."""
 
 
-def service_info(dialect: Dialect, settings: WebSettings, lang: str, methods: list[str]) -> dict[str, Any]:
-    """The answer of ``info`` (11.1)."""
+
+class _Statement(core.Sequence):  # type: ignore[misc] # asn1crypto is untyped
+    """QCStatement (RFC 3739 3.2.6)."""
+
+    _fields: ClassVar = [("id", core.ObjectIdentifier), ("info", core.Any, {"optional": True})]
+
+
+class _Statements(core.SequenceOf):  # type: ignore[misc] # asn1crypto is untyped
+    """QCStatements."""
+
+    _child_spec = _Statement
+
+
+_QC_STATEMENTS: Final = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.3")
+_SIGNED_HASH_TYPES: Final = ("dtbsr",)
+"""What is signed is a digest of data to be signed (2.2: never one of a document)."""
+
+
+def service_info(
+    dialect: Dialect, settings: WebSettings, lang: str | None, methods: Sequence[str], algorithms: Sequence[str]
+) -> dict[str, Any]:
+    """The answer of ``info`` (11.1).
+
+    :param lang: the language that is asked for.
+    :param methods: that the deployment has in the dialect.
+    :param algorithms: OIDs of what the module signs with.
+    """
     service = settings.service
-    return {
+    name, description, language = _service_texts(service, lang)
+    answer: dict[str, Any] = {
         "specs": dialect.specs,
-        "name": service.name,
+        "name": name,
         "logo": service.logo or f"{settings.public_url}/static/logo.png",
         "region": service.region,
-        "lang": lang,
-        "description": service.description,
-        "authType": ["oauth2code", "oauth2client"],
+        "lang": language,
+        "description": description,
+        "authType": [*(["basic"] if "auth/login" in methods else []), "oauth2code", "oauth2client"],
         **_authorization_server(dialect, settings),
-        "asynchronousOperationMode": False,
-        "methods": methods,
+        "asynchronousOperationMode": "signatures/signPolling" in methods,
+        "methods": list(methods),
         "validationInfo": False,
-        "signAlgorithms": {"algos": [*ECDSA_WITH_SHA.values(), RSASSA_PSS, *RSA_WITH_SHA, RSA_ENCRYPTION]},
+        "signAlgorithms": _sign_algorithms(algorithms),
         # signDoc is not offered, so neither are formats and levels; both members are required, and so are empty.
         "signature_formats": {"formats": [], "envelope_properties": []},
         "conformance_levels": [],
     }
+    if dialect.hash_types:
+        answer |= {"supportsRar": True, "supportedHashTypes": list(_SIGNED_HASH_TYPES), "documentTypes": []}
+        answer["signature_formats"]["allowMix"] = False
+    return answer
+
+
+def _service_texts(service: ServiceSettings, lang: str | None) -> tuple[str, str, str]:
+    tag = languages.lookup(lang, service.languages, service.lang)
+    texts = service.languages.get(tag, ServiceTexts())
+    language = service.lang if texts.description is None else tag
+    return texts.name or service.name, texts.description or service.description, language
+
+
+def _sign_algorithms(algorithms: Sequence[str]) -> dict[str, Any]:
+    parameters = algorithm_parameters(algorithms)
+    return {"algos": list(algorithms), **({"algoParams": parameters} if parameters else {})}
 
 
 def _authorization_server(dialect: Dialect, settings: WebSettings) -> dict[str, str]:
-    # v1 knows only the base URI; v2 has the issuer, whose metadata names every endpoint (RFC 8414).
-    return {"oauth2Issuer": settings.issuer.url} if dialect.nested_auth else {"oauth2": f"{settings.issuer.url}/"}
-
-
-def sign_algorithms(view: CredentialView) -> list[str]:
-    """OIDs with which a key may be asked to sign, the most specific first."""
-    found: list[str] = []
-    if "ecdsa" in view.schemes:
-        found.append(ECDSA_WITH_SHA.get(view.key_bits, ECDSA_WITH_SHA[256]))
-    if "rsa-pss" in view.schemes:
-        found.append(RSASSA_PSS)
-    if "rsa-pkcs1-v1_5" in view.schemes:
-        found.extend((*RSA_WITH_SHA, RSA_ENCRYPTION))
-    return found
+    # A base URI is what clients put /oauth2/authorize behind; an issuer's metadata names every endpoint (RFC 8414).
+    slash = "/" if dialect.base_uri_ends_with_slash else ""
+    return {dialect.authorization_server: f"{settings.issuer.url}{slash}"}
 
 
 def certificate_status(view: CredentialView, now: datetime) -> str | None:
@@ -81,12 +115,16 @@ def usable(view: CredentialView, now: datetime) -> bool:
 
 
 def credential_info(
-    dialect: Dialect, view: CredentialView, detail: Detail, *, now: datetime, lang: str
+    dialect: Dialect, view: CredentialView, detail: Detail, options: AuthOptions, *, now: datetime, about: About
 ) -> dict[str, Any]:
     """The attributes of a credential, without ``credentialID`` (11.5).
 
     ``soleControl`` is ours, and stands there only where the credential demands proofs by the signer's device.
+
+    :param options: how it can be authorised.
+    :param about: the description with its language.
     """
+    description, lang = about
     key: dict[str, Any] = {
         "status": "enabled" if view.status == "active" else "disabled",
         "algo": sign_algorithms(view),
@@ -96,24 +134,26 @@ def credential_info(
         key["curve"] = view.curve
     answer: dict[str, Any] = {
         "key": key,
-        "cert": _certificate(view, detail, now),
+        "cert": _certificate(dialect, view, detail, now),
         "SCAL": view.scal,
         "multisign": view.multisign,
         "lang": lang,
     }
-    if view.signature_qualifier is not None and dialect.nested_auth:
+    if description is not None:
+        answer["description"] = description
+    if view.signature_qualifier is not None and dialect.qualifiers:
         answer["signatureQualifier"] = view.signature_qualifier
     if view.proof_required:
         answer["soleControl"] = {"required": True, "keys": [proof_key.to_json(key) for key in view.proof_keys]}
     if not dialect.nested_auth:
         # In v1 authMode is required whatever was asked for.
-        answer["authMode"] = "oauth2code"
+        answer |= options.to_v1()
     elif detail.auth_info:
-        answer["auth"] = {"mode": "oauth2code", "expression": None, "objects": None}
+        answer["auth"] = options.to_v2()
     return answer
 
 
-def _certificate(view: CredentialView, detail: Detail, now: datetime) -> dict[str, Any]:
+def _certificate(dialect: Dialect, view: CredentialView, detail: Detail, now: datetime) -> dict[str, Any]:
     answer: dict[str, Any] = {}
     status = certificate_status(view, now)
     if status is None:
@@ -122,14 +162,35 @@ def _certificate(view: CredentialView, detail: Detail, now: datetime) -> dict[st
     if detail.certificates != "none":
         wanted = view.certificates if detail.certificates == "chain" else view.certificates[:1]
         answer["certificates"] = [base64.b64encode(item).decode() for item in wanted]
-    if detail.cert_info:
-        certificate = x509.load_der_x509_certificate(view.certificates[0])
+    certificate = x509.load_der_x509_certificate(view.certificates[0])
+    if detail.cert_info or dialect.names_always:
         answer["issuerDN"] = distinguished_name(certificate.issuer)
-        answer["serialNumber"] = f"{certificate.serial_number:X}"
         answer["subjectDN"] = distinguished_name(certificate.subject)
+    if detail.cert_info:
+        answer["serialNumber"] = f"{certificate.serial_number:X}"
         answer["validFrom"] = certificate.not_valid_before_utc.strftime("%Y%m%d%H%M%SZ")
         answer["validTo"] = certificate.not_valid_after_utc.strftime("%Y%m%d%H%M%SZ")
+        if dialect.certificate_policies:
+            answer |= {"qcStatements": _qc_statements(certificate), "policy": _policies(certificate)}
     return answer
+
+
+def _qc_statements(certificate: x509.Certificate) -> list[str]:
+    """Identifiers of the statements (RFC 3739 3.2.6); none where the extension cannot be read."""
+    try:
+        extension = certificate.extensions.get_extension_for_oid(_QC_STATEMENTS).value
+        octets = extension.value if isinstance(extension, x509.UnrecognizedExtension) else b""
+        return [statement["id"].dotted for statement in _Statements.load(octets, strict=True)]
+    except (x509.ExtensionNotFound, ValueError, TypeError, KeyError, IndexError):
+        return []
+
+
+def _policies(certificate: x509.Certificate) -> list[str]:
+    try:
+        policies = certificate.extensions.get_extension_for_class(x509.CertificatePolicies).value
+    except (x509.ExtensionNotFound, ValueError):
+        return []
+    return [policy.policy_identifier.dotted_string for policy in policies]
 
 
 def expired_certificate_text(view: CredentialView) -> str:

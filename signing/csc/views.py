@@ -88,13 +88,13 @@ def _json_body() -> dict[str, Any]:
 
 
 def _checked(dialect: Dialect, check: RequestCheck | None, body: dict[str, Any]) -> dict[str, Any]:
-    """The request's members under v2 names, where they are what the document says.
+    """The members that the document has, under v2 names, where they are what it says.
 
     :raises errors.InvalidRequest: they are not.
     """
     if check is None:
         return body
-    own = with_own_names(dialect, body, check.members)
+    own = {name: value for name, value in with_own_names(dialect, body, check.members).items() if name in check.members}
     check.check(own)
     return to_v2_names(dialect, own, check.members)
 

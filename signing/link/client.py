@@ -24,6 +24,7 @@ from signing.link.messages import (
     CreatedCredential,
     CredentialView,
     ExtendRequest,
+    OfferedKey,
     SignRequest,
     octets_from_json,
     octets_to_json,
@@ -33,6 +34,7 @@ from signing.link.tls import Tls, TlsEndpoint, connect
 FOLLOWING_SECONDS: Final = 60.0
 """How much longer a request may take that a file follows."""
 _PING_SECONDS: Final = 3.0
+_MOST_KINDS: Final = 32
 _LAST_WORDS: Final = frozenset({BAD_REQUEST, BUSY, NOT_PERMITTED})
 """Refusals after which the module may close the connection: it is not used again."""
 
@@ -76,6 +78,13 @@ class SamClient:
     def ping(self) -> None:
         """Ask whether the module can sign: its store answers and its device works; 3 seconds at most."""
         self.call("ping", {}, min(self._timeout, _PING_SECONDS))
+
+    def offered_keys(self) -> tuple[OfferedKey, ...]:
+        """The kinds of key with which the module signs, by its own settings."""
+        found = self.call("offered_keys", {}).get("keys")
+        if not isinstance(found, list) or len(found) > _MOST_KINDS or any(not isinstance(item, dict) for item in found):
+            raise MessageInvalid("keys is not a list of kinds of key")
+        return tuple(OfferedKey.from_json(item) for item in found)
 
     def credential(self, credential_id: str) -> CredentialView:
         """One credential, deleted ones included."""

@@ -186,6 +186,32 @@ class CredentialView:
             raise MessageInvalid("not a credential's view") from error
 
 
+@dataclass(frozen=True, slots=True)
+class OfferedKey:
+    """A kind of key that the module's profiles have."""
+
+    key_bits: int
+    """Curve size (EC) or modulus length (RSA)."""
+    schemes: tuple[str, ...]
+    """Names of :data:`SCHEMES`."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The members."""
+        return {"key_bits": self.key_bits, "schemes": list(self.schemes)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> OfferedKey:
+        """:raises MessageInvalid: not such a kind of key."""
+        try:
+            read.check_members(value, cls.__slots__)
+            return cls(
+                key_bits=read.integer(value, "key_bits", low=1, high=65536),
+                schemes=read.texts(value, "schemes", max_items=8, max_length=32),
+            )
+        except JoseError as error:
+            raise MessageInvalid("not a kind of key") from error
+
+
 def _proof_keys(value: Mapping[str, Any]) -> tuple[DeviceKey, ...]:
     found = value["proof_keys"]
     if not isinstance(found, list) or len(found) > _MOST_PROOF_KEYS or any(not isinstance(key, dict) for key in found):

@@ -26,6 +26,7 @@ from signing.link.messages import (
     CreatedCredential,
     CredentialView,
     ExtendRequest,
+    OfferedKey,
     SignRequest,
     credential_id,
     octets_from_json,
@@ -62,6 +63,11 @@ def public_handlers(sam: Sam) -> dict[str, Handler]:
         if not sam.device_available():
             raise ScdevUnavailable("no worker of the device is ready")
         return {}
+
+    def offered_keys(body: Mapping[str, Any]) -> Mapping[str, Any]:
+        _members(body)
+        kinds = (KEY_PROFILES[name] for name in sorted({profile.key for profile in sam.policy.profiles.values()}))
+        return {"keys": [OfferedKey(kind.bits, kind.schemes).to_json() for kind in kinds]}
 
     def credential(body: Mapping[str, Any]) -> Mapping[str, Any]:
         _members(body, "credential_id")
@@ -124,6 +130,7 @@ def public_handlers(sam: Sam) -> dict[str, Handler]:
 
     return {
         "ping": ping,
+        "offered_keys": offered_keys,
         "credential": credential,
         "list_credentials": list_credentials,
         "sign": sign,

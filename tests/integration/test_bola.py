@@ -43,6 +43,7 @@ VALUES = frozenset(
         "credentialInfo", "onlyValid", "certificates", "certInfo", "authInfo",
         "hashes", "hashAlgorithmOID", "signAlgo", "signAlgoParams",
         "operationMode", "response_uri", "validity_period", "lang", "clientData",
+        "maxResults", "pageToken",
     }
 )  # fmt: skip
 """Members that name nothing."""

@@ -24,7 +24,7 @@ from foundation.jose import SigningKey, generate_signing_key, sign_compact
 from signing.app import create_app
 from signing.csc.dialect import dialects
 from signing.link.errors import LinkError, LinkRefused
-from signing.link.messages import CredentialView, SignRequest
+from signing.link.messages import CredentialView, OfferedKey, SignRequest
 from signing.settings import IssuerSettings, WebSettings
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -79,6 +79,7 @@ class PlayedSam:
 
     views: dict[str, CredentialView] = field(default_factory=dict)
     refusal: LinkError | None = None
+    keys: tuple[OfferedKey, ...] = (OfferedKey(256, ("ecdsa",)), OfferedKey(3072, ("rsa-pss",)))
     asked: list[SignRequest] = field(default_factory=list)
 
     def ping(self) -> None:
@@ -92,6 +93,11 @@ class PlayedSam:
 
     def list_credentials(self, owner: str) -> tuple[CredentialView, ...]:
         return tuple(view for view in self.views.values() if view.owner == owner)
+
+    def offered_keys(self) -> tuple[OfferedKey, ...]:
+        if self.refusal:
+            raise self.refusal
+        return self.keys
 
     def sign(self, request: SignRequest) -> tuple[bytes, ...]:
         self.asked.append(request)

@@ -102,7 +102,7 @@ def test_credential_infos_come_with_the_list_when_asked_for(bench: Bench) -> Non
     assert info["credentialID"] == "cred-alice"
     assert info["key"] == {
         "status": "enabled",
-        "algo": ["1.2.840.10045.4.3.2"],
+        "algo": ["1.2.840.10045.4.3.2", "1.2.840.10045.4.3.3", "1.2.840.10045.4.3.4"],
         "len": 256,
         "curve": "1.2.840.10045.3.1.7",
     }
@@ -168,7 +168,7 @@ def test_a_forged_foreign_or_expired_sad_reads_nothing(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("schemes", "bits", "algorithms"),
     [
-        (("ecdsa",), 384, ["1.2.840.10045.4.3.3"]),
+        (("ecdsa",), 384, ["1.2.840.10045.4.3.3", "1.2.840.10045.4.3.2", "1.2.840.10045.4.3.4"]),
         (("rsa-pss",), 3072, ["1.2.840.113549.1.1.10"]),
         (
             ("rsa-pkcs1-v1_5",),

@@ -21,6 +21,7 @@ from signing.link.client import SamClient
 from signing.link.doors import SocketSettings
 from signing.link.errors import LinkError, LinkRefused, LinkUnavailable, MessageInvalid, SocketInUse
 from signing.link.frames import MAX_FRAME_OCTETS, receive_frame, send_frame
+from signing.link.messages import OfferedKey
 from signing.link.server import LinkServer
 from signing.sam.errors import SadSpent, StateRefused
 from tests.unit.signing_link.test_messages import CREATED, REQUEST, VIEW
@@ -42,6 +43,7 @@ class Handlers:
             "crash": lambda body: body["not there"],
             "slow": self.slow,
             "sign": lambda body: {"signatures": body["digests"]},
+            "offered_keys": lambda body: {"keys": body.get("keys", [{"key_bits": 256, "schemes": ["ecdsa"]}])},
             "credential": lambda body: VIEW.to_json(),
             "list_credentials": self.list_credentials,
             "large": lambda body: {"x": "x" * MAX_FRAME_OCTETS},
@@ -111,6 +113,7 @@ def test_every_method_of_the_client_has_its_answer(client: SamClient) -> None:
     assert client.create_credential("order") == CREATED
     assert client.link_certificate("x", (b"\1",)) == VIEW
     assert client.execute_order("order") == VIEW
+    assert client.offered_keys() == (OfferedKey(256, ("ecdsa",)),)
 
 
 def test_a_refusal_has_its_code_and_constant_sentence(client: SamClient) -> None:

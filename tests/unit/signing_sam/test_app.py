@@ -18,7 +18,7 @@ from auditlog.notes import key_from_pem, open_note
 from contract.order import CreateParameters
 from signing.link.errors import MessageInvalid
 from signing.link.frames import MAX_FRAME_OCTETS
-from signing.link.messages import CreatedCredential, CredentialView, octets_to_json
+from signing.link.messages import CreatedCredential, CredentialView, OfferedKey, octets_to_json
 from signing.link.server import Handler
 from signing.sam import errors, events
 from signing.sam.algorithms import KEY_PROFILES, SHA256, SignatureAlgorithm
@@ -64,6 +64,10 @@ def sam(world: World) -> Sam:
 def test_the_web_tiers_operations(world: World, sam: Sam) -> None:
     call = public_handlers(sam)
     assert call["ping"]({}) == {}
+    kinds = [OfferedKey.from_json(item) for item in call["offered_keys"]({})["keys"]]
+    assert [(kind.key_bits, kind.schemes) for kind in kinds] == [
+        (256, ("ecdsa",)), (384, ("ecdsa",)), (3072, ("rsa-pkcs1-v1_5",)), (3072, ("rsa-pss",)),
+    ]  # fmt: skip
     created = CreatedCredential.from_json(call["create_credential"]({"order": world.order_token()}))
     assert created.subject == ALICE
     credential_id = created.credential.credential_id
