@@ -21,7 +21,7 @@ from signing.csc.dialect import V1, V2, V2_2, dialects
 from signing.link.errors import LinkUnavailable
 from signing.link.messages import OfferedKey
 from signing.sam.algorithms import SHA256, SHA384, SHA512, pss_parameters
-from signing.settings import ServiceSettings, ServiceTexts, WebSettings
+from signing.settings import IssuerSettings, ServiceSettings, ServiceTexts, WebSettings
 from tests.unit.signing_csc.conftest import NOW, VIEW, Bench
 
 pytestmark = pytest.mark.loopback
@@ -56,10 +56,10 @@ def test_the_base_of_2_2_is_where_the_operator_wants_it(bench: Bench) -> None:
     assert bench.post("info", {}, version="v2_2").status_code == 404
 
 
-def test_there_need_be_no_base_of_2_2_and_its_path_has_a_form(bench: Bench) -> None:
+def test_there_need_be_no_base_of_2_2_and_its_path_has_a_form() -> None:
     assert [dialect.name for dialect in dialects("")] == ["v1", "v2"]
     for path in ("/csc/v2", "/x/csc/v1", "x/csc/v2", "/x/csc/v2/", "/a b/csc/v2"):
-        settings = WebSettings("development", "http://sign", None, sam_socket=None, csc_2_2_path=path)  # type: ignore[arg-type]
+        settings = WebSettings("development", "http://sign", IssuerSettings("http://idp", "csc"), csc_2_2_path=path)
         assert [fault for fault in settings.faults() if "csc_2_2_path" in fault], path
 
 
@@ -175,7 +175,8 @@ def test_client_data_is_logged_and_bounded_and_changes_nothing(
     assert plain.data == marked.data
     (record,) = [record for record in caplog.records if record.name == "signing.csc.views"]
     assert record.__dict__["fields"] == {"method": "credentials/info", "dialect": version, "client_data": "job 7"}
-    for value in ("x" * 1025, 7, {}):
+    values: tuple[object, ...] = ("x" * 1025, 7, {})
+    for value in values:
         answer = bench.post("credentials/info", {**body, "clientData": value}, bench.service_token(), version)
         refused(answer, "Invalid parameter clientData")
 
@@ -210,7 +211,7 @@ def test_OAU_17_a_page_token_is_good_for_the_same_list_only(bench: Bench) -> Non
     first = bench.post("credentials/list", {"maxResults": 1}, bench.service_token(), "v1").get_json()
     token = first["nextPageToken"]
     assert "c0" not in token
-    other: tuple[tuple[dict[str, Any], dict[str, str]], ...] = (
+    other: tuple[tuple[dict[str, Any], dict[str, Any]], ...] = (
         ({}, {"sub": "bob"}),
         ({}, {"client_id": "other"}),
         ({"onlyValid": True}, {}),
