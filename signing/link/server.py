@@ -30,6 +30,16 @@ Handler = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 StreamHandler = Callable[[Mapping[str, Any], Iterable[bytes]], Mapping[str, Any]]
 """Takes what follows the request too, as it comes."""
 
+
+class Handed(dict[str, Any]):
+    """An answer whose maker is told what became of it."""
+
+    def __init__(self, answer: Mapping[str, Any], become: Callable[[bool], None]) -> None:
+        """:param become: called once: True where all of the answer went out, and the peer was there for it."""
+        super().__init__(answer)
+        self.become = become
+
+
 _PLACE_SECONDS: Final = 0.5
 """How long a newcomer waits for the place of an idle connection that was told to end."""
 _log = log.get(__name__)
@@ -54,6 +64,8 @@ class _Connection:
     """Value of ``time.monotonic``; ``None`` while a request is in progress, and once it was told to end."""
     known: bool = False
     """Whether it was found out who is there; before that, it is the first to make room."""
+    told: bool = False
+    """Whether it was told to end, from this side."""
 
 
 class LinkServer:
@@ -163,6 +175,7 @@ class LinkServer:
             return False
         link = min(idle, key=lambda each: idle[each])
         self._connections[link].idle_since = None
+        self._connections[link].told = True
         shut(link)
         return True
 
@@ -230,18 +243,39 @@ class LinkServer:
             send_frame(connection, _refusal(BAD_REQUEST), time.monotonic() + self._settings.frame_seconds)
             return False
         answer = self._answer(message, following)
-        if following is None:
-            # Before the answer goes out: whoever has it may expect that the connection counts as idle.
+        handed = answer.get("ok")
+        written = False
+        try:
+            if following is None:
+                # Before the answer goes out: whoever has it may expect that the connection counts as idle.
+                self._mark(connection, time.monotonic())
+            if isinstance(handed, Handed) and self._is_left(connection):
+                # What is sent to one that has gone may still be taken by this side of the connection.
+                raise LinkUnavailable("the peer did not wait for its answer")
+            written = self._send(connection, answer)
+        finally:
+            if isinstance(handed, Handed):
+                handed.become(written)
+        if following is not None:
+            following.drain()
             self._mark(connection, time.monotonic())
+        return not self._stopping.is_set()
+
+    def _is_left(self, connection: socket.socket) -> bool:
+        """Whether the peer has closed its side; not known of one that was told to end."""
+        with self._lock:
+            told = self._stopping.is_set() or self._connections[connection].told
+        return not told and _is_half_closed(connection)
+
+    def _send(self, connection: socket.socket, answer: Mapping[str, Any]) -> bool:
+        """False where it was not the answer that was sent."""
         try:
             send_frame(connection, answer, time.monotonic() + self._settings.frame_seconds)
         except MessageInvalid:
             _log.error("an answer is larger than a frame may be")
             send_frame(connection, _refusal(BAD_REQUEST), time.monotonic() + self._settings.frame_seconds)
-        if following is not None:
-            following.drain()
-            self._mark(connection, time.monotonic())
-        return not self._stopping.is_set()
+            return False
+        return True
 
     def _what_follows(self, connection: socket.socket, message: Mapping[str, Any]) -> Following | None:
         """:raises JoseError: it is not said how many octets those are."""
@@ -276,7 +310,7 @@ class LinkServer:
 
 def _answered(operation: str, call: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
     try:
-        return {"ok": dict(call())}
+        return {"ok": call()}
     except LinkUnavailable:
         # The peer's own connection: there is nobody to answer.
         raise
@@ -294,6 +328,12 @@ def _code_of(error: PrivySealError, operation: str) -> str:
 
 def _refusal(code: str) -> dict[str, Any]:
     return {"error": {"code": code, "detail": DETAILS[code]}}
+
+
+def _is_half_closed(connection: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(connection, select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 def _readable(connection: socket.socket, seconds: float) -> bool:

@@ -176,6 +176,30 @@ class Activator:
             raise
         return permit, self._spend(permit, reservation, positions)
 
+    def allow_again(self, request: SignatureRequest) -> None:
+        """What was signed for this request may be given again: it is verified as a new one is, and recorded.
+
+        Nothing is reserved and nothing signed; whoever calls has the values, and knows that they were not released.
+
+        :raises SadInvalid, SamError: as :meth:`sign`.
+        """
+        sad = decode_sad(request.sad, self._policy)
+        try:
+            proof = verify_claim(sad, request, self._policy, self._clock.now())
+            self._permitted(sad, request, proof)
+        except SamError as refusal:
+            self._note_refusal(sad, request, refusal)
+            raise
+        fields: Fields = {
+            "credential_id": request.credential_id,
+            "issuer": sad.iss,
+            "txn": sad.txn,
+            "jti": sad.jti,
+            "client_id": sad.client_id,
+            "count": len(request.digests),
+        }
+        self._store.note(Record(events.SIGNATURE_REPEATED, fields, self._clock.now()))
+
     def extend(self, token: str, client_id: str | None) -> None:
         """Let a SAD take the place of those before it at once: none of them is redeemed once this returns.
 

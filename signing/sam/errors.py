@@ -39,6 +39,12 @@ class SadSpent(SamError):
     code = "sad_used"
 
 
+class StillInProgress(SamError):
+    """The identical request is being carried out, and has not come to its end in time."""
+
+    code = "busy"
+
+
 class SadSuperseded(SamError):
     """Another SAD of the same transaction took its place."""
 

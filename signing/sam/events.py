@@ -12,6 +12,7 @@ SIGNATURE_CONSUMED: Final = "signature.consumed"
 SIGNATURE_RELEASED: Final = "signature.released"
 SIGNATURE_INDETERMINATE: Final = "signature.indeterminate"
 SIGNATURE_REFUSED: Final = "signature.refused"
+SIGNATURE_REPEATED: Final = "signature.repeated"
 CREDENTIAL_INTENT: Final = "credential.create_intent"
 CREDENTIAL_CREATED: Final = "credential.created"
 CREDENTIAL_IMPORTED: Final = "credential.imported"
@@ -76,6 +77,11 @@ CATALOGUE: Final = Catalogue(
             SIGNATURE_REFUSED,
             "A SAD with a valid signature did not authorise the request.",
             frozenset({"code", "reason", "credential_id", "issuer", "txn", "jti", "client_id"}),
+        ),
+        Event(
+            SIGNATURE_REPEATED,
+            "Values that were made and not released are given to the identical request; nothing is signed.",
+            frozenset({"credential_id", "issuer", "txn", "jti", "client_id", "count"}),
         ),
         Event(
             CREDENTIAL_INTENT,

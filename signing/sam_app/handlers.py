@@ -84,25 +84,31 @@ def public_handlers(sam: Sam) -> dict[str, Handler]:
 
     def sign(body: Mapping[str, Any]) -> Mapping[str, Any]:
         request = SignRequest.from_json(body)
-        values = sam.activator.sign(
-            SignatureRequest(
-                sad=request.sad,
-                client_id=request.client_id,
-                credential_id=request.credential_id,
-                hash_alg=request.hash_alg,
-                digests=request.digests,
-                sign_algo=request.sign_algo,
-                sign_algo_params=request.sign_algo_params,
-                possession=Possession(request.dpop, request.certificate),
-            )
+        asked = SignatureRequest(
+            sad=request.sad,
+            client_id=request.client_id,
+            credential_id=request.credential_id,
+            hash_alg=request.hash_alg,
+            digests=request.digests,
+            sign_algo=request.sign_algo,
+            sign_algo_params=request.sign_algo_params,
+            possession=Possession(request.dpop, request.certificate),
         )
-        return {"signatures": octets_to_json(values)}
+
+        def make() -> Mapping[str, Any]:
+            return {"signatures": octets_to_json(sam.activator.sign(asked))}
+
+        return sam.answers.once(body, make, lambda: sam.activator.allow_again(asked))
 
     def sign_documents(body: Mapping[str, Any]) -> Mapping[str, Any]:
         request = SignDocumentsRequest.from_json(body)
         templates = parse_templates(request.templates)
         asked = replace(_documents_request(request.asker), digests=documents_of(templates), templates=templates)
-        return _signatures(sam.activator.sign_documents(asked))
+
+        def make() -> Mapping[str, Any]:
+            return _signatures(sam.activator.sign_documents(asked))
+
+        return sam.answers.once(body, make, lambda: sam.activator.allow_again(asked))
 
     def extend(body: Mapping[str, Any]) -> Mapping[str, Any]:
         request = ExtendRequest.from_json(body)

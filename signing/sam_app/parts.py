@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -29,6 +29,7 @@ from signing.sam.revoke import Revocations
 from signing.sam.rewrap import Rewrapping
 from signing.sam.rollback import RollbackAnchor
 from signing.sam.verify import SamPolicy, first_second_after
+from signing.sam_app.answers import Answers
 from signing.sam_app.checkpoints import SamCheckpoints
 from signing.sam_settings import ProfileSettings, SamSettings
 from signing.storage.engine import open_engine
@@ -60,6 +61,11 @@ class Sam:
     """Whether the device would answer, found out without asking it."""
     device_report: Callable[[], Mapping[str, Any]] = dict
     """What the operator sees of the device (JSON), found out the same way."""
+    answers: Answers = field(init=False)
+    """What was made and may not have arrived."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "answers", Answers(self.clock))
 
 
 def build(

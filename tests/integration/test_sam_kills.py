@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -22,6 +23,7 @@ from foundation.clock import SystemClock
 from signing.link import codes
 from signing.link.client import SamClient
 from signing.link.errors import LinkRefused, LinkUnavailable
+from signing.link.frames import send_frame
 from signing.link.messages import CredentialView, SignRequest
 from signing.sam.reconcile import reconcile
 from signing.storage.engine import open_engine
@@ -47,10 +49,14 @@ EXPECTED: dict[str, tuple[bool | None, str | None]] = {
     "outcome_written": (True, "open"),
     "after_outcome": (True, "consumed"),
     "answered": (True, "consumed"),
+    "not_waited_for": (True, "consumed"),
+    "not_waited_for_and_killed": (True, "consumed"),
     "random": (ANY, ANY),
     "random_worker": (ANY, ANY),
 }
 """Where it is killed: whether C_Sign was called by then, and what the ledger says."""
+GIVEN_AGAIN = frozenset({"not_waited_for"})
+"""Where the values are with a process that lives, and nobody has them."""
 SIGNING = "C_Sign/users"
 UNANSWERED = "unanswered"
 _SECONDS = 30.0
@@ -98,6 +104,8 @@ class Crashes:
     view: CredentialView = field(init=False)
     node: int = 0
     asked: int = 0
+    txn: str = ""
+    """Of the approval that is being asked for."""
 
     def start(self) -> None:
         """A node, ready."""
@@ -137,6 +145,7 @@ class Crashes:
         count = random.randint(1, 3)
         sad = self.site.sad(self.view, tuple(digest(self.asked + number) for number in range(1, count + 1)))
         self.asked += count
+        self.txn = sad.txn
         return sad.txn, self.site.request(sad)
 
     # One round
@@ -156,7 +165,9 @@ class Crashes:
             self.start()
         until(self._signs)
         # What was reserved is spent; and what was not can be had, once.
-        assert self.ask(request) == (codes.SAD_USED if state else "signed"), point
+        before, again = self.shim.calls(SIGNING), point in GIVEN_AGAIN
+        assert self.ask(request) == (codes.SAD_USED if state and not again else "signed"), point
+        assert not again or self.shim.calls(SIGNING) == before, point
         self._reconcile()
         assert self.oracle.state(txn) == ("indeterminate" if state == "open" else "consumed"), point
         assert self.ask(request) == codes.SAD_USED, point
@@ -188,6 +199,16 @@ class Crashes:
 
     def _answered(self, request: SignRequest) -> bool:
         assert self.ask(request) == "signed"
+        self.kill()
+        return True
+
+    def _not_waited_for(self, request: SignRequest) -> bool:
+        leave(self.site.socket(), request)
+        until(lambda: self.oracle.state(self.txn) == "consumed")
+        return False
+
+    def _not_waited_for_and_killed(self, request: SignRequest) -> bool:
+        self._not_waited_for(request)
         self.kill()
         return True
 
@@ -257,6 +278,13 @@ class Crashes:
     def _said(self) -> list[str]:
         assert self.warm.stdout is not None
         return self.warm.stdout.readline().split()
+
+
+def leave(path: Path, request: SignRequest) -> None:
+    """Ask, and be gone before there is an answer."""
+    with socket.socket(socket.AF_UNIX) as link:
+        link.connect(str(path))
+        send_frame(link, {"op": "sign", "body": request.to_json()}, time.monotonic() + _SECONDS)
 
 
 def shimmed_site(directory: Path, url: str, shim: Shim, **settings: Any) -> Site:

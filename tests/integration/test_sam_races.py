@@ -23,7 +23,7 @@ from tests.fakes.sam import digest
 from tests.fakes.softhsm import SOFTHSM2_MODULE
 from tests.integration.oracle import Oracle
 from tests.integration.sam_site import Site, make_site
-from tests.integration.test_sam_kills import signs, until
+from tests.integration.test_sam_kills import leave, signs, until
 from tests.shim import Shim
 
 pytestmark = [pytest.mark.hsm, pytest.mark.postgres]
@@ -115,6 +115,34 @@ def races(pair: Pair, rounds: int) -> None:
 @pytest.mark.timeout(300)
 def test_SAD_02_SAD_10_five_hundred_redemptions_never_give_one_too_many(pair: Pair) -> None:
     races(pair, 500 // RACERS)
+
+
+def test_SAD_02_of_those_that_race_half_do_not_wait_and_one_of_the_others_has_the_values(pair: Pair) -> None:
+    view, engine = pair.site.credential(pair.clients[0]), open_engine(pair.url)
+    oracle, rounds = Oracle(pair.shim, engine), 10
+    oracle.begin()
+    for number in range(rounds):
+        request = pair.site.request(pair.site.sad(view, (digest(2_000_000 + number),)))
+        gate = threading.Barrier(RACERS)
+
+        def race(racer: int, request: SignRequest = request, gate: threading.Barrier = gate) -> str:
+            gate.wait()
+            # Neighbours in turn are at one node and the other; of each node's, every second one leaves.
+            if racer // 2 % 2:
+                leave(pair.site.socket(NODES[racer % 2]), request)
+                return "left"
+            try:
+                oracle.release(request.digests, pair.clients[racer % 2].sign(request))
+            except LinkRefused as refusal:
+                return refusal.refusal
+            return "signed"
+
+        with ThreadPoolExecutor(RACERS) as pool:
+            outcome = Counter(pool.map(race, range(RACERS)))
+        assert outcome == {"left": RACERS // 2, "signed": 1, codes.SAD_USED: RACERS // 2 - 1}
+    oracle.verify()
+    assert len(oracle.released) == oracle.sent().total() == rounds
+    engine.dispose()
 
 
 def test_SAD_02_two_sads_of_one_approval_race_like_one(pair: Pair) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import queue
 import socket
 import stat
 import struct
@@ -22,7 +24,7 @@ from signing.link.doors import SocketSettings
 from signing.link.errors import LinkError, LinkRefused, LinkUnavailable, MessageInvalid, SocketInUse
 from signing.link.frames import MAX_FRAME_OCTETS, receive_frame, send_frame
 from signing.link.messages import OfferedKey
-from signing.link.server import LinkServer
+from signing.link.server import Handed, LinkServer
 from signing.sam.errors import SadSpent, StateRefused
 from tests.unit.signing_link.test_messages import CREATED, REQUEST, VIEW
 
@@ -33,6 +35,12 @@ class Handlers:
     def __init__(self) -> None:
         self.gate = threading.Event()
         self.entered = threading.Event()
+        self.became: queue.Queue[bool] = queue.Queue()
+
+    def handed(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        self.entered.set()
+        self.gate.wait(5)
+        return Handed({"x": "x" * body["octets"]}, self.became.put)
 
     def table(self) -> dict[str, Any]:
         return {
@@ -47,6 +55,7 @@ class Handlers:
             "credential": lambda body: VIEW.to_json(),
             "list_credentials": self.list_credentials,
             "large": lambda body: {"x": "x" * MAX_FRAME_OCTETS},
+            "handed": self.handed,
             "create_credential": lambda body: CREATED.to_json(),
             "link_certificate": lambda body: VIEW.to_json(),
             "execute_order": lambda body: VIEW.to_json(),
@@ -484,3 +493,42 @@ def test_an_answer_of_another_form_is_refused(client: SamClient, monkeypatch: py
     for ask in (lambda: client.sign(REQUEST), lambda: client.list_credentials("alice")):
         with pytest.raises(MessageInvalid):
             ask()
+
+
+def test_whoever_made_an_answer_is_told_whether_it_went_out(
+    settings: SocketSettings, client: SamClient, handlers: Handlers
+) -> None:
+    handlers.gate.set()
+    assert client.call("handed", {"octets": 1}) == {"x": "x"}
+    assert handlers.became.get(timeout=5) is True
+    with pytest.raises(LinkRefused):
+        client.call("handed", {"octets": MAX_FRAME_OCTETS})
+    assert handlers.became.get(timeout=5) is False
+    # One that does not read.
+    with contextlib.closing(connected(settings)) as link:
+        send_frame(link, {"op": "handed", "body": {"octets": MAX_FRAME_OCTETS // 2}}, soon())
+        assert handlers.became.get(timeout=5) is False
+    # And one that is not there any more, where the whole answer has room on its way.
+    handlers.gate.clear()
+    handlers.entered.clear()
+    with contextlib.closing(connected(settings)) as link:
+        send_frame(link, {"op": "handed", "body": {"octets": 1}}, soon())
+        assert handlers.entered.wait(5)
+    handlers.gate.set()
+    assert handlers.became.get(timeout=5) is False
+
+
+def test_a_server_that_ends_still_gives_an_answer_that_is_told_of(
+    running: LinkServer, client: SamClient, handlers: Handlers
+) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        asking = pool.submit(client.call, "handed", {"octets": 1})
+        assert handlers.entered.wait(5)
+        stopping = pool.submit(running.stop, 5)
+        until = soon()
+        while not running._stopping.is_set() and time.monotonic() < until:
+            time.sleep(0.01)
+        handlers.gate.set()
+        assert asking.result(5) == {"x": "x"}
+        stopping.result(10)
+    assert handlers.became.get(timeout=5) is True

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from signing.sam.credential import Credential
+from signing.sam_app.parts import Sam
+from signing.sam_settings import DeviceTable, SamSettings
+from signing.storage.store import SqlStore
 from tests.fakes.sam import World, make_world
 
 
@@ -41,3 +44,27 @@ def either_world(database_url: str) -> Iterator[World]:
 def credential(world: World) -> Credential:
     """An active credential of alice at SCAL2."""
     return world.credential()
+
+
+@pytest.fixture
+def sam(world: World) -> Sam:
+    """Its parts, as the process puts them together."""
+    assert isinstance(world.store, SqlStore)
+    table = DeviceTable(Path("module"), "label", Path("pin"))
+    settings = SamSettings("development", "test", "id", Path("s"), Path("a"), {}, table, {}, ())
+    return Sam(
+        settings=settings,
+        store=world.store,
+        device=world.device,
+        policy=world.policy,
+        activator=world.activator(),
+        lifecycle=world.lifecycle(),
+        revocations=world.revocations(),
+        operators=world.operators(),
+        rewrapping=world.rewrapping(),
+        orphans=world.orphans(),
+        anchor=world.anchor,
+        checkpoints=world.checkpoints(),
+        clock=world.clock,
+        device_available=lambda: True,
+    )

@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,35 +29,11 @@ from signing.sam_app import standby
 from signing.sam_app.handlers import UNREADABLE, admin_handlers, public_handlers, view
 from signing.sam_app.parts import Sam
 from signing.sam_app.standby import StandbyDevice
-from signing.sam_settings import DeviceTable, SamSettings
 from signing.scdev.device import Pkcs11Device
 from signing.storage.store import SqlStore
 from signing.storage.tables import credentials
 from tests.fakes.device import FakeDevice
 from tests.fakes.sam import ALICE, NOW, World, digest
-
-
-@pytest.fixture
-def sam(world: World) -> Sam:
-    assert isinstance(world.store, SqlStore)
-    table = DeviceTable(Path("module"), "label", Path("pin"))
-    settings = SamSettings("development", "test", "id", Path("s"), Path("a"), {}, table, {}, ())
-    return Sam(
-        settings=settings,
-        store=world.store,
-        device=world.device,
-        policy=world.policy,
-        activator=world.activator(),
-        lifecycle=world.lifecycle(),
-        revocations=world.revocations(),
-        operators=world.operators(),
-        rewrapping=world.rewrapping(),
-        orphans=world.orphans(),
-        anchor=world.anchor,
-        checkpoints=world.checkpoints(),
-        clock=world.clock,
-        device_available=lambda: True,
-    )
 
 
 def test_the_web_tiers_operations(world: World, sam: Sam) -> None:
