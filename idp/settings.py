@@ -244,6 +244,8 @@ class SigningSettings:
     """Audience of SADs and orders: the signature activation module's identifier."""
     profiles: tuple[str, ...] = ("default",)
     """Credential profiles that a person may order, by the module's names; the first is the default."""
+    qualifiers: Mapping[str, str] = field(default_factory=dict)
+    """``signatureQualifier`` of what a profile makes, by its name: what clients choose by."""
     order_seconds: int = 600
     timeout_seconds: float = 5.0
     """For an answer of ``credentials/info``, and of :attr:`events_url`."""
@@ -354,6 +356,8 @@ class IdpSettings:
             yield "languages names at least one"
         if not self.signing.profiles:
             yield "signing.profiles names at least one"
+        if not self.signing.qualifiers.keys() <= set(self.signing.profiles):
+            yield "signing.qualifiers names profiles of signing.profiles only"
         if self.certificate is not None:
             yield from self.certificate.faults_beside(self.issuer, production=self.production)
         if self.approval is not None:

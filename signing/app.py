@@ -7,6 +7,7 @@ from pathlib import Path
 from flask import Flask, Response, jsonify
 from werkzeug.exceptions import HTTPException
 
+from connectors.ports.pki import CertificateAuthority
 from foundation import log
 from foundation.clock import Clock, SystemClock
 from foundation.egress import Egress
@@ -17,6 +18,7 @@ from signing.csc.dialect import dialects
 from signing.csc.facade import Facade
 from signing.csc.issuer import Issuer
 from signing.csc.views import MAX_BODY, csc_blueprint, http_error, unexpected
+from signing.enrolment.authority import authority_of
 from signing.link.client import SamClient
 from signing.link.endpoint import open_client
 from signing.link.errors import LinkError
@@ -24,19 +26,28 @@ from signing.receiver import receiver_blueprint
 from signing.settings import WebSettings
 
 
-def create_app(settings: WebSettings, *, clock: Clock | None = None, sam: SamClient | None = None) -> Flask:
+def create_app(
+    settings: WebSettings,
+    *,
+    clock: Clock | None = None,
+    sam: SamClient | None = None,
+    authority: CertificateAuthority | None = None,
+) -> Flask:
     """Build the application.
 
-    :param sam: the link's client, where a test has one already.
+    :param sam: the link's client, where a test has one already; so is ``authority``.
     :raises SettingsError: the files of a link over TLS cannot be used, or the proxy's secret.
+    :raises ConnectorError: the connector of the certification authority cannot be used.
     """
     log.configure("signing-web", settings.log_level)
     clock = clock or SystemClock()
     sam = sam or open_client(settings)
     facade = Facade(settings.issuer, clock, Egress(settings.egress_allow))
+    if authority is None and settings.pki is not None:
+        authority = authority_of(settings.pki, settings)
     issuer = Issuer(settings.issuer, settings.resource, clock, facade)
     keys = OfferedKeys(sam, clock)
-    rssp = Rssp(settings, sam, issuer, facade, clock, keys, proxies=_proxies(settings))
+    rssp = Rssp(settings, sam, issuer, facade, clock, keys, proxies=_proxies(settings), authority=authority)
     app = Flask("signing", static_folder=str(Path(__file__).parent / "static"))
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     for dialect in dialects(settings.csc_2_2_path):

@@ -1,4 +1,4 @@
-"""What a relying party asks to have signed: the part of an authorization request that a person approves."""
+"""What a relying party asks for: the part of an authorization request that a person approves."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
+from contract.order import SubjectClaim
+
 HashType = Literal["dtbsr", "sdr"]
+CredentialOperation = Literal["credential.create", "credential.delete"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +60,46 @@ class SignatureIntent:
             sign_count=value["sign_count"],
             locations=tuple(value["locations"]),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialIntent:
+    """A request to make or delete a credential (CSC API 2.2: ``credentials/create``, ``credentials/delete``)."""
+
+    operation: CredentialOperation
+    profile: str | None = None
+    """Of the credential to be made."""
+    qualifier: str | None = None
+    """The ``signatureQualifier`` that the operator claims for the profile."""
+    subject: SubjectClaim | None = None
+    """Whom the certificate is to name: what the account says, so None until somebody has signed in."""
+    credential_id: str | None = None
+    """The credential to be deleted."""
+
+    @property
+    def detail(self) -> dict[str, Any]:
+        """What is approved, as pages and orders name it."""
+        if self.operation == "credential.delete":
+            return {"credential_id": self.credential_id}
+        named = {} if self.subject is None else {"subject": _subject_to_json(self.subject)}
+        return {"profile": self.profile, **named}
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object from which :meth:`from_json` makes the same intent."""
+        return {
+            "operation": self.operation,
+            "profile": self.profile,
+            "qualifier": self.qualifier,
+            "subject": None if self.subject is None else _subject_to_json(self.subject),
+            "credential_id": self.credential_id,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> CredentialIntent:
+        """The intent that :meth:`to_json` wrote; not for input from outside."""
+        subject = None if value["subject"] is None else SubjectClaim(**value["subject"])
+        return cls(**{**value, "subject": subject})
+
+
+def _subject_to_json(subject: SubjectClaim) -> dict[str, Any]:
+    return {name: getattr(subject, name) for name in SubjectClaim.__slots__}

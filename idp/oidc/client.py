@@ -29,8 +29,12 @@ EXTENSION_GRANT: Final[GrantType] = "urn:privyseal:params:oauth:grant-type:exten
 """A SAD in another one's place (RFC 6749 4.5; CSC API 2.0.0.2, ``credentials/extendTransaction``)."""
 GRANT_TYPES: Final[tuple[GrantType, ...]] = get_args(GrantType)
 
-Scope = Literal["openid", "service", "credential"]
+Scope = Literal["openid", "service", "credential", "credential-creation", "credential-deletion"]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
+CREATION_SCOPE: Final[Scope] = "credential-creation"
+DELETION_SCOPE: Final[Scope] = "credential-deletion"
+ALONE: Final[frozenset[str]] = frozenset({"credential", CREATION_SCOPE, DELETION_SCOPE})
+"""Scopes whose token is for one thing that a person approved: each goes with no other."""
 
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
@@ -114,8 +118,8 @@ class Registration:
             yield "grant_types: client_credentials needs a client that authenticates (RFC 6749 4.4)"
         if EXTENSION_GRANT in self.grant_types and not {"credential"} & set(self.scopes) and not self.introspects:
             yield "grant_types: extending transactions is for clients with scope credential, and resource servers"
-        if self.auth_method == "none" and "credential" in self.scopes:
-            yield "scopes: credential needs a client that authenticates, because its pushed requests must be its own"
+        for scope in sorted(ALONE & set(self.scopes)) if self.auth_method == "none" else ():
+            yield f"scopes: {scope} needs a client that authenticates, because its pushed requests must be its own"
         if self.auth_method == "none" and self.require_par:
             yield "require_par: needs a client that authenticates, because only such a one may push requests"
         if self.auth_method == "none" and self.tls_client_certificate_bound_access_tokens:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from idp.settings import IdpSettings
@@ -30,6 +31,14 @@ class OidcConfig:
     extensions: int = 4
     """How often a SAD may be replaced in one transaction; 0: never."""
     id_token_seconds: int = 600
+    order_seconds: int = 600
+    """Of an order about a credential, and of the token that carries it."""
+    profiles: tuple[str, ...] = ("default",)
+    """Of the credentials that may be ordered; the first one where nobody says which."""
+    device_profiles: frozenset[str] = frozenset()
+    """Of these, those whose credentials have a device of their person's from birth."""
+    qualifiers: Mapping[str, str] = field(default_factory=dict)
+    """``signatureQualifier`` of what each profile makes, where the operator claims one."""
 
     @classmethod
     def of(cls, settings: IdpSettings) -> OidcConfig:
@@ -47,6 +56,10 @@ class OidcConfig:
             transaction_seconds=tokens.transaction_seconds,
             extensions=tokens.extensions,
             id_token_seconds=tokens.id_token_seconds,
+            order_seconds=settings.signing.order_seconds,
+            profiles=settings.signing.profiles,
+            device_profiles=frozenset(() if settings.approval is None else settings.approval.profiles),
+            qualifiers=settings.signing.qualifiers,
         )
 
     @property

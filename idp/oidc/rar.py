@@ -33,7 +33,7 @@ MAX_DETAILS: Final = 128 * 1024
 QUERY_PARAMETERS: Final = frozenset({"credentialID", "signatureQualifier", "numSignatures", "hashes", "hash"})
 """Parameters that ask for a signature without ``authorization_details``."""
 
-_CREDENTIAL_ID: Final = re.compile(r"[A-Za-z0-9_:-]{1,128}\Z")
+CREDENTIAL_ID: Final = re.compile(r"[A-Za-z0-9_:-]{1,128}\Z")
 """The signing service's own identifiers are hexadecimal; nothing that could be a token gets into an audit record."""
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]+={0,2}\Z")
 _SHA2_BY_LENGTH: Final = {
@@ -181,7 +181,7 @@ def _credential(value: Mapping[str, Any]) -> str:
         raise AuthorizationDetailsInvalid("signatureQualifier does not go with credentialID")
     if credential_id is None:
         raise AuthorizationDetailsInvalid("Missing parameter credentialID")
-    if not isinstance(credential_id, str) or not _CREDENTIAL_ID.match(credential_id):
+    if not isinstance(credential_id, str) or not CREDENTIAL_ID.match(credential_id):
         raise AuthorizationDetailsInvalid("Invalid parameter credentialID")
     return credential_id
 
@@ -312,6 +312,7 @@ def _locations(value: object, allowed: Sequence[str]) -> tuple[str, ...]:
 
 
 __all__ = [
+    "CREDENTIAL_ID",
     "MAX_DETAILS",
     "MAX_LABEL",
     "QUERY_PARAMETERS",

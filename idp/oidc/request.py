@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from idp.activation.intent import SignatureIntent
-from idp.oidc import pkce, possession, rar, wishes
-from idp.oidc.client import SCOPES, Client
+from idp.activation.intent import CredentialIntent, SignatureIntent
+from idp.oidc import orders, pkce, possession, rar, wishes
+from idp.oidc.client import ALONE, SCOPES, Client
 from idp.oidc.config import OidcConfig
 from idp.oidc.errors import (
     AuthorizationDetailsInvalid,
@@ -66,11 +66,25 @@ class AuthorizationRequest:
     """Thumbprint of the key without whose proof the code is worth nothing (RFC 9449 10)."""
     details_type: str | None = None
     """Type of the authorization details in which the intent came; None for the query form."""
+    order: CredentialIntent | None = None
+    """What is asked of the person's credentials besides signatures."""
 
     @property
     def target(self) -> ResponseTarget:
         """Where the answer goes."""
         return ResponseTarget(self.client_id, self.redirect_uri, self.state)
+
+    @property
+    def action(self) -> Literal["sign_in", "signature.activate", "credential.create", "credential.delete"]:
+        """What the policy is asked about."""
+        if self.order is not None:
+            return self.order.operation
+        return "sign_in" if self.intent is None else "signature.activate"
+
+    @property
+    def detail(self) -> dict[str, Any]:
+        """What is approved beside the intent."""
+        return {} if self.order is None else self.order.detail
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object from which :meth:`from_json` makes the same request."""
@@ -79,6 +93,7 @@ class AuthorizationRequest:
             content = getattr(self, item.name)
             value[item.name] = list(content) if isinstance(content, tuple) else content
         value["intent"] = None if self.intent is None else self.intent.to_json()
+        value["order"] = None if self.order is None else self.order.to_json()
         return value
 
     @classmethod
@@ -88,6 +103,8 @@ class AuthorizationRequest:
             name: tuple(item) if isinstance(item, list) else item for name, item in value.items()
         }
         content["intent"] = None if value["intent"] is None else SignatureIntent.from_json(value["intent"])
+        ordered = value.get("order")
+        content["order"] = None if ordered is None else CredentialIntent.from_json(ordered)
         return cls(**content)
 
 
@@ -154,8 +171,9 @@ def _parse(
 ) -> AuthorizationRequest:
     for check in CHECKS:
         check(parameters, client, context)
-    intent = _intent(parameters, client, context)
-    scopes = _scopes(parameters, client, intent)
+    order = _order(parameters, context)
+    intent = _intent(parameters, client, context) if order is None else None
+    scopes = _scopes(parameters, client, intent, with_order=order is not None)
     acr_values, essential = wishes.acr(parameters, client.registration)
     hint = parameters.get("id_token_hint")
     details = parameters.get("authorization_details")
@@ -175,6 +193,7 @@ def _parse(
         login_hint=parameters.get("login_hint"),
         subject_hint=None if hint is None else context.subject_of_hint(hint, client.client_id),
         intent=intent,
+        order=order,
         dpop_jkt=possession.read_jkt(parameters.get("dpop_jkt"), context.shown),
         details_type=None if details is None else rar.details_type(details),
     )
@@ -250,6 +269,15 @@ CHECKS: Final[tuple[Check, ...]] = (
 """In this order; each raises or returns nothing."""
 
 
+def _order(parameters: Mapping[str, str], context: RequestContext) -> CredentialIntent | None:
+    scope = orders.asked_of(parameters)
+    if scope is None:
+        return None
+    if not context.pushed:
+        raise RequestInvalid("requests about credentials must be pushed (RFC 9126)")
+    return orders.parse_order(scope, parameters, context.config)
+
+
 def _intent(parameters: Mapping[str, str], client: Client, context: RequestContext) -> SignatureIntent | None:
     details = parameters.get("authorization_details")
     queried = rar.QUERY_PARAMETERS & parameters.keys()
@@ -265,7 +293,9 @@ def _intent(parameters: Mapping[str, str], client: Client, context: RequestConte
     return rar.parse_query(parameters, without_digests=registration.without_digests)
 
 
-def _scopes(parameters: Mapping[str, str], client: Client, intent: SignatureIntent | None) -> tuple[str, ...]:
+def _scopes(
+    parameters: Mapping[str, str], client: Client, intent: SignatureIntent | None, *, with_order: bool = False
+) -> tuple[str, ...]:
     if "scope" not in parameters:
         # CSC API 2.0.0.2 clause 8.4.2: service if omitted; authorization_details of a credential type imply theirs.
         implied = "credential" if intent is not None and "authorization_details" in parameters else "service"
@@ -274,13 +304,16 @@ def _scopes(parameters: Mapping[str, str], client: Client, intent: SignatureInte
         if not _SCOPE.match(parameters["scope"]):
             raise ScopeRefused("Invalid parameter scope")
         scopes = tuple(dict.fromkeys(parameters["scope"].split(" ")))
-    return check_scopes(scopes, client, with_intent=intent is not None)
+    return check_scopes(scopes, client, with_intent=intent is not None, with_order=with_order)
 
 
-def check_scopes(scopes: Sequence[str], client: Client, *, with_intent: bool) -> tuple[str, ...]:
+def check_scopes(
+    scopes: Sequence[str], client: Client, *, with_intent: bool, with_order: bool = False
+) -> tuple[str, ...]:
     """The scopes are known, are the client's, and go together.
 
-    A credential-scope token *is* the SAD: it opens one signature and nothing else, so ``credential`` stands alone.
+    A credential-scope token *is* the SAD: it opens one signature and nothing else, so ``credential`` stands alone.  So
+    do the scopes whose token carries an order.
 
     :raises ScopeRefused: otherwise.
     """
@@ -288,8 +321,11 @@ def check_scopes(scopes: Sequence[str], client: Client, *, with_intent: bool) ->
         raise ScopeRefused("a scope is unknown")
     if not set(scopes) <= set(client.registration.scopes):
         raise ScopeRefused("the client is not registered for a scope")
-    if "credential" in scopes and len(scopes) > 1:
-        raise ScopeRefused("scope credential goes with no other scope")
+    for scope in sorted(ALONE & set(scopes)):
+        if len(scopes) > 1:
+            raise ScopeRefused(f"scope {scope} goes with no other scope")
+    if not with_order and (ALONE - {"credential"}) & set(scopes):
+        raise ScopeRefused("the scope is for pushed authorization requests")
     if with_intent and "credential" not in scopes:
         raise ScopeRefused("a request for signatures has scope credential")
     if "credential" in scopes and not with_intent:
@@ -301,7 +337,7 @@ def _resource(parameters: Mapping[str, str], client: Client, scopes: Sequence[st
     # Without a CSC scope the token opens UserInfo only, and is the issuer's own.
     default = config.issuer if tuple(scopes) == ("openid",) else config.resource
     resource = parameters.get("resource", default)
-    if resource != default and (resource not in client.registration.resources or "credential" in scopes):
+    if resource != default and (resource not in client.registration.resources or ALONE & set(scopes)):
         raise TargetRefused("resource is none of this client's")
     return resource
 

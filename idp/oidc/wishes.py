@@ -50,9 +50,7 @@ def ui_locales(parameters: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(item for item in wished[:_MAX_LIST] if _LOCALE.match(item))
 
 
-def acr(
-    parameters: Mapping[str, str], registration: Registration
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def acr(parameters: Mapping[str, str], registration: Registration) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Voluntary and essential values; what the client registered stands in where the request names none at all
     (OpenID Connect Dynamic Client Registration 1.0, 2).
 

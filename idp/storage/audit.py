@@ -222,7 +222,7 @@ EVENTS: Final = (
         "order.issued",
         "An order for the signature activation module was signed.",
         frozenset({"account_id", "jti", "operation", "decision_id", "txn"}),
-        frozenset({"profile", "credential_id", "device"}),
+        frozenset({"profile", "credential_id", "device", "client_id", "grant_id"}),
     ),
 )
 """What happens to persons, their factors and their transactions; the protocols add theirs."""

@@ -221,7 +221,7 @@ class Held:
 def of_subject(connection: Connection, seals: Sealer, subject: str, now: datetime) -> tuple[Held, ...]:
     """The grants of a person that are alive, the oldest first.
 
-    Not those of one signature, which end with it, nor this server's own for the person's pages.
+    Not those of one signature or order, which end with it, nor this server's own for the person's pages.
     """
     query = (
         select(oidc_grants)
@@ -236,7 +236,7 @@ def of_subject(connection: Connection, seals: Sealer, subject: str, now: datetim
     return tuple(
         Held(row.id, row.client_id, grant.request.scopes, row.created_at, row.issued_at, row.expires_at)
         for row, grant in found
-        if grant is not None and grant.request is not None and grant.request.intent is None
+        if grant is not None and grant.request is not None and grant.request.action == "sign_in"
         if grant.session_id is None or session_lasts(connection, seals, grant.session_id, now)
     )
 

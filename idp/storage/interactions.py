@@ -202,6 +202,16 @@ def set_credential(connection: Connection, seals: Sealer, interaction_id: str, c
     change(connection, seals, interactions, _TO_CHANGE, lambda _: values, interaction_id=interaction_id)
 
 
+def set_request(connection: Connection, seals: Sealer, interaction_id: str, request: Mapping[str, Any]) -> None:
+    """Keep what is asked in fuller words than when it began.
+
+    :raises InteractionLost: it has ended.
+    """
+    values = {"request": dict(request)}
+    if change(connection, seals, interactions, _TO_CHANGE, lambda _: values, interaction_id=interaction_id) != 1:
+        raise InteractionLost("the interaction has ended")
+
+
 def touch(connection: Connection, interaction_id: str) -> None:
     """Write the row as it is."""
     _TOUCH(connection, {"interaction_id": interaction_id})

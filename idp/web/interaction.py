@@ -22,7 +22,8 @@ from idp.activation.intent import SignatureIntent
 from idp.authn.approval import Approval
 from idp.authn.roles import VISITS, AdminAction
 from idp.errors import InteractionExpired, InteractionLost
-from idp.storage import challenges, history, interactions, sessions
+from idp.storage import accounts, challenges, history, interactions, sessions
+from idp.storage.accounts import Account
 from idp.storage.engine import reading
 from idp.storage.interactions import StoredInteraction
 from idp.web import browser, language
@@ -95,6 +96,11 @@ class BeginInteraction:
     def needs_consent(self) -> bool:
         """A person is asked before it ends well: always, but where it only opens pages."""
         return not self.opens_pages or "consent" in self.prompt
+
+    @property
+    def names_nobody(self) -> bool:
+        """A credential is to be made, and it is not said yet whom its certificate names."""
+        return self.action == "credential.create" and "subject" not in self.detail
 
     @property
     def display_name(self) -> str:
@@ -191,19 +197,24 @@ class Interaction:
 
 Finisher = Callable[[Finished], Response]
 Granter = Callable[[Connection, Finished], Any]
+Completer = Callable[[BeginInteraction, Account], BeginInteraction]
 
 
 @dataclass(slots=True)
 class _Registry:
     finishers: dict[str, Finisher] = field(default_factory=dict)
     granters: dict[str, Granter] = field(default_factory=dict)
+    completers: dict[str, Completer] = field(default_factory=dict)
 
 
-def register_finisher(app: Flask, kind: str, finisher: Finisher, granter: Granter | None = None) -> None:
+def register_finisher(
+    app: Flask, kind: str, finisher: Finisher, granter: Granter | None = None, completer: Completer | None = None
+) -> None:
     """Name who turns the end of an interaction of this kind into an answer to the browser.
 
     :param granter: what is asked before that, where there is an approval, in the transaction that records it: either
         both are written or nothing.  The finisher gets what it gave as ``granted``.
+    :param completer: gives a request that says less than is to be approved what it lacks, once somebody has signed in.
     :raises ValueError: the kind has one already.
     """
     registry = cast("_Registry", app.extensions.setdefault(_FINISHERS, _Registry()))
@@ -212,6 +223,8 @@ def register_finisher(app: Flask, kind: str, finisher: Finisher, granter: Grante
     registry.finishers[kind] = finisher
     if granter is not None:
         registry.granters[kind] = granter
+    if completer is not None:
+        registry.completers[kind] = completer
 
 
 def grant(connection: Connection, kind: str, outcome: Finished) -> Finished:
@@ -251,7 +264,7 @@ def begin(request: BeginInteraction) -> Response:
             life_seconds=with_services.settings.session.interaction_seconds,
         )
     language.prefer(request.ui_locales)
-    return advance(Interaction(stored, request))
+    return advance(_completed(Interaction(stored, request)))
 
 
 def _tidy_sometimes(with_services: Services, now: datetime) -> None:
@@ -293,7 +306,31 @@ def load(interaction_id: str) -> Interaction:
         raise InteractionLost("the interaction is another person's")
     request = BeginInteraction.from_json(stored.request)
     language.prefer(request.ui_locales)
-    return Interaction(stored, request)
+    return _completed(Interaction(stored, request))
+
+
+def _completed(interaction: Interaction) -> Interaction:
+    """The interaction with all in its request that is approved, as soon as it is known who that is asked of."""
+    request, account_id = interaction.request, interaction.stored.account_id
+    if account_id is None or not request.names_nobody:
+        return interaction
+    with reading(services().engine) as connection:
+        account = accounts.find(connection, account_id)
+    completer = cast("_Registry", current_app.extensions[_FINISHERS]).completers.get(request.kind)
+    if account is None or completer is None:
+        return interaction
+    return rewritten(interaction, completer(request, account))
+
+
+def rewritten(interaction: Interaction, request: BeginInteraction) -> Interaction:
+    """The interaction with another request, which is kept.
+
+    :raises InteractionLost: it has ended.
+    """
+    content = request.to_json()
+    with services().engine.begin() as connection:
+        interactions.set_request(connection, services().seals, interaction.id, content)
+    return Interaction(replace(interaction.stored, request=content), request)
 
 
 def claimed(stored: StoredInteraction) -> None:

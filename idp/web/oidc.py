@@ -36,7 +36,7 @@ from idp.oidc.request import AuthorizationRequest, RequestContext, parse_authori
 from idp.storage import accounts, clients, grants, pushed_requests
 from idp.storage.engine import reading
 from idp.storage.seal import Altered
-from idp.web import browser, faults, mutual_tls, oidc_tokens
+from idp.web import browser, faults, mutual_tls, oidc_orders, oidc_tokens
 from idp.web.headers import allow_form_target
 from idp.web.interaction import BeginInteraction, Finished, begin, register_finisher
 from idp.web.language import gettext as _
@@ -62,7 +62,7 @@ _log = get(__name__)
 
 def setup(app: Flask) -> None:
     """Say how interactions that began here end."""
-    register_finisher(app, KIND, finish, granted)
+    register_finisher(app, KIND, finish, granted, oidc_orders.complete)
 
 
 def self_service_token(with_services: Services, account_id: str, client_id: str) -> str:
@@ -143,7 +143,7 @@ def authorize() -> Response:
     return begin(
         BeginInteraction(
             kind=KIND,
-            action="sign_in" if asked.intent is None else "signature.activate",
+            action=asked.action,
             client_id=asked.client_id,
             payload=asked.to_json(),
             prompt=asked.prompt,
@@ -155,6 +155,7 @@ def authorize() -> Response:
             ui_locales=asked.ui_locales,
             client_name=_client_name(asked.client_id),
             return_to=asked.redirect_uri,
+            detail=asked.detail,
         )
     )
 
@@ -288,7 +289,7 @@ def granted(connection: Connection, outcome: Finished) -> str | _NotGranted | No
     if approval is None or client is None or not client.may_redirect_to(asked.redirect_uri):
         return None
     try:
-        check_approved(approval, client_id=asked.client_id, intent=asked.intent)
+        check_approved(approval, client_id=asked.client_id, intent=asked.intent, detail=asked.detail)
     except NotWhatWasApproved:
         # The interaction holds what is shown and what is given out: somebody changed one of them.
         services().seals.report(Altered("interactions", approval.txn, "binding"))

@@ -43,7 +43,7 @@ from idp.oidc.request import check_repeated_details, check_scopes
 from idp.storage import clients, grants, single_use
 from idp.storage.engine import reading
 from idp.storage.grants import AccessToken, Grant
-from idp.web import oidc_extension, oidc_tokens
+from idp.web import oidc_extension, oidc_orders, oidc_tokens
 from idp.web.oidc_http import form, json_answer, refuse_as
 from idp.web.services import Services
 
@@ -315,7 +315,9 @@ class CodeGrant(AuthorizationCodeGrant):
         if details is not None and found.grant.request is not None:
             check_repeated_details(details, found.grant.request, self.server.config)
         server, client = self.server, _of(self.request.client)
-        return 200, oidc_tokens.for_code(server.services, found.grant, client, server.shown), _HEADERS
+        ordered = found.grant.request is not None and found.grant.request.order is not None
+        give = oidc_orders.give if ordered else oidc_tokens.for_code
+        return 200, give(server.services, found.grant, client, server.shown), _HEADERS
 
 
 class RefreshGrant(RefreshTokenGrant):

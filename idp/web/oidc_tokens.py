@@ -93,8 +93,10 @@ def tidy(services: Services) -> None:
 def life_of(config: OidcConfig, request: AuthorizationRequest, approval: Approval, now: datetime) -> int:
     """Seconds for which a grant stands: no longer than the policy lets the level stand on which it was given.
 
-    A signature is given at once: its SADs live for minutes, whatever remains of the limit.
+    A signature is given at once, and so is an order: they live for minutes, whatever remains of the limit.
     """
+    if request.order is not None:
+        return config.code_seconds + config.order_seconds
     if request.intent is not None:
         return config.code_seconds + (config.transaction_seconds if config.extensions else config.sad_seconds)
     seconds = config.code_seconds + config.refresh_seconds

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NoReturn, TypeVar
 
+from connectors.ports.pki import CertificateAuthority
 from contract.confirmation import Confirmation
 from foundation.clock import Clock
 from foundation.errors import JoseError
@@ -23,7 +24,7 @@ from signing.csc.bearer import Bearer
 from signing.csc.binding import UsedProofs, check_shown
 from signing.csc.facade import Facade
 from signing.csc.issuer import Issuer
-from signing.csc.service_token import ServiceToken
+from signing.csc.service_token import SERVICE_SCOPE, ServiceToken
 from signing.link import codes
 from signing.link.client import SamClient
 from signing.link.errors import LinkError, LinkRefused
@@ -62,6 +63,8 @@ _REFUSALS: Final[Mapping[str, str]] = {
     # The bounds here are the link's own; what still gets past them is in the request, and is no fault of the service.
     codes.BAD_REQUEST: errors.OUT_OF_BOUNDS,
 }
+_ORDERS: Final = frozenset({codes.INVALID_ORDER, codes.ORDER_USED})
+"""An order is in the access token of the request: it is that which is not good."""
 _UNAVAILABLE: Final[Mapping[str, str]] = {
     codes.DEVICE_UNAVAILABLE: "The signature creation device is not available",
     codes.AUDIT_UNAVAILABLE: "The audit record cannot be written",
@@ -86,13 +89,15 @@ class Rssp:
     used_proofs: UsedProofs = field(default_factory=UsedProofs)
     proxies: Proxies = field(default_factory=Proxies)
     """Who is believed about certificates of clients."""
+    authority: CertificateAuthority | None = None
+    """Who issues and revokes certificates; None: nothing is created or deleted here."""
 
-    def service_token(self, bearer: Bearer) -> ServiceToken:
-        """The service token of a request, shown by whom it is bound to.
+    def service_token(self, bearer: Bearer, scope: str = SERVICE_SCOPE) -> ServiceToken:
+        """The service token of a request, or its token of another scope, shown by whom it is bound to.
 
         :raises errors.CscError: it is not good, or not shown so.
         """
-        token = self.issuer.service_token(bearer.token)
+        token = self.issuer.service_token(bearer.token, scope)
         self.check_shown(token.cnf, bearer)
         return token
 
@@ -162,6 +167,10 @@ class Rssp:
             raise errors.InvalidRequest(self._expired_text(argument.credential_id)) from error
         if error.refusal == codes.BINDING_REFUSED:
             raise errors.InvalidDpopProof from error
+        if error.refusal == codes.EXPIRED_ORDER:
+            raise errors.ExpiredToken from error
+        if error.refusal in _ORDERS:
+            raise errors.InvalidToken from error
         if error.refusal in _REFUSALS:
             raise errors.InvalidRequest(_REFUSALS[error.refusal]) from error
         if error.refusal in _UNAVAILABLE:

@@ -24,7 +24,7 @@ from foundation.jose import MAX_TOKEN_OCTETS, VerificationKey, import_verificati
 from foundation.log import get
 from signing.csc import errors
 from signing.csc.facade import INTROSPECTION, JWKS, TOKEN, Facade, FacadeRefused, FacadeUnavailable
-from signing.csc.service_token import ACCESS_TOKEN_TYPE, ServiceToken, service_token_of
+from signing.csc.service_token import ACCESS_TOKEN_TYPE, SERVICE_SCOPE, ServiceToken, service_token_of
 from signing.settings import IssuerSettings
 
 _KEYS_SECONDS: Final = 300.0
@@ -71,8 +71,8 @@ class Issuer:
         self._cache: OrderedDict[bytes, _Cached] = OrderedDict()
         self._lock = threading.Lock()
 
-    def service_token(self, token: str) -> ServiceToken:
-        """Verify a service token.
+    def service_token(self, token: str, scope: str = SERVICE_SCOPE) -> ServiceToken:
+        """Verify a service token, or an access token of another scope.
 
         :raises errors.InvalidToken: :raises errors.ExpiredToken: it is not good.
         :raises errors.TemporarilyUnavailable: the identity provider cannot be asked.
@@ -80,7 +80,7 @@ class Issuer:
         try:
             claims = self._verified(token)
             verdict = service_token_of(
-                claims, issuer=self._settings.url, resource=self._resource, now=self._clock.now()
+                claims, issuer=self._settings.url, resource=self._resource, now=self._clock.now(), scope=scope
             )
             if not self._active(token):
                 raise errors.ExpiredToken

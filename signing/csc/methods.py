@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from signing.csc import responses
+from signing.csc import creation, responses
 from signing.csc.call import Answer, Call, Method
 from signing.csc.core import Rssp
 from signing.csc.credentials import credentials_info, credentials_list
@@ -19,11 +19,15 @@ def info(rssp: Rssp, call: Call) -> Answer:
     return Answer(responses.service_info(call.dialect, rssp.settings, call.lang, names, rssp.algorithms()))
 
 
+_V2_2: Final = frozenset({"v2_2"})
+
 METHODS: Final = (
     Method("info", info, bearer=False),
     Method("credentials/list", credentials_list),
     Method("credentials/info", credentials_info),
     Method("credentials/extendTransaction", extend_transaction),
+    Method("credentials/create", creation.credentials_create, dialects=_V2_2, offered=creation.offered),
+    Method("credentials/delete", creation.credentials_delete, dialects=_V2_2, offered=creation.offered),
     Method("signatures/signHash", sign_hash),
 )
 
@@ -34,8 +38,6 @@ NOT_HERE: Final = (
     "credentials/authorizeCheck",
     "credentials/getChallenge",
     "credentials/sendOTP",
-    "credentials/create",
-    "credentials/delete",
     "signatures/signDoc",
     "signatures/signPolling",
     "signatures/timestamp",

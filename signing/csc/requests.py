@@ -84,14 +84,14 @@ def parse_credentials_list(body: Mapping[str, Any]) -> CredentialsListRequest:
         user_id=user_id,
         credential_info=parameters.flag(body, "credentialInfo"),
         only_valid=parameters.flag(body, "onlyValid"),
-        detail=_detail(body),
+        detail=parse_detail(body),
         page=Page(parameters.optional_integer(body, "maxResults"), parameters.optional_text(body, "pageToken")),
     )
 
 
 def parse_credentials_info(body: Mapping[str, Any]) -> CredentialsInfoRequest:
     """:raises errors.InvalidRequest: with the specification's description."""
-    return CredentialsInfoRequest(parse_credential_id(body), _detail(body))
+    return CredentialsInfoRequest(parse_credential_id(body), parse_detail(body))
 
 
 def parse_credential_id(body: Mapping[str, Any]) -> str:
@@ -137,7 +137,11 @@ def parse_extend_transaction(body: Mapping[str, Any]) -> ExtendTransactionReques
     )
 
 
-def _detail(body: Mapping[str, Any]) -> Detail:
+def parse_detail(body: Mapping[str, Any]) -> Detail:
+    """How much of a credential is asked for.
+
+    :raises errors.InvalidRequest: with the specification's description.
+    """
     return Detail(
         certificates=cast("Certificates", parameters.choice(body, "certificates", CERTIFICATES, "single")),
         cert_info=parameters.flag(body, "certInfo"),

@@ -32,6 +32,10 @@ class ServiceToken:
     """The key that whoever uses it has to show."""
     actor: str | None = None
     """Who acts for the subject, where somebody does (RFC 8693 4.1)."""
+    order: str | None = field(default=None, repr=False)
+    """The order for the activation module that it carries."""
+    qualifier: str | None = None
+    """The ``signatureQualifier`` that the identity provider claims for what is ordered."""
 
     @property
     def user_specific(self) -> bool:
@@ -39,10 +43,12 @@ class ServiceToken:
         return self.subject != self.client_id
 
 
-def service_token_of(claims: Mapping[str, Any], *, issuer: str, resource: str, now: datetime) -> ServiceToken:
+def service_token_of(
+    claims: Mapping[str, Any], *, issuer: str, resource: str, now: datetime, scope: str = SERVICE_SCOPE
+) -> ServiceToken:
     """Judge the claims of a token whose signature has been verified (RFC 9068 4).
 
-    :raises errors.InvalidToken: another issuer or audience, no ``service`` scope, or a claim missing or malformed.
+    :raises errors.InvalidToken: another issuer or audience, not that scope, or a claim missing or malformed.
     :raises errors.ExpiredToken: ``exp`` has been reached.
     """
     try:
@@ -54,7 +60,7 @@ def service_token_of(claims: Mapping[str, Any], *, issuer: str, resource: str, n
         read.check_issued(read.numeric_date(claims, "iat"), now, leeway_seconds=_LEEWAY_SECONDS)
         # 3. What for.
         scopes = frozenset(read.text(claims, "scope").split())
-        if SERVICE_SCOPE not in scopes:
+        if scope not in scopes:
             raise errors.InvalidToken
         return ServiceToken(
             subject=read.text(claims, "sub", max_length=255),
@@ -64,6 +70,8 @@ def service_token_of(claims: Mapping[str, Any], *, issuer: str, resource: str, n
             authentication=authentication_of(claims),
             cnf=confirmation_of(read.mapping(claims, "cnf")) if "cnf" in claims else None,
             actor=read.text(read.mapping(claims, "act"), "sub") if "act" in claims else None,
+            order=read.text(claims, "order") if "order" in claims else None,
+            qualifier=read.text(claims, "signature_qualifier") if "signature_qualifier" in claims else None,
         )
     except TokenExpired as error:
         raise errors.ExpiredToken from error

@@ -13,13 +13,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from connectors.errors import ConnectorError
-from connectors.ports.pki import CertificateAuthority, PkiError
-from connectors.registry import load as load_connector
+from connectors.ports.pki import PkiError
 from contract.order import ORDER_TYPE
 from foundation.clock import from_epoch
 from foundation.errors import PrivySealError, SettingsError
 from foundation.names import distinguished_name
 from foundation.settings import load
+from signing.enrolment.authority import authority_of
 from signing.enrolment.enrol import enrol
 from signing.enrolment.errors import StillInUse
 from signing.enrolment.retire import revoke_certificate
@@ -125,7 +125,7 @@ def _run(arguments: argparse.Namespace, settings: WebSettings, sam: SamClient) -
         return EXIT_OK
     if arguments.command == "revoke-certificate":
         view = sam.credential(arguments.credential_id)
-        revoke_certificate(view, authority=_authority(_pki(settings), settings))
+        revoke_certificate(view, authority=authority_of(_pki(settings), settings))
         _print([_as_json(view)], as_json=arguments.json)
         return EXIT_OK
     if arguments.command == "link":
@@ -141,11 +141,11 @@ def _run(arguments: argparse.Namespace, settings: WebSettings, sam: SamClient) -
 def _carried_out(command: str, order: str, settings: WebSettings, sam: SamClient) -> CredentialView:
     if command == "create":
         pki = _pki(settings)
-        return enrol(order, sam=sam, authority=_authority(pki, settings), profile=pki.profile)
+        return enrol(order, sam=sam, authority=authority_of(pki, settings), profile=pki.profile)
     if command not in {"revoke", "delete"}:
         return sam.execute_order(order)
     # Before the order, which serves once: without an authority to tell nothing is ended here.
-    authority = _authority(_pki(settings), settings)
+    authority = authority_of(_pki(settings), settings)
     view = sam.execute_order(order)
     try:
         revoke_certificate(view, authority=authority)
@@ -163,13 +163,6 @@ def _pki(settings: WebSettings) -> PkiSettings:
     if settings.pki is None:
         raise SettingsError(("pki is missing: no certification authority to ask",))
     return settings.pki
-
-
-def _authority(pki: PkiSettings, settings: WebSettings) -> CertificateAuthority:
-    authority: CertificateAuthority = load_connector(
-        "pki", pki.connector, pki.settings, production=settings.mode == "production"
-    )
-    return authority
 
 
 def _read_order(path: Path) -> str:

@@ -345,6 +345,13 @@ def registrations(client_key: SigningKey) -> Iterator[Registration]:
         grant_types=("authorization_code", EXTENSION_GRANT),
     )
     yield Registration(
+        "orderer",
+        "Ordering Party",
+        "client_secret_basic",
+        redirect_uris=(REDIRECT_URI,),
+        scopes=("openid", "service", "credential", "credential-creation", "credential-deletion"),
+    )
+    yield Registration(
         "csc", "Signing service", "client_secret_basic", grant_types=(EXTENSION_GRANT,), introspects=(RESOURCE,)
     )
     yield Registration(
@@ -364,7 +371,7 @@ def settings_for(directory: Path, database_url: str) -> IdpSettings:
         issuer=ISSUER,
         key_dir=directory / "keys",
         policy_file=POLICY,
-        signing=SigningSettings(RESOURCE, SAM),
+        signing=SigningSettings(RESOURCE, SAM, ("standard", "pss"), {"standard": "eu_eidas_aes"}),
         database_url=database_url,
         otp=OtpSettings(max_per_address=1000, max_per_account=1000, max_per_network=1000),
     )

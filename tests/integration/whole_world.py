@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from flask.testing import FlaskClient
 from werkzeug.serving import make_server
 from werkzeug.test import TestResponse
 
+from connectors.ports.pki import CertificateRequest, IssuedCertificate, PkiRefused, PkiUnavailable
 from contract.order import CreateParameters
 from foundation.egress import Egress
 from foundation.files import write_secret
@@ -31,6 +32,7 @@ from idp.web import oidc
 from idp.web.credential_info import CscCredentialReader
 from signing.app import create_app
 from signing.csc.dialect import dialects
+from signing.link.client import SamClient
 from signing.link.doors import SocketSettings, TlsSettings
 from signing.link.endpoint import open_client
 from signing.link.server import LinkServer
@@ -38,7 +40,7 @@ from signing.sam.ports import SignatureDevice
 from signing.sam_app.handlers import public_handlers, stream_handlers
 from signing.sam_app.parts import Sam
 from signing.sam_settings import DeviceTable, SamSettings
-from signing.settings import IssuerSettings, WebSettings
+from signing.settings import IssuerSettings, PkiSettings, WebSettings
 from tests.fakes.sam import ALICE as SUBJECT
 from tests.fakes.sam import ECDSA_SHA256, Authority, make_world
 from tests.integration import oidc_world
@@ -79,6 +81,9 @@ class Whole:
     people: dict[str, Person]
     web_url: str
     """Where the signing service really listens."""
+    authority: IssuingAuthority
+    sam: SamClient
+    """Of the web tier."""
     idp_url: str = ""
     """Where the identity provider does."""
 
@@ -104,6 +109,45 @@ class Whole:
         asked = rp.signing(*documents, credentialID=self.people[username].credential_id)
         page = self.sign_in(browser, browser.get(rp.pushed_url(asked)), username)
         return str(rp.redeem(answer(browser.approve(browser.step_up(page)))["code"]).get_json()["access_token"])
+
+    def order_token(self, username: str, scope: str, client_id: str = "orderer", **more: str | None) -> str:
+        """Have a person approve the making or the deletion of a credential; the token of that scope."""
+        rp, browser = self.idp.rp(client_id), self.idp.browser()
+        asked = rp.parameters(scope=scope, nonce=None, **more)
+        page = self.sign_in(browser, browser.get(rp.pushed_url(asked)), username)
+        response = rp.redeem(answer(browser.approve(browser.step_up(page)))["code"])
+        assert response.status_code == 200, response.text
+        return str(response.get_json()["access_token"])
+
+
+@dataclass
+class IssuingAuthority:
+    """The certification authority, behind its port: the one that the module has pinned."""
+
+    root: Authority
+    failing: str | None = None
+    """``unavailable`` or ``refused``: what it does instead."""
+    issued: dict[str, bytes] = field(default_factory=dict)
+    """By idempotency key."""
+    revoked: list[bytes] = field(default_factory=list)
+
+    def issue(self, request: CertificateRequest) -> IssuedCertificate:
+        """A certificate for the request; the same one for the same key."""
+        self._fail()
+        if request.idempotency_key not in self.issued:
+            self.issued[request.idempotency_key] = self.root.issue(request.pkcs10)
+        return IssuedCertificate((self.issued[request.idempotency_key],))
+
+    def revoke(self, certificate: bytes, reason: str) -> None:
+        """Note it."""
+        self._fail()
+        self.revoked.append(certificate)
+
+    def _fail(self) -> None:
+        if self.failing == "unavailable":
+            raise PkiUnavailable("it does not answer")
+        if self.failing == "refused":
+            raise PkiRefused("it will not")
 
 
 def sign_hash(credential_id: str, *documents: bytes, **changes: Any) -> dict[str, Any]:
@@ -141,10 +185,12 @@ def whole(
         stack.callback(idp.engine.dispose)
         idp_port = stack.enter_context(_serving(idp.app))
         door = door or SocketSettings(directory / "sam.sock", frozenset({os.getuid()}), 0o600)
-        link, people = _module(directory, device, idp, door)
+        link, people, root = _module(directory, device, idp, door)
         stack.enter_context(_linked(link))
         settings = _web_settings(directory, idp, idp_port, web)
-        app = create_app(settings, clock=idp.clock, sam=stack.enter_context(open_client(settings)))
+        authority = IssuingAuthority(root)
+        sam = stack.enter_context(open_client(settings))
+        app = create_app(settings, clock=idp.clock, sam=sam, authority=authority)
         web_port = stack.enter_context(_serving(app))
         services = idp.app.extensions["privyseal"]
         reader = CscCredentialReader(
@@ -154,7 +200,9 @@ def whole(
             lambda account_id, client_id: oidc.self_service_token(services, account_id, client_id),
         )
         idp.app.extensions["privyseal"] = replace(services, credentials=reader)
-        yield Whole(idp, app, people, f"http://127.0.0.1:{web_port}", f"http://127.0.0.1:{idp_port}")
+        yield Whole(
+            idp, app, people, f"http://127.0.0.1:{web_port}", authority, sam, f"http://127.0.0.1:{idp_port}"
+        )
 
 
 @contextmanager
@@ -181,8 +229,8 @@ def _linked(link: LinkServer) -> Iterator[None]:
 
 def _module(
     directory: Path, device: SignatureDevice, idp: World, door: SocketSettings | TlsSettings
-) -> tuple[LinkServer, dict[str, Person]]:
-    """The module behind its door, with a credential for each of the two."""
+) -> tuple[LinkServer, dict[str, Person], Authority]:
+    """The module behind its door, with a credential for each of the two, and whose certificates it takes."""
     world = make_world(f"sqlite:///{directory / 'sam.sqlite'}", device)
     world.clock, world.authority = idp.clock, Authority(NOW)
     world.idp_key = idp.app.extensions["privyseal"].keys.activation_key()
@@ -218,7 +266,7 @@ def _module(
     )
     # An approval counts from the second after the credential was made.
     idp.clock.advance(2)
-    return LinkServer(door, public_handlers(sam), stream_handlers(sam)), people
+    return LinkServer(door, public_handlers(sam), stream_handlers(sam)), people, world.authority
 
 
 def _web_settings(directory: Path, idp: World, idp_port: int, changes: dict[str, Any]) -> WebSettings:
@@ -239,6 +287,7 @@ def _web_settings(directory: Path, idp: World, idp_port: int, changes: dict[str,
             sad_keys=(directory / "activation.pem",),
         ),
         egress_allow=(f"127.0.0.1:{idp_port}",),
+        pki=PkiSettings("played"),
     )
     return replace(settings, **changes)
 

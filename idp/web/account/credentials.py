@@ -12,14 +12,11 @@ from werkzeug.wrappers import Response
 
 from contract import proof, proof_key
 from contract.order import CreateParameters, CredentialParameters, Parameters, ProofKeyParameters, SubjectClaim
-from contract.order import encode as encode_order
 from idp.activation.binding import check_approved
-from idp.activation.orders import order_for
 from idp.authn.approval import Approval
 from idp.errors import CredentialUnavailable, CredentialUnusable, NotWhatWasApproved
 from idp.notices import notify_change
 from idp.settings import ACCOUNT_CLIENT_ID
-from idp.storage.accounts import Account
 from idp.storage.seal import Altered
 from idp.web import browser, faults, wording
 from idp.web.account.common import blueprint, me, page, signed_in
@@ -28,6 +25,7 @@ from idp.web.approval.signing import usable_keys
 from idp.web.headers import allow_form_target
 from idp.web.interaction import Action, BeginInteraction, Finished, begin, register_finisher
 from idp.web.language import gettext as _
+from idp.web.orders import signed_order, subject_of
 from idp.web.services import CredentialView, services
 
 _ORDER: Final = "order"
@@ -80,7 +78,7 @@ def begin_order(profile: str, device: Mapping[str, Any] | None = None) -> Respon
 
     :param device: the key of the device that is to approve its signatures, and its thumbprint.
     """
-    subject = _subject(me())
+    subject = subject_of(me())
     named = {name: getattr(subject, name) for name in SubjectClaim.__slots__}
     detail: dict[str, Any] = {"profile": profile, "subject": named}
     if device is not None:
@@ -158,17 +156,7 @@ def _ordered(outcome: Finished) -> Response:
 def _order(approval: Approval, detail: Any) -> str:
     """The signed order; its parameters are the ones that were shown and approved."""
     with_services = services()
-    settings = with_services.settings
-    made = order_for(
-        approval,
-        _parameters(detail),
-        issuer=settings.issuer,
-        audience=settings.signing.sam_id,
-        jti=browser.new_id(with_services),
-        now=with_services.clock.now(),
-        lifetime_seconds=settings.signing.order_seconds,
-    )
-    token = encode_order(made, with_services.keys.activation_key())
+    made, token = signed_order(with_services, approval, _parameters(detail))
     with with_services.engine.begin() as connection:
         if "device" in detail:
             notify_change(
@@ -205,14 +193,3 @@ def _parameters(detail: Any) -> Parameters:
         return CredentialParameters(detail["credential_id"])
     device = proof_key.from_json(detail["proof_key"]) if "proof_key" in detail else None
     return CreateParameters(detail["profile"], SubjectClaim(**detail["subject"]), device)
-
-
-def _subject(account: Account) -> SubjectClaim:
-    """Whom the certificate will name: what the account says, never a form."""
-    return SubjectClaim(
-        common_name=account.name,
-        given_name=account.given_name,
-        surname=account.surname,
-        serial_number=account.serial_number,
-        country=account.country,
-    )

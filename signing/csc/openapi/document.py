@@ -19,6 +19,8 @@ _BEARERS: Final[Mapping[str, list[dict[str, list[str]]]]] = {
     "none": [{}],
     "service": [{"serviceToken": ["service"]}],
     "service or sad": [{"serviceToken": ["service"]}, {"sad": ["credential"]}],
+    "creation": [{"order": ["credential-creation"]}],
+    "deletion": [{"order": ["credential-deletion"]}],
     "basic": [{"basic": []}],
 }
 
