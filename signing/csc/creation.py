@@ -16,11 +16,12 @@ from foundation import claims as read
 from foundation.errors import JoseError
 from foundation.jose import peek_claims
 from foundation.log import get
-from signing.csc import errors, parameters, requests, responses
+from signing.csc import errors, parameters, requests
 from signing.csc.authentication import check_authentication
 from signing.csc.bearer import Bearer
 from signing.csc.call import Answer, Call
 from signing.csc.core import Rssp
+from signing.csc.credentials import render
 from signing.csc.service_token import ServiceToken
 from signing.enrolment.enrol import enrol
 from signing.enrolment.retire import revoke_certificate
@@ -73,10 +74,7 @@ def credentials_create(rssp: Rssp, call: Call) -> Answer:
     )
     if view.owner != ordered.token.subject:
         raise errors.InvalidToken
-    shown = responses.credential_info(
-        call.dialect, view, detail, now=rssp.clock.now(), lang=rssp.settings.service.lang
-    )
-    return Answer({"credentialID": view.credential_id, **shown})
+    return Answer({"credentialID": view.credential_id, **render(rssp, call, view, detail)})
 
 
 def credentials_delete(rssp: Rssp, call: Call) -> Answer:

@@ -33,7 +33,7 @@ def credentials_list(rssp: Rssp, call: Call) -> Answer:
     answer: dict[str, Any] = {"credentialIDs": [view.credential_id for view in views]}
     if request.credential_info:
         answer["credentialInfos"] = [
-            {"credentialID": view.credential_id, **_render(rssp, call, view, request.detail)} for view in views
+            {"credentialID": view.credential_id, **render(rssp, call, view, request.detail)} for view in views
         ]
     if request.only_valid:
         answer["onlyValid"] = True
@@ -51,7 +51,7 @@ def credentials_info(rssp: Rssp, call: Call) -> Answer:
     request = requests.parse_credentials_info(call.body)
     if credential_id is not None and credential_id != request.credential_id:
         raise errors.invalid("credentialID")
-    return Answer(_render(rssp, call, owned(rssp, owner, request.credential_id), request.detail))
+    return Answer(render(rssp, call, owned(rssp, owner, request.credential_id), request.detail))
 
 
 def owned(rssp: Rssp, owner: str, credential_id: str) -> CredentialView:
@@ -88,7 +88,8 @@ def _owner_to_list(rssp: Rssp, token: ServiceToken, user_id: str | None) -> str:
     return user_id
 
 
-def _render(rssp: Rssp, call: Call, view: CredentialView, detail: requests.Detail) -> dict[str, Any]:
+def render(rssp: Rssp, call: Call, view: CredentialView, detail: requests.Detail) -> dict[str, Any]:
+    """What is told of a credential, in as much detail as was asked for."""
     texts = rssp.settings.descriptions.get(view.profile, {})
     about = languages.text(call.lang, texts, rssp.settings.service.lang)
     options = auth_options(rssp, call, view)

@@ -143,6 +143,7 @@ def test_OAU_17_every_member_that_a_method_reads_is_in_a_table(
     bodies, token = readable(everything), everything.service_token("bob")
     for spends in ("credentials/extendTransaction", "signatures/signHash"):
         bodies[spends]["SAD"] = everything.sad("bob", b"another document")
+    answered: Any = None
     for method, body in bodies.items():
         if version not in METHODS[method].dialects:
             continue

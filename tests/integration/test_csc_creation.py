@@ -51,7 +51,7 @@ def approved(everything: Whole, parameters: dict[str, str], username: str = "ali
     return rp, answer(browser.approve(browser.step_up(page)))["code"]
 
 
-def token(everything: Whole, scope: str, username: str = "alice", **more: str | None) -> str:
+def token(everything: Whole, scope: str, username: str = "alice", **more: str) -> str:
     return everything.order_token(username, scope, **more)
 
 
@@ -72,7 +72,7 @@ def described(response: TestResponse) -> str:
     return str(response.get_json()["error_description"])
 
 
-def create(everything: Whole, username: str = "alice", **more: str | None) -> str:
+def create(everything: Whole, username: str = "alice", **more: str) -> str:
     response = call(everything, "create", {}, token(everything, CREATION, username, **more))
     assert response.status_code == 200, response.text
     return str(response.get_json()["credentialID"])

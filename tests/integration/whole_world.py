@@ -110,9 +110,9 @@ class Whole:
         page = self.sign_in(browser, browser.get(rp.pushed_url(asked)), username)
         return str(rp.redeem(answer(browser.approve(browser.step_up(page)))["code"]).get_json()["access_token"])
 
-    def order_token(self, username: str, scope: str, client_id: str = "orderer", **more: str | None) -> str:
+    def order_token(self, username: str, scope: str, **more: str) -> str:
         """Have a person approve the making or the deletion of a credential; the token of that scope."""
-        rp, browser = self.idp.rp(client_id), self.idp.browser()
+        rp, browser = self.idp.rp("orderer"), self.idp.browser()
         asked = rp.parameters(scope=scope, nonce=None, **more)
         page = self.sign_in(browser, browser.get(rp.pushed_url(asked)), username)
         response = rp.redeem(answer(browser.approve(browser.step_up(page)))["code"])
