@@ -12,7 +12,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +39,7 @@ ISSUER: Final = "http://idp.localhost:8401"
 SAM_ID: Final = "urn:privyseal:sam:benchmark"
 OWNER: Final = "alice"
 CLIENT: Final = "example-contracts"
+_PROFILE: Final = "default"
 _TOKEN_LABEL: Final = "privy-seal-benchmark"
 _DURABLE: Final = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
 """A test's server may lose commits; a server that is measured may not."""
@@ -100,6 +101,10 @@ class SigningStand:
     database: Database
     token: Token
     processes: Processes
+    directory: Path
+    """Private; for what a benchmark adds."""
+    others: Mapping[str, tuple[str, bytes]] = field(default_factory=dict)
+    """Further credentials by their key profile: identifier and certificate in DER."""
 
 
 def say(text: str) -> None:
@@ -156,11 +161,12 @@ def running(directory: Path) -> Iterator[Processes]:
 
 
 @contextmanager
-def signing_stand(pairs: int, workers: int, say: Say) -> Iterator[SigningStand]:
+def signing_stand(pairs: int, workers: int, say: Say, others: Sequence[str] = ()) -> Iterator[SigningStand]:
     """Start everything, with one credential (P-256, SCAL2).
 
     :param pairs: web tiers, each with a module of its own behind it; the modules share database and token.
     :param workers: device processes of each module.
+    :param others: key profiles of which there is a credential as well.
     :raises StandFailed: a part did not start.
     """
     with ExitStack() as stack:
@@ -169,7 +175,7 @@ def signing_stand(pairs: int, workers: int, say: Say) -> Iterator[SigningStand]:
         database = stack.enter_context(durable_database())
         processes = stack.enter_context(running(directory))
         processes.add_guest("postgresql", database.pid)
-        layout = _Layout(directory, database, workers)
+        layout = _Layout(directory, database, workers, others)
         key = generate_signing_key()
         layout.write_common(key)
         say("development certification authority")
@@ -195,8 +201,10 @@ def signing_stand(pairs: int, workers: int, say: Say) -> Iterator[SigningStand]:
             start_web(processes, _name("web", number), port, "signing", {"PRIVYSEAL_WEB_CONFIG": str(web)})
             ports.append(port)
         credential = _credential(processes, layout, key)
+        further = {name: _credential(processes, layout, key, name) for name in others}
         with SamClient(layout.socket(0)) as sam:
             certificate = sam.credential(credential).certificates[0]
+            found = {name: (made, sam.credential(made).certificates[0]) for name, made in further.items()}
         yield SigningStand(
             ports=tuple(ports),
             key=key,
@@ -205,6 +213,8 @@ def signing_stand(pairs: int, workers: int, say: Say) -> Iterator[SigningStand]:
             database=database,
             token=layout.token(),
             processes=processes,
+            directory=directory,
+            others=found,
         )
 
 
@@ -233,10 +243,11 @@ def _name(part: str, number: int) -> str:
 class _Layout:
     """The files of a stand."""
 
-    def __init__(self, directory: Path, database: Database, workers: int) -> None:
+    def __init__(self, directory: Path, database: Database, workers: int, others: Sequence[str]) -> None:
         self._directory = directory
         self._database = database
         self._workers = workers
+        self._profiles = {_PROFILE: "ec-p256", **{name: name for name in others}}
         self.ca_token = directory / "ca-token"
         self._activation = directory / "activation.pem"
         self._softhsm = directory / "softhsm2.conf"
@@ -279,7 +290,7 @@ class _Layout:
                     "workers": self._workers,
                     "environment": token.environment,
                 },
-                "profiles": {"default": {"key": "ec-p256", "scal": "2"}},
+                "profiles": {name: {"key": key, "scal": "2"} for name, key in self._profiles.items()},
             },
         )
 
@@ -305,7 +316,7 @@ class _Layout:
             },
         )
 
-    def write_order(self, key: SigningKey) -> Path:
+    def write_order(self, key: SigningKey, profile: str) -> Path:
         now = epoch(SystemClock().now())
         order = Order(
             iss=ISSUER,
@@ -315,10 +326,10 @@ class _Layout:
             iat=now,
             exp=now + 600,
             operation="credential.create",
-            parameters=CreateParameters("default", SubjectClaim("Alice Example", "Alice", "Example", None, "BE")),
+            parameters=CreateParameters(profile, SubjectClaim("Alice Example", "Alice", "Example", None, "BE")),
             policy="benchmark",
         )
-        path = self._directory / "order.jws"
+        path = self._directory / f"order-{profile}.jws"
         path.write_text(encode_order(order, key))
         return path
 
@@ -328,8 +339,8 @@ class _Layout:
         return path
 
 
-def _credential(processes: Processes, layout: _Layout, key: SigningKey) -> str:
-    order = layout.write_order(key)
+def _credential(processes: Processes, layout: _Layout, key: SigningKey, profile: str = _PROFILE) -> str:
+    order = layout.write_order(key, profile)
     config = order.with_name("web-0.toml")
     text = processes.capture(
         "credential create",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from benchmarks import credentials, login, policy, sign_hash
+from benchmarks import credentials, csc, login, policy, sign_hash
 from contract.sad import decode, encode
 from foundation.jose import generate_signing_key
 
@@ -15,6 +15,7 @@ MAINS: dict[str, Callable[[Sequence[str]], int]] = {
     "login": login.main,
     "policy": policy.main,
     "credentials": credentials.main,
+    "csc": csc.main,
 }
 
 
@@ -30,6 +31,9 @@ MAINS: dict[str, Callable[[Sequence[str]], int]] = {
         ("policy", ["--repetitions", "1"]),
         ("credentials", ["--most", "99"]),
         ("credentials", ["--blocks", "0"]),
+        ("csc", ["--seconds", "0"]),
+        ("csc", ["--batch", "101"]),
+        ("csc", ["--connections", "65"]),
     ],
 )
 def test_what_cannot_be_measured_is_refused_before_anything_is_started(
