@@ -149,6 +149,16 @@ def web(here: Installation) -> Mapping[str, object]:
             "client_key_file": here.file("web", CSC_KEY),
             "sad_keys": [here.activation_key],
         },
+        "timestamp_authorities": [
+            {
+                "connector": "rfc3161",
+                "settings": {
+                    "url": f"{ports.url('tsa')}/tsa",
+                    "trust_anchors": [str(here.root_certificate)],
+                    "egress_allow": [ports.url("tsa").removeprefix("http://")],
+                },
+            }
+        ],
         "pki": {
             "connector": "devca",
             "profile": "signer",

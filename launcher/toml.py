@@ -1,4 +1,4 @@
-"""Writes TOML: tables of strings, numbers, truth values, paths, lists of them, and tables."""
+"""Writes TOML: tables of strings, numbers, truth values, paths, lists of them, and tables, which lists may have too."""
 
 from __future__ import annotations
 
@@ -43,4 +43,6 @@ def _value(value: object) -> str:
         return _string(str(value))
     if isinstance(value, list | tuple):
         return f"[{', '.join(_value(item) for item in value)}]"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_key(name)} = {_value(item)}" for name, item in value.items()) + "}"
     raise TypeError(f"{type(value).__name__} has no TOML form here")

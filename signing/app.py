@@ -8,6 +8,7 @@ from flask import Flask, Response, jsonify
 from werkzeug.exceptions import HTTPException
 
 from connectors.ports.pki import CertificateAuthority
+from connectors.registry import load as load_connector
 from foundation import log
 from foundation.clock import Clock, SystemClock
 from foundation.egress import Egress
@@ -17,6 +18,7 @@ from signing.csc.core import Rssp
 from signing.csc.dialect import dialects
 from signing.csc.facade import Facade
 from signing.csc.issuer import Issuer
+from signing.csc.stamper import Stamper
 from signing.csc.views import MAX_BODY, csc_blueprint, http_error, unexpected
 from signing.enrolment.authority import authority_of
 from signing.link.client import SamClient
@@ -37,7 +39,7 @@ def create_app(
 
     :param sam: the link's client, where a test has one already; so is ``authority``.
     :raises SettingsError: the files of a link over TLS cannot be used, or the proxy's secret.
-    :raises ConnectorError: the connector of the certification authority cannot be used.
+    :raises ConnectorError: the connector of an authority, for certificates or time-stamps, cannot be used.
     """
     log.configure("signing-web", settings.log_level)
     clock = clock or SystemClock()
@@ -47,7 +49,8 @@ def create_app(
         authority = authority_of(settings.pki, settings)
     issuer = Issuer(settings.issuer, settings.resource, clock, facade)
     keys = OfferedKeys(sam, clock)
-    rssp = Rssp(settings, sam, issuer, facade, clock, keys, proxies=_proxies(settings), authority=authority)
+    proxies, stamper = _proxies(settings), _stamper(settings)
+    rssp = Rssp(settings, sam, issuer, facade, clock, keys, proxies=proxies, authority=authority, stamper=stamper)
     app = Flask("signing", static_folder=str(Path(__file__).parent / "static"))
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     for dialect in dialects(settings.csc_2_2_path):
@@ -65,6 +68,12 @@ def _proxies(settings: WebSettings) -> Proxies:
     if table is None:
         return Proxies()
     return Proxies(table.networks, secret_hash(table.proxy_secret_file, "mutual_tls.proxy_secret_file"))
+
+
+def _stamper(settings: WebSettings) -> Stamper:
+    production = settings.mode == "production"
+    tables = settings.timestamp_authorities
+    return Stamper([load_connector("tsa", item.connector, item.settings, production=production) for item in tables])
 
 
 def _add_health(app: Flask, sam: SamClient) -> None:

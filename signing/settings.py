@@ -134,6 +134,15 @@ class PkiSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class TimestampSettings:
+    """One of ``timestamp_authorities``: a connector, as for the audit chain's anchors."""
+
+    connector: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    """The connector's own table."""
+
+
+@dataclass(frozen=True, slots=True)
 class SamTlsSettings:
     """Table ``sam_tls``: the module on another host."""
 
@@ -191,6 +200,8 @@ class WebSettings:
     sam_tls: SamTlsSettings | None = None
     service: ServiceSettings = field(default_factory=ServiceSettings)
     pki: PkiSettings | None = None
+    timestamp_authorities: tuple[TimestampSettings, ...] = ()
+    """Asked in this order; none: ``signatures/timestamp`` is not offered."""
     authentication: AuthenticationSettings = field(default_factory=AuthenticationSettings)
     mutual_tls: MutualTlsSettings | None = None
     """None: nobody is believed about a client's certificate, and what is bound to one is refused."""

@@ -54,10 +54,11 @@ class TimestampToken:
 class TimestampAuthority(Protocol):
     """Stamps digests."""
 
-    def stamp(self, imprint: bytes, hash_name: HashName) -> TimestampToken:
+    def stamp(self, imprint: bytes, hash_name: HashName, nonce: int | None = None) -> TimestampToken:
         """A stamp of a digest, verified against the trust anchors of the settings.
 
         :param imprint: of the length in :data:`IMPRINT_OCTETS`.
+        :param nonce: what the stamp has to repeat, where somebody else will look for it; None: a random one.
         :raises TsaUnavailable: :raises TsaRefused: :raises TsaAnswerInvalid: see there.
         """
         ...

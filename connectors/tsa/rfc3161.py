@@ -112,11 +112,12 @@ class Rfc3161:
         password = self._settings.password_file
         self._login = None if password is None else (self._settings.username or "", read_secret(password).decode())
 
-    def stamp(self, imprint: bytes, hash_name: HashName) -> TimestampToken:
+    def stamp(self, imprint: bytes, hash_name: HashName, nonce: int | None = None) -> TimestampToken:
         """See :meth:`connectors.ports.tsa.TimestampAuthority.stamp`."""
         if len(imprint) != IMPRINT_OCTETS[hash_name]:
             raise TsaRefused("the imprint is not of its hash function's length")
-        nonce = int.from_bytes(self._random(_NONCE_OCTETS), "big")
+        if nonce is None:
+            nonce = int.from_bytes(self._random(_NONCE_OCTETS), "big")
         token = _token_of(self._post(_request(imprint, hash_name, nonce, self._settings.policy)))
         found = verify(token, imprint, hash_name, self._anchors)
         self._check_own(token, found, nonce)

@@ -25,6 +25,7 @@ from signing.csc.binding import UsedProofs, check_shown
 from signing.csc.facade import Facade
 from signing.csc.issuer import Issuer
 from signing.csc.service_token import SERVICE_SCOPE, ServiceToken
+from signing.csc.stamper import Stamper
 from signing.link import codes
 from signing.link.client import SamClient
 from signing.link.errors import LinkError, LinkRefused
@@ -91,6 +92,7 @@ class Rssp:
     """Who is believed about certificates of clients."""
     authority: CertificateAuthority | None = None
     """Who issues and revokes certificates; None: nothing is created or deleted here."""
+    stamper: Stamper = field(default_factory=Stamper)
 
     def service_token(self, bearer: Bearer, scope: str = SERVICE_SCOPE) -> ServiceToken:
         """The service token of a request, or its token of another scope, shown by whom it is bound to.

@@ -6,7 +6,7 @@ data, and whoever shapes an answer asks it for a feature, never which one it is.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -94,29 +94,27 @@ def to_own_names(dialect: Dialect, description: str) -> str:
     return description.replace(HASH_ALGORITHM, dialect.hash_algorithm)
 
 
-def with_own_names(dialect: Dialect, body: Mapping[str, Any], members: Collection[str]) -> dict[str, Any]:
+def with_own_names(body: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     """A request with other versions' names of its members replaced by the dialect's own.
 
     v1 clients are found on v2 paths (and the reverse), so the other version's name is taken where the own one is
     absent or null; a request that has both is not merged: its own dialect's name counts.
 
-    :param members: what the method has in this dialect; what it does not have is not renamed.
+    :param names: own name to v2 name, for those members of the method that have several.
     """
     renamed = dict(body)
-    for name, old in _OLD_NAMES.items():
-        own = dialect.own_names[name]
-        other = old if own == name else name
-        if own in members and other not in members and other in renamed:
+    for own, name in names.items():
+        other = _OLD_NAMES[name] if own == name else name
+        if other in renamed:
             value = renamed.pop(other)
             if renamed.get(own) is None:
                 renamed[own] = value
     return renamed
 
 
-def to_v2_names(dialect: Dialect, body: Mapping[str, Any], members: Collection[str]) -> dict[str, Any]:
+def to_v2_names(body: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     """A request that has the dialect's own names, under v2 names.
 
-    :param members: what the method has in this dialect; what it does not have is not renamed.
+    :param names: own name to v2 name, for those members of the method that have several.
     """
-    names = {own: name for name, own in dialect.own_names.items() if own in members}
     return {names.get(member, member): value for member, value in body.items()}

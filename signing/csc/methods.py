@@ -10,6 +10,8 @@ from signing.csc.core import Rssp
 from signing.csc.credentials import credentials_info, credentials_list
 from signing.csc.dialect import Dialect
 from signing.csc.signatures import extend_transaction, sign_hash
+from signing.csc.timestamps import offered as timestamps_offered
+from signing.csc.timestamps import timestamp
 from signing.settings import WebSettings
 
 
@@ -29,6 +31,7 @@ METHODS: Final = (
     Method("credentials/create", creation.credentials_create, dialects=_V2_2, offered=creation.offered),
     Method("credentials/delete", creation.credentials_delete, dialects=_V2_2, offered=creation.offered),
     Method("signatures/signHash", sign_hash),
+    Method("signatures/timestamp", timestamp, offered=timestamps_offered),
 )
 
 NOT_HERE: Final = (
@@ -40,7 +43,6 @@ NOT_HERE: Final = (
     "credentials/sendOTP",
     "signatures/signDoc",
     "signatures/signPolling",
-    "signatures/timestamp",
 )
 """Methods of the specification that this service does not have: 501 (10.1), so that a client can tell."""
 

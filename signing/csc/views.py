@@ -39,6 +39,7 @@ def csc_blueprint(dialect: Dialect, rssp: Rssp) -> Blueprint:
     def view_of(method: Method) -> Callable[[], Response]:
         schema = document.request_schema(described, method.name)
         check = None if schema is None else RequestCheck(schema)
+        names = document.own_names(dialect, method.name)
 
         def view() -> Response:
             header = request.headers.get("Authorization")
@@ -47,7 +48,7 @@ def csc_blueprint(dialect: Dialect, rssp: Rssp) -> Blueprint:
                 uri, proofs = f"{base}/{method.name}", tuple(request.headers.getlist("DPoP"))
                 shown = Shown(uri, proofs, _certificate(rssp.proxies))
                 bearer = parse_authorization(header, shown)
-            body = _checked(dialect, check, _json_body())
+            body = _checked(check, names, _json_body())
             _note(dialect, method, body)
             return _answer(method.handler(rssp, Call(dialect, body, bearer, header)))
 
@@ -87,16 +88,16 @@ def _json_body() -> dict[str, Any]:
         raise errors.InvalidRequest("The request is not a JSON object") from error
 
 
-def _checked(dialect: Dialect, check: RequestCheck | None, body: dict[str, Any]) -> dict[str, Any]:
+def _checked(check: RequestCheck | None, names: Mapping[str, str], body: dict[str, Any]) -> dict[str, Any]:
     """The members that the document has, under v2 names, where they are what it says.
 
     :raises errors.InvalidRequest: they are not.
     """
     if check is None:
         return body
-    own = {name: value for name, value in with_own_names(dialect, body, check.members).items() if name in check.members}
+    own = {name: value for name, value in with_own_names(body, names).items() if name in check.members}
     check.check(own)
-    return to_v2_names(dialect, own, check.members)
+    return to_v2_names(own, names)
 
 
 def _note(dialect: Dialect, method: Method, body: Mapping[str, Any]) -> None:

@@ -19,10 +19,12 @@ class FakeTsa:
     failure: TsaError | None = None
     stamped: list[bytes] = field(default_factory=list)
     at: datetime = AT
+    nonces: list[int | None] = field(default_factory=list)
 
-    def stamp(self, imprint: bytes, hash_name: HashName) -> TimestampToken:
+    def stamp(self, imprint: bytes, hash_name: HashName, nonce: int | None = None) -> TimestampToken:
         """A token that says who made it, and nothing that verifies."""
         if self.failure is not None:
             raise self.failure
         self.stamped.append(imprint)
+        self.nonces.append(nonce)
         return TimestampToken(b"token of " + self.name.encode(), self.at, len(self.stamped), "1.2.3", self.name)

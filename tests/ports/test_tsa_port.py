@@ -235,6 +235,14 @@ def test_PKI_03_altered_stamps_are_refused_whatever_the_parsers_make_of_them(ca:
         assert (found.at, found.serial, found.policy) == (token.at, token.serial, token.policy), place
 
 
+def test_a_nonce_that_is_given_is_in_the_stamp(ca: RunningCa, authority: Handler) -> None:
+    for nonce in (0, 1, 2**160 - 1):
+        with client(ca, authority) as stamper:
+            token = stamper.stamp(IMPRINT, "sha256", nonce)
+        info = cms.ContentInfo.load(token.der)["content"]["encap_content_info"]["content"].parsed
+        assert info["nonce"].native == nonce
+
+
 def test_PKI_03_altered_replies_are_refused(ca: RunningCa, authority: Handler) -> None:
     places = itertools.count()
 

@@ -64,6 +64,12 @@ def request_schema(document: Mapping[str, Any], method: str) -> Mapping[str, Any
     return schema
 
 
+def own_names(dialect: Dialect, method: str) -> dict[str, str]:
+    """Own name to v2 name, for those members of a method's request that have several."""
+    members = (source.of_method(method) or {}).get("request", {}).get("properties", {})
+    return {own: name for name, own in dialect.own_names.items() if name in members}
+
+
 def _security_schemes(common: Mapping[str, Any], settings: WebSettings) -> dict[str, Any]:
     schemes: dict[str, Any] = common["components"]["securitySchemes"]
     issuer = settings.issuer.url

@@ -248,7 +248,7 @@ def test_alarms_do_not_end_the_process(world: World, caplog: pytest.LogCaptureFi
     rounds: list[int] = []
 
     class Stopping(FakeTsa):
-        def stamp(self, imprint: bytes, hash_name: Any) -> Any:
+        def stamp(self, imprint: bytes, hash_name: Any, nonce: int | None = None) -> Any:
             rounds.append(1)
             stop.set()
             raise TsaUnavailable("away")

@@ -14,8 +14,9 @@ from launcher.toml import dumps
 # a lone surrogate has no UTF-8 form, so no TOML file can hold one
 TEXT = st.text(st.characters(codec="utf-8"))
 PLAIN = st.one_of(st.booleans(), st.integers(-(2**63), 2**63 - 1), TEXT)
+ITEMS = st.one_of(PLAIN, st.dictionaries(TEXT, PLAIN, max_size=2))
 TABLES = st.recursive(
-    st.dictionaries(TEXT, st.one_of(PLAIN, st.lists(PLAIN, max_size=3)), max_size=4),
+    st.dictionaries(TEXT, st.one_of(PLAIN, st.lists(ITEMS, max_size=3)), max_size=4),
     lambda inner: st.dictionaries(TEXT, st.one_of(PLAIN, inner), max_size=3),
     max_leaves=8,
 )
