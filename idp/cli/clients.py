@@ -46,7 +46,7 @@ def _client_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--redirect-uri", action="append", default=[], metavar="URI", help="may be repeated")
     command.add_argument("--post-logout-redirect-uri", action="append", default=[], metavar="URI")
-    command.add_argument("--scope", action="append", metavar="SCOPE", help="openid, service, credential; repeat")
+    command.add_argument("--scope", action="append", metavar="SCOPE", help="openid, service, credential, ...; repeat")
     command.add_argument("--grant-type", action="append", metavar="GRANT")
     command.add_argument("--resource", action="append", default=[], metavar="URI", help="audiences besides the CSC API")
     command.add_argument("--introspects", action="append", default=[], metavar="AUDIENCE", help="a resource server's")
@@ -54,6 +54,7 @@ def _client_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--require-par", action="store_true", help="every request must be pushed (RFC 9126)")
     command.add_argument("--plain-intents", action="store_true", help="signatures may be asked for without PAR")
     command.add_argument("--without-digests", action="store_true", help="signatures over digests not stated (SCAL1)")
+    command.add_argument("--sad-token-type", action="store_true", help="SADs have token_type SAD (CSC API 1.0.4)")
     command.add_argument("--dpop-bound", action="store_true", help="no token without a DPoP proof (RFC 9449 5.2)")
     command.add_argument(
         "--certificate-bound", action="store_true", help="no token without a client certificate (RFC 8705 3.4)"
@@ -88,6 +89,7 @@ def _create_client(settings: IdpSettings, options: argparse.Namespace) -> dict[s
         without_digests=options.without_digests,
         default_acr_values=tuple(options.default_acr),
         dpop_bound_access_tokens=options.dpop_bound,
+        sad_token_type=options.sad_token_type,
         tls_client_certificate_bound_access_tokens=options.certificate_bound,
     )
     if options.certificate_bound and settings.mutual_tls is None:

@@ -85,6 +85,9 @@ class Registration:
     tls_client_certificate_bound_access_tokens: bool = False
     """All its tokens are bound to the certificate that it shows, and none is given without one (RFC 8705 3.4)."""
 
+    sad_token_type: bool = False
+    """Its SADs have ``token_type`` ``SAD``, as CSC API 1.0.4.0 (8.3.3) has it, and not ``Bearer``."""
+
     @property
     def plain_uris(self) -> tuple[str, ...]:
         """Redirect URIs without TLS: for development; in production a code would travel in clear.
@@ -264,8 +267,8 @@ Presented = PresentedSecret | PresentedAssertion | PresentedNothing
 def read_credentials(authorization: str | None, form: Mapping[str, str]) -> Presented:
     """How the client presents itself in a request to an endpoint other than the authorization endpoint.
 
-    :raises RequestInvalid: more than one way at once (RFC 6749 2.3).
-    :raises ClientAuthenticationFailed: none, or not in the form of one.
+    :raises RequestInvalid: more than one way at once (RFC 6749 2.3), or nobody's name (CSC API 2.0.0.2 clause 8.4.4).
+    :raises ClientAuthenticationFailed: not in the form of one.
     """
     ways = [
         authorization is not None,
@@ -282,7 +285,7 @@ def read_credentials(authorization: str | None, form: Mapping[str, str]) -> Pres
         return PresentedAssertion(form.get("client_id"), form["client_assertion"])
     client_id = form.get("client_id")
     if not client_id:
-        raise ClientAuthenticationFailed("no client_id")
+        raise RequestInvalid("Missing parameter client_id")
     if ways[1]:
         return PresentedSecret(client_id, "client_secret_post", form["client_secret"])
     return PresentedNothing(client_id)

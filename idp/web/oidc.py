@@ -343,10 +343,11 @@ def token() -> Response:
     return _server().token()
 
 
+@blueprint.post("/revoke")
 @blueprint.post("/oauth2/revoke")
 @browser.csrf_exempt
 def revoke() -> Response:
-    """The revocation endpoint (RFC 7009)."""
+    """The revocation endpoint (RFC 7009); clients of CSC API 2.2 look for it below ``oauth2`` of ``info``, too."""
     return _server().endpoint("revocation")
 
 

@@ -10,6 +10,8 @@ from urllib.parse import urlencode
 from flask import g, request
 from werkzeug.wrappers import Response
 
+from foundation.errors import TokenMalformed
+from foundation.jose import parse_json_object
 from foundation.log import get
 from idp.oidc.client import Client
 from idp.oidc.errors import ClientAuthenticationFailed, OidcError, RequestInvalid, ResponseTarget
@@ -19,6 +21,9 @@ from idp.web.services import services
 MAX_BODY: Final = 256 * 1024
 """Octets of a form: a pushed request for a hundred digests, percent-encoded."""
 
+_JSON_TOO: Final = frozenset({"/oauth2/token", "/oauth2/revoke", "/revoke"})
+"""Where some clients of the CSC API send JSON.  No cookie counts there, so that no page of another site gains by it."""
+
 NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 _log = get(__name__)
@@ -27,14 +32,29 @@ _log = get(__name__)
 def form() -> dict[str, str]:
     """The parameters of a request to an endpoint for clients: in the body, form-encoded, each once.
 
+    At the token and revocation endpoints they may be the members of a JSON object instead: strings, or null for none.
+
     :raises OidcError: they are anywhere else, repeated or too long.
     """
     if request.args:
         # A secret in the query string is a secret in every log on the way (RFC 6749 2.3.1).
         raise RequestInvalid("parameters belong in the body")
+    if request.mimetype == "application/json" and request.path in _JSON_TOO:
+        return read_parameters(_members().items())
     if request.mimetype != "application/x-www-form-urlencoded":
         raise RequestInvalid("the body must be application/x-www-form-urlencoded")
     return read_parameters(request.form.items(multi=True))
+
+
+def _members() -> dict[str, str]:
+    try:
+        members = parse_json_object(request.get_data())
+    except TokenMalformed as error:
+        raise RequestInvalid("the body is not a JSON object") from error
+    found = {name: value for name, value in members.items() if value is not None}
+    if not all(isinstance(value, str) for value in found.values()):
+        raise RequestInvalid("a parameter must be a string")
+    return found
 
 
 def json_answer(value: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] = NO_STORE) -> Response:

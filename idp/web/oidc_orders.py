@@ -103,7 +103,7 @@ def give(services: Services, grant: Grant, client: Client, shown: Shown | None =
         raise GrantInvalid("the grant has been revoked")
     response: dict[str, Any] = {
         "access_token": token,
-        "token_type": "Bearer" if shown is None else "DPoP",
+        "token_type": "Bearer" if shown is None or shown.proof is None else "DPoP",
         "expires_in": claims["exp"] - epoch(now),
         "scope": " ".join(request.scopes),
     }

@@ -317,7 +317,7 @@ class CodeGrant(AuthorizationCodeGrant):
         server, client = self.server, _of(self.request.client)
         ordered = found.grant.request is not None and found.grant.request.order is not None
         give = oidc_orders.give if ordered else oidc_tokens.for_code
-        return 200, give(server.services, found.grant, client, server.shown), _HEADERS
+        return 200, _in_words_of(client, give(server.services, found.grant, client, server.shown)), _HEADERS
 
 
 class RefreshGrant(RefreshTokenGrant):
@@ -372,7 +372,8 @@ class ExtensionGrant(ClientCredentialsGrant):
     def create_token_response(self) -> Any:
         """The successor; its predecessor is worth nothing any more."""
         server, client = self.server, _of(self.request.client)
-        return 200, oidc_extension.extend(server.services, self.request.form["sad"], client, server.shown), _HEADERS
+        made = oidc_extension.extend(server.services, self.request.form["sad"], client, server.shown)
+        return 200, _in_words_of(client, made), _HEADERS
 
 
 def find_token(services: Services, token: str) -> StoredToken | None:
@@ -481,6 +482,12 @@ class Introspection(IntrospectionEndpoint):
         if access.kind == "sad" and grant.request is not None and grant.request.intent is not None:
             value["authorization_details"] = rar.to_details(grant.request.intent)
         return value
+
+
+def _in_words_of(client: Client, response: dict[str, Any]) -> dict[str, Any]:
+    """A token response as the client's version of the CSC API has it; a bound token keeps the type that says so."""
+    plain_sad = (response["scope"], response["token_type"]) == ("credential", "Bearer")
+    return {**response, "token_type": "SAD"} if plain_sad and client.registration.sad_token_type else response
 
 
 def _of(client: Any) -> Client:

@@ -344,6 +344,7 @@ def registrations(client_key: SigningKey) -> Iterator[Registration]:
         scopes=("openid", "service", "credential"),
         grant_types=("authorization_code", EXTENSION_GRANT),
     )
+    yield Registration("old", "Older Party", "client_secret_basic", **everything, sad_token_type=True)  # type: ignore[arg-type] # of mixed types
     yield Registration(
         "orderer",
         "Ordering Party",

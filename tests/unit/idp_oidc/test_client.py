@@ -171,7 +171,6 @@ def test_two_ways_of_authenticating_at_once_are_refused(authorization: str | Non
 @pytest.mark.parametrize(
     ("authorization", "form"),
     [
-        (None, {}),
         ("Bearer abc", {}),
         ("Basic", {}),
         ("Basic !!!", {}),
@@ -182,10 +181,16 @@ def test_two_ways_of_authenticating_at_once_are_refused(authorization: str | Non
         (None, {"client_assertion": "a.b.c"}),
         (None, {"client_assertion_type": ASSERTION_TYPE}),
         (None, {"client_assertion_type": "urn:something", "client_assertion": "a.b.c"}),
-        (None, {"client_secret": "x"}),
     ],
 )
 def test_credentials_in_no_known_form_are_refused(authorization: str | None, form: dict[str, str]) -> None:
     with pytest.raises(ClientAuthenticationFailed) as caught:
         read_credentials(authorization, form)
     assert caught.value.description == "Client authorization required"
+
+
+@pytest.mark.parametrize("form", [{}, {"client_secret": "x"}])
+def test_whoever_says_no_name_is_told_that_it_is_missing(form: dict[str, str]) -> None:
+    with pytest.raises(RequestInvalid) as caught:
+        read_credentials(None, form)
+    assert caught.value.description == "Missing parameter client_id"
