@@ -22,6 +22,8 @@ Change = Literal["added", "removed", "replaced", "reset", "used", "device"]
 """``reset``: by the help desk, for somebody who lost it.  ``used``: it is a recovery code, which is for emergencies.
 ``device``: it will approve signatures, and nobody signs in with it."""
 
+WAITING: Final = "waiting"
+"""``change`` of the notice that somebody asks for an approval; its factor says nothing."""
 _ID_OCTETS: Final = 16
 
 
@@ -58,3 +60,29 @@ def notify_change(
         )
         notices.put(connection, seals, pending)
     return len(channels)
+
+
+def notify_waiting(
+    connection: Connection, seals: Sealer, *, account_id: str, now: datetime, random: Callable[[int], bytes]
+) -> int:
+    """Tell a person by e-mail that something waits for their approval; returns over how many addresses.
+
+    Text messages cost money and would be sent at a client's wish: there are none.
+
+    :param account_id: empty where nobody is told: what is asked of the database is the same (OTP-11).
+    """
+    account = accounts.find(connection, account_id)
+    addresses = {
+        item.address
+        for item in authenticators.of_account(connection, seals, account_id)
+        if item.kind == "email_otp" and item.address and not item.disabled
+    }
+    if account is None:
+        return 0
+    for address in sorted(addresses):
+        pending = Pending(
+            random(_ID_OCTETS).hex(), account_id, WAITING, "approval", "email_otp", address, account.locale, now,
+            attempts=0,
+        )  # fmt: skip
+        notices.put(connection, seals, pending)
+    return len(addresses)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from contract.confirmation import Confirmation
 from contract.sad import EvidenceClaim, PolicyClaim, Sad, Succession
@@ -32,10 +33,12 @@ def sad_for(
     now: datetime,
     lifetime_seconds: int,
     confirmation: Confirmation | None = None,
+    detail: Mapping[str, Any] | None = None,
 ) -> Sad:
     """The content of the SAD for one approved transaction (EN 419 241-1 3.1).
 
     :param confirmation: the key that whoever redeems it has to show.
+    :param detail: what was approved beside the intent.
     :param lifetime_seconds: at most :data:`MAX_LIFETIME_SECONDS`.
     :raises NotWhatWasApproved: the intent is not the one that was approved.
     :raises NotActivatable: the approval is for another action, claims no eIDAS level, rests on evidence of the future
@@ -44,7 +47,7 @@ def sad_for(
     # 1. What was approved was a signature, and this one.
     if approval.action != ACTION:
         raise NotActivatable("the approval is not for a signature")
-    check_approved(approval, client_id=approval.client_id, intent=intent)
+    check_approved(approval, client_id=approval.client_id, intent=intent, detail=detail)
     # 2. The module's floor is an eIDAS level; without one nothing could be compared with it.
     if approval.loa not in {"low", "substantial", "high"}:
         raise NotActivatable("the level that was reached claims no eIDAS level")
@@ -93,6 +96,7 @@ def successor_for(
     lifetime_seconds: int,
     transaction_seconds: int,
     extensions: int,
+    detail: Mapping[str, Any] | None = None,
 ) -> Sad:
     """The content of the SAD that takes another one's place: the same approval, evidence and key, for longer.
 
@@ -118,6 +122,7 @@ def successor_for(
         now=now,
         lifetime_seconds=min(lifetime_seconds, left),
         confirmation=old.cnf,
+        detail=detail,
     )
     if not old.dtbsr or replace(old, jti=jti, iat=made.iat, exp=made.exp, supersedes=None) != made:
         raise NotActivatable("the SAD is not one of this approval over digests")

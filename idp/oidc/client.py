@@ -24,9 +24,12 @@ GrantType = Literal[
     "refresh_token",
     "client_credentials",
     "urn:privyseal:params:oauth:grant-type:extend-transaction",
+    "urn:openid:params:grant-type:ciba",
 ]
 EXTENSION_GRANT: Final[GrantType] = "urn:privyseal:params:oauth:grant-type:extend-transaction"
 """A SAD in another one's place (RFC 6749 4.5; CSC API 2.0.0.2, ``credentials/extendTransaction``)."""
+BACKCHANNEL_GRANT: Final[GrantType] = "urn:openid:params:grant-type:ciba"
+"""What a person decided later and elsewhere (OpenID Connect CIBA Core 1.0, 10.1)."""
 GRANT_TYPES: Final[tuple[GrantType, ...]] = get_args(GrantType)
 
 Scope = Literal["openid", "service", "credential", "credential-creation", "credential-deletion"]
@@ -121,6 +124,8 @@ class Registration:
             yield "grant_types: client_credentials needs a client that authenticates (RFC 6749 4.4)"
         if EXTENSION_GRANT in self.grant_types and not {"credential"} & set(self.scopes) and not self.introspects:
             yield "grant_types: extending transactions is for clients with scope credential, and resource servers"
+        if self.auth_method == "none" and BACKCHANNEL_GRANT in self.grant_types:
+            yield "grant_types: backchannel authentication needs a client that authenticates (CIBA Core 1.0, 7.1)"
         for scope in sorted(ALONE & set(self.scopes)) if self.auth_method == "none" else ():
             yield f"scopes: {scope} needs a client that authenticates, because its pushed requests must be its own"
         if self.auth_method == "none" and self.require_par:

@@ -73,6 +73,11 @@ class OidcConfig:
         return f"{self.issuer}/oauth2/pushed_authorize"
 
     @property
+    def backchannel_endpoint(self) -> str:
+        """Another audience of client assertions (CIBA Core 1.0, 7.1)."""
+        return f"{self.issuer}/oauth2/bc-authorize"
+
+    @property
     def locations(self) -> tuple[str, ...]:
         """What ``locations`` in authorization details may name: the CSC resource, its first version, or its origin."""
         parts = urlsplit(self.resource)

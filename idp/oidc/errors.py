@@ -29,6 +29,8 @@ class OidcError(PrivySealError):
     code: ClassVar[str] = "server_error"
     status: ClassVar[int] = 400
     may_redirect: ClassVar[bool] = True
+    recorded: ClassVar[bool] = True
+    """Whether the audit chain is told; what clients are answered while they wait would only fill it."""
 
     def __init__(self, description: str) -> None:
         super().__init__(description)
@@ -184,6 +186,38 @@ class TooManyRequests(OidcError):
 
     code = "temporarily_unavailable"
     status = 429
+
+
+class BindingMessageInvalid(OidcError):
+    """``binding_message`` is too long, or has what a person does not see (CIBA Core 1.0, 13)."""
+
+    code = "invalid_binding_message"
+
+
+class AuthorizationPending(OidcError):
+    """The person has not decided yet (CIBA Core 1.0, 11)."""
+
+    code = "authorization_pending"
+    recorded = False
+
+
+class SlowDown(OidcError):
+    """The same, to a client that asks too often: its interval has grown."""
+
+    code = "slow_down"
+    recorded = False
+
+
+class PersonRefused(OidcError):
+    """The person refused, or the policy did not let them approve (CIBA Core 1.0, 11)."""
+
+    code = "access_denied"
+
+
+class BackchannelExpired(OidcError):
+    """Nobody decided in time, or nobody collected what was approved (CIBA Core 1.0, 11)."""
+
+    code = "expired_token"
 
 
 class AccessTokenInvalid(OidcError):

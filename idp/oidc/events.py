@@ -62,5 +62,27 @@ EVENTS: Final = (
         "Everything given out on one approval was revoked.",
         frozenset({"client_id", "grant_id", "cause"}),
     ),
+    Event(
+        "backchannel.asked",
+        "A client asked for an approval without a browser.",
+        frozenset({"client_id", "request_id", "seconds", "scope"}),
+        frozenset({"account_id", "credential_id", "digests", "asked_by"}),
+    ),
+    Event(
+        "backchannel.approved",
+        "The person approved it; the client may collect it, once.",
+        frozenset({"client_id", "account_id", "request_id", "txn", "grant_id"}),
+    ),
+    Event(
+        "backchannel.refused",
+        "The person did not approve it, or the policy did not let them.",
+        frozenset({"client_id", "account_id", "request_id", "cause"}),
+    ),
+    Event(
+        "backchannel.expired",
+        "Nobody decided on it in time, or nobody collected it.",
+        frozenset({"client_id", "request_id"}),
+        frozenset({"account_id"}),
+    ),
     Event("token.revoked", "A client gave an access token back.", frozenset({"client_id", "grant_id", "jti"})),
 )

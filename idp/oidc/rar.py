@@ -231,6 +231,14 @@ def _hash_type(value: object) -> HashType:
     return found
 
 
+def check_shown(value: object, limit: int) -> str:
+    """A text of a client's that a person is shown.
+
+    :raises AuthorizationDetailsInvalid: it is too long, or something in it is not seen.
+    """
+    return _label(value, limit)
+
+
 def _label(value: object, limit: int = MAX_LABEL) -> str:
     if not isinstance(value, str) or len(value) > limit:
         raise AuthorizationDetailsInvalid(f"a label must be a string of at most {limit} characters")

@@ -68,6 +68,8 @@ class AuthorizationRequest:
     """Type of the authorization details in which the intent came; None for the query form."""
     order: CredentialIntent | None = None
     """What is asked of the person's credentials besides signatures."""
+    binding_message: str | None = None
+    """What ties it to what the person sees elsewhere (CIBA Core 1.0, 7.1); part of what is approved."""
 
     @property
     def target(self) -> ResponseTarget:
@@ -84,7 +86,9 @@ class AuthorizationRequest:
     @property
     def detail(self) -> dict[str, Any]:
         """What is approved beside the intent."""
-        return {} if self.order is None else self.order.detail
+        if self.order is not None:
+            return self.order.detail
+        return {} if self.binding_message is None else {"binding_message": self.binding_message}
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object from which :meth:`from_json` makes the same request."""
@@ -199,6 +203,38 @@ def _parse(
     )
 
 
+def parse_without_browser(
+    parameters: Mapping[str, str], client: Client, context: RequestContext, *, binding_message: str | None
+) -> AuthorizationRequest:
+    """Check what a client that has authenticated asks for where no browser is at hand: nothing is redirected.
+
+    :raises OidcError: the first check that fails.
+    """
+    for check in _ANYWHERE:
+        check(parameters, client, context)
+    intent = _intent(parameters, client, context)
+    scopes = _scopes(parameters, client, intent)
+    acr_values, essential = wishes.acr(parameters, client.registration)
+    hint, details = parameters.get("id_token_hint"), parameters.get("authorization_details")
+    return AuthorizationRequest(
+        client_id=client.client_id,
+        redirect_uri="",
+        scopes=scopes,
+        state=None,
+        nonce=None,
+        code_challenge="",
+        resource=_resource(parameters, client, scopes, context.config),
+        acr_values=acr_values,
+        essential_acr=essential,
+        ui_locales=wishes.ui_locales(parameters),
+        login_hint=parameters.get("login_hint"),
+        subject_hint=None if hint is None else context.subject_of_hint(hint, client.client_id),
+        intent=intent,
+        details_type=None if details is None else rar.details_type(details),
+        binding_message=binding_message,
+    )
+
+
 def _check_response_type(parameters: Mapping[str, str], _client: Client, _context: RequestContext) -> None:
     if "response_type" not in parameters:
         raise RequestInvalid("Missing parameter response_type")
@@ -267,6 +303,8 @@ CHECKS: Final[tuple[Check, ...]] = (
     _check_login_hint,
 )
 """In this order; each raises or returns nothing."""
+_ANYWHERE: Final[tuple[Check, ...]] = (_check_no_registration, _check_no_account_token, _check_login_hint)
+"""Those that have nothing to do with a browser."""
 
 
 def _order(parameters: Mapping[str, str], context: RequestContext) -> CredentialIntent | None:
@@ -358,4 +396,5 @@ __all__ = [
     "check_repeated_details",
     "check_scopes",
     "parse_authorization_request",
+    "parse_without_browser",
 ]

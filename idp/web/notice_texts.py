@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from idp.notices import WAITING
 from idp.storage.notices import Pending
 from idp.web.language import gettext as _
 from idp.web.language import in_language
@@ -28,6 +29,8 @@ def write(notice: Pending) -> Written:
     """
     with in_language(notice.locale):
         service = services().settings.service_name
+        if notice.change == WAITING:
+            return _waiting(service, notice)
         subject = _CHANGES[notice.change](service)
         method = _METHODS[notice.factor]() if notice.factor in _METHODS else notice.factor
         text = _(
@@ -40,6 +43,20 @@ def write(notice: Pending) -> Written:
         )
         short = _("%(subject)s (%(method)s). Not you? Tell us at once.", subject=subject, method=method)
     return Written(subject, text, short)
+
+
+def _waiting(service: str, notice: Pending) -> Written:
+    subject = _("%(service)s: something waits for your approval", service=service)
+    text = _(
+        "%(subject)s.\n\nWhen: %(at)s UTC\n\n"
+        "Open %(service)s as you always do, sign in, and look under Approvals. There is no link in this message.\n"
+        "If you do not expect it, refuse it there. Nothing happens until you approve.\n"
+        "Nobody who helps you needs a code or a password of yours.\n",
+        subject=subject,
+        service=service,
+        at=f"{notice.created_at:%Y-%m-%d %H:%M}",
+    )
+    return Written(subject, text, _("%(subject)s. Sign in as you always do.", subject=subject))
 
 
 _CHANGES: Final[dict[str, Callable[[str], str]]] = {

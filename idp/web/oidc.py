@@ -36,7 +36,7 @@ from idp.oidc.request import AuthorizationRequest, RequestContext, parse_authori
 from idp.storage import accounts, clients, grants, pushed_requests
 from idp.storage.engine import reading
 from idp.storage.seal import Altered
-from idp.web import browser, faults, mutual_tls, oidc_orders, oidc_tokens
+from idp.web import browser, faults, mutual_tls, oidc_ciba, oidc_orders, oidc_tokens
 from idp.web.headers import allow_form_target
 from idp.web.interaction import BeginInteraction, Finished, begin, register_finisher
 from idp.web.language import gettext as _
@@ -271,6 +271,15 @@ def pushed_authorize() -> Response:
     if not kept:
         raise TooManyRequests("too many pushed requests are open")
     return json_answer({"request_uri": f"{REQUEST_URI_PREFIX}{handle}", "expires_in": seconds}, 201)
+
+
+@blueprint.post("/oauth2/bc-authorize")
+@browser.csrf_exempt
+def backchannel_authorize() -> Response:
+    """The backchannel authentication endpoint (OpenID Connect CIBA Core 1.0, 7)."""
+    parameters = form()
+    client = authenticate(services(), read_credentials(request.headers.get("Authorization"), parameters), public=False)
+    return oidc_ciba.ask(parameters, client, _context(pushed=True))
 
 
 @dataclass(frozen=True, slots=True)

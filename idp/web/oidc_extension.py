@@ -61,6 +61,7 @@ def extend(services: Services, token: str, caller: Client, shown: Shown | None) 
             lifetime_seconds=config.sad_seconds,
             transaction_seconds=config.transaction_seconds,
             extensions=config.extensions,
+            detail=request.detail,
         )
     except NotActivatable as error:
         raise GrantInvalid(_REFUSED) from error

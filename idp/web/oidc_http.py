@@ -81,13 +81,15 @@ def answer_client(target: ResponseTarget, issuer: str, parameters: Iterable[tupl
 def refuse(error: OidcError) -> Response:
     """RFC 6749 5.2.  A client that had authenticated has its refusal recorded; others only logged."""
     cause = error.reason if isinstance(error, ClientAuthenticationFailed) else error.description
-    return refuse_as(error.code, error.description, error.status, cause)
+    return refuse_as(error.code, error.description, error.status, cause, recorded=error.recorded)
 
 
-def refuse_as(code: str, description: str, status: int, cause: str | None = None) -> Response:
+def refuse_as(
+    code: str, description: str, status: int, cause: str | None = None, *, recorded: bool = True
+) -> Response:
     """The same, for a refusal of Authlib's."""
     endpoint = request.path.rpartition("/")[2]
-    client: Client | None = g.get("oidc_client")
+    client: Client | None = g.get("oidc_client") if recorded else None
     if client is None:
         _log.info("oauth request refused", extra={"fields": {"endpoint": endpoint, "error": code, "cause": cause}})
     else:

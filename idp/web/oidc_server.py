@@ -26,6 +26,7 @@ from foundation.clock import epoch
 from idp.oidc import rar
 from idp.oidc.assertion import stated_client_id, verify_assertion
 from idp.oidc.client import (
+    BACKCHANNEL_GRANT,
     EXTENSION_GRANT,
     GRANT_TYPES,
     Client,
@@ -44,6 +45,7 @@ from idp.storage import clients, grants, single_use
 from idp.storage.engine import reading
 from idp.storage.grants import AccessToken, Grant
 from idp.web import oidc_extension, oidc_orders, oidc_tokens
+from idp.web.oidc_ciba import BackchannelGrant
 from idp.web.oidc_http import form, json_answer, refuse_as
 from idp.web.services import Services
 
@@ -53,6 +55,7 @@ _REQUIRED: Final = {
     "refresh_token": "refresh_token",
     "client_credentials": None,
     EXTENSION_GRANT: "sad",
+    BACKCHANNEL_GRANT: "auth_req_id",
 }
 
 
@@ -162,6 +165,7 @@ class TokenServer(AuthorizationServer):
         self.register_grant(RefreshGrant)
         self.register_grant(ClientGrant)
         self.register_grant(ExtensionGrant)
+        self.register_grant(BackchannelGrant)
         self.register_endpoint(Revocation)
         self.register_endpoint(Introspection)
 
@@ -279,7 +283,8 @@ def _by_assertion(services: Services, presented: PresentedAssertion) -> Client:
         raise ClientAuthenticationFailed("client_id differs from the assertion's")
     client = _find(services, stated, "private_key_jwt")
     config = OidcConfig.of(services.settings)
-    use = verify_assertion(presented.assertion, client, {config.issuer, config.token_endpoint}, services.clock.now())
+    audiences = {config.issuer, config.token_endpoint, config.backchannel_endpoint}
+    use = verify_assertion(presented.assertion, client, audiences, services.clock.now())
     with services.engine.begin() as connection:
         fresh = single_use.remember_assertion(connection, use)
     if not fresh:

@@ -27,7 +27,7 @@ from idp.oidc.errors import DpopProofInvalid, GrantInvalid
 from idp.oidc.possession import Shown, check_shown
 from idp.oidc.request import AuthorizationRequest
 from idp.settings import ACCOUNT_CLIENT_ID
-from idp.storage import accounts, clients, grants, pushed_requests, single_use
+from idp.storage import accounts, backchannel, clients, grants, pushed_requests, single_use
 from idp.storage.engine import reading
 from idp.storage.grants import Grant, NewAccessToken, Refused
 from idp.storage.hashes import hash_token
@@ -41,6 +41,13 @@ _TIDY_BELOW: Final = 8
 """Of 256."""
 
 _log = get(__name__)
+
+First = Callable[[Connection], bool]
+"""What has to be done before something is given out, in the transaction of it; False: it is not given out."""
+
+
+def _nothing_first(_connection: Connection) -> bool:
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,7 @@ class Issue:
     """The key to which the token is bound."""
     refresh_jkt: str | None = None
     """The key to which its refresh token is."""
+    first: First = _nothing_first
 
 
 def secret_token(services: Services) -> str:
@@ -84,7 +92,7 @@ def tidy(services: Services) -> None:
     try:
         with services.engine.begin() as connection:
             now = services.clock.now()
-            for purge in (grants.purge, pushed_requests.purge, single_use.purge):
+            for purge in (backchannel.purge, grants.purge, pushed_requests.purge, single_use.purge):
                 purge(connection, now)
     except OperationalError as error:
         _log.warning("ended grants were not purged", exc_info=error)
@@ -172,28 +180,38 @@ def spend(connection: Connection, shown: Shown | None) -> None:
         raise DpopProofInvalid("the DPoP proof was used before")
 
 
-def for_code(services: Services, grant: Grant, client: Client, shown: Shown | None = None) -> dict[str, Any]:
+def for_code(
+    services: Services,
+    grant: Grant,
+    client: Client,
+    shown: Shown | None = None,
+    *,
+    grant_type: str = "authorization_code",
+    first: First = _nothing_first,
+) -> dict[str, Any]:
     """The token response to a code (RFC 6749 5.1; CSC API 2.0.0.2 clause 8.4.4).
 
     :param shown: the key or certificate to which what is given out is bound.
+    :param grant_type: of the request, where no code was redeemed in it.
     :raises GrantInvalid: the grant was revoked meanwhile, or cannot activate a signature.
     :raises DpopProofInvalid: no proof where one is demanded, another key's, or one that was used before.
     """
     request = _request_of(grant)
     check_shown(shown, client, request.dpop_jkt)
     if request.intent is not None:
-        return _signature_activation(services, grant, request, shown)
+        return _signature_activation(services, grant, request, shown, first)
     config = OidcConfig.of(services.settings)
     issue = Issue(
         grant=grant,
         scopes=request.scopes,
         audience=request.resource,
-        grant_type="authorization_code",
+        grant_type=grant_type,
         seconds=config.access_token_seconds,
         refreshable="service" in request.scopes and "refresh_token" in client.registration.grant_types,
         shown=shown,
         # Whoever authenticates shows anyway whose refresh token it is, and may change its key (RFC 9449 5).
         refresh_jkt=shown.jkt if shown is not None and client.registration.auth_method == "none" else None,
+        first=first,
     )
     response = _issue(services, issue)
     if "openid" in request.scopes and grant.approval is not None:
@@ -318,7 +336,7 @@ def _issue(services: Services, issue: Issue) -> dict[str, Any]:
                 grant_id=grant.id,
                 cause="refresh_token_used",
             )
-        issued = not raced and grants.issue(connection, grant, access, now)
+        issued = not raced and issue.first(connection) and grants.issue(connection, grant, access, now)
         if issued:
             if refresh is not None:
                 grants.add_refresh(connection, refresh, grant.id, now, jkt=issue.refresh_jkt)
@@ -364,7 +382,7 @@ def _token_type(shown: Shown | None) -> str:
 
 
 def _signature_activation(
-    services: Services, grant: Grant, request: AuthorizationRequest, shown: Shown | None
+    services: Services, grant: Grant, request: AuthorizationRequest, shown: Shown | None, first: First
 ) -> dict[str, Any]:
     config, now = OidcConfig.of(services.settings), services.clock.now()
     approval, intent = grant.approval, request.intent
@@ -380,13 +398,14 @@ def _signature_activation(
             now=now,
             lifetime_seconds=config.sad_seconds,
             confirmation=_confirmation(shown),
+            detail=request.detail,
         )
     except NotActivatable as error:
         raise GrantInvalid("the approval does not permit a signature") from error
     except NotWhatWasApproved as error:
         services.seals.report(Altered("oidc_grants", grant.id, "binding"))
         raise GrantInvalid("the approval is for something else") from error
-    return give_sad(services, grant, content, shown)
+    return give_sad(services, grant, content, shown, first=first)
 
 
 def give_sad(
@@ -395,7 +414,7 @@ def give_sad(
     content: Sad,
     shown: Shown | None,
     *,
-    first: Callable[[Connection], bool] = lambda _connection: True,
+    first: First = _nothing_first,
     refusal: str = "the grant has been revoked",
 ) -> dict[str, Any]:
     """Sign a SAD, record it, and only then give it out.

@@ -28,7 +28,7 @@ from foundation.clock import Clock, FixedClock, SystemClock
 from foundation.jose import SigningKey, encode_base64url, generate_signing_key
 from idp.app import create_app
 from idp.authn.password import KEY, Passwords
-from idp.oidc.client import EXTENSION_GRANT, Registration
+from idp.oidc.client import BACKCHANNEL_GRANT, EXTENSION_GRANT, Registration
 from idp.settings import IdpSettings, OtpSettings, PasswordSettings, SigningSettings
 from idp.storage import accounts, audit, authenticators, clients
 from idp.storage.engine import create_tables, open_engine
@@ -353,7 +353,19 @@ def registrations(client_key: SigningKey) -> Iterator[Registration]:
         scopes=("openid", "service", "credential", "credential-creation", "credential-deletion"),
     )
     yield Registration(
-        "csc", "Signing service", "client_secret_basic", grant_types=(EXTENSION_GRANT,), introspects=(RESOURCE,)
+        "csc",
+        "Signing service",
+        "client_secret_basic",
+        grant_types=(EXTENSION_GRANT, BACKCHANNEL_GRANT),
+        introspects=(RESOURCE,),
+    )
+    yield Registration(
+        "caller",
+        "Calling Party",
+        "client_secret_basic",
+        redirect_uris=(REDIRECT_URI,),
+        scopes=("openid", "service", "credential"),
+        grant_types=("authorization_code", "refresh_token", EXTENSION_GRANT, BACKCHANNEL_GRANT),
     )
     yield Registration(
         "rssp",

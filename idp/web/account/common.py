@@ -12,7 +12,9 @@ from werkzeug.wrappers import Response
 
 from idp.errors import InteractionLost
 from idp.settings import ACCOUNT_CLIENT_ID
+from idp.storage import backchannel
 from idp.storage.accounts import Account
+from idp.storage.engine import reading
 from idp.web import browser, faults, resume
 from idp.web.interaction import BeginInteraction, Finished, begin
 from idp.web.language import gettext as _
@@ -24,6 +26,7 @@ SIGN_IN: Final = "account"
 _DESTINATIONS: Final = {
     "/account/": "account.overview",
     "/account/applications": "account.applications",
+    "/account/approvals": "account.approvals",
     "/account/credentials": "account.credentials",
     "/account/history": "account.history",
     "/account/language": "account.language",
@@ -76,8 +79,19 @@ def page(template: str, status: int = 200, **values: Any) -> Response:
     """One of these pages."""
     session = browser.current()
     csrf, session_id = ("", "") if session is None else (session.csrf, session.id)
-    common = {"account": me(), "csrf": csrf, "session_id": session_id, "unfinished": resume.unfinished}
+    common = {
+        "account": me(),
+        "csrf": csrf,
+        "session_id": session_id,
+        "unfinished": resume.unfinished,
+        "waiting": _waiting(),
+    }
     return make_response(render_template(template, **common, **values), status)
+
+
+def _waiting() -> int:
+    with reading(services().engine) as connection:
+        return backchannel.waiting(connection, me().id, services().clock.now())
 
 
 def refused() -> Response:

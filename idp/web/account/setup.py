@@ -5,11 +5,11 @@ from __future__ import annotations
 from flask import Flask
 
 # Imported for the views that they add to the blueprint.
-from idp.web.account import applications, credentials, devices, history, language, overview, ways
+from idp.web.account import applications, approvals, credentials, devices, history, language, overview, ways
 from idp.web.account.common import SIGN_IN, blueprint, finished_sign_in
 from idp.web.interaction import register_finisher
 
-PAGES = (applications, credentials, devices, history, language, overview, ways)
+PAGES = (applications, approvals, credentials, devices, history, language, overview, ways)
 
 
 def setup(app: Flask) -> None:
@@ -17,3 +17,4 @@ def setup(app: Flask) -> None:
     app.register_blueprint(blueprint)
     register_finisher(app, SIGN_IN, finished_sign_in)
     credentials.setup(app)
+    approvals.setup(app)

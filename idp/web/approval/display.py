@@ -28,9 +28,14 @@ class Line:
     text: str
 
 
-def of_signature(party: str, intent: SignatureIntent, credential: CredentialView) -> tuple[Line, ...]:
-    """Who asks for a signature, on which documents, with which credential."""
-    return tuple(_of_signature(party, intent, credential))
+def of_signature(
+    party: str, intent: SignatureIntent, credential: CredentialView, message: str = ""
+) -> tuple[Line, ...]:
+    """Who asks for a signature, on which documents, with which credential.
+
+    :param message: what ties the request to what the person sees elsewhere.
+    """
+    return tuple(_of_signature(party, intent, credential, message))
 
 
 def of_change(credential_id: str, added: str, removed: str) -> tuple[Line, ...]:
@@ -49,7 +54,7 @@ def digest_of(lines: tuple[Line, ...]) -> bytes:
     return hashlib.sha256("\n".join(line.text for line in lines).encode()).digest()
 
 
-def _of_signature(party: str, intent: SignatureIntent, credential: CredentialView) -> Iterator[Line]:
+def _of_signature(party: str, intent: SignatureIntent, credential: CredentialView, message: str) -> Iterator[Line]:
     count = len(intent.digests)
     yield Line("title", _flat(_("%(party)s asks for your signature", party=party)))
     yield Line(
@@ -60,6 +65,8 @@ def _of_signature(party: str, intent: SignatureIntent, credential: CredentialVie
             count,
         ),
     )
+    if message:
+        yield Line("fact", f"{_('Message')}: {_flat(message)}")
     name = hash_name(intent.hash_alg)
     label = (
         _("Digest of the document, %(algorithm)s", algorithm=name)

@@ -95,7 +95,8 @@ def approving(found: StoredVisit) -> Approving:
     if intent is None or not intent.digests or interaction.binding != found.visit.asked["binding"]:
         raise InteractionLost("the interaction is about something else")
     language.prefer((found.visit.asked["language"],))
-    lines = display.of_signature(interaction.request.display_name, intent, credential)
+    asked = interaction.request
+    lines = display.of_signature(asked.display_name, intent, credential, asked.detail.get("binding_message", ""))
     at = epoch(found.created_at)
     statement = Statement(
         service=with_services.settings.signing.sam_id,
