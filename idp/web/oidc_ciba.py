@@ -186,9 +186,9 @@ def collect(
         return backchannel.take(connection, with_services.seals, "collect", found.id, now)
 
     # 4. Of those who come at once, one gets it, in the transaction of what is given out.
-    return oidc_tokens.for_code(
-        with_services, grant, client, shown, grant_type=BACKCHANNEL_GRANT, first=taken
-    )
+    # What the resource server shows is its own key: nothing is bound to it for another client.
+    own = shown if principal is None else None
+    return oidc_tokens.for_code(with_services, grant, client, own, grant_type=BACKCHANNEL_GRANT, first=taken)
 
 
 def _grant_of(connection: Connection, with_services: Services, found: StoredRequest) -> Grant | None:

@@ -164,6 +164,9 @@ ROUTES: dict[str, frozenset[str]] = {
     "account.revoke": frozenset({"session_id"}),
     "account.way": frozenset({"authenticator_id"}),
     "account.rename": frozenset({"authenticator_id"}),
+    "account.approval": frozenset({"request_id"}),
+    "account.open_request": frozenset({"request_id"}),
+    "account.refuse_request": frozenset({"request_id"}),
     "account.disconnect": frozenset({"client_id"}),
     "enrol.remove": frozenset({"authenticator_id"}),
     "enrol.show": frozenset({"enrolment_id"}),
@@ -225,6 +228,15 @@ FIELDS: dict[str, dict[str, str]] = {
         "sad": "a secret of one client's: OAU-03, tests/integration/test_oidc_extension.py",
         "scope": VALUE,
         "token": "a secret of one client's: OAU-14",
+    },
+    "oidc/backchannel.py": {
+        **dict.fromkeys(("binding_message", "requested_expiry"), VALUE),
+        **dict.fromkeys(("request", "user_code", "redirect_uri"), "refused"),
+    },
+    "web/oidc_ciba.py": {
+        "auth_req_id": "a secret of one client's: OAU-03, tests/integration/test_oidc_ciba.py",
+        "subject_token": "a secret of one client's, and says who the person is: tests/integration/test_oidc_ciba.py",
+        "subject_token_type": VALUE,
     },
     "oidc/client.py": {
         "client_id": CLIENT,

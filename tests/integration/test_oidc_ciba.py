@@ -15,7 +15,7 @@ from foundation.jose import peek_claims
 from idp.oidc.client import BACKCHANNEL_GRANT
 from idp.storage import accounts, authenticators, notices
 from idp.storage.authenticators import NewAuthenticator
-from idp.storage.backchannel import backchannel_requests
+from idp.storage.backchannel import Limits, backchannel_requests
 from idp.storage.seal import change
 from idp.web import notice_texts, oidc_ciba
 from idp.web import services as composition
@@ -208,14 +208,16 @@ def test_OTP_11_who_is_nobody_is_answered_like_somebody(world: World) -> None:
     assert len(waiting(at_home(world))) == 1
 
 
-def test_PSH_01_DOS_04_open_requests_are_bounded_whoever_is_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_PSH_01_DOS_04_open_requests_are_bounded_whoever_is_named(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rp = world.rp("caller")
     for hint in ("alice", "nobody"):
         for _ in range(oidc_ciba.LIMITS.of_client_for_person):
             asked(rp, login_hint=hint)
         assert error_of(ask(rp, login_hint=hint)) == "temporarily_unavailable"
     for field in ("for_person", "of_client", "everywhere"):
-        monkeypatch.setattr(oidc_ciba, "LIMITS", oidc_ciba.Limits(**{field: 10}))
+        monkeypatch.setattr(oidc_ciba, "LIMITS", Limits(**{field: 10}))
         assert error_of(ask(rp, login_hint="alice")) == "temporarily_unavailable", field
     monkeypatch.undo()
     browser = at_home(world)

@@ -382,6 +382,7 @@ def test_every_error_that_may_be_redirected_names_an_error_of_the_authorization_
         "login_required",
     }
     elsewhere = {"invalid_client", "invalid_grant", "unsupported_grant_type", "invalid_token", "invalid_dpop_proof"}
+    elsewhere |= {"invalid_binding_message", "authorization_pending", "slow_down", "expired_token"}
     for cause in OidcError.__subclasses__():
         assert cause.code in allowed | elsewhere | {"invalid_request_uri"}, cause
 

@@ -10,7 +10,7 @@ import pytest
 from foundation.clock import epoch
 from foundation.jose import generate_signing_key, sign_compact
 from idp.authn.approval import Approval
-from idp.oidc.client import EXTENSION_GRANT, Client
+from idp.oidc.client import BACKCHANNEL_GRANT, EXTENSION_GRANT, Client
 from idp.oidc.errors import ClientUnknown, OidcError, RedirectUriRefused, RequestInvalid
 from idp.oidc.logout import parse_logout_request
 from idp.oidc.metadata import discovery, jwks
@@ -127,6 +127,7 @@ def test_OAU_16_the_metadata_offers_nothing_that_is_off() -> None:
         "refresh_token",
         "client_credentials",
         EXTENSION_GRANT,
+        BACKCHANNEL_GRANT,
     }
     assert document["code_challenge_methods_supported"] == ["S256"]
     assert document["authorization_response_iss_parameter_supported"] is True

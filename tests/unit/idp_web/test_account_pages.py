@@ -11,7 +11,8 @@ import pytest
 from flask.testing import FlaskClient
 
 from idp.errors import CredentialUnavailable
-from idp.storage import accounts, authenticators, enrolments, history, sessions
+from idp.oidc.request import AuthorizationRequest
+from idp.storage import accounts, authenticators, backchannel, enrolments, history, sessions
 from idp.storage.authenticators import NewAuthenticator
 from idp.storage.engine import reading
 from tests.fakes.idp import NOW, PASSWORD, Idp, make_idp
@@ -178,7 +179,7 @@ def signed_in_stranger(idp: Idp) -> FlaskClient:
     return signed_in(idp, "carl")
 
 
-PAGES = ("", "applications", "credentials", "history", "language", "ways/alice-password")
+PAGES = ("", "applications", "approvals", "credentials", "history", "language", "ways/alice-password")
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -203,7 +204,17 @@ def victims(idp: Idp, alice: FlaskClient) -> dict[str, str]:
         "session_id": session.id,
         "enrolment_id": path.rpartition("/")[2],
         "client_id": "example-contracts",
+        "request_id": waiting_request(idp),
     }
+
+
+def waiting_request(idp: Idp) -> str:
+    """A request that waits for Alice's approval."""
+    asked = AuthorizationRequest("example-contracts", "", ("openid",), None, None, "", "http://idp.localhost:8401")
+    new = backchannel.NewRequest("request-1", "handle-1", idp.alice, idp.alice, asked, 300)
+    with idp.engine.begin() as connection:
+        assert backchannel.put(connection, idp.seals, new, NOW, backchannel.Limits())
+    return new.id
 
 
 def seen(text: str) -> str:

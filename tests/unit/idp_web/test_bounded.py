@@ -31,6 +31,7 @@ BOUNDED_BY = {
     "audit_entries": RECORD,
     "audit_head": RECORD,
     "authenticators": PERSON,
+    "backchannel_requests": CLIENT,
     "certificate_handovers": PERSON,
     "decisions": RECORD,
     "device_failures": PERSON,
