@@ -44,6 +44,8 @@ class IssuerSettings:
     """Default: ``<url>/oauth2/introspect``."""
     token_endpoint: str | None = None
     """Default: ``<url>/oauth2/token``."""
+    backchannel_endpoint: str | None = None
+    """Default: ``<url>/oauth2/bc-authorize``."""
     introspection_cache_seconds: float = 5.0
     sad_keys: tuple[Path, ...] = ()
     """Public activation keys (PEM), so that a SAD can be the bearer of ``credentials/info``; signing never relies on
@@ -211,6 +213,8 @@ class WebSettings:
     """``host:port`` pairs that may be on private addresses, such as an identity provider in the same network."""
     user_listing_clients: tuple[str, ...] = ()
     """Clients whose own (not user-specific) service token may name a ``userID`` in ``credentials/list``."""
+    approval: bool = False
+    """Whether ``credentials/authorize`` asks people on their own pages at the identity provider."""
     csc_2_2_path: str = "/2.2/csc/v2"
     """Path of the base that speaks version 2.2; empty: there is none."""
     sam_timeout_seconds: float = 15.0

@@ -88,6 +88,16 @@ class UnauthorizedClient(CscError):
     status = 403
 
 
+class AccessDenied(CscError):
+    """The person did not approve (10.1)."""
+
+    code = "access_denied"
+    status = 403
+
+    def __init__(self) -> None:
+        super().__init__("The user or Remote Service denied the request.")
+
+
 class NotImplementedHere(CscError):
     """A method of the specification that this service does not have."""
 
@@ -144,4 +154,9 @@ EMPTY_HASH = "Empty hash parameter"
 NO_STAMP = "No time-stamping authority is available"
 SAD_EXPIRED = "SAD expired"
 USER_ID_NOT_NULL = "userID parameter MUST be null"
+INVALID_NUMBER = "Invalid value for parameter numSignatures"
+TOO_MANY_SIGNATURES = "Numbers of signatures is too high"
+NOT_REGISTERED = "The client is not registered for approval out of band"
+TOO_MANY_OPEN = "Too many requests for approval are open"
+HANDLE_EXPIRED = "The handle has expired"
 CREDENTIAL_DISABLED = "The credential identified by credentialID is disabled"

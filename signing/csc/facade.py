@@ -23,6 +23,7 @@ from signing.settings import IssuerSettings
 TOKEN: Final = "/oauth2/token"
 INTROSPECTION: Final = "/oauth2/introspect"
 JWKS: Final = "/oauth2/jwks"
+BACKCHANNEL: Final = "/oauth2/bc-authorize"
 
 _ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _ASSERTION_JWS_TYPE: Final = "client-authentication+jwt"
@@ -83,6 +84,7 @@ class Facade:
             TOKEN: settings.token_endpoint,
             INTROSPECTION: settings.introspection_endpoint,
             JWKS: settings.jwks_uri,
+            BACKCHANNEL: settings.backchannel_endpoint,
         }
 
     def post(self, path: str, form: Mapping[str, str]) -> Mapping[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from signing.csc import creation, responses
+from signing.csc import approval, creation, responses
 from signing.csc.call import Answer, Call, Method
 from signing.csc.core import Rssp
 from signing.csc.credentials import credentials_info, credentials_list
@@ -32,13 +32,13 @@ METHODS: Final = (
     Method("credentials/delete", creation.credentials_delete, dialects=_V2_2, offered=creation.offered),
     Method("signatures/signHash", sign_hash),
     Method("signatures/timestamp", timestamp, offered=timestamps_offered),
+    Method("credentials/authorize", approval.authorize, offered=approval.offered),
+    Method("credentials/authorizeCheck", approval.authorize_check, offered=approval.offered),
 )
 
 NOT_HERE: Final = (
     "auth/login",
     "auth/revoke",
-    "credentials/authorize",
-    "credentials/authorizeCheck",
     "credentials/getChallenge",
     "credentials/sendOTP",
     "signatures/signDoc",

@@ -372,7 +372,7 @@ def registrations(client_key: SigningKey) -> Iterator[Registration]:
         "Signing service with a key",
         "private_key_jwt",
         jwks=(client_key.verification_key().as_jwk(),),
-        grant_types=(EXTENSION_GRANT,),
+        grant_types=(EXTENSION_GRANT, BACKCHANNEL_GRANT),
         introspects=(RESOURCE,),
     )
 

@@ -9,7 +9,7 @@ import base64
 import hashlib
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 
 from flask import Flask
 from flask.testing import FlaskClient
-from werkzeug.serving import make_server
+from werkzeug.serving import BaseWSGIServer, make_server
 from werkzeug.test import TestResponse
 
 from connectors.ports.pki import CertificateRequest, IssuedCertificate, PkiRefused, PkiUnavailable
@@ -86,6 +86,8 @@ class Whole:
     """Of the web tier."""
     idp_url: str = ""
     """Where the identity provider does."""
+    restart: Callable[[], None] = lambda: None
+    """Start identity provider and API anew, on what is in their databases."""
 
     def call(self, method: str, body: object, token: str | None = None, version: str = "v2") -> TestResponse:
         """Call the signing service."""
@@ -183,7 +185,8 @@ def whole(
     _add_person(idp, "bob")
     with ExitStack() as stack:
         stack.callback(idp.engine.dispose)
-        idp_port = stack.enter_context(_serving(idp.app))
+        idp_server = stack.enter_context(_serving(idp.app))
+        idp_port = idp_server.server_port
         door = door or SocketSettings(directory / "sam.sock", frozenset({os.getuid()}), 0o600)
         link, people, root = _module(directory, device, idp, door)
         stack.enter_context(_linked(link))
@@ -191,27 +194,44 @@ def whole(
         authority = IssuingAuthority(root)
         sam = stack.enter_context(open_client(settings))
         app = create_app(settings, clock=idp.clock, sam=sam, authority=authority)
-        web_port = stack.enter_context(_serving(app))
-        services = idp.app.extensions["privyseal"]
-        reader = CscCredentialReader(
-            Egress((f"127.0.0.1:{web_port}",)),
-            f"http://127.0.0.1:{web_port}/csc/v2",
-            10,
-            lambda account_id, client_id: oidc.self_service_token(services, account_id, client_id),
-        )
-        idp.app.extensions["privyseal"] = replace(services, credentials=reader)
-        yield Whole(
+        web_server = stack.enter_context(_serving(app))
+        web_port = web_server.server_port
+        _read_from(idp.app, web_port)
+        made = Whole(
             idp, app, people, f"http://127.0.0.1:{web_port}", authority, sam, f"http://127.0.0.1:{idp_port}"
         )
 
+        def restart() -> None:
+            again = oidc_world.start(seeded, directory / "idp", url, **{"clock": idp.clock, **(identity or {})})
+            stack.callback(again.engine.dispose)
+            _read_from(again.app, web_port)
+            idp.app, idp.phone = again.app, again.phone
+            idp_server.app = again.app
+            made.web = web_server.app = create_app(settings, clock=idp.clock, sam=sam, authority=authority)
+
+        made.restart = restart
+        yield made
+
+
+def _read_from(app: Flask, web_port: int) -> None:
+    """Have an identity provider read credentials from where the API listens."""
+    services = app.extensions["privyseal"]
+    reader = CscCredentialReader(
+        Egress((f"127.0.0.1:{web_port}",)),
+        f"http://127.0.0.1:{web_port}/csc/v2",
+        10,
+        lambda account_id, client_id: oidc.self_service_token(services, account_id, client_id),
+    )
+    app.extensions["privyseal"] = replace(services, credentials=reader)
+
 
 @contextmanager
-def _serving(app: Flask) -> Iterator[int]:
+def _serving(app: Flask) -> Iterator[BaseWSGIServer]:
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
     try:
-        yield server.server_port
+        yield server
     finally:
         server.shutdown()
         thread.join()
@@ -284,6 +304,7 @@ def _web_settings(directory: Path, idp: World, idp_port: int, changes: dict[str,
             jwks_uri=f"http://127.0.0.1:{idp_port}/oauth2/jwks",
             introspection_endpoint=f"http://127.0.0.1:{idp_port}/oauth2/introspect",
             token_endpoint=f"http://127.0.0.1:{idp_port}/oauth2/token",
+            backchannel_endpoint=f"http://127.0.0.1:{idp_port}/oauth2/bc-authorize",
             sad_keys=(directory / "activation.pem",),
         ),
         egress_allow=(f"127.0.0.1:{idp_port}",),
