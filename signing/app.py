@@ -14,12 +14,13 @@ from foundation.clock import Clock, SystemClock
 from foundation.egress import Egress
 from foundation.proxied import Proxies, secret_hash
 from signing.csc.algorithms import OfferedKeys
+from signing.csc.call import MAX_BODY
 from signing.csc.core import Rssp
 from signing.csc.dialect import dialects
 from signing.csc.facade import Facade
 from signing.csc.issuer import Issuer
 from signing.csc.stamper import Stamper
-from signing.csc.views import MAX_BODY, csc_blueprint, http_error, unexpected
+from signing.csc.views import csc_blueprint, http_error, unexpected
 from signing.enrolment.authority import authority_of
 from signing.link.client import SamClient
 from signing.link.endpoint import open_client

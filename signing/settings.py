@@ -126,6 +126,19 @@ class AuthenticationSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DocumentsSettings:
+    """Table ``documents``: what ``signatures/signDoc`` takes."""
+
+    max_body: int = 32 * 1024 * 1024
+    """Octets of a request, its documents in base64; a request takes several times as much memory."""
+
+    def faults(self) -> Iterator[str]:
+        """What the types cannot say."""
+        if not 1024 * 1024 <= self.max_body <= 256 * 1024 * 1024:
+            yield "max_body must be 1 MiB to 256 MiB"
+
+
+@dataclass(frozen=True, slots=True)
 class PkiSettings:
     """Table ``pki``: where certificates come from."""
 
@@ -204,6 +217,7 @@ class WebSettings:
     pki: PkiSettings | None = None
     timestamp_authorities: tuple[TimestampSettings, ...] = ()
     """Asked in this order; none: ``signatures/timestamp`` is not offered."""
+    documents: DocumentsSettings = field(default_factory=DocumentsSettings)
     authentication: AuthenticationSettings = field(default_factory=AuthenticationSettings)
     mutual_tls: MutualTlsSettings | None = None
     """None: nobody is believed about a client's certificate, and what is bound to one is refused."""

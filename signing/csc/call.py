@@ -50,12 +50,18 @@ class Answer:
     status: int = 200
 
 
+MAX_BODY: Final = 256 * 1024
+"""A hundred digests, a SAD over them, and room."""
 Handler = Callable[[Rssp, Call], Answer]
 EVERY_DIALECT: Final = frozenset({"v1", "v2", "v2_2"})
 
 
 def _always(_settings: WebSettings) -> bool:
     return True
+
+
+def _small(_settings: WebSettings) -> int:
+    return MAX_BODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +77,5 @@ class Method:
     """Whether this deployment has it: one that it has not is not listed, and answers 501."""
     bearer: bool = True
     """Whether a token must be presented."""
+    max_body: Callable[[WebSettings], int] = _small
+    """Octets that a request may have."""

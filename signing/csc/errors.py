@@ -105,6 +105,16 @@ class NotImplementedHere(CscError):
     status = 501
 
 
+class InvalidHash(CscError):
+    """A document or its digest is none of those that were approved."""
+
+    code = "invalid_hash"
+    status = 403
+
+    def __init__(self) -> None:
+        super().__init__("Document or documentDigest does not match authorized hash")
+
+
 class ServerError(CscError):
     """Something that is not the caller's fault and that an operator has to look at."""
 
@@ -142,6 +152,11 @@ def invalid(name: str) -> InvalidRequest:
     return InvalidRequest(f"Invalid parameter {name}")
 
 
+def invalid_of(kind: str, name: str) -> InvalidRequest:
+    """A parameter of type ``kind`` has a value that is refused, where the specification says which type."""
+    return InvalidRequest(f"Invalid {kind} parameter {name}")
+
+
 OUT_OF_BOUNDS = "A parameter has a form or size that is not accepted"
 OTHER_LEVEL = "A different authentication level is required"
 MORE_RECENT = "More recent authentication is required"
@@ -160,3 +175,9 @@ NOT_REGISTERED = "The client is not registered for approval out of band"
 TOO_MANY_OPEN = "Too many requests for approval are open"
 HANDLE_EXPIRED = "The handle has expired"
 CREDENTIAL_DISABLED = "The credential identified by credentialID is disabled"
+EMPTY_DOCUMENTS = "Empty documentDigests and documents objects"
+BOTH_DOCUMENTS = "Both documentDigests and documents parameters passed"
+INVALID_HASHES = "Invalid Base64 hashes string parameter"
+INVALID_DOCUMENTS = "Invalid Base64 documents string parameter"
+NOT_SIGNABLE = "A document cannot be signed in the requested format"
+CONTRADICTION = "String parameter hashAlgorithmOID contradicts with signAlgo parameter"

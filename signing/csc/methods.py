@@ -9,6 +9,7 @@ from signing.csc.call import Answer, Call, Method
 from signing.csc.core import Rssp
 from signing.csc.credentials import credentials_info, credentials_list
 from signing.csc.dialect import Dialect
+from signing.csc.documents import sign_doc
 from signing.csc.signatures import extend_transaction, sign_hash
 from signing.csc.timestamps import offered as timestamps_offered
 from signing.csc.timestamps import timestamp
@@ -34,6 +35,9 @@ METHODS: Final = (
     Method("signatures/timestamp", timestamp, offered=timestamps_offered),
     Method("credentials/authorize", approval.authorize, offered=approval.offered),
     Method("credentials/authorizeCheck", approval.authorize_check, offered=approval.offered),
+    Method(
+        "signatures/signDoc", sign_doc, dialects=frozenset({"v2", "v2_2"}), max_body=lambda web: web.documents.max_body
+    ),
 )
 
 NOT_HERE: Final = (
@@ -41,7 +45,6 @@ NOT_HERE: Final = (
     "auth/revoke",
     "credentials/getChallenge",
     "credentials/sendOTP",
-    "signatures/signDoc",
     "signatures/signPolling",
 )
 """Methods of the specification that this service does not have: 501 (10.1), so that a client can tell."""

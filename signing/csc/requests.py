@@ -119,9 +119,7 @@ def parse_sign_hash(body: Mapping[str, Any]) -> SignHashRequest:
         if any(len(digest) != length for digest in digests):
             raise errors.InvalidRequest(errors.INVALID_LENGTH)
     _check_mode(body)
-    return SignHashRequest(
-        credential_id, sad, digests, hash_algorithm, sign_algorithm, _sign_algorithm_parameters(body)
-    )
+    return SignHashRequest(credential_id, sad, digests, hash_algorithm, sign_algorithm, sign_algorithm_parameters(body))
 
 
 def parse_extend_transaction(body: Mapping[str, Any]) -> ExtendTransactionRequest:
@@ -169,7 +167,11 @@ def _text_item(value: object) -> str:
     return value
 
 
-def _sign_algorithm_parameters(body: Mapping[str, Any]) -> bytes | None:
+def sign_algorithm_parameters(body: Mapping[str, Any]) -> bytes | None:
+    """DER of a signature algorithm's parameters.
+
+    :raises errors.InvalidRequest: not base64, or too long.
+    """
     text = parameters.optional_text(body, "signAlgoParams", MAX_PARAMETERS_CHARACTERS)
     try:
         return None if text is None else parameters.base64_octets(text)

@@ -16,12 +16,14 @@ from signing.csc import languages
 from signing.csc.algorithms import algorithm_parameters, sign_algorithms
 from signing.csc.auth_options import AuthOptions
 from signing.csc.dialect import Dialect
+from signing.csc.document_requests import ENVELOPES, LEVELS
 from signing.csc.requests import Detail
 from signing.link.messages import CredentialView
 from signing.settings import ServiceSettings, ServiceTexts, WebSettings
 
 About = tuple[str | None, str]
 """A description, where there is one, and the language of what is said."""
+SIGN_DOC: Final = "signatures/signDoc"
 
 
 
@@ -38,8 +40,6 @@ class _Statements(core.SequenceOf):  # type: ignore[misc] # asn1crypto is untype
 
 
 _QC_STATEMENTS: Final = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.3")
-_SIGNED_HASH_TYPES: Final = ("dtbsr",)
-"""What is signed is a digest of data to be signed (2.2: never one of a document)."""
 
 
 def service_info(
@@ -66,13 +66,13 @@ def service_info(
         "methods": list(methods),
         "validationInfo": False,
         "signAlgorithms": _sign_algorithms(algorithms),
-        # signDoc is not offered, so neither are formats and levels; both members are required, and so are empty.
-        "signature_formats": {"formats": [], "envelope_properties": []},
-        "conformance_levels": [],
+        # Where documents are not signed these are empty; both members are required.
+        "signature_formats": _formats(methods),
+        "conformance_levels": list(LEVELS) if SIGN_DOC in methods else [],
     }
     if dialect.hash_types:
-        answer |= {"supportsRar": True, "supportedHashTypes": list(_SIGNED_HASH_TYPES), "documentTypes": []}
-        answer["signature_formats"]["allowMix"] = False
+        answer |= {"supportsRar": True, "supportedHashTypes": _hash_types(methods), "documentTypes": []}
+        answer["signature_formats"]["allowMix"] = SIGN_DOC in methods
     return answer
 
 
@@ -86,6 +86,16 @@ def _service_texts(service: ServiceSettings, lang: str | None) -> tuple[str, str
 def _sign_algorithms(algorithms: Sequence[str]) -> dict[str, Any]:
     parameters = algorithm_parameters(algorithms)
     return {"algos": list(algorithms), **({"algoParams": parameters} if parameters else {})}
+
+
+def _hash_types(methods: Sequence[str]) -> list[str]:
+    """What a SAD's digests may be of: data to be signed, and documents where these are signed."""
+    return ["dtbsr", "sdr"] if SIGN_DOC in methods else ["dtbsr"]
+
+
+def _formats(methods: Sequence[str]) -> dict[str, list[Any]]:
+    offered = ENVELOPES if SIGN_DOC in methods else {}
+    return {"formats": list(offered), "envelope_properties": [list(names) for names in offered.values()]}
 
 
 def _authorization_server(dialect: Dialect, settings: WebSettings) -> dict[str, str]:

@@ -21,9 +21,6 @@ from signing.csc.dialect import V2, Dialect, to_own_names, to_v2_names, with_own
 from signing.csc.openapi import document, page
 from signing.csc.openapi.validation import RequestCheck
 
-MAX_BODY: Final = 256 * 1024
-"""A hundred digests, a SAD over them, and room."""
-
 _ALGORITHMS: Final = " ".join(ALGORITHMS)
 _log = get(__name__)
 
@@ -40,8 +37,10 @@ def csc_blueprint(dialect: Dialect, rssp: Rssp) -> Blueprint:
         schema = document.request_schema(described, method.name)
         check = None if schema is None else RequestCheck(schema)
         names = document.own_names(dialect, method.name)
+        most = method.max_body(rssp.settings)
 
         def view() -> Response:
+            request.max_content_length = most
             header = request.headers.get("Authorization")
             bearer = None
             if method.bearer:

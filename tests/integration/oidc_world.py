@@ -29,6 +29,7 @@ from foundation.jose import SigningKey, encode_base64url, generate_signing_key
 from idp.app import create_app
 from idp.authn.password import KEY, Passwords
 from idp.oidc.client import BACKCHANNEL_GRANT, EXTENSION_GRANT, Registration
+from idp.oidc.rar import TYPE_CSC_2_2
 from idp.settings import IdpSettings, OtpSettings, PasswordSettings, SigningSettings
 from idp.storage import accounts, audit, authenticators, clients
 from idp.storage.engine import create_tables, open_engine
@@ -218,6 +219,12 @@ class RelyingParty:
             **changes,
         }
         return {name: value for name, value in values.items() if value is not None}
+
+    def document_signing(self, *documents: bytes, **changes: Any) -> dict[str, str]:
+        """A request for signatures around documents: their own digests are approved (CSC API 2.2)."""
+        digests = [base64.b64encode(hashlib.sha256(item).digest()).decode() for item in documents]
+        items = [{"hash": item, "hashType": "sdr", "label": "contract.pdf"} for item in digests]
+        return self.signing(type=TYPE_CSC_2_2, documentDigests=items, **changes)
 
     def signing(self, *documents: bytes, **changes: Any) -> dict[str, str]:
         """A request for signatures of documents."""

@@ -107,8 +107,16 @@ class Whole:
 
     def sad(self, username: str, *documents: bytes, client_id: str = "example-contracts") -> str:
         """Have a person approve signatures of documents with their credential; the SAD."""
-        rp, browser = self.idp.rp(client_id), self.idp.browser()
-        asked = rp.signing(*documents, credentialID=self.people[username].credential_id)
+        rp, credential_id = self.idp.rp(client_id), self.people[username].credential_id
+        return self._approved(rp, rp.signing(*documents, credentialID=credential_id), username)
+
+    def document_sad(self, username: str, *documents: bytes, client_id: str = "example-contracts") -> str:
+        """Have a person approve that signatures are made around documents; the SAD."""
+        rp, credential_id = self.idp.rp(client_id), self.people[username].credential_id
+        return self._approved(rp, rp.document_signing(*documents, credentialID=credential_id), username)
+
+    def _approved(self, rp: RelyingParty, asked: Mapping[str, str], username: str) -> str:
+        browser = self.idp.browser()
         page = self.sign_in(browser, browser.get(rp.pushed_url(asked)), username)
         return str(rp.redeem(answer(browser.approve(browser.step_up(page)))["code"]).get_json()["access_token"])
 

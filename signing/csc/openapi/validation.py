@@ -3,6 +3,7 @@
 The first fault is told, in the order in which the document has the members.  A member that must be there, or has the
 wrong type, is ``Missing (or invalid type) TYPE parameter NAME``; what else is wrong with it is ``Invalid parameter
 NAME``; ``x-error`` of the member's schema says otherwise, by keyword, and ``x-name`` what the member is called there.
+Inside a member with ``x-deep: false`` the method looks for itself.
 """
 
 from __future__ import annotations
@@ -45,9 +46,14 @@ class RequestCheck:
 
     def check(self, body: Mapping[str, Any]) -> None:
         """:raises errors.InvalidRequest: with the text for the first fault."""
-        faults = [self._described(fault) for fault in self._validator.iter_errors(body)]
+        faults = [self._described(fault) for fault in self._validator.iter_errors(body) if not self._is_left(fault)]
         if faults:
             raise errors.InvalidRequest(min(faults)[-1])
+
+    def _is_left(self, fault: ValidationError) -> bool:
+        """Inside a member of which the method itself tells what is wrong, more exactly."""
+        path = fault.absolute_path
+        return len(path) > 1 and self._schema["properties"].get(path[0], {}).get("x-deep") is False
 
     def _described(self, fault: ValidationError) -> tuple[int, int, str]:
         """Its place among the faults, and its text."""

@@ -36,7 +36,7 @@ def test_info_says_what_there_is_in_each_dialect(bench: Bench) -> None:
     assert (new["specs"], new["oauth2Issuer"]) == ("2.0.0.2", bench.issuer)
     assert "oauth2" not in new
     about_credentials = ["credentials/list", "credentials/info", "credentials/extendTransaction"]
-    assert new["methods"] == ["info", *about_credentials, "signatures/signHash"]
+    assert new["methods"] == ["info", *about_credentials, "signatures/signHash", "signatures/signDoc"]
     assert new["asynchronousOperationMode"] is False
     assert "1.2.840.10045.4.3.2" in new["signAlgorithms"]["algos"]
     old = bench.post("info", {"lang": "en"}, version="v1").get_json()

@@ -42,8 +42,12 @@ def test_info_of_2_2_says_what_that_version_demands(bench: Bench) -> None:
     told = bench.post("info", {}, version="v2_2").get_json()
     assert (told["specs"], told["oauth2"]) == ("2.2.0.0", bench.issuer)
     assert not {"oauth2Issuer", "oauth2Servers"} & set(told)
-    assert (told["supportsRar"], told["supportedHashTypes"], told["documentTypes"]) == (True, ["dtbsr"], [])
-    assert told["signature_formats"] == {"formats": [], "envelope_properties": [], "allowMix": False}
+    assert (told["supportsRar"], told["supportedHashTypes"], told["documentTypes"]) == (True, ["dtbsr", "sdr"], [])
+    assert told["signature_formats"] == {
+        "formats": ["C", "P"],
+        "envelope_properties": [["Attached", "Detached"], ["Certification", "Revision"]],
+        "allowMix": True,
+    }
     for version in ("v1", "v2"):
         assert not {"supportsRar", "supportedHashTypes", "documentTypes"} & set(
             bench.post("info", {}, version=version).get_json()

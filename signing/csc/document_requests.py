@@ -1,0 +1,213 @@
+"""Requests of ``signatures/signDoc``, parsed (CSC API 2.0.0.2 11.11)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from contract.digests import HASH_LENGTHS, MAX_DIGESTS
+from signing.csc import errors, parameters, requests
+
+_HASH_NAMES: Final = {
+    "2.16.840.1.101.3.4.2.1": "sha256",
+    "2.16.840.1.101.3.4.2.2": "sha384",
+    "2.16.840.1.101.3.4.2.3": "sha512",
+}
+"""OID to the name in :mod:`hashlib`."""
+_OF_ALGORITHM: Final = {
+    "1.2.840.10045.4.3.2": "2.16.840.1.101.3.4.2.1",
+    "1.2.840.10045.4.3.3": "2.16.840.1.101.3.4.2.2",
+    "1.2.840.10045.4.3.4": "2.16.840.1.101.3.4.2.3",
+    "1.2.840.113549.1.1.11": "2.16.840.1.101.3.4.2.1",
+    "1.2.840.113549.1.1.12": "2.16.840.1.101.3.4.2.2",
+    "1.2.840.113549.1.1.13": "2.16.840.1.101.3.4.2.3",
+}
+"""Hash function of those signature algorithms that name one."""
+ENVELOPES: Final[Mapping[str, tuple[str, ...]]] = {"C": ("Attached", "Detached"), "P": ("Certification", "Revision")}
+"""By format, the default first (11.11)."""
+LEVELS: Final = ("Ades-B-B",)
+"""Conformance levels; without one it is the first."""
+_LEVELS: Final = frozenset(level.lower() for level in LEVELS)
+"""Whichever way a client spells them: the specification has several."""
+_STATED: Final[Mapping[str, str]] = {"Reason": "reason", "Location": "location", "ContactInfo": "contact"}
+"""Properties that a request may set, of PDFs only."""
+_MAX_STATED: Final = 255
+_MAX_DOCUMENT_CHARACTERS: Final = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """One signature."""
+
+    form: str
+    """``C`` or ``P``."""
+    envelope: str
+    digest: bytes
+    """Of the document, as it was approved."""
+    hash_name: str
+    """Of :mod:`hashlib`."""
+    document: bytes | None = field(default=None, repr=False)
+    """None: the client keeps it."""
+    reason: str | None = None
+    location: str | None = None
+    contact: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SignDocRequest:
+    """All signatures of a request: with one key, one algorithm and one SAD, which has one hash function."""
+
+    credential_id: str
+    sad: str | None = field(repr=False)
+    wishes: tuple[Wish, ...]
+    hash_algorithm: str
+    sign_algorithm: str
+    sign_algorithm_parameters: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Algorithm:
+    hash_algorithm: str
+    sign_algorithm: str
+    parameters: bytes | None
+
+
+def parse_sign_doc(body: Mapping[str, Any]) -> SignDocRequest:
+    """:raises errors.InvalidRequest: with the specification's description."""
+    credential_id = requests.parse_credential_id(body)
+    sad = parameters.optional_text(body, "SAD")
+    _check_mode(body)
+    kept, sent = body.get("documentDigests"), body.get("documents")
+    if not kept and not sent:
+        raise errors.InvalidRequest(errors.EMPTY_DOCUMENTS)
+    if kept and sent:
+        raise errors.InvalidRequest(errors.BOTH_DOCUMENTS)
+    wishes: list[Wish] = []
+    algorithms: set[_Algorithm] = set()
+    name = "documentDigests" if kept else "documents"
+    for item in _objects(body, name):
+        algorithm = _algorithm(item)
+        algorithms.add(algorithm)
+        wishes.extend(_kept(item, algorithm) if kept else (_sent(item, algorithm),))
+    if len(wishes) > MAX_DIGESTS:
+        raise errors.invalid_of("array" if sent else "object", name)
+    if len(algorithms) != 1:
+        raise errors.invalid("signAlgo")
+    (algorithm,) = algorithms
+    return SignDocRequest(
+        credential_id, sad, tuple(wishes), algorithm.hash_algorithm, algorithm.sign_algorithm, algorithm.parameters
+    )
+
+
+def _objects(body: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    value = body[name]
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise errors.invalid_of("array" if name == "documents" else "object", name)
+    return value
+
+
+def _kept(item: Mapping[str, Any], algorithm: _Algorithm) -> Iterator[Wish]:
+    """Documents of which the client sends the digests."""
+    form, envelope = _form(item), _envelope(item, "Detached")
+    if form != "C" or envelope != "Detached":
+        # Around a digest alone nothing but a detached signature can be made, and of a PDF the module reads every octet.
+        raise errors.invalid("signature_format" if form != "C" else "signed_envelope_property")
+    _check_level(item)
+    _stated(item, form)
+    hashes = item.get("hashes")
+    # The specification's example has a single one without its array.
+    for text in [hashes] if isinstance(hashes, str) else _texts(hashes):
+        try:
+            digest = parameters.base64_octets(text)
+        except ValueError as error:
+            raise errors.InvalidRequest(errors.INVALID_HASHES) from error
+        if len(digest) != HASH_LENGTHS[algorithm.hash_algorithm]:
+            raise errors.InvalidRequest(errors.INVALID_LENGTH)
+        yield Wish(form, envelope, digest, _HASH_NAMES[algorithm.hash_algorithm])
+
+
+def _sent(item: Mapping[str, Any], algorithm: _Algorithm) -> Wish:
+    """A document that the client sends."""
+    form = _form(item)
+    envelope = _envelope(item, ENVELOPES[form][0])
+    _check_level(item)
+    stated = _stated(item, form)
+    try:
+        document = parameters.base64_octets(parameters.required_text(item, "document", _MAX_DOCUMENT_CHARACTERS))
+    except ValueError as error:
+        raise errors.InvalidRequest(errors.INVALID_DOCUMENTS) from error
+    name = _HASH_NAMES[algorithm.hash_algorithm]
+    return Wish(form, envelope, hashlib.new(name, document).digest(), name, document, **stated)
+
+
+def _algorithm(item: Mapping[str, Any]) -> _Algorithm:
+    sign_algorithm = parameters.oid(item, "signAlgo")
+    stated = parameters.optional_oid(item, "hashAlgorithmOID")
+    implied = _OF_ALGORITHM.get(sign_algorithm)
+    if stated is not None and stated not in HASH_LENGTHS:
+        raise errors.invalid("hashAlgorithmOID")
+    if stated is not None and implied is not None and stated != implied:
+        raise errors.InvalidRequest(errors.CONTRADICTION)
+    hash_algorithm = stated or implied
+    if hash_algorithm is None:
+        raise errors.missing_string("hashAlgorithmOID")
+    return _Algorithm(hash_algorithm, sign_algorithm, requests.sign_algorithm_parameters(item))
+
+
+def _form(item: Mapping[str, Any]) -> str:
+    form = parameters.required_text(item, "signature_format")
+    if form not in ENVELOPES:
+        raise errors.invalid("signature_format")
+    return form
+
+
+def _envelope(item: Mapping[str, Any], default: str) -> str:
+    return parameters.choice(item, "signed_envelope_property", ENVELOPES[_form(item)], default)
+
+
+def _check_level(item: Mapping[str, Any]) -> None:
+    level = parameters.optional_text(item, "conformance_level", 32)
+    if level is not None and level.lower() not in _LEVELS:
+        raise errors.invalid("conformance_level")
+
+
+def _stated(item: Mapping[str, Any], form: str) -> dict[str, str]:
+    properties = item.get("signed_props")
+    if properties is None:
+        return {}
+    if not isinstance(properties, list) or not all(isinstance(each, dict) for each in properties):
+        raise errors.invalid("signed_props")
+    found: dict[str, str] = {}
+    for each in properties:
+        name = each.get("attribute_name")
+        member = _STATED.get(name) if form == "P" and isinstance(name, str) else None
+        if member is None or member in found:
+            raise errors.invalid("signed_props")
+        found[member] = _text_of(each)
+    return found
+
+
+def _text_of(each: Mapping[str, Any]) -> str:
+    try:
+        text = parameters.base64_octets(parameters.required_text(each, "attribute_value", 4 * _MAX_STATED)).decode()
+    except ValueError as error:
+        raise errors.invalid("signed_props") from error
+    if not 0 < len(text) <= _MAX_STATED or not text.isprintable():
+        raise errors.invalid("signed_props")
+    return text
+
+
+def _texts(value: object) -> list[str]:
+    if not isinstance(value, list) or not value or not all(isinstance(item, str) for item in value):
+        raise errors.invalid_of("object", "documentDigests")
+    return value
+
+
+def _check_mode(body: Mapping[str, Any]) -> None:
+    # Said, and not passed over: who wants the answer later would wait for nothing.
+    if parameters.choice(body, "operationMode", ("S", "A"), "S") == "A":
+        raise errors.invalid("operationMode")
+    if parameters.flag(body, "returnValidationInfo"):
+        raise errors.invalid("returnValidationInfo")

@@ -1,0 +1,147 @@
+"""Documents signed over the API on real parts, and judged by openssl and pyHanko."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import subprocess
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asn1crypto import x509 as asn1_x509
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from pyhanko.pdf_utils.reader import PdfFileReader
+from pyhanko.sign.validation import async_validate_pdf_signature
+from pyhanko_certvalidator import ValidationContext
+from werkzeug.test import TestResponse
+
+from signing.scdev.device import Pkcs11Device
+from tests.documents import blank_pdf
+from tests.fakes.sam import ECDSA_SHA256
+from tests.fakes.softhsm import make_token
+from tests.integration.oidc_world import NOW
+from tests.integration.test_bola import sign_doc
+from tests.integration.whole_world import Whole, sign_hash, whole
+
+pytestmark = pytest.mark.hsm
+METHOD = "signatures/signDoc"
+_READER: Any = PdfFileReader
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
+    directory = tmp_path_factory.mktemp("documents")
+    with Pkcs11Device(make_token(directory / "token")) as device, whole(directory, device) as running:
+        yield running
+
+
+def of_alice(everything: Whole) -> str:
+    return everything.people["alice"].credential_id
+
+
+def sent(document: bytes, form: str, **more: Any) -> dict[str, Any]:
+    return {
+        "document": base64.b64encode(document).decode(),
+        "signature_format": form,
+        "conformance_level": "AdES-B-B",
+        "signAlgo": ECDSA_SHA256,
+        **more,
+    }
+
+
+def chain(everything: Whole, sad: str) -> list[bytes]:
+    body = {"credentialID": of_alice(everything), "certificates": "chain"}
+    told = everything.call("credentials/info", body, sad).get_json()["cert"]["certificates"]
+    return [base64.b64decode(each) for each in told]
+
+
+def verdict(pdf: bytes, root: bytes) -> Any:
+    context = ValidationContext(trust_roots=[asn1_x509.Certificate.load(root)], allow_fetching=False, moment=NOW)
+    signature = _READER(BytesIO(pdf)).embedded_signatures[-1]
+    return asyncio.run(async_validate_pdf_signature(signature, context))
+
+
+def check_cades(signature: bytes, document: bytes | None, root: bytes, directory: Path) -> bytes:
+    """What openssl says was signed."""
+    (directory / "signature").write_bytes(signature)
+    (directory / "root").write_bytes(x509.load_der_x509_certificate(root).public_bytes(Encoding.PEM))
+    command = "openssl cms -verify -cades -binary -inform DER -in signature -out out"
+    command += f" -CAfile root -purpose any -partial_chain -attime {int(NOW.timestamp())}"
+    if document is not None:
+        (directory / "document").write_bytes(document)
+        command += " -content document"
+    subprocess.run(command.split(), cwd=directory, check=True, capture_output=True)
+    return (directory / "out").read_bytes()
+
+
+def refused(answer: TestResponse, status: int, error: str, words: str) -> None:
+    assert (answer.status_code, answer.get_json()) == (status, {"error": error, "error_description": words})
+
+
+@pytest.mark.parametrize("version", ["v2", "v2_2"])
+def test_documents_of_both_kinds_are_signed_under_one_approval(everything: Whole, tmp_path: Path, version: str) -> None:
+    pdf, text = blank_pdf(), b"What is signed.\r\n"
+    sad = everything.document_sad("alice", pdf, text, text + version.encode())
+    reason = {"attribute_name": "Reason", "attribute_value": base64.b64encode("Einverstanden, ü".encode()).decode()}
+    documents = [
+        sent(text, "C", signed_envelope_property="Detached"),
+        sent(pdf, "P", signed_envelope_property="Revision", signed_props=[reason]),
+        sent(text + version.encode(), "C"),
+    ]
+    answer = everything.call(METHOD, {"credentialID": of_alice(everything), "documents": documents}, sad, version)
+    assert answer.status_code == 200, answer.get_data(as_text=True)
+    ((signed,), objects) = (answer.get_json()[name] for name in ("DocumentWithSignature", "SignatureObject"))
+    root = chain(everything, sad)[-1]
+    detached, attached = map(base64.b64decode, objects)
+    assert check_cades(detached, text, root, tmp_path) == text
+    assert check_cades(attached, None, root, tmp_path) == text + version.encode()
+    made = base64.b64decode(signed)
+    assert made.startswith(pdf)
+    assert verdict(made, root).bottom_line
+    (embedded,) = _READER(BytesIO(made)).embedded_signatures
+    assert embedded.sig_object["/Reason"] == "Einverstanden, ü"
+
+
+def test_a_client_that_keeps_its_documents_gets_detached_signatures(everything: Whole, tmp_path: Path) -> None:
+    first, second = b"first", b"second"
+    sad = everything.document_sad("alice", first, second)
+    token = everything.service_token("alice")
+    body = sign_doc(of_alice(everything), first, second)
+    answer = everything.call(METHOD, {**body, "SAD": sad}, token)
+    assert answer.status_code == 200, answer.get_data(as_text=True)
+    root = chain(everything, sad)[-1]
+    signatures = [base64.b64decode(each) for each in answer.get_json()["SignatureObject"]]
+    assert [check_cades(each, doc, root, tmp_path) for each, doc in zip(signatures, (first, second), strict=True)] == [
+        first,
+        second,
+    ]
+    refused(everything.call(METHOD, {**body, "SAD": sad}, token), 400, "invalid_request", "Invalid parameter SAD")
+
+
+def test_SAD_09_another_document_than_the_approved_one_is_not_signed(everything: Whole) -> None:
+    approved, other = blank_pdf("(approved)"), blank_pdf("(another)")
+    sad = everything.document_sad("alice", approved)
+    words = "Document or documentDigest does not match authorized hash"
+    for document, form in ((other, "P"), (b"other", "C"), (approved + b"\n", "P")):
+        body = {"credentialID": of_alice(everything), "documents": [sent(document, form)]}
+        refused(everything.call(METHOD, body, sad), 403, "invalid_hash", words)
+    body = {"credentialID": of_alice(everything), "documents": [sent(approved, "P"), sent(other, "P")]}
+    assert everything.call(METHOD, body, sad).status_code == 403
+    # The first of the two was signed before the second was refused: it is spent, and given to nobody.
+    body = {"credentialID": of_alice(everything), "documents": [sent(approved, "P")]}
+    assert everything.call(METHOD, body, sad).status_code == 400
+
+
+def test_SAD_02_a_sad_of_one_kind_of_digest_does_not_serve_for_the_other(everything: Whole) -> None:
+    document = b"a document"
+    body = {"credentialID": of_alice(everything), "documents": [sent(document, "C")]}
+    answer = everything.call(METHOD, body, everything.sad("alice", document))
+    assert answer.status_code == 400
+    hashed = everything.call(
+        "signatures/signHash", sign_hash(of_alice(everything), document), everything.document_sad("alice", document)
+    )
+    assert hashed.status_code == 400
