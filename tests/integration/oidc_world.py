@@ -353,6 +353,14 @@ def registrations(client_key: SigningKey) -> Iterator[Registration]:
     )
     yield Registration("old", "Older Party", "client_secret_basic", **everything, sad_token_type=True)  # type: ignore[arg-type] # of mixed types
     yield Registration(
+        "unsighted",
+        "Party without Digests",
+        "client_secret_basic",
+        redirect_uris=(REDIRECT_URI,),
+        scopes=("openid", "service", "credential"),
+        without_digests=True,
+    )
+    yield Registration(
         "orderer",
         "Ordering Party",
         "client_secret_basic",

@@ -1,6 +1,6 @@
 """The whole line in one process, on real parts: identity provider, API and module over their link, SQLite, SoftHSM2.
 
-Two people, a credential each; one clock for all.
+Three people, a credential each, carol's at SCAL1; one clock for all.
 """
 
 from __future__ import annotations
@@ -191,6 +191,7 @@ def whole(
     url = f"sqlite:///{directory / 'idp' / 'idp.sqlite'}"
     idp = oidc_world.start(seeded, directory / "idp", url, **(identity or {}))
     _add_person(idp, "bob")
+    _add_person(idp, "carol")
     with ExitStack() as stack:
         stack.callback(idp.engine.dispose)
         idp_server = stack.enter_context(_serving(idp.app))
@@ -258,7 +259,7 @@ def _linked(link: LinkServer) -> Iterator[None]:
 def _module(
     directory: Path, device: SignatureDevice, idp: World, door: SocketSettings | TlsSettings
 ) -> tuple[LinkServer, dict[str, Person], Authority]:
-    """The module behind its door, with a credential for each of the two, and whose certificates it takes."""
+    """The module behind its door, with a credential for each of them, and whose certificates it takes."""
     world = make_world(f"sqlite:///{directory / 'sam.sqlite'}", device)
     world.clock, world.authority = idp.clock, Authority(NOW)
     world.idp_key = idp.app.extensions["privyseal"].keys.activation_key()
@@ -269,8 +270,12 @@ def _module(
         dpop_htu=tuple(f"{HOST}{base}/signatures/signHash" for base in BASES.values()),
     )
     people = {}
-    for username, account_id in (("alice", ACCOUNT), ("bob", "account-of-bob")):
-        order = world.order_token(iss=ISSUER, aud=SAM, sub=account_id, parameters=CreateParameters("standard", SUBJECT))
+    for username, account_id, profile in (
+        ("alice", ACCOUNT, "standard"),
+        ("bob", "account-of-bob", "standard"),
+        ("carol", "account-of-carol", "scal1"),
+    ):
+        order = world.order_token(iss=ISSUER, aud=SAM, sub=account_id, parameters=CreateParameters(profile, SUBJECT))
         made = world.lifecycle().create(order)
         world.lifecycle().link(made.id, [world.authority.issue(made.request)])
         people[username] = Person(username, account_id, made.id)
