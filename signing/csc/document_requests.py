@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from contract.digests import HASH_LENGTHS, MAX_DIGESTS
 from signing.csc import errors, parameters, requests
+from signing.settings import WebSettings
 
 _HASH_NAMES: Final = {
     "2.16.840.1.101.3.4.2.1": "sha256",
@@ -27,10 +28,9 @@ _OF_ALGORITHM: Final = {
 """Hash function of those signature algorithms that name one."""
 ENVELOPES: Final[Mapping[str, tuple[str, ...]]] = {"C": ("Attached", "Detached"), "P": ("Certification", "Revision")}
 """By format, the default first (11.11)."""
-LEVELS: Final = ("Ades-B-B",)
-"""Conformance levels; without one it is the first."""
-_LEVELS: Final = frozenset(level.lower() for level in LEVELS)
-"""Whichever way a client spells them: the specification has several."""
+BASIC: Final = "Ades-B-B"
+STAMPED: Final = "Ades-B-T"
+_PLAINEST: Final = frozenset({"ades-b", BASIC.lower()})
 _STATED: Final[Mapping[str, str]] = {"Reason": "reason", "Location": "location", "ContactInfo": "contact"}
 """Properties that a request may set, of PDFs only."""
 _MAX_STATED: Final = 255
@@ -44,6 +44,8 @@ class Wish:
     form: str
     """``C`` or ``P``."""
     envelope: str
+    level: str
+    """One of :func:`levels`."""
     digest: bytes
     """Of the document, as it was approved."""
     hash_name: str
@@ -74,8 +76,17 @@ class _Algorithm:
     parameters: bytes | None
 
 
-def parse_sign_doc(body: Mapping[str, Any]) -> SignDocRequest:
-    """:raises errors.InvalidRequest: with the specification's description."""
+def levels(settings: WebSettings) -> tuple[str, ...]:
+    """Conformance levels that a deployment reaches (11.1)."""
+    return (BASIC, STAMPED) if settings.timestamp_authorities else (BASIC,)
+
+
+def parse_sign_doc(body: Mapping[str, Any], offered: Collection[str]) -> SignDocRequest:
+    """Parse ``signDoc``.
+
+    :param offered: conformance levels.
+    :raises errors.InvalidRequest: with the specification's description.
+    """
     credential_id = requests.parse_credential_id(body)
     sad = parameters.optional_text(body, "SAD")
     _check_mode(body)
@@ -90,7 +101,8 @@ def parse_sign_doc(body: Mapping[str, Any]) -> SignDocRequest:
     for item in _objects(body, name):
         algorithm = _algorithm(item)
         algorithms.add(algorithm)
-        wishes.extend(_kept(item, algorithm) if kept else (_sent(item, algorithm),))
+        level = _level(item, offered)
+        wishes.extend(_kept(item, algorithm, level) if kept else (_sent(item, algorithm, level),))
     if len(wishes) > MAX_DIGESTS:
         raise errors.invalid_of("array" if sent else "object", name)
     if len(algorithms) != 1:
@@ -108,13 +120,12 @@ def _objects(body: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     return value
 
 
-def _kept(item: Mapping[str, Any], algorithm: _Algorithm) -> Iterator[Wish]:
+def _kept(item: Mapping[str, Any], algorithm: _Algorithm, level: str) -> Iterator[Wish]:
     """Documents of which the client sends the digests."""
     form, envelope = _form(item), _envelope(item, "Detached")
     if form != "C" or envelope != "Detached":
         # Around a digest alone nothing but a detached signature can be made, and of a PDF the module reads every octet.
         raise errors.invalid("signature_format" if form != "C" else "signed_envelope_property")
-    _check_level(item)
     _stated(item, form)
     hashes = item.get("hashes")
     # The specification's example has a single one without its array.
@@ -125,21 +136,20 @@ def _kept(item: Mapping[str, Any], algorithm: _Algorithm) -> Iterator[Wish]:
             raise errors.InvalidRequest(errors.INVALID_HASHES) from error
         if len(digest) != HASH_LENGTHS[algorithm.hash_algorithm]:
             raise errors.InvalidRequest(errors.INVALID_LENGTH)
-        yield Wish(form, envelope, digest, _HASH_NAMES[algorithm.hash_algorithm])
+        yield Wish(form, envelope, level, digest, _HASH_NAMES[algorithm.hash_algorithm])
 
 
-def _sent(item: Mapping[str, Any], algorithm: _Algorithm) -> Wish:
+def _sent(item: Mapping[str, Any], algorithm: _Algorithm, level: str) -> Wish:
     """A document that the client sends."""
     form = _form(item)
     envelope = _envelope(item, ENVELOPES[form][0])
-    _check_level(item)
     stated = _stated(item, form)
     try:
         document = parameters.base64_octets(parameters.required_text(item, "document", _MAX_DOCUMENT_CHARACTERS))
     except ValueError as error:
         raise errors.InvalidRequest(errors.INVALID_DOCUMENTS) from error
     name = _HASH_NAMES[algorithm.hash_algorithm]
-    return Wish(form, envelope, hashlib.new(name, document).digest(), name, document, **stated)
+    return Wish(form, envelope, level, hashlib.new(name, document).digest(), name, document, **stated)
 
 
 def _algorithm(item: Mapping[str, Any]) -> _Algorithm:
@@ -167,10 +177,15 @@ def _envelope(item: Mapping[str, Any], default: str) -> str:
     return parameters.choice(item, "signed_envelope_property", ENVELOPES[_form(item)], default)
 
 
-def _check_level(item: Mapping[str, Any]) -> None:
+def _level(item: Mapping[str, Any], offered: Collection[str]) -> str:
+    """As :func:`levels` spells it: the specification has several ways.  Without one it is the plainest."""
     level = parameters.optional_text(item, "conformance_level", 32)
-    if level is not None and level.lower() not in _LEVELS:
-        raise errors.invalid("conformance_level")
+    if level is None or level.lower() in _PLAINEST:
+        return BASIC
+    for each in offered:
+        if level.lower() == each.lower():
+            return each
+    raise errors.invalid("conformance_level")
 
 
 def _stated(item: Mapping[str, Any], form: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ What can be found wrong is found before anything is spent: the request, and ever
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -18,12 +19,15 @@ from signing.ades.pades import PreparedPdf, Stated
 from signing.csc import errors
 from signing.csc.call import Answer, Call
 from signing.csc.core import Rssp
-from signing.csc.document_requests import SignDocRequest, Wish, parse_sign_doc
+from signing.csc.document_requests import STAMPED, SignDocRequest, Wish, levels, parse_sign_doc
 from signing.csc.signatures import Presented, Redeemer, redeem, redeemer_of
+from signing.csc.stamper import TimestampRequest
 from signing.link.documents import Asker, SignDocumentsRequest, SignedDocument, SignPdfRequest
 
 _SIGNATURE_OCTETS: Final = 512
 """Of the longest value of a key that is offered."""
+_TOKEN_OCTETS: Final = 16 * 1024
+"""Of the largest time-stamp token that a PDF has room for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +44,11 @@ def sign_doc(rssp: Rssp, call: Call) -> Answer:
     :raises errors.CscError: with the specification's words.
     """
     redeemer = redeemer_of(rssp, call)
-    request = parse_sign_doc(call.body)
+    request = parse_sign_doc(call.body, levels(rssp.settings))
     chain = _chain(rssp, request.credential_id)
     prepared = [_prepare(wish, chain) for wish in request.wishes]
     signed = _Signing(rssp, redeemer, request).sign(prepared)
-    made = [_assemble(each, done, chain) for each, done in zip(prepared, signed, strict=True)]
+    made = [_assemble(rssp, each, done, chain) for each, done in zip(prepared, signed, strict=True)]
     answer: dict[str, Any] = {}
     for member, of_pdf in (("DocumentWithSignature", True), ("SignatureObject", False)):
         found = [base64.b64encode(octets).decode() for each, octets in made if (each.pdf is not None) is of_pdf]
@@ -69,7 +73,7 @@ def _prepare(wish: Wish, chain: tuple[bytes, ...]) -> _Prepared:
             wish.document,
             chain[0],
             hash_name=wish.hash_name,
-            room=room_for(chain, signature_octets=_SIGNATURE_OCTETS),
+            room=_room(wish, chain),
             stated=Stated(wish.reason, wish.location, wish.contact),
             certify=wish.envelope == "Certification",
         )
@@ -138,9 +142,17 @@ def _template(wish: Wish) -> Mapping[str, Any]:
     }
 
 
-def _assemble(each: _Prepared, signed: SignedDocument, chain: tuple[bytes, ...]) -> tuple[_Prepared, bytes]:
-    by_module = SignedByModule(signed.tbs, signed.value, chain)
+def _room(wish: Wish, chain: tuple[bytes, ...]) -> int:
+    token = _TOKEN_OCTETS if wish.level == STAMPED else 0
+    return room_for(chain, signature_octets=_SIGNATURE_OCTETS, timestamp_octets=token)
+
+
+def _assemble(rssp: Rssp, each: _Prepared, signed: SignedDocument, chain: tuple[bytes, ...]) -> tuple[_Prepared, bytes]:
+    by_module, stamp = SignedByModule(signed.tbs, signed.value, chain), None
+    if each.wish.level == STAMPED:
+        # EN 319 122-1 5.3: over the value's octets.
+        stamp = rssp.stamper.stamp(TimestampRequest(hashlib.sha256(signed.value).digest(), "sha256", None)).der
     if each.pdf is not None:
-        return each, each.pdf.filled(signed_data(by_module))
+        return each, each.pdf.filled(signed_data(by_module, timestamp=stamp))
     attached = each.wish.document if each.wish.envelope == "Attached" else None
-    return each, signed_data(by_module, content=attached)
+    return each, signed_data(by_module, content=attached, timestamp=stamp)

@@ -16,7 +16,7 @@ from signing.csc import languages
 from signing.csc.algorithms import algorithm_parameters, sign_algorithms
 from signing.csc.auth_options import AuthOptions
 from signing.csc.dialect import Dialect
-from signing.csc.document_requests import ENVELOPES, LEVELS
+from signing.csc.document_requests import ENVELOPES, levels
 from signing.csc.requests import Detail
 from signing.link.messages import CredentialView
 from signing.settings import ServiceSettings, ServiceTexts, WebSettings
@@ -68,7 +68,7 @@ def service_info(
         "signAlgorithms": _sign_algorithms(algorithms),
         # Where documents are not signed these are empty; both members are required.
         "signature_formats": _formats(methods),
-        "conformance_levels": list(LEVELS) if SIGN_DOC in methods else [],
+        "conformance_levels": list(levels(settings)) if SIGN_DOC in methods else [],
     }
     if dialect.hash_types:
         answer |= {"supportsRar": True, "supportedHashTypes": _hash_types(methods), "documentTypes": []}

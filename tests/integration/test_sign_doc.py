@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -19,10 +21,13 @@ from pyhanko.sign.validation import async_validate_pdf_signature
 from pyhanko_certvalidator import ValidationContext
 from werkzeug.test import TestResponse
 
+from devservices import tsa
 from signing.scdev.device import Pkcs11Device
+from signing.settings import TimestampSettings
 from tests.documents import blank_pdf
 from tests.fakes.sam import ECDSA_SHA256
 from tests.fakes.softhsm import make_token
+from tests.integration.devservices import running_ca, served
 from tests.integration.oidc_world import NOW
 from tests.integration.test_bola import sign_doc
 from tests.integration.whole_world import Whole, sign_hash, whole
@@ -35,8 +40,21 @@ _READER: Any = PdfFileReader
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
     directory = tmp_path_factory.mktemp("documents")
-    with Pkcs11Device(make_token(directory / "token")) as device, whole(directory, device) as running:
+    with (
+        Pkcs11Device(make_token(directory / "token")) as device,
+        served_tsa(directory) as authority,
+        whole(directory, device, timestamp_authorities=(authority,)) as running,
+    ):
         yield running
+
+
+@contextmanager
+def served_tsa(directory: Path) -> Iterator[TimestampSettings]:
+    """The development time-stamping authority, and the settings for it."""
+    with running_ca(directory / "ca") as ca, served(tsa.build(directory / "tsa", ca.state)) as base:
+        allowed = [base.removeprefix("http://")]
+        table = {"url": f"{base}/tsa", "trust_anchors": [str(ca.state / "root.crt")], "egress_allow": allowed}
+        yield TimestampSettings("rfc3161", table)
 
 
 def of_alice(everything: Whole) -> str:
@@ -120,6 +138,23 @@ def test_a_client_that_keeps_its_documents_gets_detached_signatures(everything: 
         second,
     ]
     refused(everything.call(METHOD, {**body, "SAD": sad}, token), 400, "invalid_request", "Invalid parameter SAD")
+
+
+def test_a_stamped_signature_reaches_level_b_t(everything: Whole, tmp_path: Path) -> None:
+    pdf, text = blank_pdf(), b"What is stamped.\r\n"
+    sad = everything.document_sad("alice", pdf, text)
+    documents = [sent(pdf, "P", conformance_level="AdES-B-T"), sent(text, "C", conformance_level="ades-b-t")]
+    answer = everything.call(METHOD, {"credentialID": of_alice(everything), "documents": documents}, sad)
+    assert answer.status_code == 200, answer.get_data(as_text=True)
+    root = chain(everything, sad)[-1]
+    assert check_cades(base64.b64decode(answer.get_json()["SignatureObject"][0]), None, root, tmp_path) == text
+    made = base64.b64decode(answer.get_json()["DocumentWithSignature"][0])
+    (embedded,) = _READER(BytesIO(made)).embedded_signatures
+    unsigned = {item["type"].native: item["values"] for item in embedded.signer_info["unsigned_attrs"]}
+    imprint = unsigned["signature_time_stamp_token"][0]["content"]["encap_content_info"]["content"].parsed
+    value = embedded.signer_info["signature"].native
+    assert imprint["message_imprint"]["hashed_message"].native == hashlib.sha256(value).digest()
+    assert everything.call("info", {}).get_json()["conformance_levels"] == ["Ades-B-B", "Ades-B-T"]
 
 
 def test_SAD_09_another_document_than_the_approved_one_is_not_signed(everything: Whole) -> None:
