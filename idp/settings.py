@@ -201,6 +201,16 @@ class TokenSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class InBandSettings:
+    """What people may type into other people's applications, which pass it on through the signing service."""
+
+    signatures: bool = False
+    """Passwords and codes that authorise signatures with SCAL1 credentials (CSC API 2.0.0.2 11.6, ``explicit``)."""
+    login: bool = False
+    """User names and passwords that sign in (CSC API 2.0.0.2 11.2, ``auth/login``)."""
+
+
+@dataclass(frozen=True, slots=True)
 class ConnectorSettings:
     """A connector by its registered name, with the settings that it defines itself."""
 
@@ -317,6 +327,7 @@ class IdpSettings:
     passkeys: PasskeySettings = field(default_factory=PasskeySettings)
     codes: CodeSettings = field(default_factory=CodeSettings)
     tokens: TokenSettings = field(default_factory=TokenSettings)
+    in_band: InBandSettings = field(default_factory=InBandSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
     messaging: MessagingSettings = field(default_factory=MessagingSettings)
     certificate: CertificateSettings | None = None

@@ -15,9 +15,10 @@ from idp.activation.intent import SignatureIntent
 from idp.authn.approval import Approval
 from idp.errors import NotActivatable
 from idp.policy.evidence import Evidence
+from idp.policy.keys import SIGN, SIGN_IN_BAND
 
-ACTION: Final = "signature.activate"
-"""The policy's action under which signatures are approved."""
+ACTION: Final = SIGN
+"""The policy's action under which signatures are approved on this server's own pages."""
 
 MAX_LIFETIME_SECONDS: Final = 300
 """The default ceiling of the module's credential profiles; a longer life would be refused there."""
@@ -45,7 +46,7 @@ def sad_for(
         or on a proof that has expired, or the lifetime is out of bounds.
     """
     # 1. What was approved was a signature, and this one.
-    if approval.action != ACTION:
+    if approval.action not in {ACTION, SIGN_IN_BAND}:
         raise NotActivatable("the approval is not for a signature")
     check_approved(approval, client_id=approval.client_id, intent=intent, detail=detail)
     # 2. The module's floor is an eIDAS level; without one nothing could be compared with it.
@@ -82,6 +83,7 @@ def sad_for(
         policy=PolicyClaim(approval.policy_name, approval.policy_sha256, approval.decision_id),
         cnf=confirmation,
         signer_proof=approval.signer_proof,
+        in_band=approval.action == SIGN_IN_BAND,
     )
 
 

@@ -55,6 +55,8 @@ def _client_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--plain-intents", action="store_true", help="signatures may be asked for without PAR")
     command.add_argument("--without-digests", action="store_true", help="signatures over digests not stated (SCAL1)")
     command.add_argument("--sad-token-type", action="store_true", help="SADs have token_type SAD (CSC API 1.0.4)")
+    command.add_argument("--in-band-signatures", action="store_true", help="codes typed into it authorise (SCAL1)")
+    command.add_argument("--in-band-login", action="store_true", help="auth/login signs in to it")
     command.add_argument("--dpop-bound", action="store_true", help="no token without a DPoP proof (RFC 9449 5.2)")
     command.add_argument(
         "--certificate-bound", action="store_true", help="no token without a client certificate (RFC 8705 3.4)"
@@ -91,6 +93,8 @@ def _create_client(settings: IdpSettings, options: argparse.Namespace) -> dict[s
         dpop_bound_access_tokens=options.dpop_bound,
         sad_token_type=options.sad_token_type,
         tls_client_certificate_bound_access_tokens=options.certificate_bound,
+        in_band_signatures=options.in_band_signatures,
+        in_band_login=options.in_band_login,
     )
     if options.certificate_bound and settings.mutual_tls is None:
         raise InputRefused("mutual_tls is missing in the settings: such a client could obtain no token")

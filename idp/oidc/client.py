@@ -25,11 +25,19 @@ GrantType = Literal[
     "client_credentials",
     "urn:privyseal:params:oauth:grant-type:extend-transaction",
     "urn:openid:params:grant-type:ciba",
+    "urn:privyseal:params:oauth:grant-type:explicit-activation",
+    "urn:privyseal:params:oauth:grant-type:service-login",
 ]
 EXTENSION_GRANT: Final[GrantType] = "urn:privyseal:params:oauth:grant-type:extend-transaction"
 """A SAD in another one's place (RFC 6749 4.5; CSC API 2.0.0.2, ``credentials/extendTransaction``)."""
 BACKCHANNEL_GRANT: Final[GrantType] = "urn:openid:params:grant-type:ciba"
 """What a person decided later and elsewhere (OpenID Connect CIBA Core 1.0, 10.1)."""
+EXPLICIT_GRANT: Final[GrantType] = "urn:privyseal:params:oauth:grant-type:explicit-activation"
+"""A SAD for what a person typed into a relying party's application (CSC API 2.0.0.2, ``credentials/authorize``)."""
+LOGIN_GRANT: Final[GrantType] = "urn:privyseal:params:oauth:grant-type:service-login"
+"""A service token for a user name and a password (CSC API 2.0.0.2, ``auth/login``)."""
+IN_BAND_GRANTS: Final = frozenset({EXPLICIT_GRANT, LOGIN_GRANT})
+"""Which only a resource server may ask for."""
 GRANT_TYPES: Final[tuple[GrantType, ...]] = get_args(GrantType)
 
 Scope = Literal["openid", "service", "credential", "credential-creation", "credential-deletion"]
@@ -90,6 +98,10 @@ class Registration:
 
     sad_token_type: bool = False
     """Its SADs have ``token_type`` ``SAD``, as CSC API 1.0.4.0 (8.3.3) has it, and not ``Bearer``."""
+    in_band_signatures: bool = False
+    """People may type into its application what authorises signatures (SCAL1 only)."""
+    in_band_login: bool = False
+    """The signing service's ``auth/login`` signs in to it: for applications that know no other way."""
 
     @property
     def plain_uris(self) -> tuple[str, ...]:
@@ -110,6 +122,7 @@ class Registration:
         if self.auth_method not in AUTH_METHODS:
             yield f"auth_method: one of {', '.join(AUTH_METHODS)}"
         yield from self._scope_faults()
+        yield from self._in_band_faults()
         yield from self._uri_faults()
         yield from self._key_faults()
         if len(self.default_acr_values) > MAX_ACR_VALUES or not all(map(ACR_VALUE.match, self.default_acr_values)):
@@ -136,6 +149,16 @@ class Registration:
             yield "dpop_bound_access_tokens: a token has one binding, to a key or to a certificate"
         if self.auth_method == "none" and self.introspects:
             yield "introspects: needs a client that authenticates (RFC 7662 2.1)"
+
+    def _in_band_faults(self) -> Iterable[str]:
+        if IN_BAND_GRANTS & set(self.grant_types) and not self.introspects:
+            yield "grant_types: what comes in band is asked for by resource servers"
+        if self.in_band_signatures and not {"service", "credential"} <= set(self.scopes):
+            yield "in_band_signatures: needs the scopes service and credential"
+        if self.in_band_login and (self.auth_method == "none" or "service" not in self.scopes):
+            yield "in_band_login: needs a client that authenticates, and scope service"
+        if self.in_band_login and self.dpop_bound_access_tokens:
+            yield "in_band_login: whoever signs in so has no key to bind tokens to"
 
     def _uri_faults(self) -> Iterable[str]:
         if "authorization_code" in self.grant_types and not self.redirect_uris:

@@ -214,10 +214,53 @@ class PersonRefused(OidcError):
     code = "access_denied"
 
 
+class AuthenticationDataInvalid(OidcError):
+    """What was typed into another's application is not what can be asked for (CSC API 2.0.0.2 11.6)."""
+
+    code = "invalid_authentication_data"
+
+
+class PinInvalid(AuthenticationDataInvalid):
+    """The password was not accepted."""
+
+    code = "invalid_pin"
+
+
+class PinLocked(AuthenticationDataInvalid):
+    """The password is not tried now."""
+
+    code = "pin_locked"
+
+
+class CodeInvalid(AuthenticationDataInvalid):
+    """The one-time code was not accepted."""
+
+    code = "invalid_otp"
+
+
+class CodeLocked(AuthenticationDataInvalid):
+    """No code of this kind is tried now."""
+
+    code = "otp_locked"
+
+
+class NotAllowed(OidcError):
+    """The policy does not allow it, whatever the person proves."""
+
+    code = "access_denied"
+
+
 class BackchannelExpired(OidcError):
     """Nobody decided in time, or nobody collected what was approved (CIBA Core 1.0, 11)."""
 
     code = "expired_token"
+
+
+class NotNow(OidcError):
+    """It cannot be done at the moment, and another time it can."""
+
+    code = "temporarily_unavailable"
+    status = 503
 
 
 class AccessTokenInvalid(OidcError):

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from foundation.jose import ALGORITHMS, VerificationKey
-from idp.oidc.client import AUTH_METHODS, GRANT_TYPES, SCOPES
+from idp.oidc.client import AUTH_METHODS, GRANT_TYPES, IN_BAND_GRANTS, SCOPES
 from idp.oidc.rar import TYPES
 from idp.oidc.wishes import PROMPTS
 
@@ -58,7 +58,8 @@ def discovery(
         "scopes_supported": list(SCOPES),
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
-        "grant_types_supported": list(GRANT_TYPES),
+        # What only the signing service may ask for is nobody else's business.
+        "grant_types_supported": [name for name in GRANT_TYPES if name not in IN_BAND_GRANTS],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": sorted({key.algorithm for key in keys}),
         "token_endpoint_auth_methods_supported": list(AUTH_METHODS),

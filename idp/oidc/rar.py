@@ -153,6 +153,11 @@ def to_details(intent: SignatureIntent, kind: str = TYPE_CSC_2_0) -> list[dict[s
     return [value]
 
 
+def is_credential_id(text: str) -> bool:
+    """Whether a text has the form of a credential's identifier."""
+    return bool(CREDENTIAL_ID.match(text))
+
+
 def details_type(text: str) -> str:
     """The type of details that :func:`parse_details` has read."""
     return str(_parse_json(text)[0]["type"])
@@ -328,6 +333,7 @@ __all__ = [
     "TYPE_CSC_2_0",
     "TYPE_CSC_2_2",
     "details_type",
+    "is_credential_id",
     "parse_details",
     "parse_query",
     "to_details",

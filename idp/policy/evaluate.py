@@ -2,7 +2,8 @@
 
 The steps, in order:
 
-1. The rules about the action whose condition holds.  None: deny.
+1. The rules about the action whose condition holds.  None: deny.  For a signature in band, those that name it in full
+   permit it, and those about signatures apply as well.
 2. The floor: the join of all levels and all evidence that those rules ask for; before the person's factors are changed,
    also of the strongest levels that these can reach.
 3. The request: it may add a level to the floor, never take one away.
@@ -19,6 +20,8 @@ from idp.policy.body import standing as standing_of
 from idp.policy.conditions import Circumstances
 from idp.policy.demand import Demand, join
 from idp.policy.evidence import Evidence
+from idp.policy.index import Clause
+from idp.policy.keys import SIGN, SIGN_IN_BAND
 from idp.policy.matching import proofed
 from idp.policy.methods import methods
 from idp.policy.model import (
@@ -44,7 +47,7 @@ __all__ = ["evaluate", "join"]
 def evaluate(policy: Policy, facts: Facts) -> Decision:
     """Decide; the same arguments always give the same decision."""
     # 1. rules
-    clauses = Circumstances(facts).applying(policy.clauses_about(facts.action))
+    clauses = _applying(policy, facts)
     if not clauses:
         nothing, why = Demand((), (), ()), no_rule(policy, facts.action)
         return _decision(policy, standing_of(policy, facts), nothing, [why], "deny", refusal="no_rule")
@@ -72,6 +75,16 @@ def evaluate(policy: Policy, facts: Facts) -> Decision:
     if floor.recovery is not None:
         found = recovering(found, options(body, available, floor.recovery))
     return _decision(policy, standing, demand, reasons, "step_up", options=found)
+
+
+def _applying(policy: Policy, facts: Facts) -> list[Clause]:
+    circumstances = Circumstances(facts)
+    if facts.action != SIGN_IN_BAND:
+        return circumstances.applying(policy.clauses_about(facts.action))
+    named = circumstances.applying(policy.clauses[rule.id] for rule in policy.exact.get(SIGN_IN_BAND, ()))
+    if not named:
+        return []
+    return list(dict.fromkeys([*named, *circumstances.applying(policy.clauses_about(SIGN))]))
 
 
 def _refusal(policy: Policy, at_best: Standing, wished: Wish) -> tuple[Refusal | None, tuple[Reason, ...]]:

@@ -25,10 +25,16 @@ FRAMEWORKS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Levels of each edition, weakest first."""
 
+SIGN: Final = "signature.activate"
+SIGN_IN_BAND: Final = "signature.activate_in_band"
+"""A signature for which secrets are typed into another's application.  Only rules that name it permit it, and all rules
+about :data:`SIGN` apply to it as well."""
+
 ACTIONS: Final = frozenset(
     {
         "sign_in",
-        "signature.activate",
+        SIGN,
+        SIGN_IN_BAND,
         "credential.create",
         "credential.suspend",
         "credential.resume",

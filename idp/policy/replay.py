@@ -41,6 +41,7 @@ _WOULD: Final[Mapping[Kind, str]] = {
 _ACTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "sign_in": ("sign-in", "sign-ins"),
     "signature.activate": ("signature", "signatures"),
+    "signature.activate_in_band": ("signature in band", "signatures in band"),
     "credential.create": ("credential creation", "credential creations"),
     "credential.suspend": ("credential suspension", "credential suspensions"),
     "credential.resume": ("credential resumption", "credential resumptions"),

@@ -35,6 +35,11 @@ _BY_TXN: Final = (
     )
     .order_by(_C.sent_at.desc(), _C.created_at.desc())
 )
+_IN_SESSION: Final = (
+    select(otp_challenges)
+    .where(_C.session_id == bindparam("in_session"), _C.state == "live", _C.expires_at > bindparam("at"))
+    .order_by(_C.sent_at.desc(), _C.created_at.desc())
+)
 _WRONG: Final = select(func.coalesce(func.sum(_C.failures), 0)).where(
     _C.authenticator_id == bindparam("owned"), _C.created_at >= bindparam("since")
 )
@@ -105,6 +110,12 @@ def latest(connection: Connection, session_id: str, txn: str, now: datetime) -> 
     """The live challenge of a transaction that was sent last, whatever its authenticator."""
     rows = connection.execute(_BY_TXN, {"of_txn": txn, "in_session": session_id, "at": epoch(now)}).all()
     return _challenge(rows[0]) if rows else None
+
+
+def in_session(connection: Connection, session_id: str, now: datetime) -> tuple[Challenge, ...]:
+    """All live challenges of a session, whatever they are for, the one that was sent last first."""
+    rows = connection.execute(_IN_SESSION, {"in_session": session_id, "at": epoch(now)}).all()
+    return tuple(_challenge(row) for row in rows)
 
 
 def open_or_resend(

@@ -184,7 +184,8 @@ def begin(
 ) -> Grant:
     """A new grant; ``seconds`` is its life, which no refreshing prolongs."""
     at = epoch(now)
-    session_id = None if approval is None else approval.session_id
+    # An approval that was given in no session, such as one in band, has none that could end.
+    session_id = None if approval is None else approval.session_id or None
     values: dict[str, Any] = {
         "id": grant_id,
         "client_id": client_id,

@@ -16,7 +16,6 @@ from idp.settings import OtpSettings
 from idp.storage import caps
 from idp.storage.authenticators import Authenticator
 from idp.storage.caps import Cap
-from idp.web.address import client_address
 from idp.web.services import services
 
 _KEY: Final = "message caps"
@@ -35,14 +34,17 @@ class PrefixRefused(RecipientRefused):
     code = "prefix_refused"
 
 
-def of(item: Authenticator, limits: OtpSettings) -> tuple[Cap, ...]:
-    """The limits of a message to an authenticator, in this request."""
+def of(item: Authenticator, limits: OtpSettings, address: str | None) -> tuple[Cap, ...]:
+    """The limits of a message to an authenticator.
+
+    :param address: from where it is asked for; None: nobody knows.
+    """
     window = limits.cap_minutes * 60
     found = [
         Cap("address", f"{item.kind}:{_mailbox(item.address or '')}", limits.max_per_address, window),
         Cap("account", item.account_id, limits.max_per_account, window),
     ]
-    network = _network(client_address())
+    network = _network(address)
     if network is not None:
         found.append(Cap("network", network, limits.max_per_network, window))
     if item.kind == "sms_otp":

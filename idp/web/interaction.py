@@ -33,6 +33,7 @@ Action = (
     Literal[
         "sign_in",
         "signature.activate",
+        "signature.activate_in_band",
         "credential.create",
         "credential.suspend",
         "credential.resume",

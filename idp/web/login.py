@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, cast
 
 from flask import Flask, current_app
@@ -15,6 +16,7 @@ from idp.authn.device import BrowserStanding, is_known, may_try
 from idp.authn.methods import evidence_of
 from idp.authn.password import KEY, Passwords
 from idp.errors import LoginBusy, LoginRefused
+from idp.policy.evidence import Evidence
 from idp.policy.limits import failure_limit
 from idp.storage import accounts, authenticators, devices, interactions
 from idp.storage.accounts import Account
@@ -61,15 +63,48 @@ def install(app: Flask, passwords: Passwords | None = None) -> None:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """For what a password is typed."""
+
+    txn: str
+    client_id: str
+    action: str
+    account_id: str | None
+    """Whose it has to be; None: it says whose it is."""
+    succeed: Callable[[Connection, Account, Authenticator, Evidence], None]
+    """What follows from a right one, in its transaction; it raises LoginRefused if nothing may."""
+    touch: Callable[[Connection], None]
+    """What that asks of the database, without an effect (OTP-11)."""
+
+
 def with_password(interaction: Interaction, username: str, password: str) -> None:
     """Sign somebody in by user name and password, in an interaction.
+
+    :raises LoginRefused: something is wrong; what is never told.
+    :raises LoginBusy: too many verifications are going on.
+    """
+    occasion = Occasion(
+        interaction.txn,
+        interaction.request.client_id,
+        interaction.request.action,
+        interaction.stored.account_id,
+        partial(_signed_in, interaction),
+        partial(_touch, interaction),
+    )
+    device.remember(prove(occasion, username, password).id)
+    browser.reload()
+
+
+def prove(occasion: Occasion, username: str, password: str) -> Authenticator:
+    """Verify a user name and a password; returns the password's authenticator.
 
     Whatever is wrong, the answer is the same and one password is verified (OTP-11).
 
     1. A place among those who verify; what was read before it would be old.  2. The account, if there is one and the
-    interaction is nobody else's (SES-07).  3. Its password, if it may be tried from this browser.  4. The verification,
+    occasion is nobody else's (SES-07).  3. Its password, if it may be tried from this browser.  4. The verification,
     always.  5. With the password's row locked, all of it once more: others may have failed, an administrator may have
-    changed something (OTP-02).  6. A new session; the interaction becomes this person's.
+    changed something (OTP-02).  6. What follows from it.
 
     :raises LoginRefused: something is wrong; what is never told.
     :raises LoginBusy: too many verifications are going on.
@@ -77,16 +112,33 @@ def with_password(interaction: Interaction, username: str, password: str) -> Non
     verifier = _verifier()
     with _place(verifier):
         found = _look_up(username)
-        tried = _usable(interaction, found)
+        tried = _usable(occasion, found)
         encoded = found.owned.secret_hash if found.owned is not None and tried else None
         matched = verifier.passwords.verify(encoded, password)
     with services().engine.begin() as connection:
-        owned = _settle(connection, interaction, found, tried=tried, matched=matched)
+        owned = _settle(connection, occasion, found, tried=tried, matched=matched)
     if owned is None:
         raise LoginRefused("user name or password is not right")
-    device.remember(owned.id)
     _renew(verifier, owned, password)
-    browser.reload()
+    return owned
+
+
+def may_be_tried(owned: Authenticator | None) -> bool:
+    """Whether a person's password is tried at all when it comes from no browser that is known."""
+    if owned is None or owned.disabled:
+        return False
+    return may_try(owned.failures, owned.blocked_until, None, services().clock.now())
+
+
+def _signed_in(
+    interaction: Interaction, connection: Connection, account: Account, owned: Authenticator, evidence: Evidence
+) -> None:
+    establish(connection, interaction, account, owned, evidence)
+
+
+def _touch(interaction: Interaction, connection: Connection) -> None:
+    interactions.touch(connection, interaction.id)
+    interactions.touch(connection, interaction.id)
 
 
 def hash_new(password: str, about: Iterable[str], present: str | None) -> str | None:
@@ -143,33 +195,33 @@ def _look_again(connection: Connection, found: _Standing) -> _Standing:
     return _Standing(account, owned if unchanged else None, known)
 
 
-def _usable(interaction: Interaction, found: _Standing) -> bool:
+def _usable(occasion: Occasion, found: _Standing) -> bool:
     account, owned = found.account, found.owned
     if account is None or owned is None or not account.active or owned.disabled:
         return False
-    if interaction.stored.account_id not in {None, account.id}:
+    if occasion.account_id not in {None, account.id}:
         return False
     return may_try(owned.failures, owned.blocked_until, found.known, services().clock.now())
 
 
 def _settle(
-    connection: Connection, interaction: Interaction, found: _Standing, *, tried: bool, matched: bool
+    connection: Connection, occasion: Occasion, found: _Standing, *, tried: bool, matched: bool
 ) -> Authenticator | None:
-    """What becomes of a password that was verified; None: nobody is signed in."""
+    """What becomes of a password that was verified; None: it was not right."""
     now = _look_again(connection, found)
-    if now.account is None or now.owned is None or not tried or not _usable(interaction, now):
-        _count_nothing(connection, interaction)
+    if now.account is None or now.owned is None or not tried or not _usable(occasion, now):
+        _count_nothing(connection, occasion)
         return None
     if not matched:
-        _count_failure(connection, interaction, now.owned, now.known)
+        _count_failure(connection, occasion, now.owned, now.known)
         return None
-    item = evidence_of(now.owned, services().clock.now(), interaction.txn, bound=False)
-    establish(connection, interaction, now.account, now.owned, item)
+    item = evidence_of(now.owned, services().clock.now(), occasion.txn, bound=False)
+    occasion.succeed(connection, now.account, now.owned, item)
     return now.owned
 
 
 def _count_failure(
-    connection: Connection, interaction: Interaction, owned: Authenticator, known: BrowserStanding | None
+    connection: Connection, occasion: Occasion, owned: Authenticator, known: BrowserStanding | None
 ) -> None:
     now = services().clock.now()
     own = known is not None and is_known(known)
@@ -184,21 +236,20 @@ def _count_failure(
         factor="password",
         authenticator_id=owned.id,
         failures=failures,
-        txn=interaction.txn,
-        client_id=interaction.request.client_id,
-        action=interaction.request.action,
+        txn=occasion.txn,
+        client_id=occasion.client_id,
+        action=occasion.action,
     )
 
 
-def _count_nothing(connection: Connection, interaction: Interaction) -> None:
+def _count_nothing(connection: Connection, occasion: Occasion) -> None:
     """What :func:`_count_failure` asks of the database, statement for statement, without an effect.
 
     One statement writes, so that the commit has to wait for the disk as that one's does.
     """
     authenticators.count_nothing(connection)
     services().audit.touch(connection)
-    interactions.touch(connection, interaction.id)
-    interactions.touch(connection, interaction.id)
+    occasion.touch(connection)
 
 
 def _renew(verifier: _Verifier, owned: Authenticator, password: str) -> None:

@@ -36,7 +36,7 @@ from idp.oidc.request import AuthorizationRequest, RequestContext, parse_authori
 from idp.storage import accounts, clients, grants, pushed_requests
 from idp.storage.engine import reading
 from idp.storage.seal import Altered
-from idp.web import browser, faults, mutual_tls, oidc_ciba, oidc_orders, oidc_tokens
+from idp.web import browser, faults, mutual_tls, oidc_ciba, oidc_explicit, oidc_orders, oidc_tokens
 from idp.web.headers import allow_form_target
 from idp.web.interaction import BeginInteraction, Finished, begin, register_finisher
 from idp.web.language import gettext as _
@@ -350,6 +350,20 @@ def _server() -> TokenServer:
 def token() -> Response:
     """The token endpoint (RFC 6749 3.2)."""
     return _server().token()
+
+
+@blueprint.post("/oauth2/activation-options")
+@browser.csrf_exempt
+def activation_options() -> Response:
+    """For the signing service: how a credential can be authorised (CSC API 2.0.0.2 11.5)."""
+    return oidc_explicit.activation_options()
+
+
+@blueprint.post("/oauth2/activation-challenge")
+@browser.csrf_exempt
+def activation_challenge() -> Response:
+    """For the signing service: have a code sent (CSC API 2.0.0.2 11.8)."""
+    return oidc_explicit.activation_challenge()
 
 
 @blueprint.post("/revoke")

@@ -27,8 +27,10 @@ from idp.oidc import rar
 from idp.oidc.assertion import stated_client_id, verify_assertion
 from idp.oidc.client import (
     BACKCHANNEL_GRANT,
+    EXPLICIT_GRANT,
     EXTENSION_GRANT,
     GRANT_TYPES,
+    LOGIN_GRANT,
     Client,
     Presented,
     PresentedAssertion,
@@ -46,6 +48,7 @@ from idp.storage.engine import reading
 from idp.storage.grants import AccessToken, Grant
 from idp.web import oidc_extension, oidc_orders, oidc_tokens
 from idp.web.oidc_ciba import BackchannelGrant
+from idp.web.oidc_explicit import ExplicitGrant
 from idp.web.oidc_http import form, json_answer, refuse_as
 from idp.web.services import Services
 
@@ -56,6 +59,8 @@ _REQUIRED: Final = {
     "client_credentials": None,
     EXTENSION_GRANT: "sad",
     BACKCHANNEL_GRANT: "auth_req_id",
+    EXPLICIT_GRANT: "auth_data",
+    LOGIN_GRANT: None,
 }
 
 
@@ -166,6 +171,7 @@ class TokenServer(AuthorizationServer):
         self.register_grant(ClientGrant)
         self.register_grant(ExtensionGrant)
         self.register_grant(BackchannelGrant)
+        self.register_grant(ExplicitGrant)
         self.register_endpoint(Revocation)
         self.register_endpoint(Introspection)
 

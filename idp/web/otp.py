@@ -23,6 +23,7 @@ from foundation import log
 from idp.authn.methods import evidence_of
 from idp.authn.otp import derive_code
 from idp.errors import NoSuchFactor, OtpDead, OtpLocked, OtpNotSent, OtpRefused, OtpStopped, OtpWrong
+from idp.policy.keys import SIGN_IN_BAND
 from idp.policy.limits import otp_limits
 from idp.settings import OtpSettings
 from idp.storage import challenges, messages
@@ -64,7 +65,7 @@ def send(interaction: Interaction, found: Assessment, factor: str) -> None:
     item = proof.wanted(found, factor)[-1]
     now = services().clock.now()
     limits = _limits(item)
-    own = caps.of(item, limits)
+    own = caps.of(item, limits, found.facts.network)
     try:
         with services().engine.begin() as connection:
             challenge = challenges.open_or_resend(
@@ -103,6 +104,15 @@ def verify(interaction: Interaction, found: Assessment, typed: str) -> None:
 
     :raises OtpRefused: wrong, dead, locked, or nothing was sent.
     """
+    judge(interaction, found, typed, proof.accept)
+    browser.reload()
+
+
+def judge(interaction: Interaction, found: Assessment, typed: str, accept: proof.Accept) -> None:
+    """Judge a code; a right one becomes evidence, once.
+
+    :raises OtpRefused: wrong, dead, locked, or nothing was sent.
+    """
     now = services().clock.now()
     with reading(services().engine) as connection:
         latest = challenges.latest(connection, found.context.session_id, interaction.txn, now)
@@ -125,14 +135,13 @@ def verify(interaction: Interaction, found: Assessment, typed: str) -> None:
         )
         if verdict is Verdict.ACCEPTED:
             evidence = evidence_of(item, now, interaction.txn, bound=interaction.binds_evidence)
-            proof.accept(connection, interaction, found, evidence)
+            accept(connection, interaction, found, evidence)
             services().audit.record(connection, "otp.accepted", **fields, challenge_id=challenge_id)
         else:
             extra = {} if challenge_id is None else {"challenge_id": challenge_id}
             services().audit.record(connection, "otp.refused", **fields, **extra, cause=verdict.value)
     if verdict is not Verdict.ACCEPTED:
         raise _REFUSALS[verdict]("the code was not accepted")
-    browser.reload()
 
 
 def _limits(item: Authenticator) -> OtpSettings:
@@ -226,6 +235,8 @@ def _text(interaction: Interaction, code: str, most: int = _LABEL_CHARACTERS) ->
         names = _without_codes(", ".join(_plain(item.label, most) for item in asked.intent.digests[:2] if item.label))
         what = ngettext("sign %(num)d document", "sign %(num)d documents", count)
         purpose = f"{what} ({names}{', ...' if len(asked.intent.digests) > 2 else ''})" if names else what
+    elif asked.action == SIGN_IN_BAND:
+        purpose = _("sign documents in its application")
     elif asked.action == "credential.create":
         purpose = _("order a signing credential")
     elif asked.action == "credential.suspend":

@@ -199,16 +199,35 @@ def approve(
     :param signer_proof: what the person's own device signed about it, where the credential demands that.
     :raises InteractionLost: it has ended already, or the policy does not allow it.
     """
-    decision = found.decision
+    with_services, asked = services(), interaction.request
+    approval = approval_of(interaction, found, signer_proof=signer_proof)
+    with with_services.engine.begin() as connection:
+        if not interactions.close(connection, interaction.id):
+            raise InteractionLost("the interaction has ended")
+        kept = record_decision(connection, interaction, found, approval.decision_id)
+        fields = approved_fields(interaction, approval) | {"decision_sha256": kept}
+        outcome = grant(connection, asked.kind, Finished(asked.payload, approval=approval))
+        with_services.audit.record(connection, "transaction.approved", **fields)
+    shadow.compare(approval.decision_id, interaction.txn, found.facts, found.decision)
+    return finish(asked.kind, outcome)
+
+
+def approval_of(
+    interaction: Interaction, found: Assessment, *, signer_proof: Mapping[str, Any] | None = None
+) -> Approval:
+    """The approval that a decision amounts to, under a new name for the decision; nothing is recorded.
+
+    :raises InteractionLost: the policy does not allow it.
+    """
+    decision, with_services = found.decision, services()
     if not isinstance(found.step, Allowed) or decision.auth_time is None:
         raise InteractionLost("the policy does not allow it")
-    with_services, asked = services(), interaction.request
-    approval = Approval(
+    return Approval(
         txn=interaction.txn,
         account_id=found.account.id,
         session_id=found.context.session_id,
-        client_id=asked.client_id,
-        action=asked.action,
+        client_id=interaction.request.client_id,
+        action=interaction.request.action,
         binding=interaction.binding,
         decision_id=browser.new_id(with_services),
         policy_name=with_services.policy.name,
@@ -222,15 +241,6 @@ def approve(
         session_limit=decision.session_limit,
         signer_proof=signer_proof,
     )
-    with with_services.engine.begin() as connection:
-        if not interactions.close(connection, interaction.id):
-            raise InteractionLost("the interaction has ended")
-        kept = _record_decision(connection, interaction, found, approval.decision_id)
-        fields = _approved(interaction, approval) | {"decision_sha256": kept}
-        outcome = grant(connection, asked.kind, Finished(asked.payload, approval=approval))
-        with_services.audit.record(connection, "transaction.approved", **fields)
-    shadow.compare(approval.decision_id, interaction.txn, found.facts, decision)
-    return finish(asked.kind, outcome)
 
 
 def refuse(interaction: Interaction, error: str, cause: str, found: Assessment | None = None) -> Response:
@@ -252,7 +262,7 @@ def refuse(interaction: Interaction, error: str, cause: str, found: Assessment |
         if found is not None:
             decision_id = browser.new_id(with_services)
             fields |= {
-                "decision_sha256": _record_decision(connection, interaction, found, decision_id),
+                "decision_sha256": record_decision(connection, interaction, found, decision_id),
                 "account_id": found.account.id,
                 "session_id": found.context.session_id,
                 "decision_id": decision_id,
@@ -290,7 +300,7 @@ _DESCRIPTIONS: Final = {
 """For the relying party's developers, as RFC 6749 4.1.2.1 has them: English and ASCII."""
 
 
-def _record_decision(connection: Any, interaction: Interaction, found: Assessment, decision_id: str) -> str:
+def record_decision(connection: Any, interaction: Interaction, found: Assessment, decision_id: str) -> str:
     """Keep the decision; returns the digest of its record."""
     return decisions.record(
         connection,
@@ -303,7 +313,8 @@ def _record_decision(connection: Any, interaction: Interaction, found: Assessmen
     )
 
 
-def _approved(interaction: Interaction, approval: Approval) -> dict[str, Any]:
+def approved_fields(interaction: Interaction, approval: Approval) -> dict[str, Any]:
+    """What the audit record of an approval says."""
     fields: dict[str, Any] = {
         "txn": approval.txn,
         "client_id": approval.client_id,

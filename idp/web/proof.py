@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,9 @@ from idp.web import browser
 from idp.web.interaction import Interaction
 from idp.web.progress import Assessment
 from idp.web.services import services
+
+Accept = Callable[[Connection, Interaction, Assessment, Evidence], None]
+"""What becomes of evidence, in the transaction in which it was given."""
 
 
 def wanted(found: Assessment, kind: str) -> tuple[Authenticator, ...]:

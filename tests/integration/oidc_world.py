@@ -28,7 +28,7 @@ from foundation.clock import Clock, FixedClock, SystemClock
 from foundation.jose import SigningKey, encode_base64url, generate_signing_key
 from idp.app import create_app
 from idp.authn.password import KEY, Passwords
-from idp.oidc.client import BACKCHANNEL_GRANT, EXTENSION_GRANT, Registration
+from idp.oidc.client import BACKCHANNEL_GRANT, EXPLICIT_GRANT, EXTENSION_GRANT, LOGIN_GRANT, Registration
 from idp.oidc.rar import TYPE_CSC_2_2
 from idp.settings import IdpSettings, OtpSettings, PasswordSettings, SigningSettings
 from idp.storage import accounts, audit, authenticators, clients
@@ -387,8 +387,17 @@ def registrations(client_key: SigningKey) -> Iterator[Registration]:
         "Signing service with a key",
         "private_key_jwt",
         jwks=(client_key.verification_key().as_jwk(),),
-        grant_types=(EXTENSION_GRANT, BACKCHANNEL_GRANT),
+        grant_types=(EXTENSION_GRANT, BACKCHANNEL_GRANT, EXPLICIT_GRANT, LOGIN_GRANT),
         introspects=(RESOURCE,),
+    )
+    yield Registration(
+        "typed",
+        "Typing Party",
+        "client_secret_basic",
+        **{**everything, "grant_types": (*everything["grant_types"], EXTENSION_GRANT)},  # type: ignore[arg-type] # of mixed types
+        without_digests=True,
+        in_band_signatures=True,
+        in_band_login=True,
     )
 
 

@@ -250,6 +250,18 @@ FIELDS: dict[str, dict[str, str]] = {
         "ticket": "sealed by this server, for one session and occasion",
     },
     "web/oidc.py": {"client_id": CLIENT, "request_uri": "a secret of one client's: OAU-08"},
+    "web/oidc_explicit.py": {
+        "auth_data": "secrets, judged for the person behind subject_token",
+        "auth_object": "a kind, looked up among the person's own",
+        "authorization_details": "SAD-05: of the credential's owner, by the module",
+        "credentialID": "SAD-05: of the credential's owner, by the module",
+        "lang": VALUE,
+        "scal": "SAD-08: the web tier's word, which the module does not believe",
+        "scope": VALUE,
+        "signatureQualifier": VALUE,
+        "subject_token": "a secret of one client's: tests/integration/test_oidc_explicit.py",
+        "subject_token_type": VALUE,
+    },
     "web/oidc_server.py": {
         "authorization_details": "what was approved, once more: OAU-10",
         "code_verifier": SECRET,

@@ -24,6 +24,7 @@ from idp.storage.caps import Cap
 from idp.storage.engine import reading
 from idp.storage.enrolments import Enrolment
 from idp.web import browser, caps, otp
+from idp.web.address import client_address
 from idp.web.enrol.registry import Enroller, Prepared
 from idp.web.language import gettext as _
 from idp.web.services import services
@@ -72,7 +73,7 @@ def _send(enrolment: Enrolment, account: Account, form: Mapping[str, str]) -> No
         caps.check_prefix(own, limits)
     except caps.PrefixRefused:
         raise AddressRefused("no message goes there", _("We send no messages to numbers like this one.")) from None
-    counts, new_id = caps.of(own, limits), browser.new_id(services())
+    counts, new_id = caps.of(own, limits, client_address()), browser.new_id(services())
 
     def advanced(data: Mapping[str, Any]) -> Mapping[str, Any]:
         return asked(PendingCode.from_json(data), address, now, limits, new_id).to_json()

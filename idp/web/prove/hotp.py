@@ -26,7 +26,7 @@ blueprint = Blueprint("prove_hotp", __name__, url_prefix="/interaction/<interact
 def code(interaction_id: str) -> Response:
     """Somebody typed what their device shows, or two codes that it showed one after the other."""
     given, second = (request.form.get(name, "")[:24] for name in ("code", "second"))
-    return typed.answer(interaction_id, KIND, _uses(given, second), _chance)
+    return typed.answer(interaction_id, KIND, uses_of(given, second), chance)
 
 
 def digits_of(item: Authenticator) -> int:
@@ -34,7 +34,9 @@ def digits_of(item: Authenticator) -> int:
     return int(item.data["digits"])
 
 
-def _uses(given: str, second: str) -> typed.Uses:
+def uses_of(given: str, second: str = "") -> typed.Uses:
+    """How a code, or two in a row, is judged against one device."""
+
     def uses(connection: Connection, item: Authenticator) -> OtpRefused | None:
         limits, seed, digits = services().settings.codes, seed_of(item), digits_of(item)
         if second.strip():
@@ -50,7 +52,8 @@ def _uses(given: str, second: str) -> typed.Uses:
     return uses
 
 
-def _chance(item: Authenticator) -> Fraction:
+def chance(item: Authenticator) -> Fraction:
+    """That one guess is right."""
     return hotp.chance(digits_of(item), services().settings.codes.hotp_window)
 
 

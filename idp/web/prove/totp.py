@@ -33,10 +33,12 @@ def seed_of(item: Authenticator) -> bytes:
 def code(interaction_id: str) -> Response:
     """Somebody typed what their app shows."""
     given = request.form.get("code", "")[:16]
-    return typed.answer(interaction_id, KIND, _uses(given), _chance)
+    return typed.answer(interaction_id, KIND, uses_of(given), chance)
 
 
-def _uses(given: str) -> typed.Uses:
+def uses_of(given: str) -> typed.Uses:
+    """How a code is judged against one app."""
+
     def uses(connection: Connection, item: Authenticator) -> OtpRefused | None:
         judged = totp.judge(seed_of(item), given, services().clock.now(), item.counter, _timing(item))
         if judged.step is not None:
@@ -53,7 +55,8 @@ def _timing(item: Authenticator) -> totp.Timing:
     return totp.timing(item.data, services().settings.codes)
 
 
-def _chance(item: Authenticator) -> Fraction:
+def chance(item: Authenticator) -> Fraction:
+    """That one guess is right."""
     return totp.chance(_timing(item))
 
 

@@ -48,6 +48,7 @@ class _Attempt:
     interaction: Interaction
     found: Assessment
     now: datetime
+    accept: proof.Accept
 
     def record(self, event: str, item: Authenticator, **more: str | int) -> None:
         fields = proof.fields(self.interaction, self.found, item)
@@ -55,6 +56,18 @@ class _Attempt:
 
 
 def verify(interaction: Interaction, found: Assessment, kind: str, uses: Uses, chance: Chance) -> None:
+    """Judge a code that was typed on a page of ours: see :func:`judge`.
+
+    :raises NoSuchFactor: the policy does not ask for this kind now.
+    :raises OtpRefused: it was not accepted; the subclass tells why.
+    """
+    judge(interaction, found, kind, uses, chance, proof.accept)
+    browser.reload()
+
+
+def judge(  # noqa: PLR0917 - what, whose, of which kind, how it is judged, and what then
+    interaction: Interaction, found: Assessment, kind: str, uses: Uses, chance: Chance, accept: proof.Accept
+) -> None:
     """Judge a typed code against each of the person's authenticators of a kind; a right one becomes evidence.
 
     1. Their rows are locked, so that what is counted does not race (OTP-02) and a code is used once (OTP-04).  2. So
@@ -68,7 +81,7 @@ def verify(interaction: Interaction, found: Assessment, kind: str, uses: Uses, c
     """
     refusal: OtpRefused | None = None
     with services().engine.begin() as connection:
-        attempt = _Attempt(connection, interaction, found, services().clock.now())
+        attempt = _Attempt(connection, interaction, found, services().clock.now(), accept)
         owned = sorted(proof.wanted(found, kind), key=lambda item: item.id)
         locked = [proof.fresh(item, authenticators.lock(connection, item.id)) for item in owned]
         tried = [item for item in locked if item.usable(attempt.now) and item.blocked_until <= attempt.now]
@@ -85,7 +98,6 @@ def verify(interaction: Interaction, found: Assessment, kind: str, uses: Uses, c
             refusal = _wrong(attempt, tried, refused) if tried else _not_tried(attempt, locked, chance)
     if refusal is not None:
         raise refusal
-    browser.reload()
 
 
 def _spent(attempt: _Attempt, locked: list[Authenticator], chance: Chance) -> bool:
@@ -100,7 +112,7 @@ def _spent(attempt: _Attempt, locked: list[Authenticator], chance: Chance) -> bo
 def _accept(attempt: _Attempt, item: Authenticator) -> None:
     authenticators.succeeded(attempt.connection, item.id, attempt.now)
     evidence = evidence_of(item, attempt.now, attempt.interaction.txn, bound=attempt.interaction.binds_evidence)
-    proof.accept(attempt.connection, attempt.interaction, attempt.found, evidence)
+    attempt.accept(attempt.connection, attempt.interaction, attempt.found, evidence)
     attempt.record("factor.accepted", item)
 
 

@@ -242,7 +242,7 @@ def test_text_stays_text_whatever_it_looks_like() -> None:
         (changed("action: sign_in", "action: sign_inn"), [
             "10:13: unknown action 'sign_inn'; known are account.enrol_factor, account.reset_factor, "
             "credential.create, credential.delete, credential.resume, credential.revoke, credential.suspend, sign_in, "
-            "signature.activate, admin.<name>; declare others under 'actions'",
+            "signature.activate, signature.activate_in_band, admin.<name>; declare others under 'actions'",
         ]),
         (changed("action: sign_in", "action: [admin.*, signature.*, sign_in, admin.x]"), []),
         (changed("require: low", "require: lowest"), ["11:14: unknown level 'lowest'; known are low"]),

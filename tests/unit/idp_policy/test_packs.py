@@ -12,7 +12,7 @@ from idp.authn import methods
 from idp.authn.roles import MATRIX
 from idp.policy.cases import CaseResult, cases_beside, run_cases
 from idp.policy.fmt import format_document
-from idp.policy.keys import ACTIONS, LIMIT_KEYS
+from idp.policy.keys import ACTIONS, LIMIT_KEYS, SIGN_IN_BAND
 from idp.policy.lint import Deployment, lint
 from idp.policy.model import Condition, Policy
 from idp.policy.prepare import Prepared, prepare
@@ -136,7 +136,13 @@ def test_a_pack_is_laid_out(name: str, suffix: str) -> None:
 @pytest.mark.parametrize("name", PACKS)
 def test_a_pack_is_about_every_action(name: str) -> None:
     policy = prepared(name).policy
-    assert not [action for action in (*ACTIONS, "admin.view") if not list(policy.rules_about(action))]
+    asked = (*(ACTIONS - {SIGN_IN_BAND}), "admin.view")
+    assert not [action for action in asked if not list(policy.rules_about(action))]
+
+
+@pytest.mark.parametrize("name", PACKS)
+def test_SAD_08_no_pack_permits_signatures_in_band(name: str) -> None:
+    assert not list(prepared(name).policy.rules_about(SIGN_IN_BAND))
 
 
 @pytest.mark.parametrize("name", PACKS)
