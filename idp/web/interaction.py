@@ -240,8 +240,11 @@ def finish(kind: str, outcome: Finished) -> Response:
     return registry.finishers[kind](outcome)
 
 
-def begin(request: BeginInteraction) -> Response:
-    """Begin an interaction and go as far as it goes without the person: to a page, or to its end."""
+def begin(request: BeginInteraction, *, seconds: int | None = None) -> Response:
+    """Begin an interaction and go as far as it goes without the person: to a page, or to its end.
+
+    :param seconds: how long it may take, where what it is about does not wait for as long as interactions may take.
+    """
     from idp.web.progress import advance
 
     before = browser.current()
@@ -249,6 +252,7 @@ def begin(request: BeginInteraction) -> Response:
     now = with_services.clock.now()
     _tidy_sometimes(with_services, now)
     interaction_id, txn = browser.new_id(with_services), browser.new_id(with_services)
+    longest = with_services.settings.session.interaction_seconds
     with with_services.engine.begin() as connection:
         session = browser.ensure_in(connection)
         if before is not None and session.account_id is None:
@@ -262,7 +266,7 @@ def begin(request: BeginInteraction) -> Response:
             account_id=None if request.fresh else session.account_id,
             request=request.to_json(),
             now=now,
-            life_seconds=with_services.settings.session.interaction_seconds,
+            life_seconds=longest if seconds is None else min(seconds, longest),
         )
     language.prefer(request.ui_locales)
     return advance(_completed(Interaction(stored, request)))

@@ -97,7 +97,8 @@ def open_request(request_id: str) -> Response:
             essential_acr=asked.essential_acr,
             intent=asked.intent,
             detail=asked.detail,
-        )
+        ),
+        seconds=epoch(found.stored.expires_at) - epoch(services().clock.now()),
     )
 
 
