@@ -41,6 +41,7 @@ from signing.sam_app.handlers import public_handlers, stream_handlers
 from signing.sam_app.parts import Sam
 from signing.sam_settings import DeviceTable, SamSettings
 from signing.settings import IssuerSettings, PkiSettings, WebSettings
+from tests.answers import Described
 from tests.fakes.sam import ALICE as SUBJECT
 from tests.fakes.sam import ECDSA_SHA256, Authority, make_world
 from tests.integration import oidc_world
@@ -93,7 +94,9 @@ class Whole:
         """Call the signing service."""
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         http: FlaskClient = self.web.test_client()
-        return http.post(f"{BASES[version]}/{method}", json=body, headers=headers)
+        answer = http.post(f"{BASES[version]}/{method}", json=body, headers=headers)
+        Described(self.web).check(BASES[version], method, answer)
+        return answer
 
     def sign_in(self, browser: Browser, page: TestResponse, username: str) -> TestResponse:
         """Type a user name and the password, which everybody has the same."""
@@ -194,7 +197,7 @@ def whole(
     _add_person(idp, "carol")
     with ExitStack() as stack:
         stack.callback(idp.engine.dispose)
-        idp_server = stack.enter_context(_serving(idp.app))
+        idp_server = stack.enter_context(serving(idp.app))
         idp_port = idp_server.server_port
         door = door or SocketSettings(directory / "sam.sock", frozenset({os.getuid()}), 0o600)
         link, people, root = _module(directory, device, idp, door)
@@ -203,7 +206,7 @@ def whole(
         authority = IssuingAuthority(root)
         sam = stack.enter_context(open_client(settings))
         app = create_app(settings, clock=idp.clock, sam=sam, authority=authority)
-        web_server = stack.enter_context(_serving(app))
+        web_server = stack.enter_context(serving(app))
         web_port = web_server.server_port
         _read_from(idp.app, web_port)
         made = Whole(
@@ -235,7 +238,7 @@ def _read_from(app: Flask, web_port: int) -> None:
 
 
 @contextmanager
-def _serving(app: Flask) -> Iterator[BaseWSGIServer]:
+def serving(app: Flask) -> Iterator[BaseWSGIServer]:
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()

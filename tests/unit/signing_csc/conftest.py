@@ -26,6 +26,7 @@ from signing.csc.dialect import dialects
 from signing.link.errors import LinkError, LinkRefused
 from signing.link.messages import CredentialView, OfferedKey, SignRequest
 from signing.settings import IssuerSettings, WebSettings
+from tests.answers import Described
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 BASES = {dialect.name: dialect.path for dialect in dialects()}
@@ -139,6 +140,7 @@ class Bench:
     clock: FixedClock
     issuer: str
     played: type[PlayedIssuer]
+    described: Described
 
     def service_token(self, key: SigningKey = ISSUER_KEY, typ: str = "at+jwt", **changes: Any) -> str:
         now = epoch(NOW)
@@ -161,7 +163,9 @@ class Bench:
 
     def post(self, method: str, body: object, token: str | None = None, version: str = "v2") -> Any:
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        return self.client.post(f"{BASES[version]}/{method}", json=body, headers=headers)
+        answer = self.client.post(f"{BASES[version]}/{method}", json=body, headers=headers)
+        self.described.check(BASES[version], method, answer)
+        return answer
 
 
 @pytest.fixture
@@ -191,7 +195,7 @@ def bench(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bench]:
     bob = replace(VIEW, credential_id="cred-bob", owner="bob")
     sam = PlayedSam({view.credential_id: view for view in (VIEW, bob)})
     app = create_app(settings, clock=clock, sam=sam)  # type: ignore[arg-type] # played by the test
-    yield Bench(app.test_client(), sam, clock, issuer, Played)
+    yield Bench(app.test_client(), sam, clock, issuer, Played, Described(app))
     httpd.shutdown()
     thread.join()
     httpd.server_close()

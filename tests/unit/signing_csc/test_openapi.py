@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ from jsonschema import Draft202012Validator
 
 from signing.csc import methods
 from signing.csc.dialect import V1, V2, V2_2, Dialect
-from signing.csc.openapi import document, source
-from signing.settings import IssuerSettings, WebSettings
+from signing.csc.openapi import document, page, source
+from signing.settings import IssuerSettings, ServiceSettings, WebSettings
+from tests.unit.signing_csc.conftest import Bench
 
 DIALECTS = {dialect.name: dialect for dialect in (V1, V2, V2_2)}
 SETTINGS = WebSettings("development", "http://sign.localhost:8402", IssuerSettings("http://idp", "csc", Path("x")))
@@ -69,3 +71,41 @@ def test_members_have_the_dialects_own_names(name: str) -> None:
     assert {dialect.hashes, dialect.hash_algorithm} <= set(schema["properties"])
     assert dialect.hashes in schema["required"]
     assert ("hash" in schema["properties"]) is (name == "v1")
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_a_page_has_every_method_and_member_and_runs_nothing(name: str) -> None:
+    made = whole(DIALECTS[name])
+    shown = page.render(made)
+    assert "<script" not in shown
+    assert "style=" not in shown
+    for path, item in made["paths"].items():
+        assert f'id="{item["post"]["operationId"]}"' in shown
+        assert path.removeprefix("/") in shown
+        schema = document.request_schema(made, path.removeprefix("/"))
+        assert schema is not None
+        assert all(f"<code>{member}</code>" in shown for member in schema["properties"])
+
+
+def test_a_page_escapes_what_it_shows() -> None:
+    assert page.prose("<b> `a<b` & *c*\n\nd") == (
+        "<p>&lt;b&gt; <code>a&lt;b</code> &amp; <em>c</em></p><p>d</p>"
+    )
+    named = replace(SETTINGS, service=ServiceSettings(name="<i>Sign</i>"))
+    assert "<i>" not in page.render(document.build(V2, named, ["info"]))
+
+
+@pytest.mark.loopback
+def test_document_and_page_are_for_everybody_and_allow_no_foreign_content(bench: Bench) -> None:
+    for base in (dialect.path for dialect in DIALECTS.values()):
+        served = bench.client.get(f"{base}/openapi.json")
+        assert (served.status_code, served.get_json()["openapi"]) == (200, "3.1.0")
+        shown = bench.client.get(f"{base}/docs")
+        policy = shown.headers["Content-Security-Policy"]
+        assert shown.mimetype == "text/html"
+        assert policy.startswith("default-src 'none'; style-src 'self'")
+        assert "script-src" not in policy
+        assert "unsafe" not in policy
+    with bench.client.get("/static/api.css") as style:
+        assert style.status_code == 200
+    assert bench.client.post("/csc/v2/openapi.json").status_code == 405
