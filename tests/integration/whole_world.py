@@ -239,6 +239,7 @@ def _read_from(app: Flask, web_port: int) -> None:
 
 @contextmanager
 def serving(app: Flask) -> Iterator[BaseWSGIServer]:
+    """The application on a free port."""
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
