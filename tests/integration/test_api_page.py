@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Request, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, ViewportSize, sync_playwright
 
 from foundation.clock import SystemClock
 from foundation.files import write_secret
@@ -40,20 +40,33 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+def watched(page: Page) -> tuple[list[str], list[str]]:
+    """What a page asks for, and what the browser complains of, as it comes."""
+    asked: list[str] = []
+    complaints: list[str] = []
+
+    def request(found: Request) -> None:
+        asked.append(found.url)
+
+    def message(found: ConsoleMessage) -> None:
+        complaints.append(found.text)
+
+    page.on("request", request)
+    page.on("console", message)
+    return asked, complaints
+
+
 @pytest.mark.parametrize("base", [dialect.path for dialect in dialects()])
 def test_the_page_is_for_everybody_and_asks_nobody_else(site: str, chromium: Browser, base: str) -> None:
     looks: tuple[tuple[Scheme, ViewportSize], ...] = (("light", DESK), ("dark", DESK), ("light", PHONE))
     for scheme, size in looks if base == "/csc/v2" else looks[:1]:
         page = chromium.new_page(color_scheme=scheme, viewport=size)
-        asked: list[Request] = []
-        complaints: list[ConsoleMessage] = []
-        page.on("request", asked.append)
-        page.on("console", complaints.append)
+        asked, complaints = watched(page)
         page.goto(f"{site}{base}/docs")
         assert page.locator("h1").inner_text().startswith("Privy Seal: CSC API")
         assert page.get_by_role("heading", name="signatures/signHash").is_visible()
         assert violations(page) == []
-        assert all(request.url.startswith(site) for request in asked)
+        assert all(url.startswith(site) for url in asked)
         assert complaints == []
         # wide tables scroll by themselves; the page does not
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
