@@ -235,6 +235,12 @@ class CredentialUnusable(IdpError):
     code = "credential_unusable"
 
 
+class CredentialNotChosen(CredentialUnusable):
+    """The person has not said yet with which of their credentials."""
+
+    code = "credential_not_chosen"
+
+
 class SealBroken(IdpError):
     """A row of the database is not as this program wrote it."""
 

@@ -27,16 +27,26 @@ class SignatureIntent:
     """A request to activate one credential for exactly these digests (CSC API 2.0.0.2 clause 8.3.3, RFC 9396)."""
 
     credential_id: str
+    """Empty until the person has chosen, where the request names a ``qualifier`` only."""
     hash_alg: str
     """OID, a key of ``contract.digests.HASH_LENGTHS``."""
     digests: tuple[DocumentDigest, ...]
     hash_type: HashType
     sign_count: int
     locations: tuple[str, ...] = ()
+    qualifier: str | None = None
+    """``signatureQualifier`` of the credentials among which the person chooses."""
+
+    @property
+    def chosen(self) -> bool:
+        """Whether it says with which credential."""
+        return bool(self.credential_id)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object from which :meth:`from_json` makes the same intent."""
+        qualified = {} if self.qualifier is None else {"qualifier": self.qualifier}
         return {
+            **qualified,
             "credential_id": self.credential_id,
             "hash_alg": self.hash_alg,
             "digests": [
@@ -59,6 +69,7 @@ class SignatureIntent:
             hash_type=cast("HashType", value["hash_type"]),
             sign_count=value["sign_count"],
             locations=tuple(value["locations"]),
+            qualifier=value.get("qualifier"),
         )
 
 

@@ -35,6 +35,7 @@ QUERY_PARAMETERS: Final = frozenset({"credentialID", "signatureQualifier", "numS
 
 CREDENTIAL_ID: Final = re.compile(r"[A-Za-z0-9_:-]{1,128}\Z")
 """The signing service's own identifiers are hexadecimal; nothing that could be a token gets into an audit record."""
+_QUALIFIER: Final = re.compile(r"[A-Za-z0-9_]{1,64}\Z")
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]+={0,2}\Z")
 _SHA2_BY_LENGTH: Final = {
     32: "2.16.840.1.101.3.4.2.1",
@@ -67,10 +68,11 @@ _MAX_MARKS: Final = 4
 _MARKS_IN_A_ROW: Final = re.compile(rf"^m|m{{{_MAX_MARKS + 1},}}")
 
 
-def parse_details(text: str, locations: Sequence[str]) -> SignatureIntent:
+def parse_details(text: str, locations: Sequence[str], *, choosable: bool = False) -> SignatureIntent:
     """Read ``authorization_details``: an array of exactly one object of a credential type.
 
     :param locations: what ``locations`` may name.
+    :param choosable: whether ``signatureQualifier`` may stand for the credential, because the person can be asked.
     :raises AuthorizationDetailsInvalid: anything that is not understood or not in bounds.
     """
     details = _parse_json(text)
@@ -82,7 +84,7 @@ def parse_details(text: str, locations: Sequence[str]) -> SignatureIntent:
     if kind not in TYPES:
         raise AuthorizationDetailsInvalid("unknown authorization_details type")
     _check_members(value, _MEMBERS_2_2 if kind == TYPE_CSC_2_2 else _MEMBERS_2_0, "authorization_details")
-    credential_id = _credential(value)
+    credential_id, qualifier = _credential(value, choosable=choosable)
     hash_alg = _hash_algorithm(value.get("hashAlgorithmOID"))
     digests, hash_type = _documents(value.get("documentDigests"), hash_alg, kind)
     return SignatureIntent(
@@ -92,24 +94,28 @@ def parse_details(text: str, locations: Sequence[str]) -> SignatureIntent:
         hash_type=hash_type,
         sign_count=_count(value.get("numSignatures", len(digests)), len(digests)),
         locations=_locations(value.get("locations", []), locations),
+        qualifier=qualifier,
     )
 
 
-def parse_query(parameters: Mapping[str, str], *, without_digests: bool) -> SignatureIntent:
+def parse_query(
+    parameters: Mapping[str, str], *, without_digests: bool, choosable: bool = False
+) -> SignatureIntent:
     """Read the query form (CSC API 2.0.0.2 clause 8.4.2; ``hash`` is the name of 1.0.4).
 
     :param without_digests: whether the client may leave the digests out, for a credential at SCAL1.
+    :param choosable: as for :func:`parse_details`.
     :raises RequestInvalid: anything that is not understood or not in bounds.
     """
     try:
-        return _parse_query(parameters, without_digests=without_digests)
+        return _parse_query(parameters, without_digests=without_digests, choosable=choosable)
     except AuthorizationDetailsInvalid as error:
         # The same rules, under the error that this form has.
         raise RequestInvalid(error.description) from error
 
 
-def _parse_query(parameters: Mapping[str, str], *, without_digests: bool) -> SignatureIntent:
-    credential_id = _credential(parameters)
+def _parse_query(parameters: Mapping[str, str], *, without_digests: bool, choosable: bool) -> SignatureIntent:
+    credential_id, qualifier = _credential(parameters, choosable=choosable)
     if "hash" in parameters and "hashes" in parameters:
         raise RequestInvalid("hash and hashes are the same parameter of two versions: give one")
     name = "hash" if "hash" in parameters else "hashes"
@@ -130,6 +136,7 @@ def _parse_query(parameters: Mapping[str, str], *, without_digests: bool) -> Sig
         digests=digests,
         hash_type="dtbsr",
         sign_count=_count(_number(parameters.get("numSignatures"), len(digests)), len(digests)),
+        qualifier=qualifier,
     )
 
 
@@ -177,18 +184,23 @@ def _check_members(value: Mapping[str, Any], known: frozenset[str], where: str) 
         raise AuthorizationDetailsInvalid(f"{where} has a member that is not supported")
 
 
-def _credential(value: Mapping[str, Any]) -> str:
-    credential_id = value.get("credentialID")
+def _credential(value: Mapping[str, Any], *, choosable: bool) -> tuple[str, str | None]:
+    """The credential, or the qualifier that stands for it."""
+    credential_id, qualifier = value.get("credentialID"), value.get("signatureQualifier")
     if "signatureQualifier" in value:
-        if credential_id is None:
+        if credential_id is not None:
+            # It would be a condition that nobody here can check.
+            raise AuthorizationDetailsInvalid("signatureQualifier does not go with credentialID")
+        if not choosable:
             raise AuthorizationDetailsInvalid("signatureQualifier alone is not supported: name the credentialID")
-        # It would be a condition that nobody here can check.
-        raise AuthorizationDetailsInvalid("signatureQualifier does not go with credentialID")
+        if not isinstance(qualifier, str) or not _QUALIFIER.match(qualifier):
+            raise AuthorizationDetailsInvalid("Invalid parameter signatureQualifier")
+        return "", qualifier
     if credential_id is None:
         raise AuthorizationDetailsInvalid("Missing parameter credentialID")
     if not isinstance(credential_id, str) or not CREDENTIAL_ID.match(credential_id):
         raise AuthorizationDetailsInvalid("Invalid parameter credentialID")
-    return credential_id
+    return credential_id, None
 
 
 def _hash_algorithm(value: object) -> str:

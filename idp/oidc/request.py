@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Literal
 
 from idp.activation.intent import CredentialIntent, SignatureIntent
@@ -176,7 +176,7 @@ def _parse(
     for check in CHECKS:
         check(parameters, client, context)
     order = _order(parameters, context)
-    intent = _intent(parameters, client, context) if order is None else None
+    intent = _intent(parameters, client, context, choosable=True) if order is None else None
     scopes = _scopes(parameters, client, intent, with_order=order is not None)
     acr_values, essential = wishes.acr(parameters, client.registration)
     hint = parameters.get("id_token_hint")
@@ -316,7 +316,9 @@ def _order(parameters: Mapping[str, str], context: RequestContext) -> Credential
     return orders.parse_order(scope, parameters, context.config)
 
 
-def _intent(parameters: Mapping[str, str], client: Client, context: RequestContext) -> SignatureIntent | None:
+def _intent(
+    parameters: Mapping[str, str], client: Client, context: RequestContext, *, choosable: bool = False
+) -> SignatureIntent | None:
     details = parameters.get("authorization_details")
     queried = rar.QUERY_PARAMETERS & parameters.keys()
     if details is None and not queried:
@@ -327,8 +329,8 @@ def _intent(parameters: Mapping[str, str], client: Client, context: RequestConte
     if not context.pushed and not registration.plain_intents:
         raise RequestInvalid("requests for signatures must be pushed (RFC 9126)")
     if details is not None:
-        return rar.parse_details(details, context.config.locations)
-    return rar.parse_query(parameters, without_digests=registration.without_digests)
+        return rar.parse_details(details, context.config.locations, choosable=choosable)
+    return rar.parse_query(parameters, without_digests=registration.without_digests, choosable=choosable)
 
 
 def _scopes(
@@ -385,7 +387,11 @@ def check_repeated_details(text: str, request: AuthorizationRequest, config: Oid
 
     :raises AuthorizationDetailsInvalid: they say anything else.
     """
-    if rar.parse_details(text, config.locations) != request.intent:
+    repeated = rar.parse_details(text, config.locations, choosable=True)
+    if repeated.qualifier is not None and request.intent is not None:
+        # The person chose the credential: what was approved says which, and what is repeated does not.
+        repeated = replace(repeated, credential_id=request.intent.credential_id)
+    if repeated != request.intent:
         raise AuthorizationDetailsInvalid("authorization_details are not those that were approved")
 
 

@@ -202,13 +202,20 @@ def set_credential(connection: Connection, seals: Sealer, interaction_id: str, c
     change(connection, seals, interactions, _TO_CHANGE, lambda _: values, interaction_id=interaction_id)
 
 
-def set_request(connection: Connection, seals: Sealer, interaction_id: str, request: Mapping[str, Any]) -> None:
+def set_request(
+    connection: Connection, seals: Sealer, interaction_id: str, before: Mapping[str, Any], after: Mapping[str, Any]
+) -> None:
     """Keep what is asked in fuller words than when it began.
 
-    :raises InteractionLost: it has ended.
+    :raises InteractionLost: it has ended, or says something else by now.
     """
-    values = {"request": dict(request)}
-    if change(connection, seals, interactions, _TO_CHANGE, lambda _: values, interaction_id=interaction_id) != 1:
+
+    def worded(row: Row[Any]) -> dict[str, Any]:
+        if row.request not in (before, after):
+            raise InteractionLost("the interaction has been completed in another way")
+        return {"request": dict(after)}
+
+    if change(connection, seals, interactions, _TO_CHANGE, worded, interaction_id=interaction_id) != 1:
         raise InteractionLost("the interaction has ended")
 
 

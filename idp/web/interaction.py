@@ -198,7 +198,8 @@ class Interaction:
 
 Finisher = Callable[[Finished], Response]
 Granter = Callable[[Connection, Finished], Any]
-Completer = Callable[[BeginInteraction, Account], BeginInteraction]
+Completer = Callable[[BeginInteraction, Account, str | None], BeginInteraction]
+"""The last: the credential that was chosen, where one was."""
 
 
 @dataclass(slots=True)
@@ -315,27 +316,30 @@ def load(interaction_id: str) -> Interaction:
 
 
 def _completed(interaction: Interaction) -> Interaction:
-    """The interaction with all in its request that is approved, as soon as it is known who that is asked of."""
+    """The interaction with whom a certificate will name in its request, as soon as it is known who is asked."""
     request, account_id = interaction.request, interaction.stored.account_id
     if account_id is None or not request.names_nobody:
         return interaction
     with reading(services().engine) as connection:
         account = accounts.find(connection, account_id)
-    completer = cast("_Registry", current_app.extensions[_FINISHERS]).completers.get(request.kind)
-    if account is None or completer is None:
-        return interaction
-    return rewritten(interaction, completer(request, account))
+    return interaction if account is None else completed(interaction, account)
 
 
-def rewritten(interaction: Interaction, request: BeginInteraction) -> Interaction:
-    """The interaction with another request, which is kept.
+def completed(interaction: Interaction, account: Account, credential_id: str | None = None) -> Interaction:
+    """The interaction with all in its request that is approved, which is kept.
 
-    :raises InteractionLost: it has ended.
+    :param credential_id: the credential that the person chose.
+    :raises InteractionLost: it has ended, or was completed otherwise.
     """
-    content = request.to_json()
+    request = interaction.request
+    completer = cast("_Registry", current_app.extensions[_FINISHERS]).completers.get(request.kind)
+    if completer is None:
+        return interaction
+    fuller = completer(request, account, credential_id)
+    content = fuller.to_json()
     with services().engine.begin() as connection:
-        interactions.set_request(connection, services().seals, interaction.id, content)
-    return Interaction(replace(interaction.stored, request=content), request)
+        interactions.set_request(connection, services().seals, interaction.id, interaction.stored.request, content)
+    return Interaction(replace(interaction.stored, request=content), fuller)
 
 
 def claimed(stored: StoredInteraction) -> None:

@@ -36,7 +36,7 @@ from idp.oidc.request import AuthorizationRequest, RequestContext, parse_authori
 from idp.storage import accounts, clients, grants, pushed_requests
 from idp.storage.engine import reading
 from idp.storage.seal import Altered
-from idp.web import browser, faults, mutual_tls, oidc_ciba, oidc_explicit, oidc_orders, oidc_tokens
+from idp.web import browser, faults, mutual_tls, oidc_ciba, oidc_complete, oidc_explicit, oidc_tokens
 from idp.web.headers import allow_form_target
 from idp.web.interaction import BeginInteraction, Finished, begin, register_finisher
 from idp.web.language import gettext as _
@@ -62,7 +62,7 @@ _log = get(__name__)
 
 def setup(app: Flask) -> None:
     """Say how interactions that began here end."""
-    register_finisher(app, KIND, finish, granted, oidc_orders.complete)
+    register_finisher(app, KIND, finish, granted, oidc_complete.complete)
 
 
 def self_service_token(with_services: Services, account_id: str, client_id: str) -> str:

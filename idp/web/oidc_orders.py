@@ -1,4 +1,4 @@
-"""Orders that relying parties ask for: completed with whoever signed in, and given out in the token of their scope.
+"""Orders that relying parties ask for, given out in the token of their scope.
 
 The token is an access token of the CSC API like any other, bound to client and person and, if it was asked for so, to a
 key; what it opens is the one order in it, which the signature activation module takes once.
@@ -6,7 +6,6 @@ key; what it opens is the one order in it, which the signature activation module
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Final
 
 from contract.order import CreateParameters, CredentialParameters, Parameters
@@ -19,28 +18,16 @@ from idp.oidc import tokens
 from idp.oidc.client import Client
 from idp.oidc.errors import GrantInvalid
 from idp.oidc.possession import Shown, check_shown
-from idp.oidc.request import AuthorizationRequest
 from idp.storage import grants
-from idp.storage.accounts import Account
 from idp.storage.grants import Grant, NewAccessToken
 from idp.storage.hashes import hash_token
 from idp.storage.seal import Altered
 from idp.web import oidc_tokens
-from idp.web.interaction import BeginInteraction
-from idp.web.orders import signed_order, subject_of
+from idp.web.orders import signed_order
 from idp.web.services import Services
 
 ORDER_CLAIM: Final = "order"
 QUALIFIER_CLAIM: Final = "signature_qualifier"
-
-
-def complete(request: BeginInteraction, account: Account) -> BeginInteraction:
-    """The request with the person in it whom the certificate will name."""
-    asked = AuthorizationRequest.from_json(request.payload)
-    if asked.order is None or asked.order.operation != "credential.create":
-        return request
-    completed = replace(asked, order=replace(asked.order, subject=subject_of(account)))
-    return replace(request, payload=completed.to_json(), detail=completed.detail)
 
 
 def give(services: Services, grant: Grant, client: Client, shown: Shown | None = None) -> dict[str, Any]:

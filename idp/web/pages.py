@@ -17,6 +17,7 @@ from idp.authn.otp import seconds_until_resend
 from idp.authn.stepup import Allowed, AskFactor, AskPassword, Refused
 from idp.errors import (
     ConsentMismatch,
+    CredentialNotChosen,
     CredentialUnavailable,
     CredentialUnusable,
     InteractionLost,
@@ -37,7 +38,7 @@ from idp.errors import (
 from idp.storage import challenges, interactions
 from idp.storage.challenges import Challenge
 from idp.storage.engine import reading
-from idp.web import because, browser, login, otp, passkeys, progress, proof, resume, wording
+from idp.web import because, browser, choosing, login, otp, passkeys, progress, proof, resume, wording
 from idp.web.approval import signing
 from idp.web.headers import allow_form_target
 from idp.web.interaction import Interaction, load, page
@@ -96,6 +97,12 @@ def go_on(interaction_id: str) -> Response:
         if not interactions.claim(connection, services().seals, interaction.id, session.id, session.account_id):
             raise InteractionLost("the interaction is another person's")
     return progress.advance(load(interaction_id))
+
+
+@blueprint.post("/credential")
+def credential(interaction_id: str) -> Response:
+    """The person chose with which of their credentials to sign."""
+    return progress.advance(choosing.choose(load(interaction_id), request.form.get("credential_id", "")))
 
 
 @blueprint.post("/factor")
@@ -231,6 +238,8 @@ def render(
         allow_form_target(interaction.request.return_to)
     try:
         found = progress.assess(interaction)
+    except CredentialNotChosen:
+        return _choose(interaction, notice)
     except (CredentialUnavailable, CredentialUnusable) as error:
         return _page("credential.html", interaction, Notice("", 503), unusable=isinstance(error, CredentialUnusable))
     if found is None:
@@ -245,6 +254,16 @@ def render(
         signing.allow_form(found.credential)
         return _page("consent.html", interaction, notice, found, wording=wording, unfinished=tuple)
     return _page("continue.html", interaction, notice, found)
+
+
+def _choose(interaction: Interaction, notice: Notice | None) -> Response:
+    try:
+        found = choosing.candidates(interaction)
+    except CredentialUnavailable:
+        return _page("credential.html", interaction, Notice("", 503), unusable=False)
+    if not found:
+        return _page("credential.html", interaction, Notice("", 503), unusable=True)
+    return _page("choose_credential.html", interaction, notice, credentials=found, wording=wording)
 
 
 def _identify(interaction: Interaction, notice: Notice | None) -> Response:

@@ -12,14 +12,14 @@ from idp.authn import methods
 from idp.authn.approval import Approval
 from idp.authn.session import AuthnContext, context_of, decide
 from idp.authn.stepup import Allowed, AskFactor, AskPassword, Refused, Step, next_step
-from idp.errors import CredentialUnavailable, CredentialUnusable, InteractionLost
+from idp.errors import CredentialNotChosen, CredentialUnavailable, CredentialUnusable, InteractionLost
 from idp.policy.evaluate import evaluate
 from idp.policy.model import CredentialFacts, Decision, EnrolledFactor, Facts
 from idp.storage import authenticators, decisions, interactions
 from idp.storage.accounts import Account
 from idp.storage.authenticators import Authenticator
 from idp.storage.engine import reading
-from idp.web import browser, shadow
+from idp.web import browser, choosing, shadow
 from idp.web.address import client_address
 from idp.web.approval import signing
 from idp.web.interaction import Finished, Interaction, finish, grant, page
@@ -46,12 +46,15 @@ def assess(interaction: Interaction) -> Assessment | None:
 
     :raises CredentialUnavailable: the credential to be used cannot be read.
     :raises CredentialUnusable: it is not this person's, or disabled.
+    :raises CredentialNotChosen: the person has to say first which.
     """
     session = browser.current()
     account = browser.account_of(session)
     if session is None or account is None or interaction.stored.account_id != account.id:
         return None
-    with_services = services()
+    intent, with_services = interaction.request.intent, services()
+    if intent is not None and not intent.chosen:
+        raise CredentialNotChosen("the person has not said with which credential")
     with reading(with_services.engine) as connection:
         owned = authenticators.of_account(connection, with_services.seals, account.id)
     credential = _credential(with_services, interaction, account)
@@ -146,7 +149,7 @@ def _credential(with_services: Services, interaction: Interaction, account: Acco
     credential_id = interaction.credential_id
     if credential_id is None:
         return None
-    if interaction.stored.credential is not None:
+    if interaction.stored.credential is not None and interaction.stored.credential["credential_id"] == credential_id:
         return CredentialView(**interaction.stored.credential)
     view = with_services.credentials.read(account.id, interaction.request.client_id, credential_id)
     if view.credential_id != credential_id:
@@ -161,11 +164,21 @@ def _credential(with_services: Services, interaction: Interaction, account: Acco
     return view
 
 
+def _says_which(interaction: Interaction) -> bool:
+    intent = interaction.request.intent
+    return intent is None or intent.chosen
+
+
 def advance(interaction: Interaction, then: str | None = None) -> Response:
     """Go as far as it goes without the person: to a page, or to the end.
 
     :param then: the factor that the way which the person chose asks for next.
     """
+    try:
+        only = None if _says_which(interaction) else choosing.choose_the_only_one(interaction)
+        interaction = only or interaction
+    except CredentialUnavailable:
+        pass  # as below, where it is said
     asked = interaction.request
     try:
         found = assess(interaction)
@@ -295,6 +308,7 @@ _DESCRIPTIONS: Final = {
     "unreachable": "the person has no factors that reach the level that is needed",
     "unmet_request": "none of the requested authentication context classes can be reached",
     "credential_unavailable": "the credential cannot be read now",
+    "credential_not_chosen": "the person has to choose a credential, or has none that fits",
     "credential_unusable": "the credential cannot be used by this person",
 }
 """For the relying party's developers, as RFC 6749 4.1.2.1 has them: English and ASCII."""

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from idp.oidc import errors
 from idp.oidc.client import Client
 from idp.oidc.errors import OidcError
+from idp.oidc.orders import parse_order
 from idp.oidc.request import (
     AuthorizationRequest,
     check_repeated_details,
@@ -315,8 +316,99 @@ def test_OAU_10_details_and_query_together_are_refused() -> None:
     assert refused(signing(hashes="AAAA")).code == "invalid_request"
 
 
+def test_a_qualifier_stands_for_the_credential_that_the_person_will_choose() -> None:
+    value = details(signatureQualifier="eu_eidas_qes")
+    del value["credentialID"]
+    request = parse(signing(value))
+    assert request.intent is not None
+    assert (request.intent.qualifier, request.intent.chosen) == ("eu_eidas_qes", False)
+    assert AuthorizationRequest.from_json(json.loads(json.dumps(request.to_json()))) == request
+
+
+ORDERS = ("credential-creation", "credential-deletion")
+
+
+def ordering(kind: str, **changes: str | None) -> dict[str, str]:
+    named = {"credentialID": "a-credential"} if kind == "credential-deletion" else {}
+    return parameters(**{"scope": kind, "nonce": None, **named, **changes})
+
+
+def orderer() -> Client:
+    return client(scopes=("openid", "service", "credential", *ORDERS))
+
+
+def test_an_order_is_read_whole_and_survives_storage() -> None:
+    for scope, action in zip(ORDERS, ("credential.create", "credential.delete"), strict=True):
+        request = parse(ordering(scope), orderer())
+        assert (request.scopes, request.action, request.intent) == ((scope,), action, None)
+        assert request.resource == RESOURCE
+        assert AuthorizationRequest.from_json(json.loads(json.dumps(request.to_json()))) == request
+    assert request.detail == {"credential_id": "a-credential"}
+
+
+@pytest.mark.parametrize(
+    ("scope", "changes", "code", "description"),
+    [
+        ("credential-deletion", {"credentialID": None}, "invalid_request", "Missing parameter credentialID"),
+        ("credential-deletion", {"credentialID": "a/b"}, "invalid_request", "Invalid parameter credentialID"),
+        ("credential-creation", {"credentialID": "x"}, "invalid_request", "Invalid parameter credentialID"),
+        (
+            "credential-creation",
+            {"signatureQualifier": "eu_eidas_qes"},
+            "invalid_request",
+            "Invalid parameter signatureQualifier",
+        ),
+        ("credential-creation", {"credentialProfile": "x"}, "invalid_request", "Invalid parameter credentialProfile"),
+        (
+            "credential-creation",
+            {"authorization_details": "[]"},
+            "invalid_request",
+            "scope credential-creation takes no authorization_details",
+        ),
+        (
+            "credential-creation",
+            {"scope": "openid credential-creation"},
+            "invalid_scope",
+            "scope credential-creation goes with no other scope",
+        ),
+        (
+            "credential-deletion",
+            {"scope": "credential-deletion credential-creation", "credentialID": None},
+            "invalid_request",
+            "Missing parameter credentialID",
+        ),
+        ("credential-creation", {"resource": "https://api.example.org"}, "invalid_target", None),
+    ],
+)
+def test_an_order_that_is_not_understood_is_refused(
+    scope: str, changes: dict[str, str | None], code: str, description: str | None
+) -> None:
+    error = refused(ordering(scope, **changes), orderer())
+    assert error.code == code
+    assert description in {None, error.description}
+
+
+@pytest.mark.parametrize("scope", ORDERS)
+def test_an_order_is_for_clients_that_are_registered_for_it_and_pushed(scope: str) -> None:
+    assert refused(ordering(scope)).code == "invalid_scope"
+    assert refused(ordering(scope), orderer(), pushed=False).description == (
+        "requests about credentials must be pushed (RFC 9126)"
+    )
+    faults = tuple(client(auth_method="none", scopes=(scope,)).registration.faults())
+    assert any(f"{scope} needs a client that authenticates" in fault for fault in faults)
+
+
+def test_a_profile_with_a_device_is_ordered_on_the_account_pages() -> None:
+    config = replace(CONFIG, profiles=("plain", "sole"), device_profiles=frozenset({"sole"}), qualifiers={"sole": "q"})
+    for changes in ({"credentialProfile": "sole"}, {"signatureQualifier": "q"}):
+        with pytest.raises(OidcError) as caught:
+            parse_order("credential-creation", changes, config)
+        assert "on the account pages" in caught.value.description
+    assert parse_order("credential-creation", {}, config).profile == "plain"
+
+
 def test_OAU_10_details_that_are_wrong_keep_their_own_error() -> None:
-    error = refused(signing(details(signatureQualifier="eu_eidas_qes", credentialID=None)))
+    error = refused(signing(details(signatureQualifier="eu_eidas_qes")))
     assert error.code == "invalid_authorization_details"
     assert error.target is not None
 
