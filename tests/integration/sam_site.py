@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,8 @@ class Site:
     """Keys of the operators that :meth:`init` enrols."""
     module: Path = SOFTHSM2_MODULE
     """The PKCS#11 module; :mod:`tests.shim` can stand in front of it."""
+    preloaded: dict[str, str] = field(default_factory=dict)
+    """More of the environment of nodes that serve, such as another clock."""
     started: int = 0
     """NumericDate of the last start of a node."""
 
@@ -126,7 +128,12 @@ class Site:
         with (
             self.log(node).open("a") as errors,
             subprocess.Popen(
-                command, cwd=ROOT, env=_environment(), stdout=subprocess.PIPE, stderr=errors, text=True
+                command,
+                cwd=ROOT,
+                env={**_environment(), **self.preloaded},
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
             ) as process,
         ):
             assert process.stdout is not None

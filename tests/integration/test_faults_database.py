@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pytest
 from sqlalchemy import Engine, create_engine, text
@@ -77,8 +77,8 @@ class Signing:
 
 
 @contextmanager
-def signing(directory: Path, url: str, shim: Shim) -> Iterator[Signing]:
-    site, engine = shimmed_site(directory, url, shim), open_engine(url)
+def signing(directory: Path, url: str, shim: Shim, **settings: Any) -> Iterator[Signing]:
+    site, engine = shimmed_site(directory, url, shim, **settings), open_engine(url)
     with site.serving(), SamClient(site.socket(), pool_size=16) as client:
         until(lambda: signs(client))
         yield Signing(site, shim, client, engine)
