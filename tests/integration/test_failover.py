@@ -15,6 +15,7 @@ from foundation.files import write_secret
 from signing.link import codes
 from signing.link.client import SamClient
 from signing.link.errors import LinkRefused, LinkUnavailable
+from signing.sam import events
 from tests.integration.test_faults_database import Busy, Signing, kill_server, signing
 from tests.integration.test_sam_kills import signs, until
 from tests.postgres import PostgresServer
@@ -103,8 +104,10 @@ def test_OPS_05_a_standby_that_was_behind_serves_no_spent_sad(shim: Shim, tmp_pa
         before = module.oracle.sent()
         # The database does not know of them; the process does, until they have expired.
         for request in spent:
-            assert module.ask(request) == codes.LEDGER_SET_BACK
+            assert module.ask(request) == codes.SAD_USED
         assert module.oracle.sent() == before
+        alarms = f"SELECT count(*) FROM audit_entries WHERE event = '{events.LEDGER_SET_BACK}'"
+        assert standby.value(alarms, DATABASE) == len(spent)
         assert module.ask(module.request()) == "signed"
         primary.restart()
 
