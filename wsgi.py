@@ -43,9 +43,10 @@ def signing() -> WSGIApplication:
     """The signing web tier: the CSC API."""
     from foundation.memory import keep_for_good
     from foundation.settings import load
-    from signing.app import create_app
+    from signing.app import create_app, start_jobs
     from signing.settings import WebSettings
 
     app = create_app(load(WebSettings, _config("WEB"), prefix="WEB"))
+    start_jobs(app)
     keep_for_good()
     return app

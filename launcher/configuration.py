@@ -21,6 +21,7 @@ SIGN_CLIENT = "privyseal-sign"
 """The command `privyseal sign`."""
 CSC_CLIENT = "csc"
 CSC_KEY = "csc-client.pem"
+JOBS_KEY = "jobs.key"
 CSC_BASES = ("/csc/v1", "/csc/v2", "/2.2/csc/v2")
 SOFTHSM_MODULES = (
     Path("/usr/lib/softhsm/libsofthsm2.so"),
@@ -159,6 +160,10 @@ def web(here: Installation) -> Mapping[str, object]:
                 },
             }
         ],
+        "jobs": {
+            "database_url": f"sqlite:///{here.file('web', 'jobs.sqlite')}",
+            "key_file": here.file("web", JOBS_KEY),
+        },
         "pki": {
             "connector": "devca",
             "profile": "signer",

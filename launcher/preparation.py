@@ -92,6 +92,7 @@ def write_files(here: Installation) -> None:
         secret = (secrets.token_hex(8) if name in {PASSWORD, ADMIN_PASSWORD} else secrets.token_urlsafe(32)).encode()
         for owner in owners:
             state.write(state.home(owner) / name, secret, owner)
+    state.write(here.file("web", configuration.JOBS_KEY), secrets.token_urlsafe(32).encode(), "web")
     state.folder(configuration.token_directory(here), "sam")
     state.write(here.file("sam", "softhsm2.conf"), configuration.softhsm_conf(here).encode(), "sam")
     state.write(here.file("idp", "idp.toml"), dumps(configuration.idp(here)).encode(), "idp")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from flask import Flask, Response, jsonify
 from werkzeug.exceptions import HTTPException
@@ -19,14 +20,19 @@ from signing.csc.core import Rssp
 from signing.csc.dialect import dialects
 from signing.csc.facade import Facade
 from signing.csc.issuer import Issuer
+from signing.csc.jobs import SigningWork
 from signing.csc.stamper import Stamper
 from signing.csc.views import csc_blueprint, http_error, unexpected
 from signing.enrolment.authority import authority_of
+from signing.jobs.queue import open_jobs
+from signing.jobs.runner import Background
 from signing.link.client import SamClient
 from signing.link.endpoint import open_client
 from signing.link.errors import LinkError
 from signing.receiver import receiver_blueprint
 from signing.settings import WebSettings
+
+_RSSP: Final = "privyseal-rssp"
 
 
 def create_app(
@@ -41,6 +47,8 @@ def create_app(
     :param sam: the link's client, where a test has one already; so is ``authority``.
     :raises SettingsError: the files of a link over TLS cannot be used, or the proxy's secret.
     :raises ConnectorError: the connector of an authority, for certificates or time-stamps, cannot be used.
+    :raises SettingsError: the jobs' database cannot be used.
+    :raises JobsUnavailable: the jobs' database does not answer.
     """
     log.configure("signing-web", settings.log_level)
     clock = clock or SystemClock()
@@ -51,7 +59,10 @@ def create_app(
     issuer = Issuer(settings.issuer, settings.resource, clock, facade)
     keys = OfferedKeys(sam, clock)
     proxies, stamper = _proxies(settings), _stamper(settings)
-    rssp = Rssp(settings, sam, issuer, facade, clock, keys, proxies=proxies, authority=authority, stamper=stamper)
+    jobs = None if settings.jobs is None else open_jobs(settings.jobs, Egress(settings.egress_allow), clock)
+    rssp = Rssp(
+        settings, sam, issuer, facade, clock, keys, proxies=proxies, authority=authority, stamper=stamper, jobs=jobs
+    )
     app = Flask("signing", static_folder=str(Path(__file__).parent / "static"))
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     for dialect in dialects(settings.csc_2_2_path):
@@ -61,6 +72,7 @@ def create_app(
     app.register_error_handler(Exception, unexpected)
     app.after_request(_headers)
     _add_health(app, sam)
+    app.extensions[_RSSP] = rssp
     return app
 
 
@@ -75,6 +87,16 @@ def _stamper(settings: WebSettings) -> Stamper:
     production = settings.mode == "production"
     tables = settings.timestamp_authorities
     return Stamper([load_connector("tsa", item.connector, item.settings, production=production) for item in tables])
+
+
+def start_jobs(app: Flask) -> Background | None:
+    """Carry asynchronous operations out in the background of an app's process; None where it has none."""
+    rssp: Rssp = app.extensions[_RSSP]
+    if rssp.jobs is None:
+        return None
+    background = rssp.jobs.background(SigningWork(rssp))
+    background.start()
+    return background
 
 
 def _add_health(app: Flask, sam: SamClient) -> None:

@@ -139,6 +139,79 @@ class DocumentsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Rate:
+    """So many requests, in each process."""
+
+    per_second: float
+    """In the long run."""
+    burst: int
+    """At once, after a while without any."""
+
+    def faults(self) -> Iterator[str]:
+        """What the types cannot say."""
+        if not 0 < self.per_second <= 1_000_000 or not 1 <= self.burst <= 1_000_000:
+            yield "per_second must be above 0, burst 1 or more, and either at most 1000000"
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsSettings:
+    """Table ``limits``: how much may be asked for before it is answered 429."""
+
+    client: Rate = Rate(1000.0, 5000)
+    """By one relying party."""
+    user: Rate = Rate(1000.0, 5000)
+    """In the name of one person."""
+    credential: Rate = Rate(1000.0, 5000)
+    """Signatures and looks at one credential."""
+    strangers: Rate = Rate(200.0, 1000)
+    """Without a good token, by all of them together."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobsSettings:
+    """Table ``jobs``: asynchronous operations (``operationMode`` ``A``); without it there are none."""
+
+    key_file: Path
+    """Owner-only file, 32 octets or more: what the database holds is encrypted with keys derived from it.  All web
+    nodes over one database have the same."""
+    database_url: str | None = None
+    """``sqlite:///path``, for one machine; or ``postgresql+psycopg://...``, in a role of the web tier's own."""
+    database_url_file: Path | None = None
+    """Owner-only file with the URL, where it holds a password."""
+    workers: int = 2
+    """Threads of each web process that carry jobs out."""
+    default_validity_seconds: int = 3600
+    """How long values are kept where the request does not say."""
+    max_validity_seconds: int = 86_400
+    max_jobs: int = 100_000
+    max_jobs_of_a_client: int = 1000
+    response_uris: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """By client: where it may be told that values can be fetched.  One that ends with a slash allows all below it."""
+    response_authorities: Path | None = None
+    """PEM of the authorities that are trusted at those URIs; default: the public ones."""
+    notice_attempts: int = 8
+    notice_seconds: float = 5.0
+    """For one attempt."""
+
+    def faults(self) -> Iterator[str]:
+        """What the types cannot say."""
+        if (self.database_url is None) == (self.database_url_file is None):
+            yield "one of database_url and database_url_file must be given"
+        if not 1 <= self.default_validity_seconds <= self.max_validity_seconds <= 30 * 86_400:
+            yield "default_validity_seconds must be 1 to max_validity_seconds, and that at most 30 days"
+        if not 1 <= self.workers <= 16 or not 1 <= self.notice_attempts <= 16 or not 0 < self.notice_seconds <= 15:
+            yield "workers and notice_attempts must be 1 to 16, notice_seconds above 0 and at most 15"
+        if self.max_jobs < 1 or self.max_jobs_of_a_client < 1:
+            yield "max_jobs and max_jobs_of_a_client must be positive"
+        for uris in self.response_uris.values():
+            for uri in uris:
+                parts = urlsplit(uri)
+                plain = not (parts.query or parts.fragment or "@" in parts.netloc)
+                if parts.scheme != "https" or not parts.hostname or not parts.path or not plain:
+                    yield "response_uris must be https URIs with a path, and without query and fragment"
+
+
+@dataclass(frozen=True, slots=True)
 class PkiSettings:
     """Table ``pki``: where certificates come from."""
 
@@ -219,6 +292,8 @@ class WebSettings:
     """Asked in this order; none: ``signatures/timestamp`` is not offered."""
     documents: DocumentsSettings = field(default_factory=DocumentsSettings)
     authentication: AuthenticationSettings = field(default_factory=AuthenticationSettings)
+    limits: LimitsSettings = field(default_factory=LimitsSettings)
+    jobs: JobsSettings | None = None
     mutual_tls: MutualTlsSettings | None = None
     """None: nobody is believed about a client's certificate, and what is bound to one is refused."""
     descriptions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -246,7 +321,11 @@ class WebSettings:
                 yield "descriptions must have language tags, and texts of 1 to 255 characters"
         if self.csc_2_2_path and not _BASE_OF_2_2.match(self.csc_2_2_path):
             yield "csc_2_2_path must be a path of its own that ends in /csc/v2, or empty"
+        if self.jobs is not None and not self.issuer.sad_keys:
+            yield "jobs needs issuer.sad_keys: what is taken in is verified first"
         if self.mode == "production":
+            if self.jobs is not None and (self.jobs.database_url or "").startswith("sqlite"):
+                yield "jobs.database_url must be PostgreSQL's in production mode"
             for name, url in (("public_url", self.public_url), ("issuer.url", self.issuer.url)):
                 if not url.startswith("https://"):
                     yield f"{name} must begin with https:// in production mode"

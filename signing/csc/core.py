@@ -12,6 +12,7 @@ from typing import Final, NoReturn, TypeVar
 
 from connectors.ports.pki import CertificateAuthority
 from contract.confirmation import Confirmation
+from contract.sad import Sad
 from foundation.clock import Clock
 from foundation.errors import JoseError
 from foundation.jose import peek_claims
@@ -24,8 +25,10 @@ from signing.csc.bearer import Bearer
 from signing.csc.binding import UsedProofs, check_shown
 from signing.csc.facade import Facade
 from signing.csc.issuer import Issuer
+from signing.csc.limits import Limits
 from signing.csc.service_token import SERVICE_SCOPE, ServiceToken
 from signing.csc.stamper import Stamper
+from signing.jobs.queue import Jobs
 from signing.link import codes
 from signing.link.client import SamClient
 from signing.link.errors import LinkError, LinkRefused
@@ -93,6 +96,12 @@ class Rssp:
     authority: CertificateAuthority | None = None
     """Who issues and revokes certificates; None: nothing is created or deleted here."""
     stamper: Stamper = field(default_factory=Stamper)
+    jobs: Jobs | None = None
+    """Asynchronous operation, where this deployment has it."""
+    limits: Limits = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "limits", Limits(self.settings.limits))
 
     def service_token(self, bearer: Bearer, scope: str = SERVICE_SCOPE) -> ServiceToken:
         """The service token of a request, or its token of another scope, shown by whom it is bound to.
@@ -101,7 +110,20 @@ class Rssp:
         """
         token = self.issuer.service_token(bearer.token, scope)
         self.check_shown(token.cnf, bearer)
+        self.limits.take((("client", token.client_id),))
+        if token.user_specific:
+            self.limits.take((("user", token.subject),))
         return token
+
+    def sad_bearer(self, bearer: Bearer) -> Sad:
+        """The SAD of a request that spends nothing, verified here and shown by whom it is bound to.
+
+        :raises errors.CscError: it is not good, or not shown so.
+        """
+        sad = self.issuer.sad(bearer.token)
+        self.check_shown(sad.cnf, bearer)
+        self.limits.take((("client", sad.client_id), ("user", sad.sub)))
+        return sad
 
     def check_shown(self, bound: Confirmation | None, bearer: Bearer) -> None:
         """The key to which a token is bound was shown in this request.

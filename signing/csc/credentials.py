@@ -62,14 +62,14 @@ def owned(rssp: Rssp, owner: str, credential_id: str) -> CredentialView:
     view = rssp.ask(rssp.sam.credential, credential_id)
     if view.owner != owner or view.status not in _SHOWN:
         raise errors.invalid("credentialID")
+    rssp.limits.take((("credential", credential_id),))
     return view
 
 
 def _reader(rssp: Rssp, bearer: Bearer) -> tuple[str, str | None]:
     """Whose credentials the bearer may read, and which one only."""
     if bearer.kind == "sad":
-        sad = rssp.issuer.sad(bearer.token)
-        rssp.check_shown(sad.cnf, bearer)
+        sad = rssp.sad_bearer(bearer)
         made = Authentication(sad.acr, sad.auth_time)
         check_authentication(made, rssp.settings.authentication.credentials, rssp.clock.now())
         return sad.sub, sad.credential_id

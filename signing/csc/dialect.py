@@ -34,6 +34,8 @@ class Dialect:
     """How ``info`` names the authorization server: its base URI, or the issuer with metadata (RFC 8414)."""
     base_uri_ends_with_slash: bool = False
     """Whether the base URI does, as the specification writes it; clients of 2.2 put ``/oauth2/...`` behind it."""
+    asynchronous: bool = True
+    """Whether ``signHash`` may be answered later, through ``signPolling``."""
     pages: bool = False
     """Whether ``credentials/list`` has ``maxResults``, ``pageToken`` and ``nextPageToken``."""
     qualifiers: bool = True
@@ -60,6 +62,7 @@ V1: Final = Dialect(
     nested_auth=False,
     authorization_server="oauth2",
     base_uri_ends_with_slash=True,
+    asynchronous=False,
     pages=True,
     qualifiers=False,
 )

@@ -98,6 +98,27 @@ class AccessDenied(CscError):
         super().__init__("The user or Remote Service denied the request.")
 
 
+class TooManyRequests(CscError):
+    """More than the client, the person, the credential or strangers may ask for in this time."""
+
+    code = "temporarily_unavailable"
+    status = 429
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__("Too many requests")
+        self.retry_after = retry_after
+        """Seconds."""
+
+
+class Reported(CscError):
+    """What a request came to that was carried out later."""
+
+    def __init__(self, status: int, code: str, description: str) -> None:
+        super().__init__(description)
+        self.status = status  # type: ignore[misc] # of the instance, for once
+        self.code = code  # type: ignore[misc] # as above
+
+
 class NotImplementedHere(CscError):
     """A method of the specification that this service does not have."""
 
@@ -174,6 +195,9 @@ TOO_MANY_SIGNATURES = "Numbers of signatures is too high"
 NOT_REGISTERED = "The client is not registered for approval out of band"
 TOO_MANY_OPEN = "Too many requests for approval are open"
 HANDLE_EXPIRED = "The handle has expired"
+USER_ID_SHALL_BE_NULL = "userID parameter SHALL be null"
+VALIDITY_OUT_OF_BOUNDS = "Out of bounds parameter validity_period"
+STILL_PROCESSED = "The previous async request has been accepted but not yet completed"
 CREDENTIAL_DISABLED = "The credential identified by credentialID is disabled"
 EMPTY_DOCUMENTS = "Empty documentDigests and documents objects"
 BOTH_DOCUMENTS = "Both documentDigests and documents parameters passed"

@@ -10,6 +10,8 @@ from signing.csc.core import Rssp
 from signing.csc.credentials import credentials_info, credentials_list
 from signing.csc.dialect import Dialect
 from signing.csc.documents import sign_doc
+from signing.csc.jobs import offered as jobs_offered
+from signing.csc.jobs import sign_polling
 from signing.csc.signatures import extend_transaction, sign_hash
 from signing.csc.timestamps import offered as timestamps_offered
 from signing.csc.timestamps import timestamp
@@ -38,6 +40,7 @@ METHODS: Final = (
     Method(
         "signatures/signDoc", sign_doc, dialects=frozenset({"v2", "v2_2"}), max_body=lambda web: web.documents.max_body
     ),
+    Method("signatures/signPolling", sign_polling, dialects=frozenset({"v2", "v2_2"}), offered=jobs_offered),
 )
 
 NOT_HERE: Final = (
@@ -45,7 +48,6 @@ NOT_HERE: Final = (
     "auth/revoke",
     "credentials/getChallenge",
     "credentials/sendOTP",
-    "signatures/signPolling",
 )
 """Methods of the specification that this service does not have: 501 (10.1), so that a client can tell."""
 

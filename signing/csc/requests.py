@@ -53,6 +53,15 @@ class CredentialsInfoRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Later:
+    """Asynchronous operation (11.10)."""
+
+    validity_period: int | None
+    """Milliseconds for which the outcome is to be kept."""
+    response_uri: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class SignHashRequest:
     """``signatures/signHash`` (11.10)."""
 
@@ -62,6 +71,8 @@ class SignHashRequest:
     hash_algorithm: str | None
     sign_algorithm: str
     sign_algorithm_parameters: bytes | None
+    later: Later | None = None
+    """None: whoever asks waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +129,9 @@ def parse_sign_hash(body: Mapping[str, Any]) -> SignHashRequest:
             raise errors.invalid("hashAlgorithmOID")
         if any(len(digest) != length for digest in digests):
             raise errors.InvalidRequest(errors.INVALID_LENGTH)
-    _check_mode(body)
-    return SignHashRequest(credential_id, sad, digests, hash_algorithm, sign_algorithm, sign_algorithm_parameters(body))
+    later = _later(body)
+    parameters_of_it = sign_algorithm_parameters(body)
+    return SignHashRequest(credential_id, sad, digests, hash_algorithm, sign_algorithm, parameters_of_it, later)
 
 
 def parse_extend_transaction(body: Mapping[str, Any]) -> ExtendTransactionRequest:
@@ -179,12 +191,18 @@ def sign_algorithm_parameters(body: Mapping[str, Any]) -> bytes | None:
         raise errors.invalid("signAlgoParams") from error
 
 
-def _check_mode(body: Mapping[str, Any]) -> None:
-    # Asynchronous operation is not offered (info says asynchronousOperationMode false): saying so beats a synchronous
-    # answer to a client that waits for a callback.
+def _later(body: Mapping[str, Any]) -> Later | None:
+    validity_period, response_uri = body.get("validity_period"), body.get("response_uri")
     if parameters.choice(body, "operationMode", ("S", "A"), "S") == "A":
-        raise errors.invalid("operationMode")
-    if body.get("response_uri") is not None:
+        if validity_period is not None and (not isinstance(validity_period, int) or isinstance(validity_period, bool)):
+            raise errors.invalid("validity_period")
+        if response_uri is not None and not isinstance(response_uri, str):
+            raise errors.invalid("response_uri")
+        return Later(validity_period, response_uri)
+    # A synchronous answer to a client that waits to be told would be lost on it.
+    if response_uri is not None:
         raise errors.invalid("response_uri")
-    if body.get("validity_period") is not None:
+    if validity_period is not None:
         raise errors.invalid("validity_period")
+    return None
+

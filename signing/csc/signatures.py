@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from contract.confirmation import Confirmation, confirmation_of
 from contract.errors import ConfirmationInvalid
@@ -14,11 +14,12 @@ from contract.sad import Sad
 from foundation import claims as read
 from foundation.errors import JoseError, TokenMalformed
 from foundation.jose import peek_claims
-from signing.csc import errors, requests
+from signing.csc import errors, jobs, requests
 from signing.csc.bearer import Bearer, sad_of
 from signing.csc.binding import check_scheme
 from signing.csc.call import Answer, Call
 from signing.csc.core import Rssp
+from signing.csc.limits import Kind, Whose
 from signing.csc.service_token import ServiceToken
 from signing.link.messages import ExtendRequest, SignRequest
 
@@ -38,6 +39,8 @@ class Presented:
     """Thumbprint of the TLS certificate with which it came."""
     bound: Confirmation | None
     """To what it says that it is bound."""
+    whose: tuple[Whose, ...] = ()
+    """Whose limits it counts for, as it says; nobody has verified that yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +58,12 @@ class Redeemer:
             on less authentication than this service demands.
         """
         sad, token = sad_of(self.bearer, sad_parameter), self.token
-        bound = _bound(sad)
+        claims = _claims(sad)
+        bound = _bound(claims)
         if token is None:
             check_scheme(bound, self.bearer.scheme)
         else:
-            _check_same_person(token, sad)
+            _check_same_person(token, claims)
         rssp.check_authorised_by(sad)
         return Presented(
             sad=sad,
@@ -68,6 +72,7 @@ class Redeemer:
             dpop=None if token is not None and token.cnf is not None else self.bearer.shown.proof,
             certificate=self.bearer.shown.certificate,
             bound=bound,
+            whose=_whose(claims, known=token is not None),
         )
 
 
@@ -85,13 +90,21 @@ def redeem(rssp: Rssp, presented: Presented, call: Callable[[T], R], argument: T
 
     :raises errors.CscError: it refused, or does not answer.
     """
+    rssp.limits.check(presented.whose)
     try:
-        return rssp.ask(call, argument)
+        answer = rssp.ask(call, argument)
+    except errors.InvalidRequest:
+        if presented.client_id is None:
+            # Whoever sent it may have made it up.
+            rssp.limits.stranger()
+        raise
     except errors.InvalidDpopProof as error:
         # The module has one refusal for both bindings; a proof would not help a SAD that is bound to a certificate.
         if presented.bound is not None and presented.bound.method == "jkt":
             raise
         raise (errors.InvalidToken() if presented.client_id is None else errors.invalid("SAD")) from error
+    rssp.limits.charge(presented.whose)
+    return answer
 
 
 def sign_hash(rssp: Rssp, call: Call) -> Answer:
@@ -113,6 +126,9 @@ def sign_hash(rssp: Rssp, call: Call) -> Answer:
         dpop=presented.dpop,
         certificate=presented.certificate,
     )
+    if request.later is not None:
+        jobs.check_offered(rssp, call.dialect)
+        return jobs.accept(rssp, _verified(rssp, presented.sad, redeemer.bearer, redeemer.token), asked, request.later)
     values = redeem(rssp, presented, rssp.sam.sign, asked)
     return Answer({"signatures": [base64.b64encode(value).decode() for value in values]})
 
@@ -128,7 +144,7 @@ def extend_transaction(rssp: Rssp, call: Call) -> Answer:
     token = rssp.service_token(bearer) if bearer.kind == "service" else None
     request = requests.parse_extend_transaction(call.body)
     sad = sad_of(bearer, request.sad)
-    content = _extendable(rssp, sad, bearer, token)
+    content = _verified(rssp, sad, bearer, token)
     if content.credential_id != request.credential_id:
         raise errors.invalid("credentialID")
     other_hash = request.hash_algorithm not in {None, content.hash_alg}
@@ -140,12 +156,10 @@ def extend_transaction(rssp: Rssp, call: Call) -> Answer:
     return Answer({"SAD": successor, "expiresIn": seconds})
 
 
-def _extendable(rssp: Rssp, sad: str, bearer: Bearer, token: ServiceToken | None) -> Sad:
+def _verified(rssp: Rssp, sad: str, bearer: Bearer, token: ServiceToken | None) -> Sad:
     """The SAD, of the person and client that ask, by whoever shows the key to which it is bound."""
     if token is None:
-        content = rssp.issuer.sad(sad)
-        rssp.check_shown(content.cnf, bearer)
-        return content
+        return rssp.sad_bearer(bearer)
     try:
         content = rssp.issuer.sad(sad)
     except errors.ExpiredToken as error:
@@ -165,24 +179,34 @@ def _extendable(rssp: Rssp, sad: str, bearer: Bearer, token: ServiceToken | None
     return content
 
 
-def _bound(sad: str) -> Confirmation | None:
-    """To what a SAD says it is bound, read unverified: one that lies about it fails in the module."""
+def _claims(sad: str) -> Mapping[str, Any]:
+    """What a SAD says, read unverified: one that lies about it fails in the module."""
     try:
-        claims = peek_claims(sad)
+        return peek_claims(sad)
+    except TokenMalformed as error:
+        raise errors.invalid("SAD") from error
+
+
+def _whose(claims: Mapping[str, Any], *, known: bool) -> tuple[Whose, ...]:
+    """:param known: client and person are, by a service token, and have been counted."""
+    named: tuple[tuple[Kind, object], ...] = (("credential", claims.get("credential_id")),)
+    if not known:
+        named += (("client", claims.get("client_id")), ("user", claims.get("sub")))
+    return tuple((kind, key) for kind, key in named if isinstance(key, str))
+
+
+def _bound(claims: Mapping[str, Any]) -> Confirmation | None:
+    try:
         return confirmation_of(read.mapping(claims, "cnf")) if "cnf" in claims else None
     except (JoseError, ConfirmationInvalid) as error:
         raise errors.invalid("SAD") from error
 
 
-def _check_same_person(token: ServiceToken, sad: str) -> None:
+def _check_same_person(token: ServiceToken, claims: Mapping[str, Any]) -> None:
     """A service token must not carry somebody else's SAD.
 
     The module would catch another *client*; that the two tokens name one *person* can only be seen here, where both
-    are.  The SAD's claims are read unverified for that: one that lies about them fails in the module.
+    are.
     """
-    try:
-        claims = peek_claims(sad)
-    except TokenMalformed as error:
-        raise errors.invalid("SAD") from error
     if token.user_specific and claims.get("sub") != token.subject:
         raise errors.invalid("SAD")

@@ -21,6 +21,8 @@ from signing.csc.dialect import V2, Dialect, to_own_names, to_v2_names, with_own
 from signing.csc.openapi import document, page
 from signing.csc.openapi.validation import RequestCheck
 
+STRANGE: Final = (errors.MissingToken, errors.InvalidToken, errors.ExpiredToken, errors.InvalidDpopProof)
+"""Whoever is refused so has not shown who they are."""
 _ALGORITHMS: Final = " ".join(ALGORITHMS)
 _log = get(__name__)
 
@@ -51,7 +53,16 @@ def csc_blueprint(dialect: Dialect, rssp: Rssp) -> Blueprint:
             _note(dialect, method, body)
             return _answer(method.handler(rssp, Call(dialect, body, bearer, header)))
 
-        return view
+        def limited() -> Response:
+            if not method.bearer:
+                rssp.limits.stranger()
+            try:
+                return view()
+            except STRANGE:
+                rssp.limits.stranger()
+                raise
+
+        return limited
 
     def missing() -> Response:
         raise errors.NotImplementedHere("The method is not implemented by this service")
@@ -118,8 +129,8 @@ def _refusal(error: errors.CscError, dialect: Dialect) -> Response:
     if error.status == 401:
         for challenge in _challenges(error):
             answer.headers.add("WWW-Authenticate", challenge)
-    if error.status == 503:
-        answer.headers["Retry-After"] = "5"
+    if error.status in {429, 503}:
+        answer.headers["Retry-After"] = str(getattr(error, "retry_after", 5))
     return answer
 
 

@@ -32,6 +32,9 @@ SEEDS = {
     "web-tier": [
         ("signing/csc/__init__.py", "import signing.scdev"),
         ("signing/app.py", "import sqlalchemy"),
+        ("signing/csc/jobs.py", "import sqlalchemy"),
+        ("signing/jobs/runner.py", "import sqlalchemy"),
+        ("signing/jobs/store.py", "import signing.storage.engine"),
         ("signing/settings.py", "import signing.sam"),  # what everybody imports opens a way for the web tier
     ],
     "sam-parses-nothing": [

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,13 @@ from werkzeug.test import TestResponse
 import idp
 from contract import sad as sads
 from contract.event import EVENT_TYPE
+from foundation.files import write_secret
 from foundation.jose import generate_signing_key, peek_claims, sign_compact
+from signing.app import start_jobs
 from signing.csc import methods, views
 from signing.csc.dialect import V1, V2, V2_2, Dialect, to_v2_names
 from signing.scdev.device import Pkcs11Device
+from signing.settings import JobsSettings
 from tests.fakes.softhsm import make_token
 from tests.integration.oidc_world import ISSUER, Browser, World, answer
 from tests.integration.whole_world import Whole, sign_hash, whole
@@ -41,6 +45,7 @@ IDENTIFIERS: dict[str, frozenset[str]] = {
     "signatures/signHash": frozenset({"credentialID", "SAD"}),
     "signatures/timestamp": frozenset(),
     "signatures/signDoc": frozenset({"credentialID", "SAD"}),
+    "signatures/signPolling": frozenset({"requestID", "userID"}),
 }
 """Which members of a request name something that is somebody's, by method.  A SAD is its person's, a handle its
 client's and person's: tests/integration/test_csc_approval.py."""
@@ -71,6 +76,9 @@ OTHER_ROUTES = {"/static/<path:filename>", "/health/live", "/health/ready", "/ev
 DOCUMENTS = {f"{dialect.path}/{name}" for dialect in (V1, V2, V2_2) for name in ("openapi.json", "docs")}
 """What the API says of itself, to everybody."""
 
+NO_JOB = "0" * 48
+"""In the form of an asynchronous request's identifier, and nobody's."""
+
 DIALECTS = {"v1": V1, "v2": V2, "v2_2": V2_2}
 METHODS = {method.name: method for method in methods.METHODS}
 
@@ -78,8 +86,10 @@ METHODS = {method.name: method for method in methods.METHODS}
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
     directory = tmp_path_factory.mktemp("bola")
+    write_secret(directory / "jobs.key", b"k" * 32)
+    jobs = JobsSettings(directory / "jobs.key", f"sqlite:///{directory / 'jobs.sqlite'}")
     with Pkcs11Device(make_token(directory / "token")) as device, whole(
-        directory, device, approval=True
+        directory, device, approval=True, jobs=jobs
     ) as running:
         yield running
 
@@ -116,6 +126,7 @@ def readable(everything: Whole, username: str = "bob", *documents: bytes) -> dic
         "credentials/authorizeCheck": {"handle": "A" * 43},
         "signatures/signHash": sign_hash(own, *(documents or (b"a document",))),
         "signatures/signDoc": sign_doc(own, *(documents or (b"a document",))),
+        "signatures/signPolling": {"requestID": NO_JOB},
     }
 
 
@@ -424,6 +435,41 @@ def test_OAU_17_nobodys_token_carries_another_persons_sad(everything: Whole, ver
     his = {**hers, "credentialID": everything.people["bob"].credential_id}
     assert everything.call("signatures/signHash", his, sad, version).status_code == 400
     assert everything.call("signatures/signHash", hers, sad, version).status_code == 200
+
+
+def test_OAU_17_nobodys_token_fetches_what_another_person_signs_later(everything: Whole) -> None:
+    background = start_jobs(everything.web)
+    assert background is not None
+    document = b"signed later"
+    body = {**sign_hash(everything.people["alice"].credential_id, document), "operationMode": "A"}
+    sad, hers = everything.sad("alice", document), everything.service_token("alice")
+    job = everything.call("signatures/signHash", {**body, "SAD": sad}, hers).get_json()["responseID"]
+    own = everything.idp.rp().token(grant_type="client_credentials").get_json()["access_token"]
+    his = everything.service_token("bob")
+    for bearer, more in (
+        (his, {}),
+        (his, {"userID": everything.people["alice"].account_id}),
+        (everything.sad("bob", b"another"), {}),
+        (own, {"userID": everything.people["bob"].account_id}),
+        (None, {}),
+    ):
+        answers = [
+            shape(everything.call("signatures/signPolling", {"requestID": named, **more}, bearer))
+            for named in (job, NO_JOB)
+        ]
+        assert answers[0] == answers[1], "another's request and nobody's are told apart"
+        assert answers[0][0] in {400, 401}
+    for _time in range(200):
+        answer = everything.call("signatures/signPolling", {"requestID": job}, hers)
+        if answer.status_code != 202:
+            break
+        time.sleep(0.1)
+    assert answer.status_code == 200
+    assert len(answer.get_json()["signatures"]) == 1
+    assert everything.call("signatures/signPolling", {"requestID": job}, hers).status_code == 400
+    # The SAD was spent by it.
+    assert everything.call("signatures/signHash", {**body, "operationMode": "S", "SAD": sad}, hers).status_code == 400
+    background.stop()
 
 
 @pytest.mark.parametrize("version", DIALECTS)

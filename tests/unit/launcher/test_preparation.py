@@ -64,7 +64,7 @@ def test_the_web_tier_is_told_nothing_of_the_token_and_the_module_nothing_of_the
 ) -> None:
     web = installation.file("web", "web.toml").read_text(encoding="utf-8")
     sam = installation.file("sam", "sam.toml").read_text(encoding="utf-8")
-    assert not any(word in web for word in ("softhsm", "pin", "token_label", "sqlite"))
+    assert not any(word in web for word in ("softhsm", "pin", "token_label", "sam.sqlite", "idp.sqlite"))
     assert str(installation.ports.of("trust")) not in sam
     # By which name clients call the web tier, for their proofs; it opens no connection there.
     told = [line for line in sam.splitlines() if str(installation.ports.of("web")) in line]

@@ -170,7 +170,7 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bench]:
-    """A test may change the settings by an indirect parameter."""
+    """A test may change the settings by an indirect parameter, or by a function of its folder that gives it."""
 
     class Played(PlayedIssuer):
         revoked: ClassVar[set[str]] = set()
@@ -180,6 +180,7 @@ def bench(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bench]:
     thread = threading.Thread(target=httpd.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     issuer = f"http://idp.localhost:{httpd.server_port}"
+    changed = getattr(request, "param", {})
     write_secret(tmp_path / "secret", b"s3cret")
     (tmp_path / "sad.pem").write_bytes(SAD_KEY.verification_key().key.as_pem(private=False))
     settings = WebSettings(
@@ -189,7 +190,7 @@ def bench(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bench]:
         issuer=IssuerSettings(issuer, "csc", tmp_path / "secret", sad_keys=(tmp_path / "sad.pem",)),
         egress_allow=(f"idp.localhost:{httpd.server_port}",),
         user_listing_clients=("operator",),
-        **getattr(request, "param", {}),
+        **(changed(tmp_path) if callable(changed) else changed),
     )
     clock = FixedClock(NOW)
     bob = replace(VIEW, credential_id="cred-bob", owner="bob")

@@ -1,0 +1,217 @@
+"""DOS-05: how much may be asked for in a time, by whom, and that nobody makes memory grow."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contract.sad import encode
+from foundation.errors import SettingsError
+from foundation.settings import from_table
+from signing.csc import errors
+from signing.csc.limits import Buckets, Limits
+from signing.link import codes
+from signing.link.errors import LinkRefused
+from signing.settings import LimitsSettings, Rate, WebSettings
+from tests.unit.signing_csc.conftest import SAD_KEY, Bench
+from tests.unit.signing_csc.test_credentials import whole_sad
+from tests.unit.signing_csc.test_jobs import body, sad_of, settings
+from tests.unit.signing_csc.test_sign_hash import refused
+
+pytestmark = pytest.mark.loopback
+
+MANY = Rate(1000.0, 1000)
+
+
+class Monotonic:
+    def __init__(self) -> None:
+        self.at = 100.0
+
+    def __call__(self) -> float:
+        return self.at
+
+
+@pytest.fixture
+def monotonic() -> Monotonic:
+    return Monotonic()
+
+
+def test_so_many_at_once_and_so_many_a_second(monotonic: Monotonic) -> None:
+    buckets = Buckets(Rate(2.0, 3), monotonic)
+    assert [buckets.take("a") for _number in range(4)] == [0, 0, 0, 1]
+    assert buckets.take("b") == 0
+    monotonic.at += 0.49
+    assert buckets.take("a") == 1
+    monotonic.at += 0.01
+    assert [buckets.take("a"), buckets.take("a")] == [0, 1]
+    monotonic.at += 1000
+    assert [buckets.take("a") for _number in range(4)] == [0, 0, 0, 1]
+
+
+def test_how_long_to_wait_is_told_in_whole_seconds_and_looking_takes_nothing(monotonic: Monotonic) -> None:
+    buckets = Buckets(Rate(0.1, 1), monotonic)
+    assert buckets.wait("a") == 0
+    assert len(buckets) == 0
+    buckets.take("a")
+    assert (buckets.wait("a"), buckets.take("a")) == (10, 10)
+    monotonic.at += 9.5
+    assert buckets.wait("a") == 1
+    monotonic.at += 0.5
+    assert buckets.wait("a") == 0
+    assert buckets.take("a") == 0
+
+
+def test_DOS_05_the_buckets_longest_unused_make_room(monotonic: Monotonic) -> None:
+    buckets = Buckets(Rate(1.0, 1), monotonic, most=3)
+    for key in ("a", "b", "c"):
+        buckets.take(key)
+    buckets.take("a")
+    buckets.take("d")
+    assert len(buckets) == 3
+    assert [buckets.wait(key) for key in ("a", "b", "c", "d")] == [1, 0, 1, 1]
+    for number in range(10_000):
+        buckets.take(str(number))
+        buckets.wait(f"looked at {number}")
+    assert len(buckets) == 3
+
+
+def test_many_threads_take_no_more_than_there_is(monotonic: Monotonic) -> None:
+    buckets, gate = Buckets(Rate(1.0, 50), monotonic), threading.Barrier(8)
+
+    def take(_number: int) -> int:
+        gate.wait()
+        return sum(buckets.take("a") == 0 for _time in range(20))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(take, range(8))) == 50
+
+
+def test_a_clock_that_stands_still_gives_nothing(monotonic: Monotonic) -> None:
+    limits = Limits(LimitsSettings(strangers=Rate(1.0, 2)), monotonic)
+    limits.stranger()
+    limits.stranger()
+    for _time in range(3):
+        with pytest.raises(errors.TooManyRequests) as refusal:
+            limits.stranger()
+        assert refusal.value.retry_after == 1
+
+
+def with_limits(**rates: Rate) -> pytest.MarkDecorator:
+    slow = {name: Rate(0.001, rate.burst) for name, rate in rates.items()}
+    given = dict.fromkeys(("client", "user", "credential", "strangers"), MANY) | slow
+    return pytest.mark.parametrize("bench", [{"limits": LimitsSettings(**given)}], indirect=True)
+
+
+def too_many(answer: Any) -> None:
+    refused(answer, 429, "Too many requests", "temporarily_unavailable")
+    assert int(answer.headers["Retry-After"]) == 1000
+
+
+@with_limits(client=Rate(1.0, 2))
+def test_a_client_has_its_own(bench: Bench) -> None:
+    for token in (bench.service_token(), bench.service_token(sub="bob")):
+        assert bench.post("credentials/list", {}, token).status_code == 200
+    too_many(bench.post("credentials/list", {}, bench.service_token()))
+    too_many(bench.post("signatures/signHash", sync(bench), bench.service_token()))
+    assert bench.sam.asked == []
+    assert bench.post("credentials/list", {}, bench.service_token(client_id="another")).status_code == 200
+    # What a client says of itself without a good token costs it nothing.
+    assert bench.post("info", {}).status_code == 200
+
+
+@with_limits(user=Rate(1.0, 2))
+def test_a_person_has_their_own_whatever_the_client(bench: Bench) -> None:
+    for client in ("one", "two"):
+        assert bench.post("credentials/list", {}, bench.service_token(client_id=client)).status_code == 200
+    too_many(bench.post("credentials/list", {}, bench.service_token(client_id="three")))
+    assert bench.post("credentials/list", {}, bench.service_token(sub="bob")).status_code == 200
+
+
+@with_limits(credential=Rate(1.0, 2))
+def test_a_credential_has_its_own_and_others_do_not_use_it_up(bench: Bench) -> None:
+    for _number in range(4):
+        answer = bench.post("credentials/info", {"credentialID": "cred-alice"}, bench.service_token(sub="bob"))
+        refused(answer, 400, "Invalid parameter credentialID")
+    for _number in range(2):
+        answer = bench.post("credentials/info", {"credentialID": "cred-alice"}, bench.service_token())
+        assert answer.status_code == 200
+    too_many(bench.post("credentials/info", {"credentialID": "cred-alice"}, bench.service_token()))
+    too_many(bench.post("signatures/signHash", sync(bench), bench.service_token()))
+    assert bench.sam.asked == []
+
+
+def sync(bench: Bench) -> dict[str, Any]:
+    return {**body(bench), "operationMode": "S"}
+
+
+@with_limits(credential=Rate(1.0, 2), client=Rate(1.0, 2), user=Rate(1.0, 2))
+def test_signatures_count_once_the_module_has_said_that_the_sad_is_good(bench: Bench) -> None:
+    sad = encode(sad_of(bench, b"x" * 32), SAD_KEY)
+    asked = {name: value for name, value in sync(bench).items() if name not in {"SAD", "hashes"}}
+    asked["hashes"] = ["eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHg="]
+    bench.sam.refusal = LinkRefused(codes.INVALID_SAD)
+    for _number in range(5):
+        refused(bench.post("signatures/signHash", asked, sad), 400, "Invalid parameter SAD")
+    bench.sam.refusal = None
+    for _number in range(2):
+        assert bench.post("signatures/signHash", asked, sad).status_code == 200
+    too_many(bench.post("signatures/signHash", asked, sad))
+    assert len(bench.sam.asked) == 7
+
+
+@with_limits(strangers=Rate(1.0, 4))
+def test_DOS_05_strangers_share_one_and_whoever_is_known_goes_on(bench: Bench) -> None:
+    bench.sam.refusal = LinkRefused(codes.INVALID_SAD)
+    tried = [
+        bench.post("credentials/list", {}),
+        bench.post("credentials/list", {}, bench.service_token(aud="another")),
+        bench.post("signatures/signHash", {**sync(bench), "SAD": None}, encode(whole_sad(bench), SAD_KEY)),
+    ]
+    bench.sam.refusal = None
+    tried.append(bench.post("info", {}))
+    assert [answer.status_code for answer in tried] == [401, 401, 400, 200]
+    for answer in (
+        bench.post("credentials/list", {}),
+        bench.post("credentials/list", {}, bench.service_token(aud="another")),
+        bench.post("info", {}),
+    ):
+        too_many(answer)
+    assert bench.post("credentials/list", {}, bench.service_token()).status_code == 200
+    limits = bench.client.application.extensions["privyseal-rssp"].limits
+    assert len(limits._strangers) == 1
+    assert [len(buckets) for buckets in limits._own.values()] == [1, 1, 0]
+
+
+def both(directory: Path) -> dict[str, Any]:
+    rates = dict.fromkeys(("client", "user", "strangers"), MANY)
+    return {**settings(directory), "limits": LimitsSettings(credential=Rate(0.001, 1), **rates)}
+
+
+@pytest.mark.parametrize("bench", [both], indirect=True)
+def test_asynchronous_requests_count_when_they_are_taken_in(bench: Bench) -> None:
+    assert bench.post("signatures/signHash", body(bench), bench.service_token()).status_code == 200
+    too_many(bench.post("signatures/signHash", body(bench), bench.service_token()))
+
+
+def test_the_defaults_do_not_stand_in_the_way_of_the_benchmark() -> None:
+    default = LimitsSettings()
+    for rate in (default.client, default.user, default.credential):
+        assert rate.per_second >= 1000
+
+
+@pytest.mark.parametrize("rate", [{"per_second": 0.0, "burst": 1}, {"per_second": 1.0, "burst": 0}])
+def test_a_rate_that_allows_nothing_is_refused(tmp_path: Path, rate: dict[str, Any]) -> None:
+    table: dict[str, Any] = {
+        "mode": "development",
+        "public_url": "http://sign.localhost:8402",
+        "sam_socket": "sam.sock",
+        "issuer": {"url": "http://idp", "client_id": "csc", "client_secret_file": "x"},
+        "limits": {"client": {"per_second": 5, "burst": 10}},
+    }
+    assert from_table(WebSettings, table, base=tmp_path).limits.client == Rate(5.0, 10)
+    with pytest.raises(SettingsError):
+        from_table(WebSettings, {**table, "limits": {"client": rate}}, base=tmp_path)
