@@ -10,7 +10,7 @@ import hashlib
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from foundation.jose import MAX_TOKEN_OCTETS, VerificationKey, import_verificati
 from foundation.log import get
 from signing.csc import errors
 from signing.csc.facade import INTROSPECTION, JWKS, TOKEN, Facade, FacadeRefused, FacadeUnavailable
+from signing.csc.remembered import SECONDS, Remembered
 from signing.csc.service_token import ACCESS_TOKEN_TYPE, SERVICE_SCOPE, ServiceToken, service_token_of
 from signing.settings import IssuerSettings
 
@@ -69,6 +70,9 @@ class Issuer:
         self._keys_until = 0.0
         self._keys_retry = 0.0
         self._cache: OrderedDict[bytes, _Cached] = OrderedDict()
+        seconds = min(SECONDS, settings.introspection_cache_seconds)
+        self._sads: Remembered[Sad] = Remembered(seconds=seconds, monotonic=monotonic)
+        self._tokens: Remembered[Mapping[str, Any]] = Remembered(seconds=seconds, monotonic=monotonic)
         self._lock = threading.Lock()
 
     def service_token(self, token: str, scope: str = SERVICE_SCOPE) -> ServiceToken:
@@ -78,7 +82,7 @@ class Issuer:
         :raises errors.TemporarilyUnavailable: the identity provider cannot be asked.
         """
         try:
-            claims = self._verified(token)
+            claims = self._tokens.of(token, lambda: self._verified(token))
             verdict = service_token_of(
                 claims, issuer=self._settings.url, resource=self._resource, now=self._clock.now(), scope=scope
             )
@@ -96,7 +100,7 @@ class Issuer:
         :raises errors.ExpiredToken: ``exp`` has been reached.
         """
         try:
-            sad = decode(token, self._sad_keys)
+            sad = self._sads.of(token, lambda: decode(token, self._sad_keys))
             if sad.iss != self._settings.url:
                 raise errors.InvalidToken
             check_not_expired(sad.exp, self._clock.now())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, ClassVar, Final
 
 from asn1crypto import core
@@ -104,6 +105,11 @@ def _authorization_server(dialect: Dialect, settings: WebSettings) -> dict[str, 
     return {dialect.authorization_server: f"{settings.issuer.url}{slash}"}
 
 
+@lru_cache(maxsize=1024)
+def _parsed(der: bytes) -> x509.Certificate:
+    return x509.load_der_x509_certificate(der)
+
+
 def certificate_status(view: CredentialView, now: datetime) -> str | None:
     """``valid``, ``expired``, ``revoked`` or ``suspended``; ``None`` where there is no certificate yet.
 
@@ -113,7 +119,7 @@ def certificate_status(view: CredentialView, now: datetime) -> str | None:
         return None
     if view.status == "revoked":
         return "revoked"
-    certificate = x509.load_der_x509_certificate(view.certificates[0])
+    certificate = _parsed(view.certificates[0])
     if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
         return "expired"
     return "suspended" if view.status == "suspended" else "valid"
@@ -172,7 +178,7 @@ def _certificate(dialect: Dialect, view: CredentialView, detail: Detail, now: da
     if detail.certificates != "none":
         wanted = view.certificates if detail.certificates == "chain" else view.certificates[:1]
         answer["certificates"] = [base64.b64encode(item).decode() for item in wanted]
-    certificate = x509.load_der_x509_certificate(view.certificates[0])
+    certificate = _parsed(view.certificates[0])
     if detail.cert_info or dialect.names_always:
         answer["issuerDN"] = distinguished_name(certificate.issuer)
         answer["subjectDN"] = distinguished_name(certificate.subject)
