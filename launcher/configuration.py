@@ -144,6 +144,7 @@ def web(here: Installation) -> Mapping[str, object]:
         "public_url": ports.url("web"),
         "sam_socket": here.state.link_socket,
         "egress_allow": [f"idp.localhost:{ports.of('idp')}", f"127.0.0.1:{ports.of('trust')}"],
+        "approval": True,
         "issuer": {
             "url": ports.url("idp"),
             "client_id": CSC_CLIENT,

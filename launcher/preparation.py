@@ -20,6 +20,9 @@ from launcher.errors import StepFailedError
 from launcher.process import Command, python, run_to_end, tail
 from launcher.toml import dumps
 
+CIBA = "urn:openid:params:grant-type:ciba"
+"""Grant type of clients that ask for an approval elsewhere and later."""
+
 PERSON = "alice"
 PERSON_EMAIL = "alice@example.org"
 PERSON_PHONE = "+15550100"
@@ -178,7 +181,7 @@ def before_start(here: Installation) -> tuple[Step, ...]:
              "--secret-file", str(here.file("idp", "rp-secret")), "--redirect-uri", here.redirect_uri,
              "--post-logout-redirect-uri", f"{ports.url('rp')}/",
              "--scope", "openid", "--scope", "service", "--scope", "credential",
-             "--grant-type", "authorization_code", "--grant-type", "refresh_token"),
+             "--grant-type", "authorization_code", "--grant-type", "refresh_token", "--grant-type", CIBA),
             lambda: give("rp-secret", "dev"),
         ),
         Step(
@@ -187,7 +190,8 @@ def before_start(here: Installation) -> tuple[Step, ...]:
             ("launcher", "idp", "client", "create", *idp, "--client-id", SIGN_CLIENT, "--name", "Privy Seal command",
              "--secret-file", str(here.file("idp", "sign-secret")),
              "--redirect-uri", f"{ports.url('sign')}/callback",
-             "--scope", "service", "--scope", "credential", "--grant-type", "authorization_code"),
+             "--scope", "service", "--scope", "credential", "--grant-type", "authorization_code",
+             "--grant-type", CIBA),
             lambda: give("sign-secret", "dev"),
         ),
         Step(
@@ -203,7 +207,7 @@ def before_start(here: Installation) -> tuple[Step, ...]:
             ("launcher", "idp", "client", "create", *idp, "--client-id", CSC_CLIENT, "--name", "Privy Seal CSC API",
              "--auth-method", "private_key_jwt", "--jwks-file", str(here.client_key), "--introspects", here.csc_base,
              "--scope", "service", "--grant-type", "client_credentials",
-             "--grant-type", "urn:privyseal:params:oauth:grant-type:extend-transaction"),
+             "--grant-type", "urn:privyseal:params:oauth:grant-type:extend-transaction", "--grant-type", CIBA),
         ),
         Step(
             "demo person",

@@ -40,6 +40,8 @@ class Waiting:
 
     stored: StoredRequest
     party: str
+    served: bool
+    """Whether the relying party still may have what it asked for."""
 
     @property
     def open(self) -> bool:
@@ -79,7 +81,7 @@ def approval(request_id: str) -> Response:
 def open_request(request_id: str) -> Response:
     """The person looks at it: an interaction begins, at whose end they approve or not."""
     found = _own(request_id)
-    if found is None:
+    if found is None or not found.served:
         return refused()
     if not _take("see", found):
         return redirect(url_for("account.approval", request_id=request_id), 303)
@@ -183,7 +185,8 @@ def _own(request_id: str) -> Waiting | None:
 
 def _named(connection: Connection, stored: StoredRequest) -> Waiting:
     client = clients.find(connection, stored.client_id)
-    return Waiting(stored, stored.client_id if client is None else client.name)
+    name, served = (stored.client_id, False) if client is None else (client.name, client.active)
+    return Waiting(stored, name, served)
 
 
 def _take(step: Step, found: Waiting) -> bool:

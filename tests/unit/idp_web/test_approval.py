@@ -6,6 +6,7 @@ import hashlib
 import html
 import json
 import re
+import secrets
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -29,8 +30,11 @@ from foundation.jose import SigningKey, encode_base64url
 from idp.activation.intent import DocumentDigest, SignatureIntent
 from idp.activation.mint import sad_for
 from idp.approval_settings import DeviceApprovalSettings
-from idp.errors import CredentialUnavailable, NotActivatable
+from idp.errors import CredentialUnavailable, NotActivatable, NotWhatWasApproved
+from idp.oidc.client import BACKCHANNEL_GRANT, Registration
+from idp.oidc.request import AuthorizationRequest
 from idp.settings import SigningSettings
+from idp.storage import backchannel, clients, grants
 from idp.storage.audit import TABLES
 from idp.storage.device_visits import BACK_SECONDS, device_visits
 from idp.storage.keys import KeyStore
@@ -178,6 +182,60 @@ def test_a_device_approves_what_the_page_shows_and_the_sad_carries_it(
     idp.clock.advance(100)
     with pytest.raises(NotActivatable):
         sad_for(approval, INTENT, issuer="i", audience="a", jti="j", now=idp.clock.now(), lifetime_seconds=300)
+
+
+def test_PSH_04_what_waits_for_approval_is_approved_with_the_device_and_its_message_is_in_the_text(
+    idp: Idp, browser: FlaskClient, there: FlaskClient
+) -> None:
+    message = "Flat 12, order 4711"
+    asked_of_her = AuthorizationRequest(
+        "caller", "", ("credential",), None, None, "", "urn:csc", intent=INTENT, binding_message=message
+    )
+    registration = Registration(
+        "caller", "Calling Party", "client_secret_basic", scopes=("credential",), grant_types=(BACKCHANNEL_GRANT,)
+    )
+    with idp.engine.begin() as connection:
+        clients.create(connection, registration, idp.clock.now(), secrets.token_bytes)
+        new = backchannel.NewRequest("request-1", "handle-1", idp.alice, idp.alice, asked_of_her, 300)
+        assert backchannel.put(connection, idp.seals, new, idp.clock.now(), backchannel.Limits())
+    page = "/account/approvals/request-1"
+    idp.sign_in(browser, browser.get(page).location)
+    path = idp.post(browser, page, "/open").location
+    idp.pass_otp(browser, path)
+    handle = idp.approve(browser, path).location.partition("#")[2]
+    assert f"Message: {message}" in lines(shown(there, handle)[0])
+    assert finish(idp, browser, path, approved(idp, there, handle)).location == page
+    with idp.engine.begin() as connection:
+        found = backchannel.find(connection, idp.seals, "handle-1", idp.clock.now())
+        assert found is not None
+        grant = grants.find(connection, idp.seals, found.grant_id or "")
+    assert found.state == "approved"
+    assert grant is not None
+    assert grant.approval is not None
+    assert grant.approval.signer_proof is not None
+    made = sad_for(
+        grant.approval,
+        INTENT,
+        issuer="i",
+        audience=idp.settings.signing.sam_id,
+        jti="j",
+        now=idp.clock.now(),
+        lifetime_seconds=300,
+        detail=asked_of_her.detail,
+    )
+    proof = proofs.from_claim(made.signer_proof or {})
+    proofs.verify(proof, made, ProofKey(DEVICE.verification_key(), WHERE), idp.clock.now())
+    with pytest.raises(NotWhatWasApproved):
+        sad_for(
+            grant.approval,
+            INTENT,
+            issuer="i",
+            audience="a",
+            jti="j",
+            now=idp.clock.now(),
+            lifetime_seconds=300,
+            detail={"binding_message": "another order"},
+        )
 
 
 def test_SES_07_the_answer_comes_back_to_the_browser_that_asked_once(
