@@ -165,7 +165,7 @@ def test_PSH_03_nothing_is_approved_by_time_and_what_was_is_not_kept(world: Worl
     world.clock.advance(119)
     world.clock.advance(1)
     assert error_of(collect(rp, late)) == "expired_token", "approved, and not fetched in two minutes"
-    assert browser.approve(page).status_code in {400, 403}
+    assert browser.approve(page).status_code in {400, 410}
     assert world.events("sad.issued") == []
     assert len(world.events("backchannel.expired")) == 2
     assert error_of(collect(rp, left)) == "expired_token"
