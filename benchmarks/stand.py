@@ -28,6 +28,7 @@ from foundation.clock import SystemClock, epoch
 from foundation.files import write_secret
 from foundation.jose import SigningKey, generate_signing_key
 from launcher.configuration import softhsm_module
+from launcher.dev import SIGNING_THREADS
 from launcher.supervisor import accepts_unix, answers_http
 from launcher.toml import dumps
 from signing.link.client import SamClient
@@ -198,7 +199,8 @@ def signing_stand(pairs: int, workers: int, say: Say, others: Sequence[str] = ()
                 _name("sam", number), accepts_unix(layout.socket(number)),
                 "launcher", "sam", "serve", "--config", str(config),
             )  # fmt: skip
-            start_web(processes, _name("web", number), port, "signing", {"PRIVYSEAL_WEB_CONFIG": str(web)})
+            environment = {"PRIVYSEAL_WEB_CONFIG": str(web)}
+            start_web(processes, _name("web", number), port, "signing", environment, threads=SIGNING_THREADS)
             ports.append(port)
         credential = _credential(processes, layout, key)
         further = {name: _credential(processes, layout, key, name) for name in others}
@@ -227,12 +229,13 @@ def start_web(
     *,
     module: str = "wsgi",
     workers: int = 1,
+    threads: int = 8,
 ) -> None:
     """Start one of the two web applications, with the options that the development supervisor uses."""
     processes.start(
         name, answers_http(f"{factory}.localhost", port, "/health/ready"),
         "granian", "--interface", "wsgi", "--factory", "--host", HOST, "--port", str(port), "--workers", str(workers),
-        "--blocking-threads", "8", "--no-ws", "--log-level", "warning", f"{module}:{factory}", **environment,
+        "--blocking-threads", str(threads), "--no-ws", "--log-level", "warning", f"{module}:{factory}", **environment,
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ an unknown one is refused: a claim that one side adds and the other ignores woul
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, cast
 
@@ -23,6 +23,7 @@ from foundation.jose import (
     encode_base64url,
     sign_compact,
     verify_compact,
+    verify_issued,
 )
 
 SAD_TYPE: Final = "sad+jwt"
@@ -138,6 +139,23 @@ def encode(sad: Sad, key: SigningKey) -> str:
     claims = _to_claims(sad)
     _from_claims(claims)
     return sign_compact(claims, key, SAD_TYPE)
+
+
+def decode_issued(token: str, keys_of: Callable[[str], Iterable[VerificationKey]]) -> Sad:
+    """As :func:`decode`, with the keys of whoever the SAD says that issued it.
+
+    :param keys_of: the pinned keys of an issuer; none of one that is not pinned.
+    :raises SadInvalid: as :func:`decode`.
+    """
+
+    def found(claims: Mapping[str, Any]) -> Iterable[VerificationKey]:
+        issuer = claims.get("iss")
+        return keys_of(issuer) if isinstance(issuer, str) else ()
+
+    try:
+        return _from_claims(verify_issued(token, found, {SAD_TYPE}))
+    except JoseError as error:
+        raise SadInvalid(str(error)) from error
 
 
 def decode(token: str, keys: Iterable[VerificationKey]) -> Sad:

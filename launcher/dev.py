@@ -31,6 +31,9 @@ from launcher.supervisor import Service, Supervisor, accepts_unix, answers_http
 BASES = range(1024, 65535 - 25)
 WATCH_SECONDS = 0.25
 INTERRUPTED = 130
+IDP_THREADS = 8
+SIGNING_THREADS = 16
+"""Requests that wait at the same time share their commits: the more there may be, the less each costs."""
 
 
 def say(text: str) -> None:
@@ -136,8 +139,8 @@ def services(here: Installation) -> tuple[tuple[Service, ...], ...]:
             _sam(here),
         ),
         (
-            _granian(here, "web", "signing web tier", "sign.localhost", "signing"),
-            _granian(here, "idp", "identity provider", "idp.localhost", "idp"),
+            _granian(here, "web", "signing web tier", "sign.localhost", "signing", SIGNING_THREADS),
+            _granian(here, "idp", "identity provider", "idp.localhost", "idp", IDP_THREADS),
             _stand_in(here, "rp", "examples.relying_party", "--client-id", RP_CLIENT,
                       "--client-secret-file", str(here.file("dev", "rp-secret")), "--issuer", here.ports.url("idp"),
                       "--csc", here.csc_base, "--root", str(here.root_certificate), path="/"),
@@ -169,12 +172,12 @@ def _sam(here: Installation) -> Service:
     return Service("sam", "signature activation module", command, accepts_unix(here.state.link_socket))
 
 
-def _granian(here: Installation, role: Role, title: str, host: str, factory: str) -> Service:
+def _granian(here: Installation, role: Role, title: str, host: str, factory: str, threads: int) -> Service:
     port = here.ports.of(role)
     variable = {f"PRIVYSEAL_{role.upper()}_CONFIG": str(here.file(role, f"{role}.toml"))}
     command = preparation.command(
         here, role, "granian", "--interface", "wsgi", "--factory",
-        "--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--blocking-threads", "8",
+        "--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--blocking-threads", str(threads),
         "--no-ws", "--log-level", "warning", f"wsgi:{factory}", **variable,
     )  # fmt: skip
     return Service(role, title, command, answers_http(host, port, "/health/ready"))

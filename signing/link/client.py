@@ -17,7 +17,7 @@ from foundation.errors import JoseError
 from signing.link.codes import BAD_REQUEST, BUSY, NOT_PERMITTED
 from signing.link.documents import SignDocumentsRequest, SignedDocument, SignPdfRequest, documents_from_json
 from signing.link.errors import LinkRefused, LinkUnavailable, MessageInvalid
-from signing.link.frames import receive_frame, send_following, send_frame
+from signing.link.frames import receive_frame, send_following, send_frame, wait_for_frame
 from signing.link.messages import (
     MAX_DIGESTS_IN_REQUEST,
     MAX_ITEM_CHARACTERS,
@@ -47,7 +47,7 @@ class SamClient:
     Nothing is ever sent a second time: whether a request without an answer was carried out is not known here.
     """
 
-    def __init__(self, endpoint: Path | TlsEndpoint, timeout_seconds: float = 15, pool_size: int = 8) -> None:
+    def __init__(self, endpoint: Path | TlsEndpoint, timeout_seconds: float = 15, pool_size: int = 16) -> None:
         """Connect to nothing yet.
 
         :param endpoint: the module's socket, or where it listens on another host.
@@ -226,6 +226,7 @@ class _UnixConnector:
 
 
 def _answer(link: socket.socket, deadline: float) -> dict[str, Any]:
+    wait_for_frame(link, deadline)
     answer = receive_frame(link, deadline)
     if answer is None:
         raise LinkUnavailable("the signature activation module closed the connection")

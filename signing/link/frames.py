@@ -9,10 +9,13 @@ reader for longer (DOS-02).
 from __future__ import annotations
 
 import json
+import select
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from foundation.errors import TokenMalformed
@@ -40,8 +43,7 @@ def send_frame(link: socket.socket, message: Mapping[str, Any], deadline: float)
     if len(body) > MAX_FRAME_OCTETS:
         raise MessageInvalid("the message is larger than a frame may be")
     try:
-        link.settimeout(_left(deadline))
-        link.sendall(_LENGTH.pack(len(body)) + body)
+        _send(link, _LENGTH.pack(len(body)) + body, deadline)
     except OSError as error:
         raise LinkUnavailable("the message could not be sent") from error
 
@@ -65,6 +67,19 @@ def receive_frame(link: socket.socket, deadline: float) -> dict[str, Any] | None
         return parse_json_object(body)
     except TokenMalformed as error:
         raise MessageInvalid("a frame that is not a JSON object") from error
+
+
+def wait_for_frame(link: socket.socket, deadline: float) -> None:
+    """Wait for something to receive, where it is known that there is nothing yet: that spares the look in vain.
+
+    :raises LinkUnavailable: the deadline passed or the connection broke.
+    """
+    if _waits_by_itself(link):
+        return
+    try:
+        _wait(link, select.POLLIN, deadline)
+    except OSError as error:
+        raise LinkUnavailable("no message came in time") from error
 
 
 class Following:
@@ -109,8 +124,7 @@ def send_following(link: socket.socket, chunks: Iterable[bytes], octets: int, de
         if left < 0:
             break
         try:
-            link.settimeout(_left(deadline))
-            link.sendall(chunk)
+            _send(link, chunk, deadline)
         except OSError as error:
             raise LinkUnavailable("what follows the request could not be sent") from error
     if left:
@@ -131,10 +145,50 @@ def _receive(link: socket.socket, length: int, deadline: float) -> bytes | None:
 
 def _chunk(link: socket.socket, at_most: int, deadline: float) -> bytes:
     try:
-        link.settimeout(_left(deadline))
-        return link.recv(at_most)
+        if _waits_by_itself(link):
+            link.settimeout(_left(deadline))
+            return link.recv(at_most)
+        while True:
+            with suppress(BlockingIOError):
+                return link.recv(at_most, socket.MSG_DONTWAIT)
+            _wait(link, select.POLLIN, deadline)
     except OSError as error:
         raise LinkUnavailable("no message came in time") from error
+
+
+def _send(link: socket.socket, data: bytes, deadline: float) -> None:
+    if _waits_by_itself(link):
+        link.settimeout(_left(deadline))
+        link.sendall(data)
+        return
+    rest = memoryview(data)
+    while rest:
+        with suppress(BlockingIOError):
+            rest = rest[link.send(rest, socket.MSG_DONTWAIT) :]
+            continue
+        _wait(link, select.POLLOUT, deadline)
+
+
+def _waits_by_itself(link: socket.socket) -> bool:
+    """Whether a socket is left to wait as Python's sockets do, which takes three calls of the system for each of ours.
+
+    With TLS an octet that can be read is not yet one of the message.  Any other socket is asked at once and waited for
+    only where it has nothing: each call lets another thread have Python's lock, and what was read is then waited for.
+    """
+    if isinstance(link, ssl.SSLSocket):
+        return True
+    if link.gettimeout() is not None:
+        link.settimeout(None)
+    return False
+
+
+def _wait(link: socket.socket, until: int, deadline: float) -> None:
+    poll = select.poll()
+    try:
+        poll.register(link, until)
+    except ValueError as error:
+        raise OSError("the socket is closed") from error
+    poll.poll(_left(deadline) * 1000)
 
 
 def _left(deadline: float) -> float:

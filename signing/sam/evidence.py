@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
 from typing import Any, Final
 
 from auditlog.chain import Fields
-from contract.sad import Sad
+from contract.sad import EvidenceClaim, Sad
 
 _PIECE: Final = 500
 """Characters of a piece of what is longer than a field may be."""
@@ -33,7 +32,7 @@ def sad_record(sad: Sad, token: str) -> dict[str, Any]:
         "acr": sad.acr,
         "amr": list(sad.amr),
         "auth_time": sad.auth_time,
-        "evidence": [_compact(asdict(item)) for item in sad.evidence],
+        "evidence": [_compact(_members(item)) for item in sad.evidence],
         "policy": sad.policy.name,
     }
     if sad.in_band:
@@ -46,3 +45,7 @@ def sad_record(sad: Sad, token: str) -> dict[str, Any]:
 
 def _compact(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _members(item: EvidenceClaim) -> dict[str, Any]:
+    return {name: getattr(item, name) for name in EvidenceClaim.__slots__}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contract import event as events
 from contract import order as orders
 from contract import sad as sads
-from contract.errors import EventInvalid, OrderInvalid, SadInvalid
+from contract.errors import EventInvalid, OrderInvalid
 from contract.event import MAX_EVENT_OCTETS, SecurityEvent
 from contract.order import Order
 from contract.sad import Sad
@@ -20,11 +20,7 @@ def decode_sad(token: str, policy: SamPolicy) -> Sad:
 
     :raises SadInvalid: no pinned issuer, or the SAD is not one.
     """
-    try:
-        keys = _keys(token, policy)
-    except TokenMalformed as error:
-        raise SadInvalid(str(error)) from error
-    return sads.decode(token, keys)
+    return sads.decode_issued(token, lambda issuer: policy.issuers.get(issuer, ()))
 
 
 def decode_order(token: str, policy: SamPolicy) -> Order:

@@ -7,6 +7,7 @@ run anything.
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 import time
@@ -49,6 +50,22 @@ def unpack(body: bytes) -> list[bytes]:
     return fields
 
 
+def send(line: socket.socket, frame: bytes, seconds: float) -> None:
+    """Send a frame that :func:`pack` made.
+
+    :param seconds: for the whole frame.
+    :raises TimeoutError: not in time.
+    :raises OSError: the line failed.
+    """
+    until, rest = time.monotonic() + seconds, memoryview(frame)
+    while rest:
+        try:
+            # At once, as a rule: a socket with a timeout would ask the system three times.
+            rest = rest[line.send(rest, socket.MSG_DONTWAIT) :]
+        except BlockingIOError:
+            _wait(line, select.POLLOUT, until)
+
+
 def receive(line: socket.socket, seconds: float | None = None) -> list[bytes]:
     """Wait for one whole frame.  Only one is ever under way: the protocol is question and answer.
 
@@ -61,7 +78,7 @@ def receive(line: socket.socket, seconds: float | None = None) -> list[bytes]:
     data = b""
     wanted = _LENGTH.size
     while len(data) < wanted:
-        line.settimeout(None if until is None else max(until - time.monotonic(), 0.000_001))
+        _wait(line, select.POLLIN, until)
         chunk = line.recv(65536)
         if not chunk:
             raise FrameBroken("the line was closed")
@@ -74,3 +91,15 @@ def receive(line: socket.socket, seconds: float | None = None) -> list[bytes]:
     if len(data) != wanted:
         raise FrameBroken("more than one frame")
     return unpack(data[_LENGTH.size :])
+
+
+def _wait(line: socket.socket, for_what: int, until: float | None) -> None:
+    if until is None:
+        return
+    poll = select.poll()
+    try:
+        poll.register(line, for_what)
+    except ValueError as error:
+        raise OSError("the line is closed") from error
+    if not poll.poll(max(until - time.monotonic(), 0.0) * 1000):
+        raise TimeoutError("no frame in time")

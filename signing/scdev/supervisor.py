@@ -26,7 +26,7 @@ from foundation import log
 from signing.sam.ports import DeviceError, DeviceLost, DeviceUnavailable, PinRefused
 from signing.scdev.children import start
 from signing.scdev.errors import FrameBroken
-from signing.scdev.frames import pack, receive
+from signing.scdev.frames import pack, receive, send
 from signing.scdev.returncodes import CKR_OPERATION_ACTIVE, STALE_CODES, down_for_all, name_of_code, worth_another_try
 from signing.scdev.settings import DeviceHealth, DeviceSettings
 from signing.scdev.vitals import Vitals
@@ -241,8 +241,7 @@ class Supervisor:
     def _send(self, worker: Worker, frame: bytes) -> bool:
         """False where the worker has died: no worker acts on a part of a frame, so that another one can be tried."""
         try:
-            worker.line.settimeout(self._settings.deadline_seconds)
-            worker.line.sendall(frame)
+            send(worker.line, frame, self._settings.deadline_seconds)
         except OSError:
             self._discard(worker, "its line was closed")
             return False
@@ -315,7 +314,9 @@ class Supervisor:
                 self._retire(worker)
             else:
                 self._offer(worker)
-            self._state.notify_all()
+            # Not after each call: the keeper would wake up only to find that there is nothing to do.
+            if self._has_work():
+                self._state.notify_all()
 
     def _discard(self, worker: Worker, why: str, lost: DeviceError | None = None) -> None:
         """End a worker, and all others where the device is lost."""
@@ -402,8 +403,7 @@ class Supervisor:
     def _greet(self, worker: Worker) -> None:
         digest, began = secrets.token_bytes(32), time.monotonic()
         try:
-            worker.line.settimeout(self._start_limit)
-            worker.line.sendall(pack([b"open", opening(self._settings, self._kek_id), digest]))
+            send(worker.line, pack([b"open", opening(self._settings, self._kek_id), digest]), self._start_limit)
             kind, *fields = receive(worker.line, self._start_limit)
         except TimeoutError as error:
             self._start_limit = min(2 * self._start_limit, _START_SECONDS)
