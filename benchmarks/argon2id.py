@@ -61,3 +61,9 @@ def cost(milliseconds: Sequence[float]) -> Peer:
     """The mean of what :func:`cpu_milliseconds` gave."""
     how = f"processor time, all processors at it; {', '.join(f'{each:.1f}' for each in milliseconds)}"
     return Peer("argon2id cost", round(sum(milliseconds) / len(milliseconds), 2), "ms a verification", how)
+
+
+def cost_in_server(case: str, milliseconds: float) -> Peer:
+    """What a verification took of the server's threads during a window, beside all else that is done for logins."""
+    how = f"processor time of the server's threads around each verification; {case}"
+    return Peer("argon2id in the server", round(milliseconds, 2), "ms a verification", how)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.browser import Person
+from benchmarks.measured import TALLIES, Tally
 from benchmarks.phones import ACCOUNT_SID, Phones, phones
 from benchmarks.processes import ROOT, Processes
 from benchmarks.stand import (
@@ -51,6 +52,12 @@ class LoginStand:
     costs: PasswordSettings
     key_dir: Path
     password: str = field(repr=False)
+    tallies: Path
+    """Where the one with argon2id tells what its hashes cost."""
+
+    def hashed(self) -> Tally:
+        """What verifications have cost so far, in the threads of the one with argon2id."""
+        return Tally.of(self.tallies)
 
     def enrol(self, prefix: str, count: int) -> list[Person]:
         """People with a password (all the same one, so that it is hashed once here) and a phone of their own."""
@@ -102,12 +109,18 @@ def login_stand(workers: int, tell: Say) -> Iterator[LoginStand]:
         configs = {name: _configure(directory, name, port, inbox) for name, port in ports.items()}
         _prepare(directory, database, processes, configs[HASHED])
         tell("identity provider, with argon2id and without")
-        for name, module in ((HASHED, "wsgi"), (UNHASHED, "benchmarks.unhashed")):
-            environment = {"PRIVYSEAL_IDP_CONFIG": str(configs[name]), PASSWORD_FILE: str(directory / "password")}
+        tallies = directory / "tallies"
+        tallies.mkdir()
+        for name, module in ((HASHED, "benchmarks.measured"), (UNHASHED, "benchmarks.unhashed")):
+            environment = {
+                "PRIVYSEAL_IDP_CONFIG": str(configs[name]),
+                PASSWORD_FILE: str(directory / "password"),
+                TALLIES: str(tallies),
+            }
             start_web(processes, name, ports[name], "idp", environment, module=module, workers=workers)
         # The phones' thread is started last: processes are forked from here.
         found = stack.enter_context(phones(inbox))
-        yield LoginStand(ports, database, found, processes, PasswordSettings(), directory / "keys", password)
+        yield LoginStand(ports, database, found, processes, PasswordSettings(), directory / "keys", password, tallies)
 
 
 def _configure(directory: Path, name: str, port: int, inbox: int) -> Path:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from foundation import log
 from foundation.memory import keep_for_good
 from foundation.settings import load, process_environment
-from idp import delivery, notifier
+from idp import checkpointer, delivery, delivery_status, notifier
 from idp.app import create_app
 from idp.authn.password import Passwords
 from idp.settings import IdpSettings, PasswordSettings
@@ -50,7 +50,7 @@ def idp() -> WSGIApplication:
     password = Path(environment[PASSWORD_FILE]).read_text(encoding="utf-8")
     log.configure("idp")
     app = create_app(settings, passwords=Unhashed(settings.password, password))
-    delivery.start(app)
-    notifier.start(app)
+    for start in (delivery.start, notifier.start, delivery_status.start, checkpointer.start):
+        start(app)
     keep_for_good()
     return app

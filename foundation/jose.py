@@ -208,8 +208,8 @@ def verify_issued(
 ) -> JsonObject:
     """As :func:`verify_compact`, where the token itself says whose keys to verify it with.
 
-    :param keys_of: the keys of whoever the claims, as yet unverified, say that issued it; none, where that is nobody who
-        is trusted.  The signature then shows that it was the one.
+    :param keys_of: the keys of whoever the claims, as yet unverified, name as the issuer; none of somebody who is not
+        trusted.  The signature then shows that it was the one.
     :raises TokenMalformed: :raises TokenUntrusted: as :func:`verify_compact`.
     """
     parts = _split(token, max_octets)

@@ -139,8 +139,8 @@ def services(here: Installation) -> tuple[tuple[Service, ...], ...]:
             _sam(here),
         ),
         (
-            _granian(here, "web", "signing web tier", "sign.localhost", "signing", SIGNING_THREADS),
-            _granian(here, "idp", "identity provider", "idp.localhost", "idp", IDP_THREADS),
+            _granian(here, "web", "signing web tier", "sign.localhost", "signing", threads=SIGNING_THREADS),
+            _granian(here, "idp", "identity provider", "idp.localhost", "idp", threads=IDP_THREADS),
             _stand_in(here, "rp", "examples.relying_party", "--client-id", RP_CLIENT,
                       "--client-secret-file", str(here.file("dev", "rp-secret")), "--issuer", here.ports.url("idp"),
                       "--csc", here.csc_base, "--root", str(here.root_certificate), path="/"),
@@ -172,7 +172,7 @@ def _sam(here: Installation) -> Service:
     return Service("sam", "signature activation module", command, accepts_unix(here.state.link_socket))
 
 
-def _granian(here: Installation, role: Role, title: str, host: str, factory: str, threads: int) -> Service:
+def _granian(here: Installation, role: Role, title: str, host: str, factory: str, *, threads: int) -> Service:
     port = here.ports.of(role)
     variable = {f"PRIVYSEAL_{role.upper()}_CONFIG": str(here.file(role, f"{role}.toml"))}
     command = preparation.command(
