@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from json import dumps
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 from urllib.parse import parse_qs
 
 import pytest
@@ -106,6 +107,15 @@ class PlayedSam:
             raise self.refusal
         return tuple(b"value of " + digest for digest in request.digests)
 
+    def sign_documents(self, _request: object) -> NoReturn:
+        raise LinkRefused("invalid_sad")
+
+    def sign_pdf(self, _request: object, _chunks: object, _octets: int) -> NoReturn:
+        raise LinkRefused("invalid_sad")
+
+    def extend(self, _request: object) -> NoReturn:
+        raise LinkRefused("invalid_sad")
+
 
 class PlayedIssuer(BaseHTTPRequestHandler):
     revoked: ClassVar[set[str]] = set()
@@ -171,6 +181,14 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bench]:
     """A test may change the settings by an indirect parameter, or by a function of its folder that gives it."""
+    changed = getattr(request, "param", {})
+    with running(tmp_path, **(changed(tmp_path) if callable(changed) else changed)) as made:
+        yield made
+
+
+@contextmanager
+def running(tmp_path: Path, **changes: Any) -> Iterator[Bench]:
+    """A web tier with changed settings."""
 
     class Played(PlayedIssuer):
         revoked: ClassVar[set[str]] = set()
@@ -180,7 +198,6 @@ def bench(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bench]:
     thread = threading.Thread(target=httpd.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     issuer = f"http://idp.localhost:{httpd.server_port}"
-    changed = getattr(request, "param", {})
     write_secret(tmp_path / "secret", b"s3cret")
     (tmp_path / "sad.pem").write_bytes(SAD_KEY.verification_key().key.as_pem(private=False))
     settings = WebSettings(
@@ -190,7 +207,7 @@ def bench(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bench]:
         issuer=IssuerSettings(issuer, "csc", tmp_path / "secret", sad_keys=(tmp_path / "sad.pem",)),
         egress_allow=(f"idp.localhost:{httpd.server_port}",),
         user_listing_clients=("operator",),
-        **(changed(tmp_path) if callable(changed) else changed),
+        **changes,
     )
     clock = FixedClock(NOW)
     bob = replace(VIEW, credential_id="cred-bob", owner="bob")
