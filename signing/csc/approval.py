@@ -36,6 +36,8 @@ _SHA2_BY_LENGTH: Final = {
     48: "2.16.840.1.101.3.4.2.2",
     64: "2.16.840.1.101.3.4.2.3",
 }
+_RETRY_SECONDS: Final = 60
+"""Where too many requests are open: the oldest ends in minutes."""
 _WAITING: Final = frozenset({"authorization_pending", "slow_down"})
 _DETAILS: Final = "credential"
 """Type of the authorization details of CSC API 2.0.0.2."""
@@ -199,7 +201,7 @@ def _refuse(error: FacadeRefused) -> NoReturn:
     if error.error == "invalid_binding_message":
         raise errors.invalid("description") from error
     if error.status == 429:
-        raise errors.TemporarilyUnavailable(errors.TOO_MANY_OPEN) from error
+        raise errors.TooManyRequests(_RETRY_SECONDS) from error
     if error.error in {"unauthorized_client", "invalid_scope", "invalid_dpop_proof"}:
         raise errors.UnauthorizedClient(errors.NOT_REGISTERED) from error
     if error.error == "invalid_grant":

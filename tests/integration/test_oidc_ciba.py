@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ import pytest
 from sqlalchemy import update
 from werkzeug.test import TestResponse
 
+from clients.csc import ClientSecret, OAuth, Transport
+from clients.csc.discovery import _from_metadata
+from clients.csc.errors import AuthorizationRefusedError, TimedOutError
 from foundation.jose import peek_claims
 from idp.oidc.client import BACKCHANNEL_GRANT
 from idp.storage import accounts, authenticators, notices
@@ -19,7 +23,7 @@ from idp.storage.backchannel import Limits, backchannel_requests
 from idp.storage.seal import change
 from idp.web import notice_texts, oidc_ciba
 from idp.web import services as composition
-from tests.integration.oidc_world import ACCOUNT, ISSUER, Browser, RelyingParty, Seed, World, error_of, start
+from tests.integration.oidc_world import ACCOUNT, ISSUER, Browser, RelyingParty, Seed, World, error_of, serve, start
 
 MESSAGE = "Order 4711"
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
@@ -404,6 +408,30 @@ def test_a_request_outlives_the_process_that_took_it(world: World, tmp_path: Pat
     assert collect(once_more.rp("caller"), handle).status_code == 200
     assert error_of(collect(once_more.rp("caller"), handle)) == "invalid_grant"
     once_more.engine.dispose()
+
+
+def test_our_own_client_asks_waits_and_collects(tmp_path: Path) -> None:
+    """The package clients/csc over HTTP, which reads the metadata; its pauses are the person's time to decide."""
+    with serve(tmp_path) as (world, issuer), closing(Transport()) as transport:
+        document = transport.get(f"{issuer}/.well-known/openid-configuration").json()
+        server = _from_metadata(document, issuer)
+        client = OAuth(transport, server, ClientSecret("caller", world.secrets["caller"]))
+        details = {"authorization_details": world.rp("caller").signing()["authorization_details"]}
+        waited = client.ask_elsewhere("credential", details, login_hint="alice", message=MESSAGE)
+        pauses: list[float] = []
+
+        def decide(seconds: float) -> None:
+            pauses.append(seconds)
+            approve(world)
+
+        tokens = client.collect(waited, pause=decide)
+        assert pauses == [5]
+        assert peek_claims(tokens.access_token)["client_id"] == "caller"
+        with pytest.raises(AuthorizationRefusedError, match="invalid_grant"):
+            client.collect(waited, pause=decide)
+        refused = client.ask_elsewhere("credential", details, login_hint="nobody")
+        with pytest.raises(TimedOutError):
+            client.collect(refused, wait=0, pause=decide)
 
 
 def test_it_is_in_the_metadata(world: World) -> None:
