@@ -109,6 +109,23 @@ def credential_info(http: requests.Session, csc: str, token: str, credential_id:
     )
 
 
+def create_credential(http: requests.Session, csc: str, token: str) -> str:
+    """`credentials/create` (2.2), with the token of scope `credential-creation`: the new credential's id.
+
+    Safe to repeat with the same token after an answer that was lost.
+    """
+    credential_id = _call(http, csc, "credentials/create", token, {}).get("credentialID")
+    if not isinstance(credential_id, str):
+        message = "credentials/create did not return a credentialID."
+        raise ProtocolError(message)
+    return credential_id
+
+
+def delete_credential(http: requests.Session, csc: str, token: str, credential_id: str) -> None:
+    """`credentials/delete` (2.2), with the token of scope `credential-deletion`.  Safe to repeat, too."""
+    _call(http, csc, "credentials/delete", token, {"credentialID": credential_id})
+
+
 def sign_hash(
     http: requests.Session,
     csc: str,
@@ -158,6 +175,8 @@ def _call(http: requests.Session, csc: str, method: str, token: str | None, body
     except requests.RequestException as e:
         message = f"No answer from {urlsplit(csc).netloc}."
         raise UnreachableError(message) from e
+    if response.status_code == requests.codes.no_content:
+        return {}
     try:
         answer = response.json()
     except ValueError:

@@ -211,6 +211,24 @@ def begin_signing(
         code_verifier=secrets.token_urlsafe(48),
         authorization_details=json.dumps(details, ensure_ascii=False, separators=(",", ":")),
     )
+    asked = {"authorization_details": pending.authorization_details or "", **_authentication(step_up)}
+    return pending, _push(metadata, client, pending, asked)
+
+
+def begin_order(
+    metadata: ServerMetadata, client: Client, scope: str, credential_id: str | None = None
+) -> tuple[Pending, str]:
+    """Push a request for a new credential, or for the end of one (CSC API 2.2); the URL for the browser.
+
+    :param scope: `credential-creation` or `credential-deletion`.
+    :raises AuthorizationRefusedError: the server refused the request before any person saw it.
+    """
+    pending = Pending(scope=scope, state=secrets.token_urlsafe(32), code_verifier=secrets.token_urlsafe(48))
+    return pending, _push(metadata, client, pending, {} if credential_id is None else {"credentialID": credential_id})
+
+
+def _push(metadata: ServerMetadata, client: Client, pending: Pending, asked: Mapping[str, str]) -> str:
+    """Push a request (RFC 9126); the URL for the browser."""
     form = {
         "response_type": "code",
         "client_id": client.client_id,
@@ -219,8 +237,7 @@ def begin_signing(
         "state": pending.state,
         "code_challenge": _s256(pending.code_verifier),
         "code_challenge_method": "S256",
-        "authorization_details": pending.authorization_details,
-        **_authentication(step_up),
+        **asked,
     }
     with _authlib(client, pending.scope) as session:
         try:
@@ -238,7 +255,7 @@ def begin_signing(
             str(pushed.get("error", f"HTTP {response.status_code}")), str(pushed.get("error_description", ""))
         )
     query = urlencode({"client_id": client.client_id, "request_uri": _required(pushed, "request_uri")})
-    return pending, f"{metadata.authorization_endpoint}?{query}"
+    return f"{metadata.authorization_endpoint}?{query}"
 
 
 def _authentication(step_up: StepUpRequiredError | None) -> dict[str, str]:

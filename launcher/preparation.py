@@ -181,6 +181,7 @@ def before_start(here: Installation) -> tuple[Step, ...]:
              "--secret-file", str(here.file("idp", "rp-secret")), "--redirect-uri", here.redirect_uri,
              "--post-logout-redirect-uri", f"{ports.url('rp')}/",
              "--scope", "openid", "--scope", "service", "--scope", "credential",
+             "--scope", "credential-creation", "--scope", "credential-deletion",
              "--grant-type", "authorization_code", "--grant-type", "refresh_token", "--grant-type", CIBA),
             lambda: give("rp-secret", "dev"),
         ),

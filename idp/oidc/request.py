@@ -275,9 +275,10 @@ def _check_no_registration(parameters: Mapping[str, str], _client: Client, _cont
 
 
 def _check_no_account_token(parameters: Mapping[str, str], _client: Client, _context: RequestContext) -> None:
-    # CSC API 2.0.0.2 clause 8.4.1: a condition on who may sign in.  Passing over it would lift a restriction.
+    # CSC API 2.0.0.2 clause 8.4.1: a condition on who may sign in, which is verified where the client shows its secret.
+    # Passing over it here would lift a restriction.
     if "account_token" in parameters:
-        raise RequestInvalid("account_token is not supported")
+        raise RequestInvalid("account_token goes with a pushed request of a client that authenticates with its secret")
 
 
 def _check_nonce(parameters: Mapping[str, str], _client: Client, _context: RequestContext) -> None:

@@ -36,7 +36,7 @@ from idp.oidc.request import AuthorizationRequest, RequestContext, parse_authori
 from idp.storage import accounts, clients, grants, pushed_requests
 from idp.storage.engine import reading
 from idp.storage.seal import Altered
-from idp.web import browser, faults, mutual_tls, oidc_ciba, oidc_complete, oidc_explicit, oidc_tokens
+from idp.web import browser, faults, mutual_tls, oidc_account, oidc_ciba, oidc_complete, oidc_explicit, oidc_tokens
 from idp.web.headers import allow_form_target
 from idp.web.interaction import BeginInteraction, Finished, begin, register_finisher
 from idp.web.language import gettext as _
@@ -247,18 +247,22 @@ def pushed_authorize() -> Response:
     """The pushed authorization request endpoint (RFC 9126)."""
     parameters = form()
     # Not from public clients: under their names strangers could use up what may be open at one time.
-    client = authenticate(services(), read_credentials(request.headers.get("Authorization"), parameters), public=False)
+    presented = read_credentials(request.headers.get("Authorization"), parameters)
+    client = authenticate(services(), presented, public=False)
     # The client that authenticated is the client that asks; Basic and assertions may leave its name out of the form.
     parameters["client_id"] = client.client_id
     for name in ("client_secret", "client_assertion", "client_assertion_type"):
         parameters.pop(name, None)
     config = OidcConfig.of(services().settings)
     shown = read_shown(request.headers.getlist("DPoP"), uri=config.pushed_endpoint, now=services().clock.now())
+    account = oidc_account.take(services(), parameters, presented)
     asked = parse_authorization_request(parameters.items(), _context(pushed=True, shown=shown))
+    asked = oidc_account.narrowed(asked, account)
     seconds = config.pushed_request_seconds
     handle = oidc_tokens.secret_token(services())
     with services().engine.begin() as connection:
         oidc_tokens.spend(connection, shown)
+        oidc_account.spend(connection, account)
         kept = pushed_requests.push(
             connection,
             services().seals,

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
+import secrets
+from typing import Any
 
 import pytest
 
+from foundation.clock import epoch
 from foundation.jose import encode_base64url
-from tests.integration.oidc_world import ISSUER, REDIRECT_URI, SHA256, World, answer, error_of, with_query
+from tests.integration.oidc_world import ACCOUNT, ISSUER, NOW, REDIRECT_URI, SHA256, World, answer, error_of, with_query
 
 DIGEST = encode_base64url(bytes(range(32)))
 
@@ -152,3 +157,75 @@ def test_every_refusal_of_the_token_endpoint_has_the_specifications_words(world:
         assert (refused.status_code, found["error"], found["error_description"]) == (status, error, description)
     elsewhere = rp.redeem(rp.code(), redirect_uri="http://rp.localhost:8405/elsewhere").get_json()
     assert elsewhere["error"] == "invalid_grant"
+
+
+def account_token(world: World, client_id: str = "example-contracts", **changes: Any) -> str:
+    """As the specification has an application make it."""
+    header = changes.pop("header", {"typ": "JWT", "alg": "HS256"})
+    secret = str(changes.pop("secret", world.secrets[client_id]))
+    claims = {"sub": ACCOUNT, "iat": epoch(world.clock.now()), "jti": secrets.token_hex(8), "azp": client_id, **changes}
+    claims = {name: value for name, value in claims.items() if value is not None}
+    signed = ".".join(encode_base64url(json.dumps(part).encode()) for part in (header, claims))
+    mac = hmac.digest(hashlib.sha256(secret.encode()).digest(), signed.encode(), "sha256")
+    return f"{signed}.{encode_base64url(mac)}"
+
+
+def test_an_application_says_who_is_to_sign_in(world: World) -> None:
+    rp, browser = world.rp(), world.browser()
+    page = browser.get(rp.pushed_url(rp.parameters(account_token=account_token(world, iss="An application"))))
+    assert "code" in answer(browser.sign_in(page))
+    page = browser.get(rp.pushed_url(rp.parameters(account_token=account_token(world, sub="somebody-else"))))
+    assert answer(page)["error"] == "login_required"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"secret": "another"},
+        {"header": {"typ": "JWT", "alg": "none"}},
+        {"header": {"alg": "HS256"}},
+        {"header": {"typ": "JWT", "alg": "HS256", "kid": "x"}},
+        {"azp": "other"},
+        {"azp": None},
+        {"sub": None},
+        {"jti": None},
+        {"iat": None},
+        {"iat": 0},
+        {"iat": "now"},
+        {"iat": epoch(NOW) - 301},
+        {"iat": epoch(NOW) + 61},
+        {"exp": epoch(NOW) + 60},
+        {"sub": 1},
+    ],
+    ids=str,
+)
+def test_JOS_02_an_account_token_that_is_wrong_is_refused(world: World, changes: dict[str, Any]) -> None:
+    rp = world.rp()
+    refused = rp.push(rp.parameters(account_token=account_token(world, **changes)))
+    assert (error_of(refused), refused.get_json()["error_description"]) == (
+        "invalid_request",
+        "Invalid parameter account_token",
+    )
+
+
+@pytest.mark.parametrize("text", ["x", "a.b", "a.b.c.d", "é.é.é", "..", "e30.e30.e30"])
+def test_what_is_no_account_token_is_refused(world: World, text: str) -> None:
+    rp = world.rp()
+    assert error_of(rp.push(rp.parameters(account_token=text))) == "invalid_request"
+
+
+def test_OAU_07_an_account_token_is_good_once(world: World) -> None:
+    rp = world.rp()
+    token = account_token(world)
+    assert rp.push(rp.parameters(account_token=token)).status_code == 201
+    assert error_of(rp.push(rp.parameters(account_token=token))) == "invalid_request"
+
+
+def test_an_account_token_that_nobody_can_verify_is_refused(world: World) -> None:
+    rp = world.rp("other")
+    refused = world.browser().get(rp.url(account_token=account_token(world, "other")))
+    said = answer(refused)
+    assert (said["error"], said["error_description"]) == (
+        "invalid_request",
+        "account_token goes with a pushed request of a client that authenticates with its secret",
+    )
