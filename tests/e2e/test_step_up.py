@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -22,9 +22,10 @@ from idp.storage.boxes import close
 from idp.web import services as composition
 from idp.web.interaction import BeginInteraction
 from idp.web.prove.registry import page_for
+from idp.web.services import CredentialView
 from tests.e2e.pictures import PUBLISHED
 from tests.e2e.visitor import DESK, Album, Scheme, violations
-from tests.fakes.idp import NOW, PASSWORD, Idp, make_idp
+from tests.fakes.idp import NOW, PASSWORD, Credentials, Idp, make_idp
 from tests.unit.idp_web.interactions import signature
 
 pytestmark = pytest.mark.browser
@@ -122,6 +123,29 @@ def page(world: World, chromium: Browser, request: pytest.FixtureRequest) -> Ite
     yield made
     context.close()
     assert [text for text in complaints if "Failed to load resource" not in text] == []
+
+
+class Two(Credentials):
+    """Somebody with two credentials of the same kind."""
+
+    def of_account(self, account_id: str, client_id: str) -> tuple[CredentialView, ...]:
+        """Both."""
+        return tuple(replace(self.view, credential_id=name) for name in ("cred-1", "cred-2"))
+
+
+@pytest.mark.parametrize("page", LANGUAGES, indirect=True)
+def test_the_choice_of_a_credential_fits_in_every_language(world: World, page: Page) -> None:
+    with_services = composition.of(world.idp.app)
+    world.idp.app.extensions[composition.EXTENSION] = replace(with_services, credentials=Two())
+    asked = signature()
+    assert asked.intent is not None
+    intent = replace(asked.intent, credential_id="", qualifier="eu_eidas_aes")
+    world.begin(page, replace(asked, intent=intent))
+    world.sign_in(page)
+    choices = page.locator('form[data-form="choose-credential"] button')
+    assert [choice.get_attribute("value") for choice in choices.all()] == ["cred-1", "cred-2"]
+    world.picture(page, f"choose-credential-{page.locator('html').get_attribute('lang')}")
+    assert world.barriers(page) == []
 
 
 @pytest.mark.parametrize("page", LANGUAGES, indirect=True)
