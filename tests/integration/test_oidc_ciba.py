@@ -105,6 +105,14 @@ def test_a_person_approves_what_a_client_asked_for_without_a_browser(world: Worl
     assert world.events("token.refused") == [], "whoever waits fills no chain"
 
 
+def test_SES_08_who_has_to_sign_in_first_is_led_to_the_list(world: World) -> None:
+    asked(world.rp("caller"))
+    path = waiting(at_home(world))[0]
+    for wanted in (path, f"/account/approvals/{'A' * 22}", "/account/approvals"):
+        browser = world.browser()
+        assert browser.sign_in(browser.get(wanted)).request.path == "/account/approvals"
+
+
 def test_PSH_03_what_was_approved_is_collected_once(world: World) -> None:
     rp = world.rp("caller")
     handle = asked(rp)

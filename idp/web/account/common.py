@@ -45,14 +45,15 @@ def signed_in(view: Callable[..., Response]) -> Callable[..., Response]:
 
 
 def _begin_sign_in() -> Response:
-    destination = request.path if request.path in _DESTINATIONS else "/account/"
+    # Of one item's page the list that it is in: whether there is such an item is nobody's business yet.
+    destination = next((path for path in (request.path, request.path.rpartition("/")[0]) if path in _DESTINATIONS), "")
     return begin(
         BeginInteraction(
             kind=SIGN_IN,
             action="sign_in",
             client_id=ACCOUNT_CLIENT_ID,
             client_name=services().settings.service_name,
-            payload={"destination": destination},
+            payload={"destination": destination or "/account/"},
         )
     )
 
