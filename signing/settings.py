@@ -302,6 +302,10 @@ class WebSettings:
     """``host:port`` pairs that may be on private addresses, such as an identity provider in the same network."""
     user_listing_clients: tuple[str, ...] = ()
     """Clients whose own (not user-specific) service token may name a ``userID`` in ``credentials/list``."""
+    explicit: bool = False
+    """Whether people may type into applications what authorises signatures (SCAL1 only)."""
+    login_client: str | None = None
+    """Client id of the relying party whose users ``auth/login`` signs in; None: it does so for nobody."""
     approval: bool = False
     """Whether ``credentials/authorize`` asks people on their own pages at the identity provider."""
     csc_2_2_path: str = "/2.2/csc/v2"

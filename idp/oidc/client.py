@@ -157,7 +157,7 @@ class Registration:
             yield "in_band_signatures: needs the scopes service and credential"
         if self.in_band_login and (self.auth_method == "none" or "service" not in self.scopes):
             yield "in_band_login: needs a client that authenticates, and scope service"
-        if self.in_band_login and self.dpop_bound_access_tokens:
+        if self.in_band_login and (self.dpop_bound_access_tokens or self.tls_client_certificate_bound_access_tokens):
             yield "in_band_login: whoever signs in so has no key to bind tokens to"
 
     def _uri_faults(self) -> Iterable[str]:

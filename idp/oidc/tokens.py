@@ -92,7 +92,8 @@ def access_token_claims(
         claims["auth_time"] = epoch(approval.auth_time)
         claims["acr"] = approval.acr
         claims["amr"] = list(approval.amr)
-        claims["sid"] = approval.session_id
+        if approval.session_id:
+            claims["sid"] = approval.session_id
     if actor is not None:
         claims["act"] = {"sub": actor}
     if confirmation is not None:

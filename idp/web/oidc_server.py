@@ -46,10 +46,11 @@ from idp.oidc.request import check_repeated_details, check_scopes
 from idp.storage import clients, grants, single_use
 from idp.storage.engine import reading
 from idp.storage.grants import AccessToken, Grant
-from idp.web import oidc_extension, oidc_orders, oidc_tokens
+from idp.web import oidc_extension, oidc_login, oidc_orders, oidc_tokens
 from idp.web.oidc_ciba import BackchannelGrant
 from idp.web.oidc_explicit import ExplicitGrant
 from idp.web.oidc_http import form, json_answer, refuse_as
+from idp.web.oidc_login import LoginGrant
 from idp.web.services import Services
 
 _HEADERS: Final[list[tuple[str, str]]] = []
@@ -60,7 +61,7 @@ _REQUIRED: Final = {
     EXTENSION_GRANT: "sad",
     BACKCHANNEL_GRANT: "auth_req_id",
     EXPLICIT_GRANT: "auth_data",
-    LOGIN_GRANT: None,
+    LOGIN_GRANT: "relying_party",
 }
 
 
@@ -172,6 +173,7 @@ class TokenServer(AuthorizationServer):
         self.register_grant(ExtensionGrant)
         self.register_grant(BackchannelGrant)
         self.register_grant(ExplicitGrant)
+        self.register_grant(LoginGrant)
         self.register_endpoint(Revocation)
         self.register_endpoint(Introspection)
 
@@ -413,6 +415,16 @@ class Revocation(RevocationEndpoint):
         """Both kinds are looked up; they cannot be confused."""
         return find_token(self.server.services, token_string)
 
+    def authenticate_token(self, request: Any, client: Any) -> StoredToken | None:
+        """A token of the client's; or one that a person got in band, from the service that passed it on to them."""
+        if LOGIN_GRANT in _of(client).registration.grant_types:
+            self.check_params(request, client)
+            given = self.query_token(request.form["token"], None)
+            if given is not None and oidc_login.gave(given.grant):
+                return given
+        found: StoredToken | None = super().authenticate_token(request, client)  # type: ignore[no-untyped-call] # Authlib's stub leaves it open
+        return found
+
     def revoke_token(self, token: StoredToken, request: Any) -> None:
         """A refresh token takes its whole family along, an access token only itself (clause 8.4.5).
 
@@ -481,7 +493,8 @@ class Introspection(IntrospectionEndpoint):
             "exp": access.expires_at,
         }
         if grant.approval is not None:
-            value["sid"] = grant.session_id
+            if grant.session_id is not None:
+                value["sid"] = grant.session_id
             value["acr"] = grant.approval.acr
             value["auth_time"] = epoch(grant.approval.auth_time)
         # The token is in the request whose answer this is.

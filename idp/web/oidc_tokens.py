@@ -27,7 +27,7 @@ from idp.oidc.errors import DpopProofInvalid, GrantInvalid
 from idp.oidc.possession import Shown, check_shown
 from idp.oidc.request import AuthorizationRequest
 from idp.settings import ACCOUNT_CLIENT_ID
-from idp.storage import accounts, backchannel, clients, grants, pushed_requests, single_use
+from idp.storage import accounts, authenticators, backchannel, clients, grants, pushed_requests, single_use
 from idp.storage.engine import reading
 from idp.storage.grants import Grant, NewAccessToken, Refused
 from idp.storage.hashes import hash_token
@@ -125,8 +125,15 @@ def is_alive(connection: Connection, services: Services, grant: Grant) -> bool:
         if account is None or not account.active:
             return False
     if grant.session_id is None:
-        return True
+        return grant.approval is None or _evidence_stands(connection, services, grant.approval)
     return grants.session_lasts(connection, services.seals, grant.session_id, services.clock.now())
+
+
+def _evidence_stands(connection: Connection, services: Services, approval: Approval) -> bool:
+    """Whether what was proved in no session still is the person's: no session ends with a new password."""
+    held = authenticators.of_account(connection, services.seals, approval.account_id)
+    enabled = {item.id for item in held if not item.disabled}
+    return all(item.authenticator_id in enabled for item in approval.evidence)
 
 
 def redeem_code(services: Services, code: str, client: Client) -> Grant:
@@ -252,6 +259,16 @@ def for_refresh(  # noqa: PLR0917 - who, what, with what, and shown how
         refresh_jkt=jkt,
     )
     return _issue(services, issue)
+
+
+def for_login(services: Services, grant: Grant, *, remember: bool) -> dict[str, Any]:
+    """The token response to a user name and a password that came in band.
+
+    :param remember: whether a refresh token goes with it.
+    """
+    config = OidcConfig.of(services.settings)
+    seconds = config.access_token_seconds
+    return _issue(services, Issue(grant, ("service",), config.resource, "service_login", seconds, refreshable=remember))
 
 
 def for_client(

@@ -62,24 +62,16 @@ def offered(settings: WebSettings) -> bool:
     return settings.approval
 
 
-def authorize(rssp: Rssp, call: Call) -> Answer:
-    """``credentials/authorize`` where the person approves out of band.
-
-    :raises errors.CscError: with the specification's words.
-    """
-    return begin(rssp, call, parse(call.body))
-
-
 def begin(rssp: Rssp, call: Call, request: ApprovalRequest) -> Answer:
     """Ask the person; 202 with the handle.
 
     :raises errors.CscError: with the specification's words.
     """
-    bearer, person = _of_person(rssp, call)
+    bearer, person = of_person(rssp, call)
     view = owned(rssp, person, request.credential_id)
-    _check(request, view)
+    check(request, view)
     try:
-        answer = rssp.facade.post_for(bearer.token, BACKCHANNEL, _asked(request))
+        answer = rssp.facade.post_for(bearer.token, BACKCHANNEL, asked(request))
         return Answer({"handle": read.text(answer, "auth_req_id", max_length=128)}, 202)
     except FacadeRefused as error:
         _refuse(error)
@@ -92,7 +84,7 @@ def authorize_check(rssp: Rssp, call: Call) -> Answer:
 
     :raises errors.CscError: with the specification's words.
     """
-    bearer, _ = _of_person(rssp, call)
+    bearer, _ = of_person(rssp, call)
     handle = parameters.required_text(call.body, "handle")
     if not _HANDLE.match(handle):
         raise errors.invalid("handle")
@@ -158,7 +150,11 @@ def _hash_algorithm(body: Mapping[str, Any], digests: tuple[bytes, ...]) -> str 
     return algorithm
 
 
-def _check(request: ApprovalRequest, view: CredentialView) -> None:
+def check(request: ApprovalRequest, view: CredentialView) -> None:
+    """What can be said of it from here.
+
+    :raises errors.InvalidRequest: it cannot be authorised so.
+    """
     if view.status != "active":
         raise errors.InvalidRequest(errors.CREDENTIAL_DISABLED)
     if request.count > view.multisign:
@@ -170,7 +166,8 @@ def _check(request: ApprovalRequest, view: CredentialView) -> None:
         raise errors.InvalidRequest(errors.INVALID_NUMBER)
 
 
-def _asked(request: ApprovalRequest) -> dict[str, str]:
+def asked(request: ApprovalRequest) -> dict[str, str]:
+    """What is to be signed, as the identity provider takes it."""
     form = {"scope": "credential"}
     if request.description is not None:
         form["binding_message"] = request.description
@@ -185,7 +182,7 @@ def _asked(request: ApprovalRequest) -> dict[str, str]:
     return {**form, "authorization_details": json.dumps([details])}
 
 
-def _of_person(rssp: Rssp, call: Call) -> tuple[Bearer, str]:
+def of_person(rssp: Rssp, call: Call) -> tuple[Bearer, str]:
     """A service token that speaks for a person, and which: nobody else can be asked.
 
     :raises errors.InvalidToken: another one.

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any, Final
 
 from signing.csc import errors, languages, paging, requests, responses
-from signing.csc.auth_options import OAUTH2CODE, AuthOptions
+from signing.csc.auth_options import OAUTH2CODE
 from signing.csc.authentication import Authentication, check_authentication
 from signing.csc.bearer import Bearer
 from signing.csc.call import Answer, Call
 from signing.csc.core import Rssp
+from signing.csc.explicit import auth_options
 from signing.csc.service_token import ServiceToken
 from signing.link.messages import CredentialView
 
@@ -92,10 +93,6 @@ def render(rssp: Rssp, call: Call, view: CredentialView, detail: requests.Detail
     """What is told of a credential, in as much detail as was asked for."""
     texts = rssp.settings.descriptions.get(view.profile, {})
     about = languages.text(call.lang, texts, rssp.settings.service.lang)
-    options = auth_options(rssp, call, view)
+    wanted = detail.auth_info or not call.dialect.nested_auth
+    options = auth_options(rssp, call, view) if wanted else OAUTH2CODE
     return responses.credential_info(call.dialect, view, detail, options, now=rssp.clock.now(), about=about)
-
-
-def auth_options(_rssp: Rssp, _call: Call, _view: CredentialView) -> AuthOptions:
-    """How a credential can be authorised by the caller's client."""
-    return OAUTH2CODE

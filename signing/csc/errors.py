@@ -119,6 +119,46 @@ class Reported(CscError):
         self.code = code  # type: ignore[misc] # as above
 
 
+class InvalidAuthenticationData(CscError):
+    """What the person typed was not accepted (11.6)."""
+
+    code = "invalid_authentication_data"
+
+    def __init__(self) -> None:
+        super().__init__("The authentication data is invalid")
+
+
+class InvalidPin(CscError):
+    """The PIN was not accepted (1.0.4.0, 11.5)."""
+
+    code = "invalid_pin"
+
+
+class InvalidOtp(CscError):
+    """The one-time code was not accepted (1.0.4.0, 11.5)."""
+
+    code = "invalid_otp"
+
+
+class AuthenticationFailed(CscError):
+    """User name or password is not right, or the person may not sign in so (11.2); what it was is never told."""
+
+    code = "authentication_error"
+
+    def __init__(self) -> None:
+        super().__init__("An error occurred during authentication process")
+
+
+class MalformedAuthentication(CscError):
+    """There is no user name with a password where ``auth/login`` looks for them (11.2)."""
+
+    code = "invalid_request"
+    status = 401
+
+    def __init__(self) -> None:
+        super().__init__("Malformed authentication parameter")
+
+
 class NotImplementedHere(CscError):
     """A method of the specification that this service does not have."""
 
@@ -197,6 +237,16 @@ HANDLE_EXPIRED = "The handle has expired"
 USER_ID_SHALL_BE_NULL = "userID parameter SHALL be null"
 VALIDITY_OUT_OF_BOUNDS = "Out of bounds parameter validity_period"
 STILL_PROCESSED = "The previous async request has been accepted but not yet completed"
+WRONG_PIN = "The PIN is invalid"
+PIN_LOCKED = "PIN locked"
+WRONG_OTP = "The OTP is invalid"
+OTP_LOCKED = "OTP locked"
+LOCKED = "Credential locked"
+TOO_SOON = "The next code cannot be sent yet"
+AUTHORIZED_ELSEWHERE = "The credential identified by credentialID is authorized with OAuth 2.0"
+MALFORMED_PASSWORD = "Malformed username-password"
+MALFORMED_REFRESH_TOKEN = "Invalid string parameter: refresh_token"
+INVALID_REFRESH_TOKEN = "Invalid refresh_token"
 CREDENTIAL_DISABLED = "The credential identified by credentialID is disabled"
 EMPTY_DOCUMENTS = "Empty documentDigests and documents objects"
 BOTH_DOCUMENTS = "Both documentDigests and documents parameters passed"

@@ -21,6 +21,7 @@ from foundation.jose import encode_base64url, import_signing_key, parse_json_obj
 from signing.settings import IssuerSettings
 
 TOKEN: Final = "/oauth2/token"
+REVOCATION: Final = "/oauth2/revoke"
 INTROSPECTION: Final = "/oauth2/introspect"
 JWKS: Final = "/oauth2/jwks"
 BACKCHANNEL: Final = "/oauth2/bc-authorize"
@@ -80,6 +81,9 @@ class Facade:
         key, secret = settings.client_key_file, settings.client_secret_file
         self._key = None if key is None else import_signing_key(read_secret(key))
         self._basic = None if secret is None else (settings.client_id, read_secret(secret).decode())
+        # What has no setting of its own is beside the token endpoint.
+        beside = settings.token_endpoint or ""
+        self._base = beside.removesuffix(TOKEN) if beside.endswith(TOKEN) else settings.url
         self._elsewhere = {
             TOKEN: settings.token_endpoint,
             INTROSPECTION: settings.introspection_endpoint,
@@ -134,7 +138,7 @@ class Facade:
         try:
             answer = self._session.request(
                 method,
-                self._elsewhere.get(path) or f"{self._settings.url}{path}",
+                self._elsewhere.get(path) or f"{self._base}{path}",
                 data=form,
                 auth=basic,
                 headers={"Accept": "application/json"},

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from signing.csc import approval, creation, responses
+from signing.csc import approval, creation, login, responses
+from signing.csc.authorize import credentials_authorize, explicitly, get_challenge, send_otp
+from signing.csc.authorize import offered as authorize_offered
 from signing.csc.call import Answer, Call, Method
 from signing.csc.core import Rssp
 from signing.csc.credentials import credentials_info, credentials_list
@@ -35,7 +37,11 @@ METHODS: Final = (
     Method("credentials/delete", creation.credentials_delete, dialects=_V2_2, offered=creation.offered),
     Method("signatures/signHash", sign_hash),
     Method("signatures/timestamp", timestamp, offered=timestamps_offered),
-    Method("credentials/authorize", approval.authorize, offered=approval.offered),
+    Method("credentials/authorize", credentials_authorize, offered=authorize_offered),
+    Method("credentials/getChallenge", get_challenge, dialects=frozenset({"v2", "v2_2"}), offered=explicitly),
+    Method("credentials/sendOTP", send_otp, dialects=frozenset({"v1", "v2"}), offered=explicitly),
+    Method("auth/login", login.auth_login, offered=login.offered, bearer=False),
+    Method("auth/revoke", login.auth_revoke, offered=login.offered),
     Method("credentials/authorizeCheck", approval.authorize_check, offered=approval.offered),
     Method(
         "signatures/signDoc", sign_doc, dialects=frozenset({"v2", "v2_2"}), max_body=lambda web: web.documents.max_body
@@ -43,12 +49,7 @@ METHODS: Final = (
     Method("signatures/signPolling", sign_polling, dialects=frozenset({"v2", "v2_2"}), offered=jobs_offered),
 )
 
-NOT_HERE: Final = (
-    "auth/login",
-    "auth/revoke",
-    "credentials/getChallenge",
-    "credentials/sendOTP",
-)
+NOT_HERE: Final[tuple[str, ...]] = ()
 """Methods of the specification that this service does not have: 501 (10.1), so that a client can tell."""
 
 

@@ -136,6 +136,8 @@ def _refusal(error: errors.CscError, dialect: Dialect) -> Response:
 
 def _challenges(error: errors.CscError) -> list[str]:
     """One for each scheme that can help (RFC 9449 7.1): where there is no token yet, either."""
+    if isinstance(error, errors.MalformedAuthentication):
+        return ['Basic realm="CSC API", charset="UTF-8"']
     if isinstance(error, errors.MissingToken):
         return ["Bearer", f'DPoP algs="{_ALGORITHMS}"']
     if isinstance(error, errors.InvalidDpopProof):

@@ -42,6 +42,10 @@ IDENTIFIERS: dict[str, frozenset[str]] = {
     "credentials/delete": frozenset({"credentialID"}),
     "credentials/authorize": frozenset({"credentialID"}),
     "credentials/authorizeCheck": frozenset({"handle"}),
+    "credentials/getChallenge": frozenset({"credentialID"}),
+    "credentials/sendOTP": frozenset({"credentialID"}),
+    "auth/login": frozenset({"refresh_token"}),
+    "auth/revoke": frozenset({"token"}),
     "signatures/signHash": frozenset({"credentialID", "SAD"}),
     "signatures/timestamp": frozenset(),
     "signatures/signDoc": frozenset({"credentialID", "SAD"}),
@@ -61,6 +65,8 @@ VALUES = frozenset(
         "credentialProfile", "signatureQualifier", "common_name", "given_name", "family_name", "serial_number",
         "country",
         "hash", "hashAlgo", "nonce",
+        # secrets of the person behind the token, and what they answer
+        "authData", "PIN", "OTP", "authObjectID", "rememberMe", "token_type_hint",
     }
 )  # fmt: skip
 """Members that name nothing."""
@@ -69,6 +75,9 @@ ORDERS = {"credentials/create": "credential-creation", "credentials/delete": "cr
 """Methods whose token is of a scope of its own: tried in tests/integration/test_csc_creation.py."""
 ASKING = frozenset({"credentials/authorize", "credentials/authorizeCheck"})
 """Methods that take the service token of a client that may ask people."""
+
+IN_BAND = frozenset({"credentials/getChallenge", "credentials/sendOTP"})
+"""Methods for what a person types, at SCAL1: tried in tests/integration/test_csc_explicit.py."""
 
 OTHER_ROUTES = {"/static/<path:filename>", "/health/live", "/health/ready", "/events"}
 """What the web tier serves beside the API.  Events are their issuer's by its signature, tried below."""
@@ -89,7 +98,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
     write_secret(directory / "jobs.key", b"k" * 32)
     jobs = JobsSettings(directory / "jobs.key", f"sqlite:///{directory / 'jobs.sqlite'}")
     with Pkcs11Device(make_token(directory / "token")) as device, whole(
-        directory, device, approval=True, jobs=jobs
+        directory, device, approval=True, explicit=True, login_client="typed", jobs=jobs
     ) as running:
         yield running
 
@@ -124,6 +133,10 @@ def readable(everything: Whole, username: str = "bob", *documents: bytes) -> dic
         "credentials/delete": {"credentialID": own},
         "credentials/authorize": {**asked_for(own, *documents), "description": "Order 4711"},
         "credentials/authorizeCheck": {"handle": "A" * 43},
+        "credentials/getChallenge": {"credentialID": own, "authObjectID": "sms_otp"},
+        "credentials/sendOTP": {"credentialID": own},
+        "auth/login": {"refresh_token": "nobodys"},
+        "auth/revoke": {"token": "nobodys"},
         "signatures/signHash": sign_hash(own, *(documents or (b"a document",))),
         "signatures/signDoc": sign_doc(own, *(documents or (b"a document",))),
         "signatures/signPolling": {"requestID": NO_JOB},
@@ -274,6 +287,12 @@ FIELDS: dict[str, dict[str, str]] = {
         "subject_token": "a secret of one client's: tests/integration/test_oidc_explicit.py",
         "subject_token_type": VALUE,
     },
+    "web/oidc_login.py": {
+        **dict.fromkeys(("password", "refresh_token"), SECRET),
+        "relying_party": "one that is registered for it",
+        **dict.fromkeys(("remember_me", "scope"), VALUE),
+        "username": "who one claims to be: the password says whether",
+    },
     "web/oidc_server.py": {
         "authorization_details": "what was approved, once more: OAU-10",
         "code_verifier": SECRET,
@@ -392,7 +411,7 @@ def shape(response: TestResponse) -> tuple[int, str, dict[str, str]]:
         (method, version)
         for method, names in IDENTIFIERS.items()
         for version in DIALECTS
-        if "credentialID" in names and method not in ORDERS and version in METHODS[method].dialects
+        if "credentialID" in names and method not in {*ORDERS, *IN_BAND} and version in METHODS[method].dialects
     ],
 )
 def test_OAU_17_nobodys_token_opens_another_persons_credential(everything: Whole, method: str, version: str) -> None:
