@@ -12,60 +12,18 @@ from typing import Any
 import requests
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
-from urllib3.util.connection import create_connection
+
+from clients.csc import localhost
+from clients.csc.localhost import is_local_name
+
+__all__ = ["LocalhostAdapter", "LocalhostResolver", "is_local_name", "local_session", "prepare_session"]
 
 TIMEOUT = (3.05, 30.0)
 """Seconds to connect, seconds between two bytes of the answer."""
 
 
-def is_local_name(host: str) -> bool:
-    """Whether the name is `localhost` or ends in `.localhost`."""
-    return host.rstrip(".").lower().split(".")[-1] == "localhost"
-
-
-def _connect(connection: HTTPConnection) -> socket.socket:
-    """What urllib3 does in `_new_conn`, with the loopback address in place of the name."""
-    host = "127.0.0.1" if is_local_name(connection.host) else connection.host
-    try:
-        return create_connection(
-            (host, connection.port or connection.default_port),
-            connection.timeout,
-            socket_options=connection.socket_options,
-        )
-    except TimeoutError as e:
-        raise ConnectTimeoutError(connection, f"connecting to {connection.host} took too long") from e
-    except OSError as e:
-        raise NewConnectionError(connection, f"no connection to {connection.host}: {e}") from e
-
-
-class _LocalConnection(HTTPConnection):
-    def _new_conn(self) -> socket.socket:
-        return _connect(self)
-
-
-class _LocalTlsConnection(HTTPSConnection):
-    def _new_conn(self) -> socket.socket:
-        return _connect(self)
-
-
-class _LocalPool(HTTPConnectionPool):
-    ConnectionCls = _LocalConnection
-
-
-class _LocalTlsPool(HTTPSConnectionPool):
-    ConnectionCls = _LocalTlsConnection
-
-
-class LocalhostAdapter(HTTPAdapter):
-    """A transport adapter for `requests`, with a timeout for callers who give none."""
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _LocalPool, "https": _LocalTlsPool}
+class LocalhostAdapter(localhost.LocalhostAdapter):
+    """The client's transport adapter for `requests`, with a timeout for callers who give none."""
 
     def send(self, *args: Any, **kwargs: Any) -> requests.Response:
         kwargs["timeout"] = kwargs.get("timeout") or TIMEOUT

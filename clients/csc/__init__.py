@@ -28,7 +28,7 @@ from .keys import ClientAuthentication, ClientSecret, DpopKey, PrivateKeyJwt, Pu
 from .oauth import OAuth, Pending, Tokens
 from .receiver import LoopbackReceiver
 from .service import Bearer, Handle, Sad, Service
-from .signer import Item, Progress, Signer
+from .signer import Elsewhere, Item, Progress, Signer
 from .transport import Timeouts, Transport
 from .version import __version__
 
@@ -44,6 +44,7 @@ __all__ = [
     "ClientSecret",
     "Credential",
     "DpopKey",
+    "Elsewhere",
     "Handle",
     "Item",
     "LoopbackReceiver",

@@ -174,7 +174,13 @@ class OAuth:
             raise _refused(reply)
 
     def ask_elsewhere(
-        self, scope: str, parameters: Mapping[str, str], *, login_hint: str, message: str | None = None
+        self,
+        scope: str,
+        parameters: Mapping[str, str],
+        *,
+        login_hint: str,
+        message: str | None = None,
+        step_up: StepUpRequiredError | None = None,
     ) -> Asked:
         """Ask a person who is not at this browser (CIBA): the approval waits where the person approves.
 
@@ -184,7 +190,7 @@ class OAuth:
         """
         if self.server.backchannel_endpoint is None:
             raise UsageError("the authorization server takes no approvals from elsewhere (CIBA)")
-        form = {"scope": scope, "login_hint": login_hint, **parameters}
+        form = {"scope": scope, "login_hint": login_hint, **parameters, **_authentication(step_up)}
         if message is not None:
             form["binding_message"] = message
         reply = self._post(self.server.backchannel_endpoint, form)

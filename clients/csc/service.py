@@ -31,7 +31,7 @@ from .keys import DpopKey
 from .transport import Reply, Transport, optional_text, text_of, texts_of
 
 _MAX_PAGES: Final = 1000
-_POLL_SECONDS: Final = 2.0
+_POLL_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)

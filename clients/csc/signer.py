@@ -18,7 +18,7 @@ from .credential import AuthObject, Credential
 from .discovery import authorization_server, discover
 from .errors import BusyError, NotUsableError, ResponseForgedError, StepUpRequiredError, UnreachableError, UsageError
 from .keys import ClientAuthentication, DpopKey
-from .oauth import CREDENTIAL, SERVICE, Approve, OAuth, details_of
+from .oauth import CREDENTIAL, SERVICE, Approve, OAuth, Tokens, details_of
 from .service import Bearer, Sad, Service
 from .transport import Transport
 
@@ -49,6 +49,18 @@ class Item:
     """What the person reads when approving."""
 
 
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A person who is at another device, or at no browser that this program can open (CIBA)."""
+
+    login: str
+    """Their name at the authorization server."""
+    tell: Callable[[str, str], object]
+    """Told what has to be approved (a scope), and the code that is shown beside it there."""
+    seconds: float | None = None
+    """To wait for each approval; None: as long as the request lives."""
+
+
 Answer = Callable[[Sequence[AuthObject], Callable[[AuthObject], str | None]], Mapping[str, str]]
 """Asks the person for the answers to a credential's objects, by their ids.  The second argument has a code sent, or a
 challenge made that it returns; call it for each object whose `sent` is true before asking."""
@@ -68,18 +80,21 @@ class Signer:
         approve: Approve,
         *,
         answer: Answer | None = None,
+        elsewhere: Elsewhere | None = None,
         progress: Callable[[Progress], None] = _ignore,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         """
         :param approve: sends the person's browser somewhere and returns with what it brings back.
-        :param answer: for credentials in explicit mode; without it the person is asked to approve elsewhere.
+        :param answer: for credentials in explicit mode; without it the service asks the person elsewhere.
+        :param elsewhere: signs in and approves elsewhere, in the place of ``approve``.
         :param progress: called from the same thread, often.
         """
         self.service = service
         self.oauth = oauth
         self._approve = approve
         self._answer = answer
+        self._elsewhere = elsewhere
         self.progress = progress
         self._pause = pause
         self._token: Bearer | None = None
@@ -109,7 +124,7 @@ class Signer:
     def sign_in(self, *, step_up: StepUpRequiredError | None = None) -> Bearer:
         """Have the person sign in; the service token, which is kept for what follows."""
         self.progress(Progress("sign in"))
-        tokens = self.oauth.authorize(self._approve, SERVICE, step_up=step_up)
+        tokens = self._tokens(SERVICE, {}, step_up)
         self._token = Bearer(tokens.access_token, tokens.bound)
         return self._token
 
@@ -165,8 +180,8 @@ class Signer:
 
     def authorise(self, credential: Credential, items: Sequence[Item], scheme: Scheme) -> Sad:
         """Have digests approved, in the way that the credential has."""
-        if credential.mode == "oauth2code":
-            return self._authorise_by_browser(credential, items, scheme)
+        if credential.mode == "oauth2code" or self._elsewhere is not None:
+            return self._authorise_by_token(credential, items, scheme)
         token = self._token or self.sign_in()
         digests = [item.digest for item in items]
         answers = None
@@ -179,26 +194,22 @@ class Signer:
             return found
         return self.service.wait_for_approval(token, found, pause=self._pause)
 
-    def authorise_elsewhere(
-        self,
-        credential: Credential,
-        items: Sequence[Item],
-        scheme: Scheme,
-        *,
-        login_hint: str,
-        message: str | None = None,
-    ) -> Sad:
-        """Have digests approved by a person who is not at this browser (CIBA)."""
-        parameters = self._parameters(credential, items, scheme)
-        asked = self.oauth.ask_elsewhere(CREDENTIAL, parameters, login_hint=login_hint, message=message)
-        tokens = self.oauth.collect(asked, pause=self._pause)
-        return Sad(tokens.access_token, is_token=True, bound=tokens.bound, expires_in=tokens.expires_in)
-
-    def _authorise_by_browser(self, credential: Credential, items: Sequence[Item], scheme: Scheme) -> Sad:
-        tokens = self.oauth.authorize(self._approve, CREDENTIAL, self._parameters(credential, items, scheme))
+    def _authorise_by_token(self, credential: Credential, items: Sequence[Item], scheme: Scheme) -> Sad:
+        tokens = self._tokens(CREDENTIAL, self._parameters(credential, items, scheme), None)
         if tokens.credential_id not in {None, credential.id}:
             raise ResponseForgedError("the approval is for another credential than the one asked for")
         return Sad(tokens.access_token, is_token=True, bound=tokens.bound, expires_in=tokens.expires_in)
+
+    def _tokens(self, scope: str, parameters: Mapping[str, str], step_up: StepUpRequiredError | None) -> Tokens:
+        """What the person grants, at this browser or elsewhere."""
+        if self._elsewhere is None:
+            return self.oauth.authorize(self._approve, scope, parameters, step_up=step_up)
+        code = f"{secrets.randbelow(10**6):06d}"
+        asked = self.oauth.ask_elsewhere(
+            scope, parameters, login_hint=self._elsewhere.login, message=f"Code {code}", step_up=step_up
+        )
+        self._elsewhere.tell(scope, code)
+        return self.oauth.collect(asked, wait=self._elsewhere.seconds, pause=self._pause)
 
     def _parameters(self, credential: Credential, items: Sequence[Item], scheme: Scheme) -> dict[str, str]:
         """Rich (RFC 9396) where the server takes that, since it has a label for each digest."""

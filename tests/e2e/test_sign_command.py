@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 import requests
@@ -17,7 +19,7 @@ from clients.csc.sign import cli
 from examples.options import parser
 from examples.options import person as make_person
 from examples.pdf_signing import load_certificates, verify
-from examples.person import Person, Returned
+from examples.person import Page, Person, Returned
 from examples.sample_contract import make_sample_pdf
 from launcher.configuration import SIGN_CLIENT
 from tests.e2e.conftest import ROOT, Product
@@ -127,6 +129,80 @@ def test_a_person_who_declines_has_nothing_signed(sign: Sign, approver: Approver
     code, answer = sign(path)
     assert (code, answer["error"]["error"]) == (3, "access_denied")
     assert [each.name for each in tmp_path.iterdir()] == ["one.txt"]
+
+
+class AtHome:
+    """A person at their own pages, who approves whatever shows the code that they were told."""
+
+    def __init__(self, person: Person, issuer: str) -> None:
+        self._person = person
+        self._issuer = issuer
+        self._threads: list[threading.Thread] = []
+        self.troubles: list[Exception] = []
+        self.approved = 0
+
+    def told(self, line: str) -> None:
+        """What the command prints; a code in it is looked for on the page of approvals."""
+        found = re.search(r"shows: (Code \d{6})", line)
+        if found:
+            self._threads.append(threading.Thread(target=self._approve, args=(found[1],)))
+            self._threads[-1].start()
+
+    def join(self) -> None:
+        for thread in self._threads:
+            thread.join(60)
+
+    def _approve(self, code: str) -> None:
+        try:
+            self._decide(code)
+        except Exception as error:
+            self.troubles.append(error)
+
+    def _decide(self, code: str) -> None:
+        browser = self._person._browser
+        page = browser.open(f"{self._issuer}/account/approvals")
+        assert isinstance(page, Page)
+        if page.form("sign-in") is not None:
+            self._person._respond(page, approve=True)
+            page = browser.open(f"{self._issuer}/account/approvals")
+            assert isinstance(page, Page)
+        # The latest is listed first; the message that ties it to the command stands there.
+        assert code in page.document.text_content()
+        link = next(href for href in page.document.xpath("//a/@href") if "/account/approvals/" in href)
+        page = browser.open(urljoin(self._issuer, link))
+        assert isinstance(page, Page)
+        assert code in page.document.text_content()
+        arrival = browser.submit(page, page.form("open"), {})
+        self._person._before = self._person._inbox.messages(self._person._identity.address)
+        for _ in range(6):
+            assert isinstance(arrival, Page)
+            if not any(arrival.form(name) is not None for name in ("sign-in", "choose", "otp", "consent")):
+                break
+            arrival = self._person._respond(arrival, approve=True)
+        self.approved += 1
+
+
+def test_a_person_without_a_browser_here_approves_on_their_own_pages(
+    product: Product, approver: Approver, tmp_path: Path
+) -> None:
+    path = tmp_path / "report.txt"
+    path.write_text("a report")
+    home = AtHome(approver._person, product.ports.url("idp"))
+    command = [
+        sys.executable, "-m", "launcher", "sign", str(path), "--url", product.csc_base, "--client-id", SIGN_CLIENT,
+        "--client-secret-file", str(product.state / "dev" / "sign-secret"), "--login", "alice", "--timeout", "90",
+    ]  # fmt: skip
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        shown = []
+        for line in running.stderr:
+            shown.append(line)
+            home.told(line)
+    home.join()
+    assert home.troubles == []
+    assert running.returncode == 0, shown
+    assert home.approved == 2
+    assert (tmp_path / "report.txt.p7s").is_file()
 
 
 def test_the_command_is_installed_and_tells_what_it_does() -> None:

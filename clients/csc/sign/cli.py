@@ -23,8 +23,9 @@ from ..errors import (
     UsageError,
 )
 from ..keys import ClientAuthentication, ClientSecret, DpopKey, PrivateKeyJwt, read_key, read_private
+from ..oauth import CREDENTIAL, Approve, Pending
 from ..receiver import LoopbackReceiver
-from ..signer import Item, Signer
+from ..signer import Elsewhere, Item, Signer
 from ..transport import Transport
 from .plan import Job, plan, prepare, write
 from .report import Report
@@ -80,6 +81,7 @@ def parser() -> argparse.ArgumentParser:
     add("--form", choices=("auto", "cms", "raw"), default="auto", help="what is made; see below (%(default)s)")
     add("--overwrite", action="store_true", help="replace results that are there")
     add("--skip-existing", action="store_true", help="leave out files whose results are there")
+    add("--login", metavar="NAME", help="approve elsewhere, signed in as NAME there; nothing is opened here (CIBA)")
     add("--no-browser", action="store_true", help="print the address to visit, and open nothing")
     add("--dpop", action="store_true", help="bind tokens to a key that only this run has (RFC 9449)")
     add("--timeout", type=float, default=300.0, metavar="SECONDS", help="to wait for a person (%(default).0f)")
@@ -146,18 +148,34 @@ def _sign(
         report.say(f"visit {url}")
         open_browser(url)
 
-    with LoopbackReceiver(options.redirect_uri, open_browser=send, seconds=options.timeout) as receiver:
-        signer = Signer.connect(
+    def connect(approve: Approve, elsewhere: Elsewhere | None) -> Signer:
+        return Signer.connect(
             options.url,
             client,
-            receiver,
+            approve,
             redirect_uri=options.redirect_uri,
             transport=Transport(trusted=options.ca_file),
             dpop=DpopKey.generate() if options.dpop else None,
             progress=report.progress,
             answer=lambda objects, challenge: _answers(objects, challenge, ask, report),
+            elsewhere=elsewhere,
         )
-        _sign_jobs(signer, jobs, options, report)
+
+    if options.login is not None:
+        elsewhere = Elsewhere(options.login, lambda scope, code: report.say(_told(scope, code)), options.timeout)
+        _sign_jobs(connect(_nowhere, elsewhere), jobs, options, report)
+        return
+    with LoopbackReceiver(options.redirect_uri, open_browser=send, seconds=options.timeout) as receiver:
+        _sign_jobs(connect(receiver, None), jobs, options, report)
+
+
+def _told(scope: str, code: str) -> str:
+    what = "the signature" if scope == CREDENTIAL else "the sign-in"
+    return f"approve {what} on your page of approvals at the identity provider; it shows: Code {code}"
+
+
+def _nowhere(_pending: Pending) -> Mapping[str, str]:
+    raise UsageError("there is no browser to send anybody to")
 
 
 def _sign_jobs(signer: Signer, jobs: list[Job], options: argparse.Namespace, report: Report) -> None:

@@ -11,6 +11,7 @@ import pytest
 from clients.csc import (
     BusyError,
     ClientSecret,
+    Elsewhere,
     Item,
     NotUsableError,
     Progress,
@@ -143,6 +144,22 @@ def test_a_digest_of_another_length_is_refused_before_anybody_is_asked(server: S
     with pytest.raises(UsageError):
         made.sign(credential, [Item(bytes(20), "short")])
     assert world.approved() == []
+
+
+def test_a_person_elsewhere_signs_in_and_approves_there(server: Scripted, key: Key) -> None:
+    world = World(server, key)
+    metadata = server.answers["/as/.well-known/oauth-authorization-server"][0][1]
+    metadata["backchannel_authentication_endpoint"] = f"{server.url}/as/bc"
+    server.on("/as/bc", {"auth_req_id": "r", "expires_in": 300, "interval": 5})
+    server.answers["/as/token"].insert(0, (400, {"error": "authorization_pending"}, {}))
+    told: list[tuple[str, str]] = []
+    made = signer(world, elsewhere=Elsewhere("alice", lambda scope, code: told.append((scope, code))))
+    assert len(made.sign(made.choose(), items(3))) == 3
+    assert world.visits == []
+    forms = [each.form for each in server.asked if each.path == "/as/bc"]
+    assert [form["scope"] for form in forms] == [scope for scope, _ in told] == ["service", "credential"]
+    assert [form["binding_message"] for form in forms] == [f"Code {code}" for _, code in told]
+    assert len(json.loads(forms[1]["authorization_details"])[0]["documentDigests"]) == 3
 
 
 EXPLICIT: dict[str, Any] = {
