@@ -79,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--seconds", type=float, default=60.0, help="length of each window (default %(default).0f)")
     command.add_argument("--warm-up", type=float, default=5.0, help="seconds before it (default %(default).0f)")
-    command.add_argument("--connections", type=int, default=12, help="requests under way (default %(default)s)")
+    command.add_argument("--connections", type=int, default=24, help="requests under way (default %(default)s)")
     command.add_argument("--pairs", type=int, choices=(1, 2), default=1, help="web tiers, each with its module")
     command.add_argument("--workers", type=int, default=2, help="device processes a module (default %(default)s)")
     command.add_argument("--batch", type=int, default=100, help="digests a SAD in the second window; 0: no such window")
