@@ -205,7 +205,7 @@ def test_a_login_is_asked_for_anew_although_somebody_is_signed_in(everything: Wh
         everything.sign_in(browser, page, "alice")
 
 
-@pytest.mark.parametrize("suffix", ["/oauth2/revoke"])
+@pytest.mark.parametrize("suffix", ["/oauth2/revoke", "/revoke"])
 def test_tokens_are_revoked_at_the_paths_that_clients_make(everything: Whole, suffix: str) -> None:
     tokens = service_token(everything)
     rp = everything.idp.rp()

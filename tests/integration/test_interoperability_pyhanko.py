@@ -29,7 +29,8 @@ from pyhanko_certvalidator import ValidationContext
 from examples.pdf_signing import BYTES_RESERVED
 from examples.sample_contract import make_sample_pdf
 from tests.fakes.device import FakeDevice
-from tests.integration.oidc_world import SHA256, answer
+from tests.integration.in_band_world import ON, app_code, bind_app, policy_file
+from tests.integration.oidc_world import PASSWORD, SHA256, answer
 from tests.integration.whole_world import Whole, sign_hash, whole
 
 Managed = Callable[[CSCServiceSessionInfo, CSCCredentialInfo], CSCAuthorizationManager]
@@ -39,6 +40,36 @@ Managed = Callable[[CSCServiceSessionInfo, CSCCredentialInfo], CSCAuthorizationM
 def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
     with whole(tmp_path_factory.mktemp("pyhanko"), FakeDevice()) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def typing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
+    """Where the operator allows answers to be typed into applications."""
+    directory = tmp_path_factory.mktemp("typing")
+    identity = {"in_band": ON, "policy_file": policy_file(directory)}
+    with whole(directory, FakeDevice(), identity=identity, explicit=True) as running:
+        bind_app(running.idp, running.people["carol"].account_id)
+        yield running
+
+
+class Explicit(CSCAuthorizationManager):
+    """Calls `credentials/authorize` with what the person typed, in pyHanko's own words."""
+
+    def __init__(self, everything: Whole, session: CSCServiceSessionInfo, info: CSCCredentialInfo) -> None:
+        super().__init__(session, info)
+        self._everything = everything
+
+    async def authorize_signature(self, hash_b64s: list[str]) -> CSCAuthorizationInfo:
+        self._everything.idp.clock.advance(31)
+        request = self.format_csc_auth_request(
+            pin=PASSWORD, otp=app_code(self._everything.idp), hash_b64s=hash_b64s, description="Order 4711"
+        )
+        url = self.csc_session_info.endpoint_url("credentials/authorize")
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(url, headers=self.auth_headers, json=request, raise_for_status=True) as response,
+        ):
+            return self.parse_csc_auth_response(await response.json())
 
 
 class AtScal2(CSCAuthorizationManager):
@@ -151,6 +182,28 @@ def test_more_than_a_prefetched_sad_allows_is_not_signed(everything: Whole) -> N
     token = everything.service_token("carol", "unsighted")
     with pytest.raises(SigningError):
         asyncio.run(signed(everything, "carol", token, with_prefetched(sad), 2))
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_at_scal1_with_pin_and_code_typed_into_the_application(typing: Whole, count: int) -> None:
+    token = typing.service_token("carol", "typed")
+
+    def manage(session: CSCServiceSessionInfo, info: CSCCredentialInfo) -> CSCAuthorizationManager:
+        assert not info.hash_pinning_required
+        assert info.response_data["authMode"] == "explicit"
+        return Explicit(typing, session, info)
+
+    assert all_sound(asyncio.run(signed(typing, "carol", token, manage, count)))
+
+
+def test_at_scal2_nothing_is_signed_by_what_is_typed(typing: Whole) -> None:
+    token = typing.service_token("alice", "typed")
+
+    def manage(session: CSCServiceSessionInfo, info: CSCCredentialInfo) -> CSCAuthorizationManager:
+        return Explicit(typing, session, info)
+
+    with pytest.raises((SigningError, aiohttp.ClientError)):
+        asyncio.run(signed(typing, "alice", token, manage))
 
 
 def test_at_scal2_a_sad_without_digests_signs_nothing(everything: Whole) -> None:
