@@ -64,7 +64,7 @@ class Explicit(CSCAuthorizationManager):
         request = self.format_csc_auth_request(
             pin=PASSWORD, otp=app_code(self._everything.idp), hash_b64s=hash_b64s, description="Order 4711"
         )
-        url = self.csc_session_info.endpoint_url("credentials/authorize")
+        url = self.csc_session_info.endpoint_url("credentials/authorize")  # type: ignore[no-untyped-call] # pyHanko has none
         async with (
             aiohttp.ClientSession() as session,
             session.post(url, headers=self.auth_headers, json=request, raise_for_status=True) as response,
