@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from idp.authn import numbers
 from idp.authn.password import KEY, Passwords
 from idp.cli.common import account_of, add, database, desk_of, group, new_id, secret_text, transaction
 from idp.errors import InputRefused
@@ -181,6 +182,10 @@ def _set_password(settings: IdpSettings, options: argparse.Namespace) -> dict[st
 
 def _set_address(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
     kind = "sms_otp" if options.phone is not None else "email_otp"
+    if options.phone is not None and numbers.refused(
+        options.phone, allowed=settings.otp.allowed_prefixes, denied=settings.otp.denied_prefixes
+    ):
+        raise InputRefused("no messages go to numbers that begin like this one (otp.allowed_prefixes, denied_prefixes)")
     hours = settings.otp.address_wait_hours if options.wait_hours is None else options.wait_hours
     return _replace(settings, options, kind, address=options.phone or options.email, wait_hours=hours)
 

@@ -64,6 +64,7 @@ _REFUSALS: Final[Mapping[str, str]] = {
     codes.WRONG_CREDENTIAL: _CREDENTIAL_PARAMETER,
     codes.CREDENTIAL_DISABLED: errors.CREDENTIAL_DISABLED,
     codes.ALGORITHM_NOT_ALLOWED: errors.invalid("signAlgo").description,
+    codes.INVALID_TEMPLATE: errors.invalid("documents").description,
     # The bounds here are the link's own; what still gets past them is in the request, and is no fault of the service.
     codes.BAD_REQUEST: errors.OUT_OF_BOUNDS,
 }

@@ -119,6 +119,16 @@ def test_accounts_are_disabled_and_enabled(ready: Path) -> None:
     assert run(ready, "account", "disable", "--username", "bob") == EXIT_FAILED
 
 
+def test_OTP_07_an_operator_binds_no_number_that_no_messages_go_to(ready: Path) -> None:
+    run(ready, *ACCOUNT, "--phone", "+34600000001", "--password-file", str(ready / "password"))
+    satellite = ("account", "set-address", "--username", "alice", "--phone", "+8816123456789")
+    assert run(ready, *satellite) == EXIT_FAILED
+    with (ready / "idp.toml").open("a") as settings:
+        settings.write('\n[otp]\nallowed_prefixes = ["43"]\ndenied_prefixes = ["43900"]\n')
+    for number, code in (("+34600000002", EXIT_FAILED), ("+43900123456", EXIT_FAILED), ("+43660123456", EXIT_DONE)):
+        assert run(ready, *satellite[:4], "--phone", number) == code
+
+
 def test_OTP_08_another_phone_counts_only_after_a_while_and_the_former_one_no_more(
     ready: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
