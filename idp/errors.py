@@ -184,6 +184,12 @@ class TooManyNotices(IdpError):
     code = "too_many"
 
 
+class NoticesHeldBack(IdpError):
+    """Everybody was sent as many notices by text message of late as may be; this one waits."""
+
+    code = "notice_budget"
+
+
 class NoSuchFactor(OtpRefused):
     """The account has no usable authenticator of that kind, or the policy does not ask for it now."""
 

@@ -22,7 +22,7 @@ from connectors.ports.messaging import (
 from connectors.ports.sms_text import plain
 from foundation import log
 from idp.delivery import Delivery
-from idp.errors import NoGateway, TooManyNotices
+from idp.errors import NoGateway, NoticesHeldBack, TooManyNotices
 from idp.storage import notices
 from idp.storage.engine import reading
 from idp.storage.notices import Pending
@@ -64,8 +64,10 @@ class Notifier:
     def _attempt(self, pending: Pending) -> bool:
         try:
             self._send(pending)
-        except (GatewayUnavailable, GatewayMisconfigured) as error:
-            # Both may be over by the next attempt: the second as soon as an operator has acted.
+        except (GatewayUnavailable, GatewayMisconfigured, NoticesHeldBack) as error:
+            # All may be over by the next attempt: the second as soon as an operator has acted.
+            if not isinstance(error, OutcomeUnknown | NoticesHeldBack):
+                self._give_back(pending)
             _log.warning("a notice was not sent", extra={"fields": {"notice_id": pending.id, "cause": error.code}})
             if pending.attempts >= (MOST_UNKNOWN if isinstance(error, OutcomeUnknown) else MOST_ATTEMPTS):
                 self._end(pending, "notice.dropped", cause=error.code)
@@ -81,15 +83,19 @@ class Notifier:
         messaging = services.messaging
         with self._app.app_context():
             written = notice_texts.write(pending)
-            # Counted once, however often it is tried.
-            if pending.channel == "sms_otp" and pending.attempts == 1:
-                caps.count_notice(pending.address, services.clock.now())
+            if pending.channel == "sms_otp":
+                caps.count_notice(pending.address, services.clock.now(), first=pending.attempts == 1)
         if pending.channel == "sms_otp" and messaging.sms is not None:
             messaging.sms.send_sms(SmsMessage(pending.address, plain(written.short), pending.id))
         elif pending.channel == "email_otp" and messaging.mail is not None:
             messaging.mail.send_mail(MailMessage(pending.address, written.subject, written.text))
         else:
             raise NoGateway("no gateway is enabled for the channel")
+
+    def _give_back(self, pending: Pending) -> None:
+        if pending.channel == "sms_otp":
+            with self._app.app_context():
+                caps.give_back_notice(self._services.clock.now())
 
     def _end(self, pending: Pending, event: str, **more: Any) -> None:
         services = self._services

@@ -47,7 +47,8 @@ class Cap:
     """A limit, and what it is of."""
 
     scope: str
-    """``address``, ``account``, ``network``, ``notice``, or of everybody's messages ``hour`` or ``day``."""
+    """``address``, ``account``, ``network``, ``notice``, or of everybody's messages ``hour`` or ``day``, of everybody's
+    notices ``notices_hour`` or ``notices_day``."""
     value: str
     limit: int
     window_seconds: int
@@ -55,7 +56,7 @@ class Cap:
     @property
     def everybodys(self) -> bool:
         """Whether it is shared by all."""
-        return self.scope in {"hour", "day"}
+        return self.scope in {"hour", "day", "notices_hour", "notices_day"}
 
     def key(self, secret: bytes) -> str:
         """How the table knows it: those of everybody sort last."""

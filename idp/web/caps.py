@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from connectors.ports.messaging import RecipientRefused
 from foundation import log
 from idp.authn import numbers
-from idp.errors import OtpCoolDown, OtpStopped, TooManyNotices
+from idp.errors import NoticesHeldBack, OtpCoolDown, OtpStopped, TooManyNotices
 from idp.settings import OtpSettings
 from idp.storage import caps
 from idp.storage.authenticators import Authenticator
@@ -71,10 +71,16 @@ def check_prefix(item: Authenticator, limits: OtpSettings) -> None:
 
     :raises PrefixRefused: it may not.
     """
-    number = item.address or ""
-    if item.kind == "sms_otp" and numbers.refused(
-        number, allowed=limits.allowed_prefixes, denied=limits.denied_prefixes
-    ):
+    if item.kind == "sms_otp":
+        check_number(item.address or "", limits)
+
+
+def check_number(number: str, limits: OtpSettings) -> None:
+    """The number may be written to.
+
+    :raises PrefixRefused: it may not.
+    """
+    if numbers.refused(number, allowed=limits.allowed_prefixes, denied=limits.denied_prefixes):
         raise PrefixRefused("no messages go to numbers that begin like this one")
 
 
@@ -97,15 +103,33 @@ def count(connection: Connection, own: tuple[Cap, ...], now: datetime) -> None:
     raise OtpCoolDown(reached.seconds)
 
 
-def count_notice(number: str, now: datetime) -> None:
+def count_notice(number: str, now: datetime, *, first: bool) -> None:
     """Count a notice by text message.  Codes do not count with them, so that none keeps a notice back.
 
+    :param first: whether it is tried for the first time: its number has it counted once.
     :raises TooManyNotices: the number has had as many of late as may be.
+    :raises NoticesHeldBack: everybody has: this one goes out later.
     """
-    own = Cap("notice", number, _NOTICES_AN_HOUR, _HOUR)
+    key, own = services().keys.secret(_KEY), Cap("notice", number, _NOTICES_AN_HOUR, _HOUR)
     with services().engine.begin() as connection:
-        if caps.take(connection, services().keys.secret(_KEY), (own,), now) is not None:
+        if first and caps.take(connection, key, (own,), now) is not None:
             raise TooManyNotices("the number was sent as many notices as may be")
+    with services().engine.begin() as connection:
+        reached = caps.take(connection, key, _notices(), now)
+    if reached is not None:
+        raise NoticesHeldBack("as many notices went out by text message as may be")
+
+
+def give_back_notice(now: datetime) -> None:
+    """The notice certainly did not go out."""
+    with services().engine.begin() as connection:
+        caps.give_back(connection, services().keys.secret(_KEY), _notices(), now)
+
+
+def _notices() -> tuple[Cap, ...]:
+    """As large a budget as the codes have, beside theirs."""
+    limits = services().settings.otp
+    return (Cap("notices_hour", "", limits.budget_an_hour, _HOUR), Cap("notices_day", "", limits.budget_a_day, _DAY))
 
 
 def give_back(connection: Connection, own: tuple[Cap, ...], now: datetime) -> None:

@@ -12,8 +12,10 @@ from foundation import log
 from idp.authn.otp import mask
 from idp.authn.resets import ResetProposal
 from idp.desk import Issued
+from idp.errors import NoticesHeldBack, TooManyNotices
 from idp.storage import accounts, activations, authenticators
 from idp.storage.engine import reading
+from idp.web import caps
 from idp.web.language import gettext as _
 from idp.web.language import in_language
 from idp.web.services import services
@@ -58,7 +60,7 @@ def hand_over(account_id: str, issued: Issued, channel: Channel | None) -> Hande
         return "shown"
     try:
         _send(account_id, issued, channel)
-    except MessagingError as error:
+    except (MessagingError, TooManyNotices, NoticesHeldBack) as error:
         _log.warning("an activation code was not sent", extra={"fields": {"cause": error.code}})
         with services().engine.begin() as connection:
             activations.revoke(connection, account_id)
@@ -86,7 +88,10 @@ def _send(account_id: str, issued: Issued, channel: Channel) -> None:
         subject = _("%(service)s: your activation code", service=service)
     messaging = with_services.messaging
     if channel.kind == "sms_otp" and messaging.sms is not None:
+        caps.check_number(channel.address, with_services.settings.otp)
         refuse_swapped(messaging.sms, channel.address)
+        # As notices do, and with them: two of the help desk cost no more than anybody else.
+        caps.count_notice(channel.address, with_services.clock.now(), first=True)
         messaging.sms.send_sms(SmsMessage(channel.address, text))
     elif messaging.mail is not None:
         messaging.mail.send_mail(MailMessage(channel.address, subject, text))

@@ -26,6 +26,7 @@ from idp.errors import UnknownAccount
 from idp.notices import Change, notify_change
 from idp.notifier import MOST_ATTEMPTS, MOST_UNKNOWN, Notifier, start
 from idp.policy.evidence import FACTOR_CATEGORIES
+from idp.settings import OtpSettings
 from idp.storage import accounts, authenticators, notices
 from idp.storage.accounts import NewAccount
 from idp.storage.audit import TABLES
@@ -33,6 +34,7 @@ from idp.storage.models import authenticators as authenticator_rows
 from idp.web import services as composition
 from idp.web.services import Messaging
 from tests.fakes.idp import EMAIL, NOW, PHONE, Idp, make_idp
+from tests.unit.idp_web.interactions import signature
 
 
 @pytest.fixture
@@ -154,6 +156,41 @@ def test_OTP_07_changes_without_end_send_no_text_messages_without_end(idp: Idp) 
     change(idp)
     assert Notifier(idp.app).deliver()
     assert told(idp).count(PHONE) == 11
+
+
+def test_OTP_07_everybodys_notices_have_a_budget_and_wait_for_room_in_it(tmp_path: Path) -> None:
+    """However many people somebody makes changes for: it costs so much an hour, and none of the notices is lost."""
+    idp = make_idp(tmp_path, otp=OtpSettings(budget_an_hour=3, budget_a_day=5000))
+    for _ in range(3):
+        change(idp)
+    assert Notifier(idp.app).deliver()
+    change(idp)
+    # A text message waits, and mail does not; a code still goes out, whose budget is another one.
+    assert not Notifier(idp.app).deliver()
+    assert (told(idp).count(PHONE), told(idp).count(EMAIL)) == (3, 4)
+    assert ("notice.dropped", "notice_budget") not in events(idp)
+    browser = idp.client()
+    path = idp.path(browser, signature())
+    idp.sign_in(browser, path)
+    assert idp.post(browser, path, "/factor", factor="sms_otp").status_code == 303
+    sent = told(idp).count(PHONE)
+    for _ in range(8):
+        idp.clock.advance(900)
+        Notifier(idp.app).deliver()
+    assert told(idp).count(PHONE) == sent + 1
+    idp.engine.dispose()
+
+
+def test_OTP_07_a_notice_that_no_gateway_took_gives_its_place_back(tmp_path: Path) -> None:
+    idp = make_idp(tmp_path, otp=OtpSettings(budget_an_hour=1, budget_a_day=5000))
+    change(idp)
+    idp.inbox.fail = GatewayUnavailable("down")
+    assert not Notifier(idp.app).deliver()
+    idp.inbox.fail = None
+    idp.clock.advance(600)
+    assert Notifier(idp.app).deliver()
+    assert told(idp).count(PHONE) == 1
+    idp.engine.dispose()
 
 
 @pytest.mark.parametrize(
