@@ -18,6 +18,7 @@ from idp.storage.engine import reading
 from idp.storage.notices import notices
 from idp.storage.outbox import event_outbox
 from idp.storage.resets import reset_proposals
+from idp.web import caps
 from tests.fakes.idp import NOW, PHONE, Idp
 from tests.unit.idp_web.admin import administrator, carry_out, chain, enter, make_admin_idp, post
 
@@ -158,6 +159,23 @@ def test_ENR_03_a_code_that_could_not_be_sent_counts_no_longer(
         assert activations.waiting(connection, idp.seals, "account-carol", NOW) is None
     assert chain(idp, "activation.revoked")[0]["channel"] == "email_otp"
     assert "the code is on its way" in carry_out(idp, hugo, decide(idp, hugo, propose(idp, hanna))).text
+
+
+def test_OTP_07_ENR_03_the_help_desks_codes_count_with_the_notices(
+    idp: Idp, hanna: FlaskClient, hugo: FlaskClient
+) -> None:
+    """Two who conspire do not have a number written to without end."""
+    begun = decide(idp, hugo, propose(idp, hanna, "password", "email_otp"))
+    idp.pass_otp(hugo, begun.location)
+    with reading(idp.engine) as connection:
+        owned = authenticators.of_account(connection, idp.seals, "account-carol")
+    (number,) = [item.address for item in owned if item.kind == "sms_otp"]
+    with idp.app.app_context():
+        for _ in range(10):
+            caps.count_notice(number or "", NOW, first=True)
+    assert "could not be sent" in idp.approve(hugo, begun.location).text
+    (revoked,) = chain(idp, "activation.revoked")
+    assert (revoked["channel"], revoked["cause"]) == ("sms_otp", "too_many")
 
 
 def test_ADM_01_ENR_03_whoever_proposed_a_reset_does_not_confirm_it_in_any_session(
