@@ -41,7 +41,8 @@ from idp.web.headers import allow_form_target
 from idp.web.interaction import BeginInteraction, Finished, begin, register_finisher
 from idp.web.language import gettext as _
 from idp.web.oidc_http import MAX_BODY, answer_client, form, json_answer, redirect, refuse
-from idp.web.oidc_server import TokenServer, authenticate, find_token
+from idp.web.oidc_inspection import find_token
+from idp.web.oidc_server import TokenServer, authenticate
 from idp.web.services import Services, services
 
 KIND: Final = "oidc"

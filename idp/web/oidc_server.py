@@ -1,4 +1,4 @@
-"""The token, revocation and introspection endpoints, on Authlib's grants.
+"""The token endpoint, on Authlib's grants, and who may come to it and its neighbours.
 
 Authlib decides which grant a request is for and walks it in the order of RFC 6749, 7009 and 7662.  What is ours: client
 authentication (one answer for every failure, one method a client), single use in the database, tokens in joserfc,
@@ -9,21 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final, cast
 
 from authlib.oauth2 import AuthorizationServer, OAuth2Error, OAuth2Request
 from authlib.oauth2.rfc6749 import AuthorizationCodeMixin, ClientMixin, TokenMixin
 from authlib.oauth2.rfc6749.grants import AuthorizationCodeGrant, ClientCredentialsGrant, RefreshTokenGrant
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
-from authlib.oauth2.rfc7009 import RevocationEndpoint
 from authlib.oauth2.rfc7636 import CodeChallenge
-from authlib.oauth2.rfc7662 import IntrospectionEndpoint
 from flask import g
 from werkzeug.wrappers import Response
 
-from foundation.clock import epoch
-from idp.oidc import rar
 from idp.oidc.assertion import stated_client_id, verify_assertion
 from idp.oidc.client import (
     BACKCHANNEL_GRANT,
@@ -41,15 +36,16 @@ from idp.oidc.client import (
 from idp.oidc.config import OidcConfig
 from idp.oidc.errors import ClientAuthenticationFailed, GrantTypeRefused, RequestInvalid, ScopeRefused
 from idp.oidc.pkce import check_verifier
-from idp.oidc.possession import Shown, bound_to, read_shown, shown_by
+from idp.oidc.possession import Shown, read_shown, shown_by
 from idp.oidc.request import check_repeated_details, check_scopes
-from idp.storage import clients, grants, single_use
+from idp.storage import clients, single_use
 from idp.storage.engine import reading
-from idp.storage.grants import AccessToken, Grant
-from idp.web import oidc_extension, oidc_login, oidc_orders, oidc_tokens
+from idp.storage.grants import Grant
+from idp.web import oidc_extension, oidc_orders, oidc_tokens
 from idp.web.oidc_ciba import BackchannelGrant
 from idp.web.oidc_explicit import ExplicitGrant
 from idp.web.oidc_http import form, json_answer, refuse_as
+from idp.web.oidc_inspection import Introspection, RegisteredClient, Revocation, client_of
 from idp.web.oidc_login import LoginGrant
 from idp.web.services import Services
 
@@ -63,21 +59,6 @@ _REQUIRED: Final = {
     EXPLICIT_GRANT: "auth_data",
     LOGIN_GRANT: "relying_party",
 }
-
-
-class RegisteredClient(ClientMixin):
-    """A client, as Authlib asks about one."""
-
-    def __init__(self, client: Client) -> None:
-        self.client = client
-
-    def get_client_id(self) -> str:
-        """The client's identifier."""
-        return self.client.client_id
-
-    def check_grant_type(self, grant_type: str) -> bool:
-        """Whether the client is registered for the grant type."""
-        return grant_type in self.client.registration.grant_types
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,28 +87,6 @@ class StoredRefresh(TokenMixin):
     def get_scope(self) -> str:
         """What was approved: the widest that a refreshed token may have."""
         return "" if self.grant.request is None else " ".join(self.grant.request.scopes)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredToken(TokenMixin):
-    """An access token, or the grant of a refresh token, as Authlib's endpoints ask about one."""
-
-    grant: Grant
-    access: AccessToken | None
-    alive: bool
-    now: datetime
-
-    def check_client(self, client: RegisteredClient) -> bool:
-        """Whether it was issued to the client."""
-        return self.grant.client_id == client.get_client_id()
-
-    def is_expired(self) -> bool:
-        """``exp`` is the first second refused."""
-        return epoch(self.now) >= (self.grant.expires_at if self.access is None else self.access.expires_at)
-
-    def is_revoked(self) -> bool:
-        """Revoked itself, or by what it hangs from: grant, client, account, session."""
-        return not self.alive or (self.access is not None and self.access.revoked)
 
 
 class FormRequest(OAuth2Request):
@@ -316,7 +275,7 @@ class CodeGrant(AuthorizationCodeGrant):
 
     def query_authorization_code(self, code: str, client: ClientMixin) -> RedeemedCode:
         """Use the code up, whatever is wrong with the rest of the request: a second try is a second use."""
-        found = oidc_tokens.redeem_code(self.server.services, code, _of(client))
+        found = oidc_tokens.redeem_code(self.server.services, code, client_of(client))
         if found.request is None:
             raise RequestInvalid("Invalid parameter code")
         return RedeemedCode(found, found.request.redirect_uri, found.request.code_challenge)
@@ -327,7 +286,7 @@ class CodeGrant(AuthorizationCodeGrant):
         details = self.request.form.get("authorization_details")
         if details is not None and found.grant.request is not None:
             check_repeated_details(details, found.grant.request, self.server.config)
-        server, client = self.server, _of(self.request.client)
+        server, client = self.server, client_of(self.request.client)
         ordered = found.grant.request is not None and found.grant.request.order is not None
         give = oidc_orders.give if ordered else oidc_tokens.for_code
         return 200, _in_words_of(client, give(server.services, found.grant, client, server.shown)), _HEADERS
@@ -341,13 +300,14 @@ class RefreshGrant(RefreshTokenGrant):
 
     def authenticate_refresh_token(self, refresh_token: str) -> StoredRefresh:
         """The token's grant; it is used up only when all else is in order."""
-        return StoredRefresh(oidc_tokens.check_refresh(self.server.services, refresh_token, _of(self.request.client)))
+        client = client_of(self.request.client)
+        return StoredRefresh(oidc_tokens.check_refresh(self.server.services, refresh_token, client))
 
     def create_token_response(self) -> Any:
         """New tokens; the old refresh token is worth nothing any more."""
         found = cast("StoredRefresh", self.request.refresh_token)
         scopes = (self.request.form.get("scope") or found.get_scope()).split()
-        token, server, client = self.request.form["refresh_token"], self.server, _of(self.request.client)
+        token, server, client = self.request.form["refresh_token"], self.server, client_of(self.request.client)
         made = oidc_tokens.for_refresh(server.services, found.grant, token, scopes, client, server.shown)
         return 200, made, _HEADERS
 
@@ -361,12 +321,12 @@ class ClientGrant(ClientCredentialsGrant):
     def validate_requested_scope(self) -> None:
         """:raises ScopeRefused: any other scope."""
         scopes = self.request.form.get("scope", "service").split()
-        if check_scopes(scopes, _of(self.request.client), with_intent=False) != ("service",):
+        if check_scopes(scopes, client_of(self.request.client), with_intent=False) != ("service",):
             raise ScopeRefused("a client acts for itself with scope service only")
 
     def create_token_response(self) -> Any:
         """An access token behind which no person stands."""
-        server, client = self.server, _of(self.request.client)
+        server, client = self.server, client_of(self.request.client)
         return 200, oidc_tokens.for_client(server.services, client, ("service",), server.shown), _HEADERS
 
 
@@ -384,138 +344,12 @@ class ExtensionGrant(ClientCredentialsGrant):
 
     def create_token_response(self) -> Any:
         """The successor; its predecessor is worth nothing any more."""
-        server, client = self.server, _of(self.request.client)
+        server, client = self.server, client_of(self.request.client)
         made = oidc_extension.extend(server.services, self.request.form["sad"], client, server.shown)
         return 200, _in_words_of(client, made), _HEADERS
-
-
-def find_token(services: Services, token: str) -> StoredToken | None:
-    """An access or refresh token that was given out, whatever has become of it."""
-    with reading(services.engine) as connection:
-        access = grants.find_access(connection, services.seals, token)
-        grant = grants.find_refresh(connection, services.seals, token) if access is None else access.grant
-        if grant is None:
-            return None
-        # A refresh token that was used up is still good for giving the family back, and for nothing else.
-        alive = oidc_tokens.is_alive(connection, services, grant) and not grants.is_used(connection, token)
-        return StoredToken(grant, access, alive, services.clock.now())
-
-
-class Revocation(RevocationEndpoint):
-    """RFC 7009, answered with 204 as CSC API 2.0.0.2 clause 8.4.5 has it."""
-
-    server: TokenServer
-
-    def check_params(self, request: Any, client: Any) -> None:
-        """:raises RequestInvalid: no token.  A hint that is unknown is only a hint."""
-        if "token" not in request.form:
-            raise RequestInvalid("Missing parameter token")
-
-    def query_token(self, token_string: str, token_type_hint: str | None) -> StoredToken | None:
-        """Both kinds are looked up; they cannot be confused."""
-        return find_token(self.server.services, token_string)
-
-    def authenticate_token(self, request: Any, client: Any) -> StoredToken | None:
-        """A token of the client's; or one that a person got in band, from the service that passed it on to them."""
-        if LOGIN_GRANT in _of(client).registration.grant_types:
-            self.check_params(request, client)
-            given = self.query_token(request.form["token"], None)
-            if given is not None and oidc_login.gave(given.grant):
-                return given
-        found: StoredToken | None = super().authenticate_token(request, client)  # type: ignore[no-untyped-call] # Authlib's stub leaves it open
-        return found
-
-    def revoke_token(self, token: StoredToken, request: Any) -> None:
-        """A refresh token takes its whole family along, an access token only itself (clause 8.4.5).
-
-        A SAD takes along what took its place: its client may know only the one that it revokes.
-        """
-        services, now = self.server.services, self.server.services.clock.now()
-        client_id = token.grant.client_id
-        with services.engine.begin() as connection:
-            if token.access is None:
-                grants.revoke(connection, token.grant.id, now, "client_request")
-                services.audit.record(
-                    connection, "grant.revoked", client_id=client_id, grant_id=token.grant.id, cause="client_request"
-                )
-            else:
-                grants.revoke_access(connection, token.access.token_hash, now)
-                if token.access.kind == "sad":
-                    services.outbox.transaction_withdrawn(connection, token.grant.id)
-                    grants.revoke(connection, token.grant.id, now, "client_request")
-                services.audit.record(
-                    connection,
-                    "token.revoked",
-                    client_id=client_id,
-                    grant_id=token.grant.id,
-                    jti=token.access.jti,
-                )
-
-    def create_endpoint_response(self, request: Any) -> Any:
-        """The same answer whether there was such a token or not (RFC 7009 2.2)."""
-        super().create_endpoint_response(request)  # type: ignore[no-untyped-call] # Authlib's stub leaves it open
-        return 204, "", _HEADERS
-
-
-class Introspection(IntrospectionEndpoint):
-    """RFC 7662: a token is active only as long as client, account, session and grant are."""
-
-    server: TokenServer
-
-    def check_params(self, request: Any, client: Any) -> None:
-        """:raises RequestInvalid: no token.  A hint that is unknown is only a hint."""
-        if "token" not in request.form:
-            raise RequestInvalid("Missing parameter token")
-
-    def query_token(self, token_string: str, token_type_hint: str | None) -> StoredToken | None:
-        """Both kinds are looked up; they cannot be confused."""
-        return find_token(self.server.services, token_string)
-
-    def check_permission(self, token: StoredToken, client: Any, request: Any) -> bool:
-        """The resource server that the token is for, or the client it was given to; to others it is not active."""
-        resource_server = token.access is not None and token.access.resource in _of(client).registration.introspects
-        return resource_server or token.check_client(client)
-
-    def introspect_token(self, token: StoredToken) -> dict[str, Any]:
-        """RFC 7662 2.2 and RFC 9396 9.2."""
-        grant, access = token.grant, token.access
-        if access is None:
-            return {"client_id": grant.client_id, "sub": grant.subject, "exp": grant.expires_at}
-        value: dict[str, Any] = {
-            "iss": self.server.config.issuer,
-            "aud": access.audience,
-            "sub": grant.subject,
-            "client_id": grant.client_id,
-            "scope": " ".join(access.scopes),
-            "token_type": "Bearer",
-            "jti": access.jti,
-            "iat": access.issued_at,
-            "exp": access.expires_at,
-        }
-        if grant.approval is not None:
-            if grant.session_id is not None:
-                value["sid"] = grant.session_id
-            value["acr"] = grant.approval.acr
-            value["auth_time"] = epoch(grant.approval.auth_time)
-        # The token is in the request whose answer this is.
-        bound = bound_to(form()["token"])
-        if bound is not None:
-            value["cnf"] = bound.to_json()
-            if bound.method == "jkt":
-                value["token_type"] = "DPoP"
-        if access.kind == "sad" and grant.request is not None and grant.request.intent is not None:
-            value["authorization_details"] = rar.to_details(grant.request.intent)
-        return value
 
 
 def _in_words_of(client: Client, response: dict[str, Any]) -> dict[str, Any]:
     """A token response as the client's version of the CSC API has it; a bound token keeps the type that says so."""
     plain_sad = (response["scope"], response["token_type"]) == ("credential", "Bearer")
     return {**response, "token_type": "SAD"} if plain_sad and client.registration.sad_token_type else response
-
-
-def _of(client: Any) -> Client:
-    """The client behind Authlib's view of it."""
-    if not isinstance(client, RegisteredClient):
-        raise ClientAuthenticationFailed("no client")
-    return client.client

@@ -300,8 +300,9 @@ FIELDS: dict[str, dict[str, str]] = {
         "refresh_token": "a secret of one client's: OAU-06",
         "sad": "a secret of one client's: OAU-03, tests/integration/test_oidc_extension.py",
         "scope": VALUE,
-        "token": "a secret of one client's: OAU-14",
     },
+    "web/oidc_account.py": {"account_token": "under its client's secret, and narrows who may sign in"},
+    "web/oidc_inspection.py": {"token": "a secret of one client's: OAU-14"},
     "oidc/backchannel.py": {
         **dict.fromkeys(("binding_message", "requested_expiry"), VALUE),
         **dict.fromkeys(("request", "user_code", "redirect_uri"), "refused"),

@@ -85,9 +85,9 @@ def test_token_and_revocation_take_a_json_object_of_strings(world: World) -> Non
     assert rp.introspect(token) == {"active": False}
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
+def test_OAU_13_any_other_json_is_refused(world: World) -> None:
+    rp = world.rp()
+    for body in (
         b"[]",
         b"{",
         b'{"grant_type": "client_credentials", "grant_type": "client_credentials"}',
@@ -97,14 +97,11 @@ def test_token_and_revocation_take_a_json_object_of_strings(world: World) -> Non
         b'{"grant_type": "client_credentials", "scope": "service\\u0000"}',
         json.dumps({"grant_type": "client_credentials", "scope": "s" * 2000}).encode(),
         json.dumps({"grant_type": "client_credentials", **{f"p{n}": "x" for n in range(70)}}).encode(),
-    ],
-)
-def test_OAU_13_any_other_json_is_refused(world: World, body: bytes) -> None:
-    rp = world.rp()
-    refused = rp.http.post(
-        "/oauth2/token", data=body, content_type="application/json", headers=rp.basic, base_url=ISSUER
-    )
-    assert error_of(refused) == "invalid_request"
+    ):
+        refused = rp.http.post(
+            "/oauth2/token", data=body, content_type="application/json", headers=rp.basic, base_url=ISSUER
+        )
+        assert error_of(refused) == "invalid_request"
 
 
 @pytest.mark.parametrize("path", ["/oauth2/pushed_authorize", "/oauth2/introspect"])
@@ -178,40 +175,34 @@ def test_an_application_says_who_is_to_sign_in(world: World) -> None:
     assert answer(page)["error"] == "login_required"
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"secret": "another"},
-        {"header": {"typ": "JWT", "alg": "none"}},
-        {"header": {"alg": "HS256"}},
-        {"header": {"typ": "JWT", "alg": "HS256", "kid": "x"}},
-        {"azp": "other"},
-        {"azp": None},
-        {"sub": None},
-        {"jti": None},
-        {"iat": None},
-        {"iat": 0},
-        {"iat": "now"},
-        {"iat": epoch(NOW) - 301},
-        {"iat": epoch(NOW) + 61},
-        {"exp": epoch(NOW) + 60},
-        {"sub": 1},
-    ],
-    ids=str,
+WRONG: tuple[dict[str, Any], ...] = (
+    {"secret": "another"},
+    {"header": {"typ": "JWT", "alg": "none"}},
+    {"header": {"alg": "HS256"}},
+    {"header": {"typ": "JWT", "alg": "HS256", "kid": "x"}},
+    {"azp": "other"},
+    {"azp": None},
+    {"sub": None},
+    {"sub": 1},
+    {"jti": None},
+    {"iat": None},
+    {"iat": 0},
+    {"iat": "now"},
+    {"iat": epoch(NOW) - 301},
+    {"iat": epoch(NOW) + 61},
+    {"exp": epoch(NOW) + 60},
 )
-def test_JOS_02_an_account_token_that_is_wrong_is_refused(world: World, changes: dict[str, Any]) -> None:
-    rp = world.rp()
-    refused = rp.push(rp.parameters(account_token=account_token(world, **changes)))
-    assert (error_of(refused), refused.get_json()["error_description"]) == (
-        "invalid_request",
-        "Invalid parameter account_token",
-    )
 
 
-@pytest.mark.parametrize("text", ["x", "a.b", "a.b.c.d", "é.é.é", "..", "e30.e30.e30"])
-def test_what_is_no_account_token_is_refused(world: World, text: str) -> None:
+def test_an_account_token_that_is_wrong_is_refused(world: World) -> None:
     rp = world.rp()
-    assert error_of(rp.push(rp.parameters(account_token=text))) == "invalid_request"
+    tokens = [account_token(world, **changes) for changes in WRONG]
+    for token in (*tokens, "x", "a.b", "a.b.c.d", "é.é.é", "..", "e30.e30.e30"):
+        refused = rp.push(rp.parameters(account_token=token))
+        assert (error_of(refused), refused.get_json()["error_description"]) == (
+            "invalid_request",
+            "Invalid parameter account_token",
+        )
 
 
 def test_OAU_07_an_account_token_is_good_once(world: World) -> None:
