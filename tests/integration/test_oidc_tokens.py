@@ -57,8 +57,12 @@ def test_OAU_14_a_foreign_token_is_neither_revoked_nor_introspected(world: World
 def test_OAU_14_only_an_authenticated_client_introspects(world: World) -> None:
     rp = world.rp()
     token = rp.tokens()["access_token"]
-    for data in ({"token": token}, {"token": token, "client_id": "app"}):
-        assert error_of(rp.http.post("/oauth2/introspect", data=data, base_url=ISSUER)) == "invalid_client"
+    for data, error in (
+        ({"token": token}, "invalid_request"),
+        ({"token": token, "client_id": "app"}, "invalid_client"),
+        ({"token": token, "client_id": "csc"}, "invalid_client"),
+    ):
+        assert error_of(rp.http.post("/oauth2/introspect", data=data, base_url=ISSUER)) == error
     assert error_of(rp.post("/oauth2/introspect", {"hint": "x"})) == "invalid_request"
     assert error_of(rp.post("/oauth2/revoke", {"hint": "x"})) == "invalid_request"
 

@@ -475,6 +475,7 @@ def test_every_error_that_may_be_redirected_names_an_error_of_the_authorization_
     }
     elsewhere = {"invalid_client", "invalid_grant", "unsupported_grant_type", "invalid_token", "invalid_dpop_proof"}
     elsewhere |= {"invalid_binding_message", "authorization_pending", "slow_down", "expired_token"}
+    elsewhere |= {"invalid_authentication_data"}
     for cause in OidcError.__subclasses__():
         assert cause.code in allowed | elsewhere | {"invalid_request_uri"}, cause
 
