@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from foundation.jose import encode_base64url
+from foundation.jose import encode_base64url, peek_claims
 from signing.ades import pades
 from signing.ades.cms import SignedByModule, room_for, signed_data
 from signing.ades.errors import DocumentNotAcceptable
@@ -20,7 +20,7 @@ from signing.csc import errors
 from signing.csc.call import Answer, Call
 from signing.csc.core import Rssp
 from signing.csc.document_requests import STAMPED, SignDocRequest, Wish, levels, parse_sign_doc
-from signing.csc.signatures import Presented, Redeemer, redeem, redeemer_of
+from signing.csc.signatures import Presented, redeem, redeemer_of
 from signing.csc.stamper import TimestampRequest
 from signing.link.documents import Asker, SignDocumentsRequest, SignedDocument, SignPdfRequest
 
@@ -45,9 +45,10 @@ def sign_doc(rssp: Rssp, call: Call) -> Answer:
     """
     redeemer = redeemer_of(rssp, call)
     request = parse_sign_doc(call.body, levels(rssp.settings))
-    chain = _chain(rssp, request.credential_id)
+    presented = redeemer.present(rssp, request.sad)
+    chain = _chain(rssp, request.credential_id, presented)
     prepared = [_prepare(wish, chain) for wish in request.wishes]
-    signed = _Signing(rssp, redeemer, request).sign(prepared)
+    signed = _Signing(rssp, presented, request).sign(prepared)
     made = [_assemble(rssp, each, done, chain) for each, done in zip(prepared, signed, strict=True)]
     answer: dict[str, Any] = {}
     for member, of_pdf in (("DocumentWithSignature", True), ("SignatureObject", False)):
@@ -57,11 +58,18 @@ def sign_doc(rssp: Rssp, call: Call) -> Answer:
     return Answer(answer)
 
 
-def _chain(rssp: Rssp, credential_id: str) -> tuple[bytes, ...]:
+def _chain(rssp: Rssp, credential_id: str, presented: Presented) -> tuple[bytes, ...]:
     # Certificates are no secret, and nobody sees these but whose SAD the module then redeems.
-    view = rssp.ask(rssp.sam.credential, credential_id)
-    if not view.certificates:
+    if peek_claims(presented.sad).get("credential_id") != credential_id:
         raise errors.invalid("credentialID")
+    try:
+        view = rssp.ask(rssp.sam.credential, credential_id)
+    except errors.InvalidRequest as error:
+        # No SAD is good for a credential that is not there: one that says so is refused as the module would one for
+        # somebody else's, so that an answer does not tell which credentials exist.
+        raise errors.invalid("SAD") from error
+    if not view.certificates:
+        raise errors.invalid("SAD")
     return view.certificates
 
 
@@ -87,14 +95,13 @@ class _Signing:
     """One request's way through the module."""
 
     rssp: Rssp
-    redeemer: Redeemer
+    presented: Presented
     request: SignDocRequest
 
     def sign(self, prepared: list[_Prepared]) -> list[SignedDocument]:
         """What the module signed, in the order of the wishes."""
-        presented = self.redeemer.present(self.rssp, self.request.sad)
         try:
-            return self._sign(prepared, presented)
+            return self._sign(prepared, self.presented)
         except errors.InvalidRequest as error:
             if error.description == errors.NOT_AUTHORIZED:
                 raise errors.InvalidHash from error

@@ -93,7 +93,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("version", ["v2", "v2_2"])
 def test_what_is_wrong_is_told_in_the_specifications_words(bench: Bench, version: str, case: str) -> None:
     body, words = REFUSED[case]
-    answer = bench.post(METHOD, {"credentialID": "cred-alice", **body}, bench.sad(), version)
+    answer = bench.post(METHOD, {"credentialID": "cred-alice", **body}, bench.sad(credential_id="cred-alice"), version)
     assert (answer.status_code, answer.get_json()) == (
         400,
         {"error": "invalid_request", "error_description": words},
