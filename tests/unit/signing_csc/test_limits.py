@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -215,3 +216,29 @@ def test_a_rate_that_allows_nothing_is_refused(tmp_path: Path, rate: dict[str, A
     assert from_table(WebSettings, table, base=tmp_path).limits.client == Rate(5.0, 10)
     with pytest.raises(SettingsError):
         from_table(WebSettings, {**table, "limits": {"client": rate}}, base=tmp_path)
+
+
+BOMBS = {
+    "nested arrays": b'{"hashes": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "nested objects": b'{"a":' * 40_000 + b"1" + b"}" * 40_000,
+    "never closed": b"[" * 250_000,
+    "a number of many digits": b'{"validity_period": ' + b"9" * 200_000 + b"}",
+    "one name a hundred thousand times": b"{" + b'"a":1,' * 40_000 + b'"b":1}',
+    "compressed": gzip.compress(b'{"hashes": ["' + b"A" * 10_000_000 + b'"]}'),
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+@pytest.mark.parametrize("method", ["info", "signatures/signHash", "credentials/list"])
+def test_DOS_01_what_explodes_when_it_is_read_is_refused_before_it_does(bench: Bench, bomb: str, method: str) -> None:
+    headers = {"Authorization": f"Bearer {bench.service_token()}", "Content-Encoding": "gzip"}
+    answer = bench.client.post(
+        f"/csc/v2/{method}", data=BOMBS[bomb], content_type="application/json", headers=headers
+    )
+    assert answer.status_code == 400
+    assert bench.sam.asked == []
+
+
+def test_DOS_01_a_body_beyond_the_bound_is_not_read(bench: Bench) -> None:
+    answer = bench.client.post("/csc/v2/info", data=b"{}" + b" " * 256 * 1024, content_type="application/json")
+    assert answer.status_code == 413

@@ -27,6 +27,7 @@ from signing.settings import TimestampSettings
 from tests.fakes.tsa import FakeTsa
 from tests.unit.signing_csc.conftest import SAD_KEY, Bench, running
 from tests.unit.signing_csc.test_credentials import whole_sad
+from tests.unit.signing_csc.test_jobs import settings as with_jobs
 
 pytestmark = pytest.mark.loopback
 
@@ -45,7 +46,9 @@ CHECKS: Final = [
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(signing.app, "load_connector", lambda *_arguments, production: FakeTsa())
-        with running(tmp_path_factory.mktemp("world"), timestamp_authorities=(TimestampSettings("fake"),)) as made:
+        place = tmp_path_factory.mktemp("world")
+        changed = {**with_jobs(place), "timestamp_authorities": (TimestampSettings("fake"),)}
+        with running(place, **changed) as made:
             yield made
 
 
