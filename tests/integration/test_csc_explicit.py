@@ -462,3 +462,23 @@ def test_a_login_ends_with_its_password(everything: Whole) -> None:
     assert not introspected(everything, given["access_token"])
     refused = login(everything, None, refresh_token=given["refresh_token"])
     assert error(refused) == (400, "invalid_request", "Invalid refresh_token")
+
+
+def test_KEY_08_the_web_tier_logs_nothing_that_people_type(
+    everything: Whole, token: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    code = app_code(everything.idp)
+    for version in VERSIONS:
+        request = {**body(everything, version), **in_words(version, {"password": "hidden-9f2", "totp": code})}
+        assert everything.call(AUTHORIZE, {**request, "clientData": "mine"}, token, version).status_code == 400
+    request = {**body(everything, "v2"), **answers(everything, "v2")}
+    sad = everything.call(AUTHORIZE, request, token).get_json()["SAD"]
+    login(everything, basic("carol", "hidden-9f2"))
+    given = login(everything, basic("carol", PASSWORD), rememberMe=True).get_json()
+    header = basic("carol", PASSWORD).removeprefix("Basic ")
+    told = [str(vars(record)) for record in caplog.records]
+    assert len(told) > 5
+    tokens = (given["access_token"], given["refresh_token"])
+    for secret in ("hidden-9f2", PASSWORD, f"'{code}'", f'"{code}"', sad, header, *tokens):
+        assert not [text for text in told if secret in text], secret

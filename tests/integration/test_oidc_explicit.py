@@ -20,6 +20,7 @@ from foundation.dpop import make_proof
 from foundation.jose import generate_signing_key
 from idp.oidc.client import EXPLICIT_GRANT, EXTENSION_GRANT
 from idp.settings import InBandSettings
+from idp.storage import clients
 from tests.integration.in_band_world import ON, Service, app_code, bind_app, policy_file
 from tests.integration.oidc_world import (
     ISSUER,
@@ -221,7 +222,9 @@ def test_OAU_11_nobody_but_a_resource_server_that_is_registered_for_it_may_ask(w
     assert world.events("sad.issued") == []
 
 
-@pytest.mark.parametrize("what", ["unknown", "revoked", "expired", "sad", "own", "refresh"])
+@pytest.mark.parametrize(
+    "what", ["unknown", "revoked", "expired", "sad", "own", "refresh", "client-disabled", "altered", "elsewhere"]
+)
 def test_OAU_17_only_a_live_service_token_of_a_person_says_whose_credential_it_is(world: World, what: str) -> None:
     rp, service = world.rp("typed"), Service(world)
     tokens = rp.tokens()
@@ -237,6 +240,15 @@ def test_OAU_17_only_a_live_service_token_of_a_person_says_whose_credential_it_i
         world.clock.advance(30)
     elif what == "own":
         token = rp.token(grant_type="client_credentials", scope="service").get_json()["access_token"]
+    elif what == "client-disabled":
+        with world.engine.begin() as connection:
+            clients.set_active(connection, "typed", active=False)
+    elif what == "altered":
+        with world.engine.begin() as connection:
+            connection.execute(sql("UPDATE oidc_grants SET session_id = NULL"))
+    elif what == "elsewhere":
+        with world.engine.begin() as connection:
+            connection.execute(sql("UPDATE oidc_access_tokens SET resource = 'https://elsewhere.example.org'"))
     else:
         token = tokens["refresh_token"]
     before = len(world.events("sad.issued"))

@@ -8,6 +8,8 @@ import pytest
 
 from idp.oidc.client import (
     ASSERTION_TYPE,
+    EXPLICIT_GRANT,
+    LOGIN_GRANT,
     PresentedAssertion,
     PresentedNothing,
     PresentedSecret,
@@ -67,6 +69,12 @@ def test_the_samples_have_no_faults() -> None:
             {"dpop_bound_access_tokens": True, "tls_client_certificate_bound_access_tokens": True},
             "dpop_bound_access_tokens",
         ),
+        ({"grant_types": (EXPLICIT_GRANT,)}, "what comes in band"),
+        ({"grant_types": (LOGIN_GRANT,)}, "what comes in band"),
+        ({"in_band_signatures": True, "scopes": ("openid", "service")}, "in_band_signatures"),
+        ({"in_band_login": True, "auth_method": "none"}, "in_band_login"),
+        ({"in_band_login": True, "scopes": ("openid",)}, "in_band_login"),
+        ({"in_band_login": True, "dpop_bound_access_tokens": True}, "in_band_login"),
         ({"auth_method": "none", "introspects": ("https://sign.example.org/csc/v2",)}, "introspects"),
     ],
 )
