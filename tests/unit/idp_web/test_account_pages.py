@@ -63,6 +63,13 @@ def test_a_way_has_a_page_with_its_name_its_use_and_what_its_removal_means(idp: 
     assert 'data-form="remove-factor"' not in browser.get("/account/ways/alice-password").text
 
 
+def test_each_way_has_its_picture_for_eyes_alone(idp: Idp, browser: FlaskClient) -> None:
+    bind(idp, idp.alice, "app-1")
+    listed = re.findall(r"<li>\s*(<svg[^>]*>).*?</svg>", browser.get("/account/").text, re.DOTALL)
+    assert len(listed) == len(set(re.findall(r"/account/ways/([\w-]+)", browser.get("/account/").text)))
+    assert all('aria-hidden="true"' in picture for picture in listed)
+
+
 def test_whoever_would_no_longer_sign_is_warned_before(idp: Idp, browser: FlaskClient) -> None:
     with idp.engine.begin() as connection:
         authenticators.remove(connection, "alice-email_otp", NOW)
