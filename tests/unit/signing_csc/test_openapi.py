@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from signing.csc import methods
+from signing.csc import errors, methods
 from signing.csc.dialect import V1, V2, V2_2, Dialect
 from signing.csc.openapi import document, page, source
+from signing.csc.openapi.validation import RequestCheck
 from signing.settings import IssuerSettings, ServiceSettings, WebSettings
 from tests.unit.signing_csc.conftest import Bench
 
@@ -109,3 +110,51 @@ def test_document_and_page_are_for_everybody_and_allow_no_foreign_content(bench:
     with bench.client.get("/static/api.css") as style:
         assert style.status_code == 200
     assert bench.client.post("/csc/v2/openapi.json").status_code == 405
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_every_example_is_what_its_schema_says(name: str) -> None:
+    made, seen = whole(DIALECTS[name]), 0
+    for path, item in made["paths"].items():
+        content = item["post"]["requestBody"]["content"]["application/json"]
+        for example in content.get("examples", {}).values():
+            RequestCheck(content["schema"]).check(example["value"])
+            seen += 1
+        for response in item["post"]["responses"].values():
+            told = response.get("content", {}).get("application/json", {})
+            for example in told.get("examples", {}).values():
+                schema = {**told["schema"], "components": made["components"]}
+                assert list(Draft202012Validator(schema).iter_errors(example["value"])) == [], path
+                seen += 1
+    assert seen > 8
+
+
+def checked(body: dict[str, Any], **properties: Any) -> str:
+    """What a request is refused with; empty where it is not."""
+    required = [name for name, schema in properties.items() if schema.pop("must", False)]
+    try:
+        RequestCheck({"type": "object", "properties": properties, "required": required}).check(body)
+    except errors.InvalidRequest as error:
+        return error.description
+    return ""
+
+
+def test_the_first_fault_in_the_documents_order_is_told() -> None:
+    first, second = {"type": "string", "must": True}, {"type": "array", "must": True, "minItems": 1}
+    assert checked({}, a=dict(first), b=dict(second)) == "Missing (or invalid type) string parameter a"
+    assert checked({}, b=dict(second), a=dict(first)) == "Missing (or invalid type) array parameter b"
+    assert checked({"a": "x", "b": []}, a=dict(first), b=dict(second)) == "Invalid parameter b"
+    assert checked({"a": "x", "b": [1]}, a=dict(first), b=dict(second)) == ""
+
+
+def test_texts_belong_to_keywords_and_the_end_of_a_form_is_the_end() -> None:
+    form = {"type": "string", "pattern": "^[a-z]+$", "x-error": {"pattern": "Not so"}}
+    assert checked({"a": "abc"}, a=dict(form)) == ""
+    assert checked({"a": "abc\n"}, a=dict(form)) == "Not so"
+    assert checked({"a": 7}, a=dict(form)) == "Missing (or invalid type) string parameter a"
+    assert checked({"a": 7}, a={"type": "string", "x-error": {"any": "Whatever"}}) == "Whatever"
+    items = {"type": "array", "items": {"type": "string"}, "x-error": {"items": "An item"}, "x-name": "b"}
+    assert checked({"a": ["x", 7]}, a=dict(items)) == "An item"
+    assert checked({"a": 7}, a=dict(items)) == "Missing (or invalid type) array parameter b"
+    assert checked({"a": "true"}, a={"type": "boolean"}) == "Invalid parameter a"
+    assert checked({"a": "z"}, a={"type": "string", "enum": ["x"]}) == "Invalid parameter a"

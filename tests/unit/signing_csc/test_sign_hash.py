@@ -130,6 +130,11 @@ def test_what_is_no_token_of_ours_is_refused(bench: Bench, token: str) -> None:
         ({"signAlgoParams": "%%%"}, "Invalid parameter signAlgoParams"),
         ({"signAlgoParams": 7}, "Missing (or invalid type) string parameter signAlgoParams"),
         ({"operationMode": "A"}, "Invalid parameter operationMode"),
+        (
+            {"signAlgo": "1.2.840.113549.1.1.1", "hashAlgorithmOID": None},
+            "Missing (or invalid type) string parameter hashAlgorithmOID",
+        ),
+        ({"signAlgo": "1.2.840.113549.1.1.10"}, "Missing (or invalid type) string parameter signAlgoParams"),
         ({"operationMode": "X"}, "Invalid parameter operationMode"),
         ({"validity_period": 5}, "Invalid parameter validity_period"),
         ({"response_uri": "https://example.org/"}, "Invalid parameter response_uri"),
@@ -215,6 +220,21 @@ def test_errors_name_parameters_as_the_dialect_does(bench: Bench) -> None:
     for version, name in (("v1", "hashAlgo"), ("v2", "hashAlgorithmOID")):
         answer = bench.post("signatures/signHash", old, bench.service_token(), version)
         refused(answer, 400, f"Invalid parameter {name}")
+
+
+@pytest.mark.parametrize("version", ["v1", "v2", "v2_2"])
+def test_any_versions_names_are_taken_on_any_base_and_the_first_fault_is_told_in_the_bases_own(
+    bench: Bench, version: str
+) -> None:
+    named = {"v1": ("hash", "hashAlgo")}.get(version, ("hashes", "hashAlgorithmOID"))
+    for hashes, algorithm in (("hash", "hashAlgo"), ("hashes", "hashAlgorithmOID")):
+        whole = {"credentialID": "cred-alice", hashes: [DIGEST], algorithm: SHA256, "signAlgo": "1.2.840.10045.4.3.2"}
+        assert bench.post("signatures/signHash", whole, bench.sad(), version).status_code == 200
+        wrong = {**whole, algorithm: 7, "signAlgo": 7}
+        answer = bench.post("signatures/signHash", wrong, bench.sad(), version)
+        refused(answer, 400, f"Missing (or invalid type) string parameter {named[1]}")
+    both = {**whole, "hash": [DIGEST], "hashes": [DIGEST], {"hash": "hashes", "hashes": "hash"}[named[0]]: []}
+    assert bench.post("signatures/signHash", both, bench.sad(), version).status_code == 200
 
 
 def test_a_body_that_is_not_a_json_object_is_refused(bench: Bench) -> None:
