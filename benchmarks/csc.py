@@ -6,7 +6,8 @@ keeps no record, and holds its keys in clear.  Both are asked in version 1 of th
 ``credentials/info``, and ``signatures/signHash`` with P-256 (one digest a SAD, and many) and RSA 3072 with PSS.  The
 bearer is the SAD, so no identity provider is asked; SADs are minted before each window.
 
-Every figure's ratio is to the toy's rate of the same request.  The toy is one process with one thread.
+Every figure's ratio is to the toy's rate of the same request.  The toy is one process with one thread.  Then a round of
+CIBA at an identity provider, whose ratio is to the disk's commits: the toy has nothing like it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
-from benchmarks import toy
+from benchmarks import ciba, toy
 from benchmarks.driver import Outcome, Poster, Prepared, closed_loop
 from benchmarks.errors import RunInvalid
 from benchmarks.machine import describe
@@ -104,6 +105,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--warm-up", type=float, default=3.0, help="seconds before it (default %(default).0f)")
     command.add_argument("--connections", type=int, default=12, help="requests under way (default %(default)s)")
     command.add_argument("--batch", type=int, default=100, help="digests where there are many (default %(default)s)")
+    command.add_argument("--no-ciba", action="store_true", help="leave out the round of CIBA")
     command.add_argument("--json", action="store_true", help="print JSON instead of text")
     return command
 
@@ -141,13 +143,18 @@ def measure(options: argparse.Namespace) -> Report:
             peers.append(peer)
             figures.append(_ours(stand, case, options, peer))
         peers.append(_toy(stand, port, RSA_2048, options))
+    toyed = tuple(figures)
+    if not options.no_ciba:
+        peer, figure = ciba.measure(options)
+        peers.append(peer)
+        figures.append(figure)
     return Report(
         benchmark="csc",
         at=SystemClock().now().isoformat(timespec="seconds"),
         machine={**machine, "RSA 2048": _NOT_OFFERED},
         peers=tuple(peers),
         figures=tuple(figures),
-        requirements=requirements(figures),
+        requirements=requirements(toyed),
     )
 
 
