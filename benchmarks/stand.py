@@ -305,6 +305,8 @@ class _Layout:
                 "public_url": f"http://sign.localhost:{port}",
                 "sam_socket": self.socket(number),
                 "egress_allow": [ca_url.removeprefix("http://")],
+                # One client and one person stand for many here.
+                "limits": dict.fromkeys(("client", "user", "credential"), {"per_second": 1e6, "burst": 10**6}),
                 "issuer": {
                     "url": ISSUER,
                     "client_id": "csc",
