@@ -41,6 +41,7 @@ SAM_ID: Final = "urn:privyseal:sam:benchmark"
 OWNER: Final = "alice"
 CLIENT: Final = "example-contracts"
 _PROFILE: Final = "default"
+_UNLIMITED: Final = {"per_second": 1_000_000.0, "burst": 1_000_000}
 _TOKEN_LABEL: Final = "privy-seal-benchmark"
 _DURABLE: Final = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
 """A test's server may lose commits; a server that is measured may not."""
@@ -306,7 +307,7 @@ class _Layout:
                 "sam_socket": self.socket(number),
                 "egress_allow": [ca_url.removeprefix("http://")],
                 # One client and one person stand for many here.
-                "limits": dict.fromkeys(("client", "user", "credential"), {"per_second": 1e6, "burst": 10**6}),
+                "limits": {name: dict(_UNLIMITED) for name in ("client", "user", "credential")},
                 "issuer": {
                     "url": ISSUER,
                     "client_id": "csc",
