@@ -21,7 +21,7 @@ from tests.e2e.conftest import AS_ROOT, Product, children, free_ports, start
 
 SECRET_FILES = (
     "sam/user-pin", "sam/so-pin", "dev/person-password", "dev/admin-password", "dev/rp-secret", "dev/ca-token",
-    "dev/sign-secret", "dev/twilio-token", "web/csc-secret",
+    "dev/sign-secret", "dev/twilio-token", "web/csc-client.pem", "web/jobs.key",
 )  # fmt: skip
 
 
