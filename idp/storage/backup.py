@@ -22,6 +22,7 @@ TRANSIENT: Final = frozenset(
     {
         "activations",
         "admin_proposals",
+        "backchannel_requests",
         "certificate_handovers",
         "device_visits",
         "enrolments",

@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 
 import psycopg
 from psycopg import pq
-from sqlalchemy import URL, Connection, Dialect, Engine, create_engine, event, insert, select
+from sqlalchemy import URL, Connection, Dialect, Engine, create_engine, event, insert, inspect, select, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -20,7 +20,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from foundation.errors import SettingsError
 from idp.errors import NotInitialised, SchemaMismatch
 from idp.settings import SQLITE_IN_PRODUCTION
-from idp.storage.models import SCHEMA_VERSION, metadata, schema_version
+from idp.storage.models import ADDED_TO_SINCE, SCHEMA_VERSION, metadata, schema_version
 from idp.storage.statements import refused
 
 _BUSY_MILLISECONDS: Final = 10_000
@@ -212,17 +212,19 @@ def for_snapshot(engine: Engine) -> Engine:
 
 
 def create_tables(engine: Engine) -> None:
-    """Make what is missing; harmless when all is there.
+    """Make what is missing, also what this version adds to an earlier one's tables; harmless when all is there.
 
-    :raises SchemaMismatch: the tables are of another version.
+    :raises SchemaMismatch: the tables are of a version that no others can be added to; nothing was changed.
     """
-    metadata.create_all(engine)
     with engine.begin() as connection:
-        found = connection.execute(select(schema_version.c.version)).scalar_one_or_none()
+        found = _version(connection) if inspect(connection).has_table(schema_version.name) else None
+        if found is not None and not ADDED_TO_SINCE <= found <= SCHEMA_VERSION:
+            raise _mismatch(found)
+        metadata.create_all(connection)
         if found is None:
             connection.execute(insert(schema_version).values(id=1, version=SCHEMA_VERSION))
         elif found != SCHEMA_VERSION:
-            raise SchemaMismatch(f"the database has version {found}, this program needs {SCHEMA_VERSION}")
+            connection.execute(update(schema_version).values(version=SCHEMA_VERSION))
 
 
 def check_schema(engine: Engine) -> None:
@@ -233,8 +235,21 @@ def check_schema(engine: Engine) -> None:
     """
     try:
         with reading(engine) as connection:
-            found = connection.execute(select(schema_version.c.version)).scalar_one_or_none()
+            found = _version(connection)
     except SQLAlchemyError as error:
         raise NotInitialised("the database cannot be used: run `privyseal idp init`") from error
     if found != SCHEMA_VERSION:
-        raise SchemaMismatch(f"the database has version {found}, this program needs {SCHEMA_VERSION}")
+        raise _mismatch(found)
+
+
+def _version(connection: Connection) -> int | None:
+    return connection.execute(select(schema_version.c.version)).scalar_one_or_none()
+
+
+def _mismatch(found: int | None) -> SchemaMismatch:
+    text = f"the database has version {found}, this program needs {SCHEMA_VERSION}"
+    if found is None or ADDED_TO_SINCE <= found < SCHEMA_VERSION:
+        return SchemaMismatch(f"{text}: stop every node and run `privyseal idp init`, which adds what is missing")
+    if found > SCHEMA_VERSION:
+        return SchemaMismatch(f"{text}: it belongs to a later program")
+    return SchemaMismatch(f"{text}; before the first release there is no way from one to the other: begin anew")

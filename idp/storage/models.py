@@ -13,7 +13,9 @@ from typing import Final
 
 from sqlalchemy import JSON, BigInteger, Column, ForeignKey, Index, Integer, MetaData, String, Table, Text
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
+ADDED_TO_SINCE: Final = 4
+"""The earliest version whose tables are all here as they were: from it on, versions only added tables."""
 
 metadata: Final = MetaData(
     naming_convention={

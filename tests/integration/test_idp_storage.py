@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, select, text
+from sqlalchemy import Engine, inspect, select, text
 
 from idp.authn.otp import derive_code
 from idp.errors import AlreadyExists, NotInitialised, OtpCoolDown, OtpLocked, SchemaMismatch
@@ -16,6 +16,7 @@ from idp.policy.evidence import Evidence
 from idp.settings import OtpSettings, SessionSettings
 from idp.storage import accounts, authenticators, challenges, interactions, sessions
 from idp.storage.accounts import NewAccount
+from idp.storage.backchannel import backchannel_requests
 from idp.storage.challenges import Challenge, Purpose, Verdict
 from idp.storage.engine import check_schema, create_tables, open_engine, reading
 from idp.storage.models import otp_challenges
@@ -362,15 +363,31 @@ def test_a_user_name_is_taken_once_whatever_its_case(engine: Engine) -> None:
     assert found.id == "alice"
 
 
-def test_tables_of_another_version_are_not_used(engine: Engine) -> None:
+def test_a_version_that_only_lacks_tables_gets_them_from_init_and_serves_nothing_before(engine: Engine) -> None:
+    with engine.begin() as connection:
+        backchannel_requests.drop(connection)
+        connection.execute(text("update schema_version set version = 4"))
+    with pytest.raises(SchemaMismatch, match=r"version 4.*run `privyseal idp init`"):
+        check_schema(engine)
     create_tables(engine)
     check_schema(engine)
     with engine.begin() as connection:
-        connection.execute(text("update schema_version set version = 99"))
-    with pytest.raises(SchemaMismatch):
-        check_schema(engine)
-    with pytest.raises(SchemaMismatch):
-        create_tables(engine)
+        assert inspect(connection).has_table("backchannel_requests")
+        assert accounts.find_by_username(connection, "alice") is not None
+
+
+@pytest.mark.parametrize(("version", "told"), [(3, "begin anew"), (99, "a later program")])
+def test_tables_of_another_version_are_neither_used_nor_added_to(engine: Engine, version: int, told: str) -> None:
+    create_tables(engine)
+    check_schema(engine)
+    with engine.begin() as connection:
+        backchannel_requests.drop(connection)
+        connection.execute(text("update schema_version set version = :version"), {"version": version})
+    for refused in (check_schema, create_tables):
+        with pytest.raises(SchemaMismatch, match=told):
+            refused(engine)
+    with engine.begin() as connection:
+        assert not inspect(connection).has_table("backchannel_requests")
 
 
 def test_a_database_without_tables_is_named_as_such(tmp_path: Any) -> None:
