@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from flask import Flask, Response, jsonify
 from werkzeug.exceptions import HTTPException
@@ -24,13 +24,15 @@ from signing.csc.jobs import SigningWork
 from signing.csc.stamper import Stamper
 from signing.csc.views import csc_blueprint, http_error, unexpected
 from signing.enrolment.authority import authority_of
-from signing.jobs.queue import open_jobs
-from signing.jobs.runner import Background
 from signing.link.client import SamClient
 from signing.link.endpoint import open_client
 from signing.link.errors import LinkError
 from signing.receiver import receiver_blueprint
 from signing.settings import WebSettings
+
+if TYPE_CHECKING:
+    from signing.jobs.queue import Jobs
+    from signing.jobs.runner import Background
 
 _RSSP: Final = "privyseal-rssp"
 
@@ -59,7 +61,7 @@ def create_app(
     issuer = Issuer(settings.issuer, settings.resource, clock, facade)
     keys = OfferedKeys(sam, clock)
     proxies, stamper = _proxies(settings), _stamper(settings)
-    jobs = None if settings.jobs is None else open_jobs(settings.jobs, Egress(settings.egress_allow), clock)
+    jobs = _jobs(settings, clock)
     rssp = Rssp(
         settings, sam, issuer, facade, clock, keys, proxies=proxies, authority=authority, stamper=stamper, jobs=jobs
     )
@@ -87,6 +89,15 @@ def _stamper(settings: WebSettings) -> Stamper:
     production = settings.mode == "production"
     tables = settings.timestamp_authorities
     return Stamper([load_connector("tsa", item.connector, item.settings, production=production) for item in tables])
+
+
+def _jobs(settings: WebSettings, clock: Clock) -> Jobs | None:
+    if settings.jobs is None:
+        return None
+    # A web tier without asynchronous operation loads no database library.
+    from signing.jobs.queue import open_jobs
+
+    return open_jobs(settings.jobs, Egress(settings.egress_allow), clock)
 
 
 def start_jobs(app: Flask) -> Background | None:

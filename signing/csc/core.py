@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
 from connectors.ports.pki import CertificateAuthority
 from contract.confirmation import Confirmation
@@ -28,12 +28,14 @@ from signing.csc.issuer import Issuer
 from signing.csc.limits import Limits
 from signing.csc.service_token import SERVICE_SCOPE, ServiceToken
 from signing.csc.stamper import Stamper
-from signing.jobs.queue import Jobs
 from signing.link import codes
 from signing.link.client import SamClient
 from signing.link.errors import LinkError, LinkRefused
 from signing.link.messages import SignRequest
 from signing.settings import AuthenticationDemand, WebSettings
+
+if TYPE_CHECKING:
+    from signing.jobs.queue import Jobs
 
 _log = get(__name__)
 

@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from contract.sad import Sad
 from foundation.log import get
@@ -20,11 +20,13 @@ from signing.csc.requests import Later
 from signing.csc.service_token import ServiceToken
 from signing.jobs.errors import JobsUnavailable, NotYet, TooManyJobs, UnknownJob
 from signing.jobs.model import Claimed, Outcome, Wanted
-from signing.jobs.queue import Jobs
 from signing.link import codes
 from signing.link.errors import LinkError, LinkRefused
 from signing.link.messages import SignRequest
 from signing.settings import WebSettings
+
+if TYPE_CHECKING:
+    from signing.jobs.queue import Jobs
 
 MIN_VALIDITY: Final = 1000
 """Milliseconds: less is too short to be asked again."""
