@@ -23,6 +23,7 @@ from foundation.files import write_secret
 from foundation.jose import SigningKey, generate_signing_key
 from signing.link.client import SamClient
 from signing.link.messages import CredentialView, SignRequest
+from signing.sam.verify import LEEWAY_SECONDS
 from tests.fakes.sam import CLIENT, ECDSA_SHA256, ISSUER, REALM, SAM_ID, Authority, World, digest
 from tests.fakes.softhsm import SOFTHSM2_MODULE, empty_token_directory
 
@@ -175,6 +176,14 @@ class Site:
             id, owner = view.credential_id, view.owner
 
         return self.now_world().sad(Known, digests, **changes)  # type: ignore[arg-type] # id and owner are all it looks at
+
+    def sad_after_a_restore(self, view: CredentialView, digests: tuple[bytes, ...] = (digest(1),)) -> Sad:
+        """A SAD that no restore until now refuses: its issuer's clock is ahead as far as is allowed.
+
+        An issuer whose clock is right has to wait for longer, :data:`LEEWAY_SECONDS`.
+        """
+        time.sleep(1)
+        return self.sad(view, digests, iat=epoch(SystemClock().now()) + LEEWAY_SECONDS)
 
     def request(self, sad: Sad) -> SignRequest:
         """As the web tier asks."""
