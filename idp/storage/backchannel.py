@@ -12,11 +12,37 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, cast
 
-from sqlalchemy import JSON, BigInteger, Column, Connection, Integer, Row, String, Table, delete, func, insert, select
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Connection,
+    Integer,
+    Row,
+    String,
+    Table,
+    case,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+)
 from sqlalchemy import update as update_rows
 
 from foundation.clock import epoch, from_epoch
-from idp.activation.backchannel import FIRST, INTERVAL_SECONDS, OPEN, State, Step, after, before, slower, standing
+from idp.activation.backchannel import (
+    FIRST,
+    INTERVAL_SECONDS,
+    LIFE_SECONDS,
+    OPEN,
+    State,
+    Step,
+    after,
+    before,
+    slower,
+    standing,
+)
 from idp.oidc.request import AuthorizationRequest
 from idp.storage.accounts import normalise_username
 from idp.storage.hashes import hash_token
@@ -87,7 +113,7 @@ class StoredRequest:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many requests may be open at one time (DOS-04)."""
+    """How many requests may be open, or have been left unanswered within :data:`LIFE_SECONDS` (DOS-04)."""
 
     everywhere: int = 10_000
     of_client: int = 1000
@@ -117,8 +143,10 @@ def person_of(account_id: str | None, hint: str) -> str:
 
 
 def put(connection: Connection, seals: Sealer, new: NewRequest, now: datetime, limits: Limits) -> bool:
-    """Keep a request; False where too many are open already."""
+    """Keep a request; False where too many are open already, or were a moment ago."""
     at = epoch(now)
+    # Whoever asks for a second each time has none open, and is no less of a nuisance (PSH-01).
+    unanswered = _B.state.in_(sorted(OPEN | {"expired"})) & or_(_B.expires_at > at, _B.created_at > at - LIFE_SECONDS)
     of_client, of_person = _B.client_id == new.asked.client_id, _B.person == new.person
     bounds = (
         ((), limits.everywhere),
@@ -127,7 +155,7 @@ def put(connection: Connection, seals: Sealer, new: NewRequest, now: datetime, l
         ((of_client, of_person), limits.of_client_for_person),
     )
     for conditions, limit in bounds:
-        query = select(func.count()).select_from(backchannel_requests).where(_B.expires_at > at, _open(), *conditions)
+        query = select(func.count()).select_from(backchannel_requests).where(unanswered, *conditions)
         if connection.execute(query).scalar_one() >= limit:
             return False
     values: dict[str, Any] = {
@@ -157,11 +185,15 @@ def find(connection: Connection, seals: Sealer, handle: str, now: datetime) -> S
 
 
 def of_account(connection: Connection, seals: Sealer, account_id: str, now: datetime) -> tuple[StoredRequest, ...]:
-    """A person's latest requests, decided ones among them, the latest first."""
+    """A person's requests: those that wait, and the latest of the others; of either the latest first.
+
+    What waits is not pushed out by what is over, however much of that there is (PSH-01).
+    """
+    over = case(((_B.expires_at > epoch(now)) & _open(), 0), else_=1)
     query = (
         select(backchannel_requests)
         .where(_B.account_id == account_id)
-        .order_by(_B.created_at.desc(), _B.id)
+        .order_by(over, _B.created_at.desc(), _B.id)
         .limit(MAX_LISTED)
     )
     rows = connection.execute(query).all()

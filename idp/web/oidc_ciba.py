@@ -25,10 +25,11 @@ from idp.oidc.errors import (
     GrantInvalid,
     PersonRefused,
     RequestInvalid,
+    ScopeRefused,
     SlowDown,
     TooManyRequests,
 )
-from idp.oidc.possession import Shown
+from idp.oidc.possession import Shown, bound_to
 from idp.oidc.request import RequestContext
 from idp.storage import accounts, backchannel, grants
 from idp.storage.accounts import Account
@@ -63,6 +64,9 @@ def ask(parameters: Mapping[str, str], caller: Client, context: RequestContext) 
     principal = _principal(services(), asking, caller)
     client = caller if principal is None else principal.client
     wanted = parse_backchannel_request(asking, client, context, person_known=principal is not None)
+    if principal is not None and wanted.asked.intent is None:
+        # Whoever signs in signs in to the relying party, not to a service that the token passes through.
+        raise ScopeRefused("for another client only signatures are asked for")
     asked, named = wanted.asked, principal.account_id if principal is not None else wanted.asked.subject_hint
     oidc_tokens.tidy_sometimes(services())
     handle, now = oidc_tokens.secret_token(services()), services().clock.now()
@@ -174,7 +178,7 @@ def collect(
     # 1. It is this client's, and of the person for whom it asks.
     if found is None or found.client_id != client.client_id:
         raise GrantInvalid(_UNUSABLE)
-    if principal is not None and principal.account_id != found.account_id:
+    if principal is not None and (principal.account_id != found.account_id or found.asked.intent is None):
         raise GrantInvalid(_UNUSABLE)
     # 2. The person has decided.
     _check_decided(with_services, found)
@@ -186,9 +190,10 @@ def collect(
         return backchannel.take(connection, with_services.seals, "collect", found.id, now)
 
     # 4. Of those who come at once, one gets it, in the transaction of what is given out.
-    # What the resource server shows is its own key: nothing is bound to it for another client.
-    own = shown if principal is None else None
-    return oidc_tokens.for_code(with_services, grant, client, own, grant_type=BACKCHANNEL_GRANT, first=taken)
+    if principal is not None:
+        # What the resource server shows is its own key; what the relying party's token is bound to is that party's.
+        return oidc_tokens.for_resource_server(with_services, grant, bound_to(parameters["subject_token"]), first=taken)
+    return oidc_tokens.for_code(with_services, grant, client, shown, grant_type=BACKCHANNEL_GRANT, first=taken)
 
 
 def _grant_of(connection: Connection, with_services: Services, found: StoredRequest) -> Grant | None:

@@ -72,7 +72,11 @@ def give(services: Services, grant: Grant, client: Client, shown: Shown | None =
     with services.engine.begin() as connection:
         oidc_tokens.spend(connection, shown)
         # Once more, in this very transaction: whoever signed out a moment ago has ordered nothing.
-        issued = oidc_tokens.is_alive(connection, services, grant) and grants.issue(connection, grant, access, now)
+        issued = (
+            oidc_tokens.is_alive(connection, services, grant)
+            and oidc_tokens.evidence_stands(connection, services, approval)
+            and grants.issue(connection, grant, access, now)
+        )
         if issued:
             services.audit.record(
                 connection,

@@ -125,12 +125,16 @@ def is_alive(connection: Connection, services: Services, grant: Grant) -> bool:
         if account is None or not account.active:
             return False
     if grant.session_id is None:
-        return grant.approval is None or _evidence_stands(connection, services, grant.approval)
+        return grant.approval is None or evidence_stands(connection, services, grant.approval)
     return grants.session_lasts(connection, services.seals, grant.session_id, services.clock.now())
 
 
-def _evidence_stands(connection: Connection, services: Services, approval: Approval) -> bool:
-    """Whether what was proved in no session still is the person's: no session ends with a new password."""
+def evidence_stands(connection: Connection, services: Services, approval: Approval) -> bool:
+    """Whether every authenticator that was used for an approval still is the person's.
+
+    Where there is no session, none ends with a new password.  Where there is one, it outlasts what was proved in it for
+    one transaction only, and the session in which a factor is removed stays (SAD-06).
+    """
     held = authenticators.of_account(connection, services.seals, approval.account_id)
     enabled = {item.id for item in held if not item.disabled}
     return all(item.authenticator_id in enabled for item in approval.evidence)
@@ -206,7 +210,7 @@ def for_code(
     request = _request_of(grant)
     check_shown(shown, client, request.dpop_jkt)
     if request.intent is not None:
-        return _signature_activation(services, grant, request, shown, first)
+        return _signature_activation(services, grant, request, _confirmation(shown), shown, first)
     config = OidcConfig.of(services.settings)
     issue = Issue(
         grant=grant,
@@ -234,6 +238,18 @@ def for_code(
         )
         response["id_token"] = sign_compact(claims, key, tokens.ID_TOKEN_TYPE)
     return response
+
+
+def for_resource_server(
+    services: Services, grant: Grant, confirmation: Confirmation | None, *, first: First
+) -> dict[str, Any]:
+    """The SAD that a person approved, to a resource server that asks in the name of the client whose it is.
+
+    :param confirmation: to what the client's own token is bound, and so the SAD: whoever has to show a key for the one
+        has to show it for the other.
+    :raises GrantInvalid: the grant was revoked meanwhile, or cannot activate a signature.
+    """
+    return _signature_activation(services, grant, _request_of(grant), confirmation, None, first)
 
 
 def for_refresh(  # noqa: PLR0917 - who, what, with what, and shown how
@@ -398,8 +414,13 @@ def _token_type(shown: Shown | None) -> str:
     return "Bearer" if shown is None or shown.proof is None else "DPoP"
 
 
-def _signature_activation(
-    services: Services, grant: Grant, request: AuthorizationRequest, shown: Shown | None, first: First
+def _signature_activation(  # noqa: PLR0917 - what, bound to what, shown how
+    services: Services,
+    grant: Grant,
+    request: AuthorizationRequest,
+    confirmation: Confirmation | None,
+    shown: Shown | None,
+    first: First,
 ) -> dict[str, Any]:
     config, now = OidcConfig.of(services.settings), services.clock.now()
     approval, intent = grant.approval, request.intent
@@ -414,7 +435,7 @@ def _signature_activation(
             jti=new_id(services),
             now=now,
             lifetime_seconds=config.sad_seconds,
-            confirmation=_confirmation(shown),
+            confirmation=confirmation,
             detail=request.detail,
         )
     except NotActivatable as error:
@@ -455,6 +476,7 @@ def give_sad(
         # Once more, in this very transaction: whoever signed out a moment ago has signed nothing.
         issued = (
             is_alive(connection, services, grant)
+            and evidence_stands(connection, services, approval)
             and first(connection)
             and grants.issue(connection, grant, access, now)
         )

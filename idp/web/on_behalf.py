@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from foundation.clock import epoch
 from idp.oidc.client import Client
-from idp.oidc.errors import GrantInvalid
+from idp.oidc.errors import ClientNotPermitted, GrantInvalid
 from idp.storage import clients, grants
 from idp.storage.engine import reading
 from idp.storage.grants import Grant
@@ -37,6 +37,7 @@ def principal_of(services: Services, token: str, caller: Client) -> Principal:
     :param caller: the resource server that asks, authenticated.
     :raises GrantInvalid: unknown, expired or revoked; no service token, for another resource server, or no person's;
         or what it rests on has ended.
+    :raises ClientNotPermitted: with it this server reads the signing service itself: no relying party was given it.
     """
     with reading(services.engine) as connection:
         found = grants.find_access(connection, services.seals, token)
@@ -48,4 +49,6 @@ def principal_of(services: Services, token: str, caller: Client) -> Principal:
         client = clients.find_active(connection, found.grant.client_id)
     if found.revoked or not alive or client is None or epoch(services.clock.now()) >= found.expires_at:
         raise GrantInvalid(_REFUSED)
+    if found.grant.approval is None:
+        raise ClientNotPermitted("the token was given to no relying party")
     return Principal(found.grant.subject, client, found.grant)
