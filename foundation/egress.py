@@ -10,12 +10,17 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import NewConnectionError
 
 from foundation.errors import EgressRefused
 
@@ -94,13 +99,80 @@ class Egress:
 
     def session(self, timeout_seconds: float) -> requests.Session:
         """A session whose every request is judged, bounded in time and not redirected."""
-        session = requests.Session()
-        session.trust_env = False  # no proxies and no .netrc from the surroundings
-        adapter = _GuardedAdapter(self, timeout_seconds)
-        session.mount("http://", adapter)
-        session.mount("https://", adapter)
-        session.max_redirects = 0
-        return session
+        return _session(_GuardedAdapter(self, timeout_seconds))
+
+    @contextmanager
+    def brief_session(self, seconds: float) -> Iterator[requests.Session]:
+        """As :meth:`session`, and after so many seconds its connections are cut, whatever goes on there.
+
+        The timeout of a session is from one octet to the next: whoever drips a head of a hundred lines has an hour.
+        """
+        adapter = _GuardedAdapter(self, seconds)
+        cutter = _Cutter()
+        adapter.poolmanager.pool_classes_by_scheme = _watched_pools(cutter)
+        timer = threading.Timer(seconds, cutter.cut)
+        timer.daemon = True
+        timer.start()
+        try:
+            with _session(adapter) as session:
+                yield session
+        finally:
+            timer.cancel()
+            cutter.cut()
+
+
+def _session(adapter: HTTPAdapter) -> requests.Session:
+    session = requests.Session()
+    session.trust_env = False  # no proxies and no .netrc from the surroundings
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    session.max_redirects = 0
+    return session
+
+
+class _Cutter:
+    """Cuts connections, also in the midst of a handshake.  Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sockets: list[socket.socket] = []
+        self._is_cut = False
+
+    def watch(self, connection: HTTPConnection, made: socket.socket) -> socket.socket:
+        with self._lock:
+            if self._is_cut:
+                made.close()
+                raise NewConnectionError(connection, "no time is left")
+            # Of its own: TLS takes the other one over.
+            self._sockets.append(made.dup())
+        return made
+
+    def cut(self) -> None:
+        with self._lock:
+            self._is_cut = True
+            for each in self._sockets:
+                with suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
+                each.close()
+            self._sockets.clear()
+
+
+def _watched_pools(cutter: _Cutter) -> dict[str, type[HTTPConnectionPool]]:
+    class Plain(HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            return cutter.watch(self, super()._new_conn())
+
+    class Secure(HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            return cutter.watch(self, super()._new_conn())
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class SecurePool(HTTPSConnectionPool):
+        ConnectionCls = Secure
+
+    return {"http": PlainPool, "https": SecurePool}
 
 
 class _GuardedAdapter(HTTPAdapter):

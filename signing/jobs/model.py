@@ -53,6 +53,8 @@ class Claimed:
     """A job that one worker has for a while."""
 
     id: str
+    owner: str
+    """Stand-in for client and person."""
     phase: Phase
     attempt: int
     """Of its phase, from 1.  A worker whose claim was taken over finds a later one in the table."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final, Protocol
 
 from foundation.clock import Clock
@@ -55,8 +55,8 @@ class Runner:
         self._attempts = notice_attempts
         self._forgotten = 0
 
-    def step(self) -> bool:
-        """One job; False where none is due.
+    def step(self, phases: Collection[Phase] = (Phase.WORK, Phase.NOTICE)) -> bool:
+        """One job of these phases; False where none is due.
 
         :raises JobsUnavailable: the database does not answer.
         """
@@ -64,7 +64,7 @@ class Runner:
         if now >= self._forgotten + _FORGET_EVERY:
             self._forgotten = now
             self._store.forget(now)
-        claimed = self._store.claim(now, LEASE)
+        claimed = self._store.claim(now, LEASE, phases)
         if claimed is None:
             return False
         if claimed.phase is Phase.WORK:
@@ -102,7 +102,11 @@ class Runner:
 
 
 class Background:
-    """Threads that run jobs: when woken, and once a second."""
+    """Threads that run jobs: when woken, and once a second.
+
+    One more tells clients, and does nothing else: whoever lets itself be told slowly, or has much to be told, keeps no
+    one's signature waiting (DOS-02).
+    """
 
     def __init__(self, runner: Runner, threads: int, poll_seconds: float = _POLL_SECONDS) -> None:
         self._runner = runner
@@ -111,8 +115,10 @@ class Background:
         self._woken = 0
         self._stopping = False
         self._threads = [
-            threading.Thread(target=self._run, name=f"jobs-{number}", daemon=True) for number in range(threads)
+            threading.Thread(target=self._run, args=(Phase.WORK,), name=f"jobs-{number}", daemon=True)
+            for number in range(threads)
         ]
+        self._threads.append(threading.Thread(target=self._run, args=(Phase.NOTICE,), name="jobs-told", daemon=True))
 
     def start(self) -> None:
         """Begin."""
@@ -123,7 +129,7 @@ class Background:
         """A job was taken in."""
         with self._due:
             self._woken += 1
-            self._due.notify()
+            self._due.notify_all()
 
     def stop(self) -> None:
         """End after the jobs at hand."""
@@ -133,19 +139,23 @@ class Background:
         for thread in self._threads:
             thread.join()
 
-    def _run(self) -> None:
+    def _run(self, phase: Phase) -> None:
         while not self._stopping:
-            if not self._step():
-                self._wait()
+            if not self._step(phase):
+                self._wait(phase)
 
-    def _wait(self) -> None:
+    def _wait(self, phase: Phase) -> None:
         with self._due:
+            if phase is Phase.NOTICE:
+                # What it has to do arises from jobs that were carried out, on any node, and nobody waits for it.
+                self._due.wait_for(lambda: self._stopping, self._poll)
+                return
             self._due.wait_for(lambda: self._stopping or self._woken > 0, self._poll)
             self._woken = max(0, self._woken - 1)
 
-    def _step(self) -> bool:
+    def _step(self, phase: Phase) -> bool:
         try:
-            return self._runner.step()
+            return self._runner.step((phase,))
         except PrivySealError as error:
             _log.error("jobs cannot be carried out", extra={"fields": {"error": error.code}})
         except Exception:  # noqa: BLE001 - the next job may do better; without this thread there is none

@@ -1,7 +1,7 @@
 """What the jobs' database holds, it holds encrypted: alone it tells neither what was signed nor for whom.
 
 Each job has a key of its own, by HKDF (RFC 5869) with SHA-256 from the web tier's key file and the job's identifier;
-AES-256-GCM (NIST SP 800-38D) with a random nonce of 96 bits.  What a box is for is authenticated with it.
+AES-256-GCM (NIST SP 800-38D) with a random nonce of 96 bits.  What a box is for, and whose, is authenticated with it.
 """
 
 from __future__ import annotations
@@ -36,19 +36,22 @@ class JobSeals:
         self._random = random
         self._names = self._derived("names")
 
-    def close(self, job: str, purpose: str, data: bytes) -> bytes:
-        """Nonce, ciphertext and tag."""
-        nonce = self._random(_NONCE_OCTETS)
-        return nonce + AESGCM(self._derived(f"job {job}")).encrypt(nonce, data, _about(job, purpose))
+    def close(self, job: str, owner: str, purpose: str, data: bytes) -> bytes:
+        """Nonce, ciphertext and tag.
 
-    def open(self, job: str, purpose: str, box: bytes) -> bytes:
+        :param owner: by :meth:`name`: whoever writes in the database gives nobody's job to somebody else.
+        """
+        nonce = self._random(_NONCE_OCTETS)
+        return nonce + AESGCM(self._derived(f"job {job}")).encrypt(nonce, data, _about(job, owner, purpose))
+
+    def open(self, job: str, owner: str, purpose: str, box: bytes) -> bytes:
         """What :meth:`close` was given.
 
-        :raises BoxBroken: it was altered, or is another job's or for something else.
+        :raises BoxBroken: it was altered, or is another job's or owner's or for something else.
         """
         try:
             key = AESGCM(self._derived(f"job {job}"))
-            return key.decrypt(box[:_NONCE_OCTETS], box[_NONCE_OCTETS:], _about(job, purpose))
+            return key.decrypt(box[:_NONCE_OCTETS], box[_NONCE_OCTETS:], _about(job, owner, purpose))
         except (InvalidTag, ValueError) as error:
             raise BoxBroken("a job in the database is not as this program wrote it") from error
 
@@ -73,5 +76,5 @@ def read_key(path: Path) -> bytes:
     return key
 
 
-def _about(job: str, purpose: str) -> bytes:
-    return json.dumps(["privyseal-job-1", job, purpose], separators=(",", ":")).encode()
+def _about(job: str, owner: str, purpose: str) -> bytes:
+    return json.dumps(["privyseal-job-1", job, owner, purpose], separators=(",", ":")).encode()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from signing.jobs.tables import jobs
 _ID_OCTETS: Final = 24
 _CANDIDATES: Final = 8
 _REQUEST, _URI, _OUTCOME = "request", "response_uri", "outcome"
+_CLAIMED: Final = (Phase.WORK, Phase.NOTICE)
 
 
 class JobStore:
@@ -43,11 +44,12 @@ class JobStore:
         """
         job = self._random(_ID_OCTETS).hex()
         client = self._seals.name(wanted.client_id)
+        owner = self._owner(wanted.client_id, wanted.account)
         uri = wanted.response_uri
         row = {
             "id": job,
             "client": client,
-            "owner": self._owner(wanted.client_id, wanted.account),
+            "owner": owner,
             "phase": Phase.WORK,
             "attempt": 0,
             "maybe_done": False,
@@ -56,8 +58,8 @@ class JobStore:
             "ends_at": wanted.ends_at,
             "keep_for": wanted.keep_for,
             "gone_at": wanted.ends_at + wanted.keep_for,
-            "request": self._seals.close(job, _REQUEST, wanted.request),
-            "response_uri": None if uri is None else self._seals.close(job, _URI, uri.encode()),
+            "request": self._seals.close(job, owner, _REQUEST, wanted.request),
+            "response_uri": None if uri is None else self._seals.close(job, owner, _URI, uri.encode()),
         }
         with self._writing() as connection:
             if self._count(connection) >= self._most or self._count(connection, client) >= self._most_of_a_client:
@@ -65,14 +67,14 @@ class JobStore:
             connection.execute(insert(jobs).values(row))
         return job
 
-    def claim(self, now: int, lease: int) -> Claimed | None:
-        """The job that has been due for longest, for so many milliseconds; None where none is.
+    def claim(self, now: int, lease: int, phases: Collection[Phase] = _CLAIMED) -> Claimed | None:
+        """The job of these phases that has been due for longest, for so many milliseconds; None where none is.
 
         What the database holds of it is not as it was written: it is removed, and the next one is looked at.
         """
         with self._writing() as connection:
-            due = select(jobs).where(jobs.c.due_at <= now, jobs.c.gone_at > now).order_by(jobs.c.due_at)
-            for row in connection.execute(due.limit(_CANDIDATES)).all():
+            due = select(jobs).where(jobs.c.due_at <= now, jobs.c.gone_at > now, jobs.c.phase.in_(phases))
+            for row in connection.execute(due.order_by(jobs.c.due_at).limit(_CANDIDATES)).all():
                 mine = connection.execute(
                     self._at(row.id, row.attempt)
                     .where(jobs.c.due_at == row.due_at)
@@ -112,7 +114,7 @@ class JobStore:
                     gone_at=now + claimed.keep_for,
                     good=outcome.good,
                     request=None,
-                    outcome=self._seals.close(claimed.id, _OUTCOME, outcome.content),
+                    outcome=self._seals.close(claimed.id, claimed.owner, _OUTCOME, outcome.content),
                 )
             )
         return done.rowcount == 1
@@ -127,8 +129,8 @@ class JobStore:
 
         :raises UnknownJob: there is none of that client and person.
         """
+        owner = self._owner(client_id, account)
         with self._writing() as connection:
-            owner = self._owner(client_id, account)
             found = select(jobs).where(jobs.c.id == job, jobs.c.owner == owner, jobs.c.gone_at > now)
             row = connection.execute(found).one_or_none()
             if row is None:
@@ -138,7 +140,7 @@ class JobStore:
             if row.good and connection.execute(delete(jobs).where(jobs.c.id == job)).rowcount != 1:
                 raise UnknownJob("another request fetched it")
         try:
-            return Outcome(self._seals.open(job, _OUTCOME, row.outcome), good=bool(row.good))
+            return Outcome(self._seals.open(job, owner, _OUTCOME, row.outcome), good=bool(row.good))
         except BoxBroken as error:
             raise UnknownJob("what came of it cannot be read") from error
 
@@ -152,14 +154,17 @@ class JobStore:
         self._engine.dispose()
 
     def _claimed(self, row: Row[Any]) -> Claimed:
+        def opened(purpose: str, box: bytes) -> bytes:
+            return self._seals.open(row.id, row.owner, purpose, box)
+
         phase = Phase(row.phase)
-        uri = None if row.response_uri is None else self._seals.open(row.id, _URI, row.response_uri).decode()
         return Claimed(
             id=row.id,
+            owner=row.owner,
             phase=phase,
             attempt=row.attempt + 1,
-            request=self._seals.open(row.id, _REQUEST, row.request) if phase is Phase.WORK else b"",
-            response_uri=uri,
+            request=opened(_REQUEST, row.request) if phase is Phase.WORK else b"",
+            response_uri=None if row.response_uri is None else opened(_URI, row.response_uri).decode(),
             ends_at=row.ends_at,
             keep_for=row.keep_for,
             once=bool(row.once),

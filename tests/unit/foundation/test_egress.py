@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -124,3 +126,53 @@ def test_PKI_01_what_is_signed_itself_may_come_without_tls_and_still_from_public
     for url in ("http://10.0.0.1/ca.crl", "http://169.254.169.254/", "http://127.0.0.1/"):
         with pytest.raises(EgressRefused):
             plain.address_for(url)
+
+
+@pytest.mark.loopback
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_DOS_02_PKI_03_a_head_or_handshake_that_drips_is_cut_off(scheme: str) -> None:
+    """Each octet comes well within the timeout; all of them would take minutes."""
+    listening, over = socket.create_server(("127.0.0.1", 0)), threading.Event()
+    # A handshake's record that says how long it is, and a head's line: neither ever ends.
+    begins = b"HTTP/1.1 200 OK\r\nX: " if scheme == "http" else b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc\x03\x03"
+
+    def drip() -> None:
+        connection, _ = listening.accept()
+        with connection:
+            try:
+                connection.sendall(begins)
+                while not over.wait(0.05):
+                    connection.sendall(b"x")
+            except OSError:
+                return
+
+    dripping = threading.Thread(target=drip, daemon=True)
+    dripping.start()
+    host = f"svc.localhost:{listening.getsockname()[1]}"
+    gone, begun = None, time.monotonic()
+    try:
+        with Egress((host,)).brief_session(0.5) as session, session.get(f"{scheme}://{host}/", stream=True):
+            pass
+    except requests.RequestException as error:
+        gone = error
+    taken = time.monotonic() - begun
+    over.set()
+    dripping.join(5)
+    listening.close()
+    # The session's own timeout never strikes here: it would go on for as long as the other side does.
+    assert taken < 10
+    assert scheme == "http" or gone is not None
+
+
+@pytest.mark.loopback
+def test_a_brief_session_is_one_like_the_others_until_its_time_is_up(server: str) -> None:
+    with Egress((server,)).brief_session(5) as session:
+        assert session.get(f"http://{server}/").text == server
+        with pytest.raises(requests.TooManyRedirects):
+            session.get(f"http://{server}/redirect")
+    with Egress().brief_session(5) as session, pytest.raises(EgressRefused):
+        session.get(f"http://{server}/")
+    with Egress((server,)).brief_session(0.01) as session:
+        time.sleep(0.2)
+        with pytest.raises(requests.ConnectionError):
+            session.get(f"http://{server}/")

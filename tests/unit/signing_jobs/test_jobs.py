@@ -299,6 +299,50 @@ def test_an_outcome_that_was_altered_is_not_given(engine: Engine, store: JobStor
         fetch(store, job)
 
 
+@pytest.mark.parametrize("carried_out", [False, True])
+def test_KEY_03_whoever_writes_in_the_database_gives_no_job_to_somebody_else(
+    engine: Engine, store: JobStore, clock: FixedClock, carried_out: bool
+) -> None:
+    """A6 with an account of their own: the stand-in of their own job, written onto another's."""
+    job, played = store.add(WANTED, T0), Played()
+    mine = store.add(replace(WANTED, account="mallory"), T0 + 1)
+    if carried_out:
+        carry_out(store, played, clock).step()
+    with engine.begin() as connection:
+        owner = connection.execute(select(jobs.c.owner).where(jobs.c.id == mine)).scalar_one()
+        connection.execute(update(jobs).where(jobs.c.id == job).values(owner=owner))
+    if not carried_out:
+        carry_out(store, played, clock).step()
+        assert played.done == []
+    with pytest.raises(UnknownJob):
+        store.fetch(job, "example-client", "mallory", T0)
+
+
+def test_DOS_02_a_client_that_is_told_slowly_keeps_nobodys_signature_waiting(
+    store: JobStore, clock: FixedClock
+) -> None:
+    played, telling, released, seen = Played(), threading.Event(), threading.Event(), threading.Semaphore(0)
+
+    def tell(_uri: str, _job: str) -> bool:
+        telling.set()
+        return released.wait(20)
+
+    def outcome(_claimed: Claimed) -> Outcome:
+        seen.release()
+        return GOOD
+
+    played.outcome = outcome
+    background = Background(Runner(store, played, tell, clock, notice_attempts=3), 1, poll_seconds=0.02)
+    background.start()
+    for _number in range(4):
+        store.add(WANTED, T0)
+        background.wake()
+        assert seen.acquire(timeout=10)
+        assert telling.wait(10)
+    released.set()
+    background.stop()
+
+
 def test_OPS_02_jobs_survive_a_restart(database_url: str, engine: Engine, clock: FixedClock) -> None:
     waiting = store_on(engine).add(WANTED, T0)
     finished = store_on(engine).add(WANTED, T0 - 1)
@@ -385,12 +429,18 @@ def test_a_key_file_is_the_owners_alone_and_long_enough(tmp_path: Path) -> None:
 
 def test_a_box_opens_for_its_own_job_and_purpose_only() -> None:
     seals = JobSeals(KEY, os.urandom)
-    box = seals.close("a", "request", b"x")
-    assert seals.open("a", "request", box) == b"x"
-    wrong = (("b", "request", box), ("a", "outcome", box), ("a", "request", box[:-1]), ("a", "request", b""))
-    for job, purpose, octets in wrong:
+    box = seals.close("a", "alice", "request", b"x")
+    assert seals.open("a", "alice", "request", box) == b"x"
+    wrong = (
+        ("b", "alice", "request", box),
+        ("a", "mallory", "request", box),
+        ("a", "alice", "outcome", box),
+        ("a", "alice", "request", box[:-1]),
+        ("a", "alice", "request", b""),
+    )
+    for job, owner, purpose, octets in wrong:
         with pytest.raises(BoxBroken):
-            seals.open(job, purpose, octets)
+            seals.open(job, owner, purpose, octets)
     assert seals.name("ab", "c") != seals.name("a", "bc")
 
 
