@@ -128,6 +128,16 @@ class Rssp:
         self.limits.take((("client", sad.client_id), ("user", sad.sub)))
         return sad
 
+    def check_known(self, bearer: Bearer) -> None:
+        """The bearer is a good token, whoever shows it: for what is decided before a request has been read.
+
+        :raises errors.CscError: it is not.
+        """
+        if bearer.kind == "sad":
+            self.issuer.sad(bearer.token)
+        else:
+            self.issuer.service_token(bearer.token)
+
     def check_shown(self, bound: Confirmation | None, bearer: Bearer) -> None:
         """The key to which a token is bound was shown in this request.
 

@@ -1,17 +1,21 @@
 """``signatures/signDoc`` (CSC API 2.0.0.2 11.11): documents in, signatures out, around what the module built.
 
 What can be found wrong is found before anything is spent: the request, and every PDF of it, is read and prepared first.
+But no PDF is read, and no credential looked for, before the SAD has been verified and is seen to be for that document:
+a stranger's file costs nothing, and its answer tells nothing (DOS-01, OAU-17).
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from foundation.jose import encode_base64url, peek_claims
+from contract.sad import Sad
+from foundation.jose import encode_base64url
 from signing.ades import pades
 from signing.ades.cms import SignedByModule, room_for, signed_data
 from signing.ades.errors import DocumentNotAcceptable
@@ -20,9 +24,10 @@ from signing.csc import errors
 from signing.csc.call import Answer, Call
 from signing.csc.core import Rssp
 from signing.csc.document_requests import STAMPED, SignDocRequest, Wish, levels, parse_sign_doc
-from signing.csc.signatures import Presented, redeem, redeemer_of
+from signing.csc.signatures import Presented, redeem, redeemer_of, verified
 from signing.csc.stamper import TimestampRequest
 from signing.link.documents import Asker, SignDocumentsRequest, SignedDocument, SignPdfRequest
+from signing.settings import WebSettings
 
 _SIGNATURE_OCTETS: Final = 512
 """Of the longest value of a key that is offered."""
@@ -38,6 +43,11 @@ class _Prepared:
     pdf: PreparedPdf | None = field(default=None, repr=False)
 
 
+def offered(settings: WebSettings) -> bool:
+    """Whether SADs can be verified here: a document is not read for whoever made one up."""
+    return bool(settings.issuer.sad_keys)
+
+
 def sign_doc(rssp: Rssp, call: Call) -> Answer:
     """``signatures/signDoc``: each document's signature in the request's order, of its kind.
 
@@ -46,7 +56,11 @@ def sign_doc(rssp: Rssp, call: Call) -> Answer:
     redeemer = redeemer_of(rssp, call)
     request = parse_sign_doc(call.body, levels(rssp.settings))
     presented = redeemer.present(rssp, request.sad)
-    chain = _chain(rssp, request.credential_id, presented)
+    content = verified(rssp, presented.sad, redeemer)
+    _check_approved(request, content)
+    # Client and person were counted when it was verified.
+    presented = replace(presented, whose=(("credential", content.credential_id),))
+    chain = _chain(rssp, content.credential_id)
     prepared = [_prepare(wish, chain) for wish in request.wishes]
     signed = _Signing(rssp, presented, request).sign(prepared)
     made = [_assemble(rssp, each, done, chain) for each, done in zip(prepared, signed, strict=True)]
@@ -58,10 +72,19 @@ def sign_doc(rssp: Rssp, call: Call) -> Answer:
     return Answer(answer)
 
 
-def _chain(rssp: Rssp, credential_id: str, presented: Presented) -> tuple[bytes, ...]:
-    # Certificates are no secret, and nobody sees these but whose SAD the module then redeems.
-    if peek_claims(presented.sad).get("credential_id") != credential_id:
+def _check_approved(request: SignDocRequest, sad: Sad) -> None:
+    """What the module will say of it anyway.
+
+    :raises errors.CscError: another credential, or documents that were not approved.
+    """
+    if sad.credential_id != request.credential_id:
         raise errors.invalid("credentialID")
+    if sad.dtbsr and Counter(wish.digest for wish in request.wishes) - Counter(sad.dtbsr):
+        raise errors.InvalidHash
+
+
+def _chain(rssp: Rssp, credential_id: str) -> tuple[bytes, ...]:
+    # Certificates are no secret, and nobody sees these but whose SAD the module then redeems.
     try:
         view = rssp.ask(rssp.sam.credential, credential_id)
     except errors.InvalidRequest as error:

@@ -11,6 +11,7 @@ from signing.csc.call import Answer, Call, Method
 from signing.csc.core import Rssp
 from signing.csc.credentials import credentials_info, credentials_list
 from signing.csc.dialect import Dialect
+from signing.csc.documents import offered as documents_offered
 from signing.csc.documents import sign_doc
 from signing.csc.jobs import offered as jobs_offered
 from signing.csc.jobs import sign_polling
@@ -44,7 +45,11 @@ METHODS: Final = (
     Method("auth/revoke", login.auth_revoke, offered=login.offered),
     Method("credentials/authorizeCheck", approval.authorize_check, offered=approval.offered),
     Method(
-        "signatures/signDoc", sign_doc, dialects=frozenset({"v2", "v2_2"}), max_body=lambda web: web.documents.max_body
+        "signatures/signDoc",
+        sign_doc,
+        dialects=frozenset({"v2", "v2_2"}),
+        offered=documents_offered,
+        max_body=lambda web: web.documents.max_body,
     ),
     Method("signatures/signPolling", sign_polling, dialects=frozenset({"v2", "v2_2"}), offered=jobs_offered),
 )

@@ -128,7 +128,7 @@ def sign_hash(rssp: Rssp, call: Call) -> Answer:
     )
     if request.later is not None:
         jobs.check_offered(rssp, call.dialect)
-        return jobs.accept(rssp, _verified(rssp, presented.sad, redeemer.bearer, redeemer.token), asked, request.later)
+        return jobs.accept(rssp, verified(rssp, presented.sad, redeemer), asked, request.later)
     values = redeem(rssp, presented, rssp.sam.sign, asked)
     return Answer({"signatures": [base64.b64encode(value).decode() for value in values]})
 
@@ -140,11 +140,10 @@ def extend_transaction(rssp: Rssp, call: Call) -> Answer:
 
     :raises errors.CscError: with the specification's words.
     """
-    bearer = call.bearer
-    token = rssp.service_token(bearer) if bearer.kind == "service" else None
+    redeemer = redeemer_of(rssp, call)
     request = requests.parse_extend_transaction(call.body)
-    sad = sad_of(bearer, request.sad)
-    content = _verified(rssp, sad, bearer, token)
+    sad = sad_of(redeemer.bearer, request.sad)
+    content = verified(rssp, sad, redeemer)
     if content.credential_id != request.credential_id:
         raise errors.invalid("credentialID")
     other_hash = request.hash_algorithm not in {None, content.hash_alg}
@@ -156,8 +155,12 @@ def extend_transaction(rssp: Rssp, call: Call) -> Answer:
     return Answer({"SAD": successor, "expiresIn": seconds})
 
 
-def _verified(rssp: Rssp, sad: str, bearer: Bearer, token: ServiceToken | None) -> Sad:
-    """The SAD, of the person and client that ask, by whoever shows the key to which it is bound."""
+def verified(rssp: Rssp, sad: str, redeemer: Redeemer) -> Sad:
+    """The SAD, of the person and client that ask, by whoever shows the key to which it is bound.
+
+    :raises errors.CscError: it is not good, or not shown so.
+    """
+    bearer, token = redeemer.bearer, redeemer.token
     if token is None:
         return rssp.sad_bearer(bearer)
     try:

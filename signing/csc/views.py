@@ -13,9 +13,9 @@ from foundation.jose import ALGORITHMS, parse_json_object
 from foundation.log import get
 from foundation.proxied import Proxies
 from signing.csc import errors, methods
-from signing.csc.bearer import parse_authorization
+from signing.csc.bearer import Bearer, parse_authorization
 from signing.csc.binding import Shown
-from signing.csc.call import Answer, Call, Method
+from signing.csc.call import MAX_BODY, Answer, Call, Method
 from signing.csc.core import Rssp
 from signing.csc.dialect import V2, Dialect, to_own_names, to_v2_names, with_own_names
 from signing.csc.openapi import document, page
@@ -42,13 +42,13 @@ def csc_blueprint(dialect: Dialect, rssp: Rssp) -> Blueprint:
         most = method.max_body(rssp.settings)
 
         def view() -> Response:
-            request.max_content_length = most
             header = request.headers.get("Authorization")
             bearer = None
             if method.bearer:
                 uri, proofs = f"{base}/{method.name}", tuple(request.headers.getlist("DPoP"))
                 shown = Shown(uri, proofs, _certificate(rssp.proxies))
                 bearer = parse_authorization(header, shown)
+            _bound(rssp, bearer, most)
             body = _checked(check, names, _json_body())
             _note(dialect, method, body)
             return _answer(method.handler(rssp, Call(dialect, body, bearer, header)))
@@ -87,6 +87,22 @@ def _certificate(proxies: Proxies) -> str | None:
         fields = {"peer": request.remote_addr, "cause": str(error)}
         _log.warning("a client's certificate was ignored", extra={"fields": fields})
         return None
+
+
+def _bound(rssp: Rssp, bearer: Bearer | None, most: int) -> None:
+    """Let a request be as long as it may; what is longer than any other method's, only with a good token (DOS-01).
+
+    :raises errors.CscError: the token is not good.
+    """
+    request.max_content_length = most
+    length = request.content_length
+    if length is not None and (length <= MAX_BODY or length > most):
+        return
+    if most <= MAX_BODY:
+        return
+    if bearer is None:
+        raise errors.MissingToken
+    rssp.check_known(bearer)
 
 
 def _json_body() -> dict[str, Any]:

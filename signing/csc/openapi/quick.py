@@ -116,6 +116,17 @@ def _properties(value: Mapping[str, Any], _schema: Mapping[str, Any]) -> Check:
     return check
 
 
+def _min_properties(value: int, _schema: Mapping[str, Any]) -> Check:
+    return lambda found: not isinstance(found, dict) or len(found) >= value
+
+
+def _additional(value: Any, schema: Mapping[str, Any]) -> Check:
+    if value is not False or "properties" not in schema:
+        raise _UnknownError
+    names = frozenset(schema["properties"])
+    return lambda found: not isinstance(found, dict) or found.keys() <= names
+
+
 def _required(value: list[str], _schema: Mapping[str, Any]) -> Check:
     names = frozenset(value)
     return lambda found: not isinstance(found, dict) or names <= found.keys()
@@ -169,6 +180,8 @@ _KEYWORDS: Final[Mapping[str, Callable[[Any, Mapping[str, Any]], Check]]] = {
     "items": _items,
     "properties": _properties,
     "required": _required,
+    "minProperties": _min_properties,
+    "additionalProperties": _additional,
     "enum": _enum,
     "const": _const,
     "allOf": _every,

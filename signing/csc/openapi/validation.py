@@ -22,6 +22,8 @@ _OF_TYPE: Final = frozenset({"required", "type", "minLength"})
 """Keywords whose failure is the same as the member's absence."""
 _CHOSEN: Final = frozenset({"boolean", "null"})
 """Types for which the specification has no complaint of that kind."""
+_MOST_ITEMS: Final = 1000
+"""Of a list whose schema does not say; a longer one is the method's own to refuse."""
 
 
 def _whole(_validator: Any, pattern: str, instance: Any, _schema: Any) -> Iterator[ValidationError]:
@@ -29,7 +31,21 @@ def _whole(_validator: Any, pattern: str, instance: Any, _schema: Any) -> Iterat
         yield ValidationError("another form")
 
 
-_Validator: Final = extend(Draft202012Validator, {"pattern": _whole})
+def _items(validator: Any, items: Any, instance: Any, schema: Mapping[str, Any]) -> Iterator[ValidationError]:
+    """Up to the first item that is wrong: all are told of in the same words, and each costs as much as a signature.
+
+    Into a list that is too long by itself nobody looks (DOS-01).
+    """
+    if not isinstance(instance, list) or len(instance) > schema.get("maxItems", _MOST_ITEMS):
+        return
+    for place, item in enumerate(instance):
+        faults = list(validator.descend(item, items, path=place))
+        if faults:
+            yield from faults
+            return
+
+
+_Validator: Final = extend(Draft202012Validator, {"pattern": _whole, "items": _items})
 
 
 class RequestCheck:

@@ -129,6 +129,24 @@ def test_every_example_is_what_its_schema_says(name: str) -> None:
     assert seen > 8
 
 
+@pytest.mark.parametrize("name", DIALECTS)
+@pytest.mark.parametrize("item", [0, "", {}, [], "!"])
+def test_DOS_01_a_list_of_ten_thousand_wrong_items_costs_no_more_than_one(name: str, item: object) -> None:
+    """A quarter of a MiB of them took more than a second, of whoever sent it."""
+    made, lists = whole(DIALECTS[name]), 0
+    for method in (item["post"] for item in made["paths"].values()):
+        schema = method["requestBody"]["content"]["application/json"]["schema"]
+        check = RequestCheck(schema)
+        for member, about in schema["properties"].items():
+            if "items" not in about:
+                continue
+            lists += 1
+            nested = {inner: [item] * 10_000 for inner in about["items"].get("properties", {})}
+            for value in ([item] * 10_000, [nested]):
+                assert len(list(check._validator.iter_errors({member: value}))) < 25
+    assert lists > 0
+
+
 def checked(body: dict[str, Any], **properties: Any) -> str:
     """What a request is refused with; empty where it is not."""
     required = [name for name, schema in properties.items() if schema.pop("must", False)]

@@ -89,6 +89,11 @@ def test_what_the_library_refuses_is_never_let_through(name: str, data: st.DataO
         ({"enum": ["a", None]}, ["a", None], ["b", 0, False, ""]),
         ({"required": ["x"], "properties": {"x": {"type": "boolean"}}}, [{"x": True}, []], [{}, {"x": 1}]),
         ({"items": {"type": "string"}, "minItems": 1, "maxItems": 2}, [["a"], "a"], [[], ["a", 1], ["a"] * 3]),
+        (
+            {"properties": {"x": {}}, "additionalProperties": False, "minProperties": 1},
+            [{"x": 1}, [], "x"],
+            [{}, {"x": 1, "y": 1}],
+        ),
         ({"minimum": 1, "maximum": 2}, [1, 2.0, True, "x"], [0, 3, 2.5]),
         (
             {"if": {"required": ["a"], "properties": {"a": {"const": "x"}}}, "then": {"required": ["b"]}},
@@ -121,6 +126,8 @@ def test_each_keyword_means_what_it_means_to_the_library(
         {"if": {"properties": {"a": {"type": "string"}}}, "then": {}},
         {"if": {"required": ["a"]}, "then": {}, "else": {"required": ["b"]}},
         {"additionalProperties": False},
+        {"properties": {}, "additionalProperties": {}},
+        {"properties": {}, "patternProperties": {"^x": {}}, "additionalProperties": False},
     ],
 )
 def test_what_is_not_known_here_is_left_to_the_library(schema: dict[str, Any]) -> None:

@@ -8,8 +8,13 @@ from typing import Any
 
 import pytest
 
+from contract.sad import encode
+from foundation.jose import SigningKey, generate_signing_key
+from signing.ades import pades
+from signing.csc.call import MAX_BODY
 from tests.documents import blank_pdf
-from tests.unit.signing_csc.conftest import Bench
+from tests.unit.signing_csc.conftest import SAD_KEY, Bench
+from tests.unit.signing_csc.test_credentials import whole_sad
 
 pytestmark = pytest.mark.loopback
 METHOD = "signatures/signDoc"
@@ -30,6 +35,13 @@ def sent(**changes: Any) -> dict[str, Any]:
 
 def stated(name: object, value: object) -> dict[str, Any]:
     return sent(signed_props=[{"attribute_name": name, "attribute_value": value}])
+
+
+def sad_over(bench: Bench, *documents: bytes, key: SigningKey = SAD_KEY, **changes: Any) -> str:
+    """Without documents: over whatever one likes."""
+    digests = tuple(hashlib.sha256(document).digest() for document in documents)
+    count = max(1, len(digests))
+    return encode(whole_sad(bench, dtbsr=digests, sign_count=count, hash_type="sdr", **changes), key)
 
 
 MISSING = "Missing (or invalid type) string parameter {}"
@@ -93,7 +105,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("version", ["v2", "v2_2"])
 def test_what_is_wrong_is_told_in_the_specifications_words(bench: Bench, version: str, case: str) -> None:
     body, words = REFUSED[case]
-    answer = bench.post(METHOD, {"credentialID": "cred-alice", **body}, bench.sad(credential_id="cred-alice"), version)
+    answer = bench.post(METHOD, {"credentialID": "cred-alice", **body}, sad_over(bench), version)
     assert (answer.status_code, answer.get_json()) == (
         400,
         {"error": "invalid_request", "error_description": words},
@@ -105,6 +117,67 @@ def test_DOS_01_a_request_over_the_bound_is_refused_unread(bench: Bench) -> None
     answer = bench.post(METHOD, body, bench.sad())
     assert answer.status_code == 413
     assert answer.get_json()["error"] == "invalid_request"
+
+
+@pytest.fixture
+def prepared(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The documents into which anybody looked."""
+    seen: list[bytes] = []
+    prepare = pades.prepare
+
+    def looked(document: bytes, *args: Any, **options: Any) -> Any:
+        seen.append(document)
+        return prepare(document, *args, **options)
+
+    monkeypatch.setattr(pades, "prepare", looked)
+    return seen
+
+
+@pytest.mark.parametrize("credential", ["cred-alice", "cred-bob", "cred-nobody"])
+@pytest.mark.parametrize("form", ["P", "C"])
+def test_DOS_01_OAU_17_for_whoever_made_a_sad_up_no_document_is_looked_into_and_no_credential_for(
+    bench: Bench, prepared: list[bytes], credential: str, form: str
+) -> None:
+    body = {"credentialID": credential, "documents": [sent(signature_format=form)]}
+    made_up = sad_over(bench, key=generate_signing_key(), credential_id=credential)
+    answer = bench.post(METHOD, body, made_up)
+    assert (answer.status_code, answer.get_json()["error"]) == (401, "invalid_token")
+    answer = bench.post(METHOD, {**body, "SAD": made_up}, bench.service_token())
+    assert (answer.status_code, answer.get_json()["error_description"]) == (400, "Invalid parameter SAD")
+    assert prepared == []
+
+
+def test_DOS_01_SAD_04_a_document_that_was_not_approved_is_not_looked_into(
+    bench: Bench, prepared: list[bytes]
+) -> None:
+    body, pdf = {"credentialID": "cred-alice", "documents": [sent()]}, base64.b64decode(PDF)
+    answer = bench.post(METHOD, body, sad_over(bench, b"another document"))
+    assert (answer.status_code, answer.get_json()["error"]) == (403, "invalid_hash")
+    assert prepared == []
+    answer = bench.post(METHOD, {**body, "credentialID": "cred-bob"}, sad_over(bench, pdf))
+    assert answer.get_json()["error_description"] == "Invalid parameter credentialID"
+    assert prepared == []
+    bench.post(METHOD, body, sad_over(bench, pdf))
+    assert prepared == [pdf]
+
+
+@pytest.mark.parametrize("kind", ["sad", "service"])
+def test_DOS_01_a_strangers_request_is_not_read_beyond_what_any_method_takes(bench: Bench, kind: str) -> None:
+    def post(token: str, octets: int) -> int:
+        answer = bench.client.post(
+            f"/csc/v2/{METHOD}",
+            data=b"no JSON".ljust(octets),
+            content_type="application/json",
+            headers={"Authorization": f"Bearer {token}"},
+        )
+        return answer.status_code
+
+    stranger = generate_signing_key()
+    good = sad_over(bench) if kind == "sad" else bench.service_token()
+    made_up = sad_over(bench, key=stranger) if kind == "sad" else bench.service_token(stranger)
+    # 400: it was read.
+    assert (post(good, MAX_BODY + 1), post(made_up, MAX_BODY + 1)) == (400, 401)
+    assert post(made_up, MAX_BODY) == 400
 
 
 def test_info_tells_the_formats_where_documents_are_signed(bench: Bench) -> None:
