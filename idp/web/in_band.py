@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection
 
@@ -313,27 +313,9 @@ def approved(asked: InBand, intent: SignatureIntent, evidence: tuple[Evidence, .
     interaction = replace(begun_as, request=replace(begun_as.request, intent=intent, detail={}))
     found = asked.assessed(evidence)
     if not isinstance(found.step, Allowed):
-        _refuse(asked, interaction, found)
+        progress.record_refused(interaction, found)
         raise NotAllowed("the policy does not allow it")
     made = progress.approval_of(interaction, found)
     # The session in which the person signed in to the relying party: when it ends, this ends.
     approval = replace(made, session_id=asked.principal.grant.session_id or "")
     return Approved(asked, interaction, found, approval)
-
-
-def _refuse(asked: InBand, interaction: Interaction, found: Assessment) -> None:
-    services, decision_id = asked.services, new_id(asked.services)
-    with services.engine.begin() as connection:
-        fields: dict[str, Any] = {
-            "txn": interaction.txn,
-            "client_id": interaction.request.client_id,
-            "action": interaction.request.action,
-            "cause": found.decision.refusal or "step_up",
-            "decision_sha256": progress.record_decision(connection, interaction, found, decision_id),
-            "account_id": found.account.id,
-            "session_id": found.context.session_id,
-            "decision_id": decision_id,
-            "policy": services.policy.name,
-            "policy_sha256": services.policy.sha256,
-        }
-        services.audit.record(connection, "transaction.refused", **fields)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from authlib.oauth2.rfc6749.grants import ClientCredentialsGrant
+from flask import g
 from sqlalchemy import Connection
 
 from idp.authn.session import AuthnContext, decide
@@ -53,6 +54,9 @@ class LoginGrant(ClientCredentialsGrant):
 
     def create_token_response(self) -> Any:
         """The token: the relying party's, for the person."""
+        # Strangers come through the service: what they are refused is no matter for the chain, which could be filled
+        # at will (DOS-04).  Wrong passwords of somebody's are on record as those of the sign-in page are.
+        g.pop("oidc_client", None)
         return 200, sign_in(self.server.services, self.request.form), _HEADERS
 
 
@@ -147,6 +151,7 @@ def _approved(services: Services, client: Client, account: Account, evidence: Ev
     request = BeginInteraction("in_band", ACTION, client.client_id, {}, client_name=client.name)
     interaction = Interaction(StoredInteraction("", "", account.id, txn, {}, (), None, now, now), request)
     if not isinstance(step, Allowed):
+        progress.record_refused(interaction, assessed)
         raise GrantInvalid(_REFUSED)
     approval = progress.approval_of(interaction, assessed)
     asked = AuthorizationRequest(

@@ -273,15 +273,7 @@ def refuse(interaction: Interaction, error: str, cause: str, found: Assessment |
         if not interactions.close(connection, interaction.id):
             raise InteractionLost("the interaction has ended")
         if found is not None:
-            decision_id = browser.new_id(with_services)
-            fields |= {
-                "decision_sha256": record_decision(connection, interaction, found, decision_id),
-                "account_id": found.account.id,
-                "session_id": found.context.session_id,
-                "decision_id": decision_id,
-                "policy": with_services.policy.name,
-                "policy_sha256": with_services.policy.sha256,
-            }
+            fields |= _decided(connection, interaction, found)
             # What a stranger's browser starts without anybody having signed in is no matter for the chain: it could
             # be filled at will.
             with_services.audit.record(connection, "transaction.refused", **fields)
@@ -296,6 +288,33 @@ def refuse(interaction: Interaction, error: str, cause: str, found: Assessment |
             cause=cause,
         ),
     )
+
+
+def record_refused(interaction: Interaction, found: Assessment) -> None:
+    """Record that the policy does not allow it, where there is no interaction in a browser that would end."""
+    with services().engine.begin() as connection:
+        services().audit.record(
+            connection,
+            "transaction.refused",
+            txn=interaction.txn,
+            client_id=interaction.request.client_id,
+            action=interaction.request.action,
+            cause=found.decision.refusal or "step_up",
+            **_decided(connection, interaction, found),
+        )
+
+
+def _decided(connection: Any, interaction: Interaction, found: Assessment) -> dict[str, Any]:
+    """Keep the decision; what the record of a refusal says of it."""
+    decision_id = browser.new_id(services())
+    return {
+        "decision_sha256": record_decision(connection, interaction, found, decision_id),
+        "account_id": found.account.id,
+        "session_id": found.context.session_id,
+        "decision_id": decision_id,
+        "policy": services().policy.name,
+        "policy_sha256": services().policy.sha256,
+    }
 
 
 _DESCRIPTIONS: Final = {

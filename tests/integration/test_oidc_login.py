@@ -1,0 +1,73 @@
+"""Signing in by way of the signing service, as the identity provider meets it: misuse."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from foundation.jose import peek_claims
+from idp.oidc.client import LOGIN_GRANT
+from tests.integration.in_band_world import ON, Service
+from tests.integration.oidc_world import ACCOUNT, PASSWORD, POLICY, Seed, World, error_of, seed_sqlite, start
+
+STRICT = """
+  - id: typed-wants-more
+    action: sign_in
+    when:
+      client: typed
+    require: substantial
+"""
+
+
+@pytest.fixture(scope="module")
+def seeded(tmp_path_factory: pytest.TempPathFactory) -> Seed:
+    return seed_sqlite(tmp_path_factory.mktemp("seed"))
+
+
+def world_of(seeded: Seed, directory: Path, rule: str) -> World:
+    shutil.copytree(seeded.directory, directory, dirs_exist_ok=True)
+    policy = directory / "policy.yaml"
+    policy.write_text(POLICY.read_text(encoding="utf-8") + rule, encoding="utf-8")
+    url = f"sqlite:///{directory / 'idp.sqlite'}"
+    return start(seeded, directory, url, policy_file=policy, in_band=ON)
+
+
+@pytest.fixture
+def world(seeded: Seed, tmp_path: Path) -> Iterator[World]:
+    found = world_of(seeded, tmp_path, "")
+    yield found
+    found.engine.dispose()
+
+
+def login(world: World, username: str, password: str) -> Any:
+    form = {"grant_type": LOGIN_GRANT, "relying_party": "typed", "username": username, "password": password}
+    return Service(world).post("/oauth2/token", form)
+
+
+def test_DOS_04_strangers_do_not_fill_the_audit_chain_through_the_signing_service(world: World) -> None:
+    for count in range(3):
+        assert error_of(login(world, f"stranger-{count}", "some password")) == "invalid_grant"
+    assert world.events("token.refused") == world.events("login.refused") == []
+    assert error_of(login(world, "alice", "some password")) == "invalid_grant"
+    (wrong,) = world.events("login.refused")
+    assert (wrong["account_id"], wrong["client_id"]) == (ACCOUNT, "typed")
+    token = login(world, "alice", PASSWORD).get_json()["access_token"]
+    assert peek_claims(token)["client_id"] == "typed"
+
+
+def test_a_login_that_the_policy_refuses_is_recorded_and_told_like_a_wrong_password(
+    seeded: Seed, tmp_path: Path
+) -> None:
+    world = world_of(seeded, tmp_path, STRICT)
+    refused, wrong = login(world, "alice", PASSWORD), login(world, "alice", "some password")
+    assert refused.get_json() == wrong.get_json()
+    assert refused.status_code == wrong.status_code == 400
+    (record,) = world.events("transaction.refused")
+    assert (record["account_id"], record["client_id"], record["action"]) == (ACCOUNT, "typed", "sign_in")
+    assert record["cause"] == "unreachable"
+    assert world.events("token.issued") == []
+    world.engine.dispose()
