@@ -36,6 +36,12 @@ class AuthObject:
         return self.kind in {"PasswordOOB", "ChallengeResponse"}
 
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether nothing is typed, because the person decides elsewhere."""
+        return self.kind == "ChallengeResponseOOB"
+
+
 @dataclass(frozen=True, slots=True)
 class Credential:
     """A signing key that a person may use, with its certificates."""

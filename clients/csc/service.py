@@ -120,6 +120,8 @@ class Service:
             body["authData"] = [{"id": name, "value": value} for name, value in answers.items()]
         elif answers:
             body |= answers
+        elif names.answers and (chosen := next((item.id for item in credential.objects if item.elsewhere), None)):
+            body["authData"] = [{"id": chosen}]
         if description:
             body["description"] = description
         return self._authorised(self._call("credentials/authorize", bearer, body))

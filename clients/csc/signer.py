@@ -185,9 +185,10 @@ class Signer:
         token = self._token or self.sign_in()
         digests = [item.digest for item in items]
         answers = None
-        if self._answer is not None and credential.objects:
+        typed = [item for item in credential.objects if not item.elsewhere]
+        if self._answer is not None and typed:
             answers = self._answer(
-                credential.objects, lambda wanted: self.service.send_challenge(token, credential, wanted.id)
+                typed, lambda wanted: self.service.send_challenge(token, credential, wanted.id)
             )
         found = self.service.authorize(token, credential, digests, scheme.hash_name, answers=answers)
         if isinstance(found, Sad):

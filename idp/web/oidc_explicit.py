@@ -21,7 +21,7 @@ from idp.activation.mint import sad_for
 from idp.authn.methods import MESSAGES
 from idp.errors import NotActivatable
 from idp.oidc import rar
-from idp.oidc.client import EXPLICIT_GRANT, Client, read_credentials
+from idp.oidc.client import BACKCHANNEL_GRANT, EXPLICIT_GRANT, Client, read_credentials
 from idp.oidc.config import OidcConfig
 from idp.oidc.errors import AuthenticationDataInvalid, ClientNotPermitted, GrantInvalid, RequestInvalid, ScopeRefused
 from idp.oidc.possession import bound_to
@@ -33,12 +33,14 @@ from idp.web.in_band import Approved, InBand
 from idp.web.language import gettext as _
 from idp.web.language import prefer
 from idp.web.oidc_http import NO_STORE, form, json_answer
-from idp.web.on_behalf import principal_of
+from idp.web.on_behalf import Principal, principal_of
 from idp.web.services import Services, services
 
 SUBJECT_TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:access_token"
 """RFC 8693 3."""
 MODE_ELSEWHERE: Final = "oauth2code"
+APPROVAL: Final = "approval"
+"""Identifier of the object for which nothing is typed: the person decides on their own pages."""
 _COUNT_PARAMETERS: Final = ("credentialID", "numSignatures", "hashes", "hashAlgorithmOID", "description")
 _MAX_ANSWERS: Final = 8
 _MAX_ANSWER: Final = 1024
@@ -46,32 +48,65 @@ _MAX_ANSWER: Final = 1024
 _MAX_QUALIFIER: Final = 64
 _HEADERS: Final[list[tuple[str, str]]] = []
 
+
 def caller() -> tuple[Client, dict[str, str]]:
     """The resource server that asks, authenticated, and what it asks."""
-    from idp.web.oidc_server import authenticate
-
-    parameters = form()
-    client = authenticate(services(), read_credentials(request.headers.get("Authorization"), parameters), public=False)
+    client, parameters = _authenticated()
     if EXPLICIT_GRANT not in client.registration.grant_types:
         raise ClientNotPermitted("the client is not registered for this")
     return client, parameters
 
 
+def _authenticated() -> tuple[Client, dict[str, str]]:
+    from idp.web.oidc_server import authenticate
+
+    parameters = form()
+    credentials = read_credentials(request.headers.get("Authorization"), parameters)
+    return authenticate(services(), credentials, public=False), parameters
+
+
 def activation_options() -> Response:
     """How a credential can be authorised by the person behind a service token; nothing is sent, nothing changes."""
-    client, parameters = caller()
-    try:
-        asked = _asked(services(), client, parameters)
-    except ClientNotPermitted:
-        return json_answer({"mode": MODE_ELSEWHERE})
-    ways = asked.ways
+    client, parameters = _authenticated()
+    with_approval = parameters.get("approval") == "true"
+    if not with_approval and EXPLICIT_GRANT not in client.registration.grant_types:
+        raise ClientNotPermitted("the client is not registered for this")
+    ways, objects = _typed_ways(client, parameters)
+    if with_approval and _is_asked_elsewhere(client, parameters, otherwise=bool(ways)):
+        ways, objects = (*ways, (APPROVAL,)), [*objects, _approval_object()]
     if not ways:
         return json_answer({"mode": MODE_ELSEWHERE})
     several = len(ways) > 1
     parts = [" AND ".join(way) for way in ways]
     expression = " OR ".join(f"({part})" if several and " " in part else part for part in parts)
-    objects = [_object(asked, kind) for kind in asked.kinds]
     return json_answer({"mode": "explicit", "expression": expression, "objects": objects})
+
+
+def _typed_ways(
+    client: Client, parameters: Mapping[str, str]
+) -> tuple[tuple[tuple[str, ...], ...], list[dict[str, str]]]:
+    """The ways with which something is typed, and the objects of all of them; none where in band is not permitted."""
+    if EXPLICIT_GRANT not in client.registration.grant_types:
+        return (), []
+    try:
+        asked = _asked(services(), client, parameters)
+    except ClientNotPermitted:
+        return (), []
+    return asked.ways, [_object(asked, kind) for kind in asked.kinds]
+
+
+def _is_asked_elsewhere(client: Client, parameters: Mapping[str, str], *, otherwise: bool) -> bool:
+    """Whether the relying party is told that the person can be asked out of band.
+
+    :param otherwise: there are other ways too.  A mode is one word: where there are none, a relying party that can
+        send people to the authorization endpoint is told of that, which shows them more.
+    :raises GrantInvalid: the token speaks for nobody.
+    """
+    registered = _principal(services(), client, parameters).client.registration
+    bound = registered.dpop_bound_access_tokens or registered.tls_client_certificate_bound_access_tokens
+    if BACKCHANNEL_GRANT not in registered.grant_types or "credential" not in registered.scopes or bound:
+        return False
+    return otherwise or "authorization_code" not in registered.grant_types
 
 
 def activation_challenge() -> Response:
@@ -89,9 +124,7 @@ def _asked(with_services: Services, client: Client, parameters: Mapping[str, str
     """
     if not with_services.settings.in_band.signatures:
         raise ClientNotPermitted("nothing is authorised in band here")
-    if parameters.get("subject_token_type") != SUBJECT_TOKEN_TYPE or "subject_token" not in parameters:
-        raise RequestInvalid("Missing parameter subject_token or subject_token_type")
-    principal = principal_of(with_services, parameters["subject_token"], client)
+    principal = _principal(with_services, client, parameters)
     if not principal.client.registration.in_band_signatures:
         raise ClientNotPermitted("the relying party is not registered for this")
     # The web tier's word; if it is a lie, the SAD will be refused by who holds the credential.
@@ -100,9 +133,29 @@ def _asked(with_services: Services, client: Client, parameters: Mapping[str, str
     credential_id, qualifier = parameters.get("credentialID", ""), parameters.get("signatureQualifier", "")
     if not rar.is_credential_id(credential_id) or len(qualifier) > _MAX_QUALIFIER:
         raise RequestInvalid("Invalid parameter credentialID")
+    return in_band.begun(with_services, principal, CredentialFacts(credential_id, "1", qualifier or None))
+
+
+def _principal(with_services: Services, client: Client, parameters: Mapping[str, str]) -> Principal:
+    """Whom the resource server speaks for, told in the language that is asked for.
+
+    :raises GrantInvalid: the token speaks for nobody.
+    """
+    if parameters.get("subject_token_type") != SUBJECT_TOKEN_TYPE or "subject_token" not in parameters:
+        raise RequestInvalid("Missing parameter subject_token or subject_token_type")
+    principal = principal_of(with_services, parameters["subject_token"], client)
     if parameters.get("lang"):
         prefer((parameters["lang"],))
-    return in_band.begun(with_services, principal, CredentialFacts(credential_id, "1", qualifier or None))
+    return principal
+
+
+def _approval_object() -> dict[str, str]:
+    return {
+        "type": "ChallengeResponseOOB",
+        "id": APPROVAL,
+        "label": _("Approvals"),
+        "description": _("You decide on the page Approvals of your account"),
+    }
 
 
 def _object(asked: InBand, kind: str) -> dict[str, str]:

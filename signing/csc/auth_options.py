@@ -15,6 +15,8 @@ from typing import Any, Final, Literal
 from signing.errors import SigningError
 
 Mode = Literal["oauth2code", "explicit"]
+OUT_OF_BAND: Final = "ChallengeResponseOOB"
+"""Nothing is typed: the person decides elsewhere (CSC API 2.0.0.2 8.3.1.5)."""
 ObjectType = Literal["Password", "PasswordOOB", "ChallengeResponse", "ChallengeResponseOOB"]
 Presence = Literal["true", "false", "optional"]
 _TOKEN: Final = re.compile(r"\s*(\(|\)|[A-Za-z0-9_.-]+)")
@@ -108,7 +110,7 @@ class AuthOptions:
     @property
     def otp(self) -> AuthObject | None:
         """What a client of version 1 gives as ``OTP``: the first value that is good once."""
-        return next((item for item in self.objects if item.one_time), None)
+        return next((item for item in self.objects if item.one_time and item.type != OUT_OF_BAND), None)
 
     def to_v2(self) -> dict[str, Any]:
         """Member ``auth``.  ``objects`` is there in any case: clients demand the member, and take a null."""
@@ -120,9 +122,14 @@ class AuthOptions:
         }
 
     def to_v1(self) -> dict[str, Any]:
-        """Members ``authMode``, ``PIN`` and ``OTP``; the latter two only where authorisation is explicit."""
+        """Members ``authMode``, ``PIN`` and ``OTP``; the latter two only where authorisation is explicit.
+
+        ``implicit`` is version 1's word where nothing is typed and the service asks the person by itself.
+        """
         if self.mode != "explicit":
             return {"authMode": self.mode}
+        if all(item.type == OUT_OF_BAND for item in self.objects):
+            return {"authMode": "implicit"}
         return {"authMode": self.mode, "PIN": self._v1(self.pin), "OTP": self._v1(self.otp)}
 
     def _v1(self, item: AuthObject | None) -> dict[str, Any]:

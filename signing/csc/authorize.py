@@ -19,6 +19,8 @@ _SHA256: Final = "2.16.840.1.101.3.4.2.1"
 _MAX_ANSWERS: Final = 8
 _MAX_ANSWER: Final = 1024
 _MAX_OBJECT_ID: Final = 32
+_ELSEWHERE: Final = [{"id": "approval"}]
+"""Of the object for which nothing is typed, its identifier alone says that it is chosen (CSC API 2.0.0.2 8.3.1.5)."""
 
 
 def offered(settings: WebSettings) -> bool:
@@ -93,6 +95,8 @@ def _answers(body: Mapping[str, Any]) -> tuple[AuthAnswer, ...]:
         return tuple(AuthAnswer(name, value) for name, value in named if value is not None)
     if not isinstance(found, list):
         raise errors.missing_array("authData")
+    if found == _ELSEWHERE:
+        return ()
     if len(found) > _MAX_ANSWERS or not all(_is_answer(item) for item in found):
         raise errors.invalid("authData")
     return tuple(AuthAnswer(item["id"], item["value"]) for item in found)

@@ -46,10 +46,13 @@ def auth_options(rssp: Rssp, call: Call, view: CredentialView) -> AuthOptions:
     :raises errors.TemporarilyUnavailable: the identity provider cannot be asked.
     """
     presented = call.presented
-    if not rssp.settings.explicit or view.scal != "1" or presented is None or presented.kind != "service":
+    typed, approved = rssp.settings.explicit and view.scal == "1", rssp.settings.approval
+    if not (typed or approved) or presented is None or presented.kind != "service":
         return OAUTH2CODE
+    # A level that nothing is typed for, where this service would not take what is typed.
+    form = {**_about(call, view), **({} if typed else {"scal": ""}), **({"approval": "true"} if approved else {})}
     try:
-        return _options(rssp.facade.post_for(presented.token, OPTIONS, _about(call, view)))
+        return _options(rssp.facade.post_for(presented.token, OPTIONS, form))
     except FacadeRefused:
         # Of a client's own token, or this server's own reading: nobody is there to be asked.
         return OAUTH2CODE

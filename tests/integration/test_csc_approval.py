@@ -8,15 +8,19 @@ from __future__ import annotations
 import base64
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from sqlalchemy import select, update
 from werkzeug.test import TestResponse
 
 from foundation.jose import peek_claims
+from idp.oidc.client import BACKCHANNEL_GRANT
+from idp.storage import clients
 from signing.scdev.device import Pkcs11Device
 from tests.fakes.softhsm import make_token
 from tests.integration.oidc_world import Browser
@@ -36,6 +40,24 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
     directory = tmp_path_factory.mktemp("approval")
     with Pkcs11Device(make_token(directory / "token")) as device, whole(directory, device, approval=True) as running:
         yield running
+
+
+@contextmanager
+def registered(everything: Whole, **changes: Any) -> Iterator[None]:
+    """The calling party, registered otherwise for a while."""
+    column, its = clients.oidc_clients.c.registration, clients.oidc_clients.c.client_id == "caller"
+
+    def write(registration: dict[str, Any]) -> None:
+        with everything.idp.engine.begin() as connection:
+            connection.execute(update(clients.oidc_clients).where(its).values(registration=registration))
+
+    with everything.idp.engine.begin() as connection:
+        before = connection.execute(select(column).where(its)).scalar_one()
+    write({**before, **changes})
+    try:
+        yield
+    finally:
+        write(before)
 
 
 def own(everything: Whole, username: str = "alice") -> str:
@@ -108,6 +130,35 @@ def test_a_person_approves_two_digests_out_of_band_and_they_are_signed_at_scal2(
         key.verify(base64.b64decode(value), document, ec.ECDSA(hashes.SHA256()))
     again = everything.call(CHECK, {"handle": handle}, token, version)
     assert error(again) == (400, "invalid_request", "Invalid parameter handle")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_client_without_a_browser_is_told_of_it_and_chooses_it(everything: Whole, version: str) -> None:
+    token, asked = everything.service_token("alice", "caller"), {"credentialID": own(everything), "authInfo": True}
+    told = everything.call("credentials/info", asked, token, version).get_json()
+    assert (told["authMode"] if version == "v1" else told["auth"]["mode"]) == "oauth2code"
+    with registered(everything, grant_types=[BACKCHANNEL_GRANT]):
+        told = everything.call("credentials/info", asked, token, version).get_json()
+        wanted = request(everything, f"chosen {version}".encode(), version=version)
+        if version == "v1":
+            assert (told["authMode"], "PIN" in told, "OTP" in told) == ("implicit", False, False)
+        else:
+            assert (told["auth"]["mode"], told["auth"]["expression"]) == ("explicit", "approval")
+            [chosen] = told["auth"]["objects"]
+            assert chosen["type"] == "ChallengeResponseOOB"
+            wanted["authData"] = [{"id": chosen["id"]}]
+        handle = handle_of(everything.call(AUTHORIZE, wanted, token, version))
+        decide(everything)
+        assert everything.call(CHECK, {"handle": handle}, token, version).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "answers", [[{"id": "approval"}, {"id": "approval"}], [{"id": "password"}], [{"value": "x"}]]
+)
+def test_nothing_else_is_chosen_without_a_value(everything: Whole, answers: list[dict[str, str]]) -> None:
+    token = everything.service_token("alice", "caller")
+    response = everything.call(AUTHORIZE, request(everything, b"x", authData=answers), token)
+    assert error(response) == (400, "invalid_request", "Invalid parameter authData")
 
 
 def test_SAD_04_what_was_not_approved_is_not_signed(everything: Whole) -> None:

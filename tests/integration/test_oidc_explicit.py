@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select, update
 from sqlalchemy import text as sql
 from werkzeug.test import TestResponse
 
@@ -18,7 +19,7 @@ from contract import sad as sads
 from contract.sad import Sad
 from foundation.dpop import make_proof
 from foundation.jose import generate_signing_key
-from idp.oidc.client import EXPLICIT_GRANT, EXTENSION_GRANT
+from idp.oidc.client import BACKCHANNEL_GRANT, EXPLICIT_GRANT, EXTENSION_GRANT
 from idp.settings import InBandSettings
 from idp.storage import clients
 from tests.integration.in_band_world import ON, Service, app_code, bind_app, policy_file
@@ -178,6 +179,46 @@ def test_the_options_are_in_the_language_that_is_asked_for(world: World) -> None
     token = token_of(world)
     texts = {Service(world).options(token, lang=lang)["objects"][0]["label"] for lang in ("en", "de", "es", "fr")}
     assert len(texts) == 4
+
+
+def register(world: World, **changes: Any) -> None:
+    """Change what the relying party was registered with."""
+    table = clients.oidc_clients
+    with world.engine.begin() as connection:
+        row = connection.execute(select(table).where(table.c.client_id == "typed")).one()
+        changed = {**row.registration, **changes}
+        connection.execute(update(table).where(table.c.client_id == "typed").values(registration=changed))
+
+
+def test_approval_is_another_way_for_whoever_may_ask_out_of_band(world: World) -> None:
+    token, service = token_of(world), Service(world)
+    typed_only = service.options(token)
+    assert service.options(token, approval="true") == typed_only, "not registered for it"
+    register(world, grant_types=["authorization_code", BACKCHANNEL_GRANT])
+    assert service.options(token) == typed_only
+    found = service.options(token, approval="true", lang="de")
+    assert found["expression"] == f"{typed_only['expression']} OR approval"
+    assert (found["objects"][-1]["id"], found["objects"][-1]["type"]) == ("approval", "ChallengeResponseOOB")
+    assert "Freigaben" in found["objects"][-1]["description"]
+    assert service.options(token, approval="true", scal="2") == {"mode": "oauth2code"}, "a browser shows more"
+    register(world, grant_types=[BACKCHANNEL_GRANT])
+    alone = service.options(token, approval="true", scal="2")
+    assert (alone["mode"], alone["expression"], len(alone["objects"])) == ("explicit", "approval", 1)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"scopes": ["openid", "service"]},
+        {"dpop_bound_access_tokens": True},
+        {"tls_client_certificate_bound_access_tokens": True},
+    ],
+    ids=["no-scope", "bound-to-key", "bound-to-certificate"],
+)
+def test_approval_is_not_told_to_whom_it_would_be_refused(world: World, changes: dict[str, Any]) -> None:
+    token = token_of(world)
+    register(world, grant_types=[BACKCHANNEL_GRANT], **changes)
+    assert Service(world).options(token, approval="true", scal="2") == {"mode": "oauth2code"}
 
 
 @pytest.mark.parametrize(

@@ -306,6 +306,16 @@ def test_without_explicit_authorisation_there_is_one_way() -> None:
     assert OAUTH2CODE.to_v2() == {"mode": "oauth2code", "expression": None, "objects": None}
 
 
+def test_what_is_decided_elsewhere_is_an_object_of_version_2_and_no_otp_of_version_1() -> None:
+    elsewhere = AuthObject("ChallengeResponseOOB", "approval", label="Approvals")
+    alone = AuthOptions("explicit", "approval", (elsewhere,))
+    assert alone.to_v1() == {"authMode": "implicit"}
+    shown = [{"type": "ChallengeResponseOOB", "id": "approval", "label": "Approvals"}]
+    assert alone.to_v2() == {"mode": "explicit", "expression": "approval", "objects": shown}
+    beside = AuthOptions("explicit", "PIN OR approval", (PIN, elsewhere)).to_v1()
+    assert (beside["PIN"]["presence"], beside["OTP"]) == ("true", {"presence": "false"})
+
+
 def test_explicit_authorisation_is_said_in_each_versions_words() -> None:
     options = AuthOptions("explicit", "PIN AND (TOTP OR SMS)", (PIN, TOTP, SMS))
     assert options.to_v2() == {
