@@ -28,7 +28,7 @@ from ..receiver import LoopbackReceiver
 from ..signer import Elsewhere, Item, Signer
 from ..transport import Transport
 from .plan import Job, plan, prepare, write
-from .report import Report
+from .report import Report, plain
 
 REDIRECT_URI: Final = "http://127.0.0.1:8407/callback"
 PARTLY: Final = 9
@@ -234,7 +234,7 @@ def _opener(options: argparse.Namespace) -> Callable[[str], object]:
 
 def _ask_person(wanted: AuthObject) -> str:
     try:
-        return getpass.getpass(f"{wanted.label}: ")
+        return getpass.getpass(plain(f"{wanted.label}: "))
     except EOFError as e:
         raise UsageError("nobody is there to answer") from e
 

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from ..algorithms import Scheme
 from ..cms import PdfRefusedError, PreparedCms, PreparedPdf, check_acceptable, prepare_cms, prepare_pdf
 from ..errors import UsageError
+from .report import plain
 
 MAX_FILES: Final = 1000
 MAX_OCTETS: Final = 100 * 1024 * 1024
@@ -58,7 +59,7 @@ class Job:
     @property
     def label(self) -> str:
         """The file's name as the person reads it when approving."""
-        shown = "".join(character if character.isprintable() else "?" for character in self.source.name)
+        shown = plain(self.source.name)
         return shown if len(shown) <= _MAX_LABEL else f"{shown[: _MAX_LABEL - 1]}…"
 
 

@@ -21,6 +21,11 @@ _STAGES = {
 _WIDTH = 30
 
 
+def plain(text: str) -> str:
+    """A text of whoever it may be, as a terminal may have it: nothing that moves, colours, erases or turns around."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
 @dataclass(slots=True)
 class Report:
     """Collects what happened; never give it a secret."""
@@ -40,7 +45,7 @@ class Report:
         if self.quiet:
             return
         self._end_line()
-        print(text, file=self.screen, flush=True)
+        print(plain(text), file=self.screen, flush=True)
 
     def progress(self, at: Progress) -> None:
         """How far it is: a bar on a terminal, a line for each stage elsewhere."""
@@ -94,12 +99,13 @@ class Report:
                 "left": self.left,
                 "error": failure,
             }
-            print(json.dumps(answer, ensure_ascii=False))
+            # In ASCII: what hides in a service's texts stays hidden from a terminal.
+            print(json.dumps(answer))
         else:
             for each in self.signed:
                 print("\n".join(each["results"]))
         if failure is not None:
-            print(f"{failure['code']}: {failure['message']}", file=self.screen)
+            print(plain(f"{failure['code']}: {failure['message']}"), file=self.screen)
         if self.left and self.signed:
             print(f"{len(self.signed)} signed, {len(self.left)} not: repeat with --skip-existing", file=self.screen)
 

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from clients.csc import Scheme, UsageError, verify
 from clients.csc.sign import cli
 from clients.csc.sign.plan import Job, plan, prepare, write
+from clients.csc.sign.report import Report
 from examples.pdf_signing import verify as verify_pdf
 from examples.sample_contract import make_sample_pdf
 from tests.unit.clients.scripted import Scripted
@@ -209,3 +211,22 @@ def test_a_service_that_is_not_there_and_one_that_refuses(run: Run, files: list[
 def test_a_file_name_is_shown_without_what_hides_in_it(tmp_path: Path) -> None:
     assert Job(tmp_path / "a\u202eb\n.txt", "raw", tmp_path).label == "a?b?.txt"
     assert len(Job(tmp_path / ("x" * 300), "raw", tmp_path).label) == 255
+
+
+HOSTILE = "Sign\x1b]0;mine\x07\x1b[2J\x9b31m\r\u202egnp\nsigned: all"
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_DOS_05_what_a_service_says_writes_nothing_else_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], as_json: bool
+) -> None:
+    screen = StringIO()
+    report = Report(as_json, screen=screen)
+    report.facts["service"] = {"name": HOSTILE}
+    report.say(f"{HOSTILE} (CSC 2.0.0.2)")
+    report.finish(5, {"code": "service_refused", "message": HOSTILE})
+    answer = capsys.readouterr().out
+    assert screen.getvalue().count("\n") == 2
+    assert all(character.isprintable() or character == "\n" for character in screen.getvalue() + answer)
+    # A program gets it as it was.
+    assert not as_json or json.loads(answer)["service"]["name"] == HOSTILE
