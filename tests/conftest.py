@@ -12,7 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from flask import Flask
 from hypothesis import settings
+from jinja2 import BytecodeCache
+from jinja2.bccache import Bucket
 
 from signing.scdev.settings import DeviceSettings
 from tests.fakes.softhsm import make_token
@@ -21,6 +24,26 @@ from tests.postgres import PostgresServer
 UNIT = Path(__file__).parent / "unit"
 
 settings.register_profile("full", max_examples=2000)
+
+
+class CompiledTemplates(BytecodeCache):
+    """What templates were compiled to in this test process: most tests make an app of their own."""
+
+    def __init__(self) -> None:
+        self._compiled: dict[tuple[str, str], bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        """Take what was compiled from the same source."""
+        compiled = self._compiled.get((bucket.key, bucket.checksum))
+        if compiled is not None:
+            bucket.bytecode_from_string(compiled)
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        """Keep it."""
+        self._compiled[bucket.key, bucket.checksum] = bucket.bytecode_to_string()
+
+
+Flask.jinja_options = {**Flask.jinja_options, "bytecode_cache": CompiledTemplates()}
 
 
 @pytest.hookimpl(optionalhook=True)
