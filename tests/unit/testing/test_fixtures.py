@@ -66,8 +66,9 @@ def test_each_test_gets_a_token_of_its_own(softhsm: DeviceSettings) -> None:
     assert softhsm.pin_file.stat().st_mode & 0o077 == 0
 
 
-def test_tests_of_the_running_product_share_one_process_and_others_are_spread() -> None:
+def test_tests_of_the_running_product_share_one_process_and_other_files_are_spread() -> None:
     product = {scope_of("tests/e2e/test_demo.py::test_a"), scope_of("tests/e2e/test_refusals.py::test_b[x]")}
     assert len(product) == 1
-    spread = {scope_of("tests/unit/test_x.py::test_a"), scope_of("tests/unit/test_x.py::test_b")}
+    spread = {scope_of("tests/unit/test_x.py::test_a"), scope_of("tests/unit/test_y.py::test_a[x::y]")}
     assert len(spread) == 2
+    assert scope_of("tests/unit/test_x.py::test_b[x::y]") in spread
