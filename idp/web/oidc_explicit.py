@@ -288,8 +288,9 @@ def _mint(agreed: Approved, intent: SignatureIntent, details_type: str | None, t
         raise GrantInvalid("the approval does not permit a signature") from error
 
     def record(connection: Connection) -> bool:
-        held = grants.find(connection, with_services.seals, principal.grant.id)
-        if held is None or not oidc_tokens.is_alive(connection, with_services, held):
+        # Once more: a password takes long to verify, and the token may have been given back meanwhile.
+        held = grants.find_access(connection, with_services.seals, token)
+        if held is None or held.revoked or not oidc_tokens.is_alive(connection, with_services, held.grant):
             return False
         agreed.record(connection)
         return True

@@ -22,6 +22,9 @@ from foundation.jose import generate_signing_key
 from idp.oidc.client import BACKCHANNEL_GRANT, EXPLICIT_GRANT, EXTENSION_GRANT
 from idp.settings import InBandSettings
 from idp.storage import clients
+from idp.storage.authenticators import Authenticator
+from idp.web import login, oidc
+from idp.web import services as composition
 from tests.integration.in_band_world import ON, Service, app_code, bind_app, policy_file
 from tests.integration.oidc_world import (
     ISSUER,
@@ -306,6 +309,33 @@ def test_a_person_who_signs_out_or_is_disabled_authorises_nothing(world: World) 
     with world.engine.begin() as connection:
         connection.execute(sql("UPDATE sessions SET revoked_at = 1"))
     assert error_of(activate(world, token, with_app(world))) == "invalid_grant"
+
+
+def test_SES_03_a_token_that_is_given_back_while_the_password_is_verified_gives_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rp, prove = world.rp("typed"), login.prove
+    token = rp.tokens()["access_token"]
+
+    def slowly(*arguments: Any) -> Authenticator:
+        found = prove(*arguments)
+        assert rp.post("/oauth2/revoke", {"token": token}).status_code == 204
+        return found
+
+    monkeypatch.setattr(login, "prove", slowly)
+    assert error_of(activate(world, token, with_app(world))) == "invalid_grant"
+    assert world.events("sad.issued") == []
+    actions = {record["action"] for record in world.events("transaction.approved")}
+    assert actions == {"sign_in"}, "nothing is on record as approved"
+
+
+def test_OAU_17_a_token_with_which_the_pages_read_authorises_nothing_in_band(world: World) -> None:
+    with world.app.app_context():
+        token = oidc.self_service_token(composition.of(world.app), world.account_id, "typed")
+    assert Service(world).options(token) == {"mode": "oauth2code"}
+    assert error_of(Service(world).challenge(token)) == "unauthorized_client"
+    assert error_of(activate(world, token, with_app(world))) == "unauthorized_client"
+    assert world.events("login.refused") == world.events("factor.refused") == world.events("sad.issued") == []
 
 
 # What is wrong with answers
