@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from flask import Flask
 from hypothesis import settings
 from jinja2 import BytecodeCache
 from jinja2.bccache import Bucket
+from sqlalchemy import event
+from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
 from signing.scdev.settings import DeviceSettings
 from tests.fakes.softhsm import make_token
@@ -44,6 +47,17 @@ class CompiledTemplates(BytecodeCache):
 
 
 Flask.jinja_options = {**Flask.jinja_options, "bytecode_cache": CompiledTemplates()}
+
+
+@event.listens_for(Pool, "checkout")
+def forget_at_power_loss(connection: object, entry: ConnectionPoolEntry, _proxy: object) -> None:
+    """As with the tests' PostgreSQL: what a test process commits outlives its processes, and need not the machine.
+
+    Not when it connects: the product's own settings come after what all engines have.
+    """
+    if isinstance(connection, sqlite3.Connection) and "forgets" not in entry.info:
+        connection.execute("PRAGMA synchronous=OFF")
+        entry.info["forgets"] = True
 
 
 @pytest.hookimpl(optionalhook=True)
