@@ -66,6 +66,11 @@ class Answers:
         with self._changed:
             return len(self._kept)
 
+    def forget(self) -> None:
+        """What is kept of SADs that have expired, though nobody asks any more."""
+        with self._changed:
+            self._drop()
+
     def once(
         self, body: Mapping[str, Any], make: Callable[[], Mapping[str, Any]], allow_again: Callable[[], None]
     ) -> Handed:

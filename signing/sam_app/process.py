@@ -140,6 +140,7 @@ class SamProcess:
                 _log.critical("the %s has ended", threading.current_thread().name)
 
     def _reconcile(self) -> None:
+        self._sam.answers.forget()
         reconcile(self._sam.store, self._sam.clock, self._sam.settings.reservation_deadline_seconds)
         # After what has to be closed: somebody who wrote a row that cannot be read ends the round with it.
         self._sam.revocations.refresh()

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from contract.confirmation import Confirmation
 from contract.sad import encode
 from foundation.jose import SigningKey, generate_signing_key
 from signing.ades import pades
 from signing.csc.call import MAX_BODY
 from tests.documents import blank_pdf
 from tests.unit.signing_csc.conftest import SAD_KEY, Bench
+from tests.unit.signing_csc.test_binding import KEY, ask
 from tests.unit.signing_csc.test_credentials import whole_sad
 
 pytestmark = pytest.mark.loopback
@@ -188,3 +190,15 @@ def test_info_tells_the_formats_where_documents_are_signed(bench: Bench) -> None
     }
     assert told["conformance_levels"] == ["Ades-B-B"]
     assert METHOD in told["methods"]
+
+
+@pytest.mark.parametrize(("forms", "words"), [("PP", "array"), ("PC", "array"), ("CC", None), ("P", None)])
+def test_SAD_14_what_would_need_a_second_proof_is_refused_before_the_first_is_spent(
+    bench: Bench, prepared: list[bytes], forms: str, words: str | None
+) -> None:
+    sad = sad_over(bench, cnf=Confirmation("jkt", KEY.kid))
+    body = {"credentialID": "cred-alice", "documents": [sent(signature_format=form) for form in forms]}
+    told = ask(bench, METHOD, sad, body).get_json()["error_description"]
+    # The played module refuses every SAD.
+    assert told == ("Invalid array parameter documents" if words else "Invalid parameter SAD")
+    assert len(prepared) == (0 if words else forms.count("P"))

@@ -18,6 +18,7 @@ from signing.sam.credential import Credential
 from signing.sam_app.answers import Answers
 from signing.sam_app.handlers import public_handlers
 from signing.sam_app.parts import Sam
+from signing.sam_app.process import SamProcess
 from tests.fakes.sam import CLIENT, ECDSA_SHA256, World, digest
 from tests.unit.signing_sam.test_activate import chain
 
@@ -96,6 +97,18 @@ def test_SAD_06_what_is_kept_ends_with_its_sad(world: World, credential: Credent
     world.clock.advance(3600)
     with pytest.raises(errors.SadExpired):
         ask(body)
+    assert len(sam.answers) == 0
+
+
+def test_SAD_06_what_is_kept_ends_with_its_sad_though_nobody_asks(
+    world: World, credential: Credential, sam: Sam, ask: Ask
+) -> None:
+    ask(body_of(world, credential, digest(1))).become(False)
+    process = SamProcess(sam)
+    process._reconcile()
+    assert len(sam.answers) == 1
+    world.clock.advance(3600)
+    process._reconcile()
     assert len(sam.answers) == 0
 
 
