@@ -13,6 +13,14 @@ _POLICY: Final = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; font-src 'self'; base-uri 'none'; "
     "frame-ancestors 'none'; form-action 'self'"
 )
+_ALWAYS: Final = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=()"),
+)
 _STATIC_SECONDS: Final = 3600
 
 
@@ -39,17 +47,15 @@ def install(app: Flask) -> None:
 def _add(response: Response) -> Response:
     targets = "".join(f" {target}" for target in g.get("form_targets", ()))
     headers = response.headers
-    headers.setdefault("Content-Security-Policy", _POLICY + targets)
-    headers.setdefault("X-Content-Type-Options", "nosniff")
-    headers.setdefault("X-Frame-Options", "DENY")
-    headers.setdefault("Referrer-Policy", "no-referrer")
-    headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
-    headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
-    headers.setdefault("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=()")
-    if services().settings.secure_cookies:
-        headers.setdefault("Strict-Transport-Security", "max-age=31536000")
+    # One look at the names: to ask for each would be one look a header.
+    there = {name.lower() for name, _value in headers}
+    for name, value in (("Content-Security-Policy", _POLICY + targets), *_ALWAYS):
+        if name.lower() not in there:
+            headers.add(name, value)
+    if services().settings.secure_cookies and "strict-transport-security" not in there:
+        headers.add("Strict-Transport-Security", "max-age=31536000")
     if request.endpoint == "static":
         headers["Cache-Control"] = f"public, max-age={_STATIC_SECONDS}"
-    elif "Cache-Control" not in headers:
-        headers["Cache-Control"] = "no-store"
+    elif "cache-control" not in there:
+        headers.add("Cache-Control", "no-store")
     return response
