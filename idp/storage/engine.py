@@ -21,11 +21,10 @@ from foundation.errors import SettingsError
 from idp.errors import NotInitialised, SchemaMismatch
 from idp.settings import SQLITE_IN_PRODUCTION
 from idp.storage.models import ADDED_TO_SINCE, SCHEMA_VERSION, metadata, schema_version
-from idp.storage.statements import refused
+from idp.storage.statements import READS, refused
 
 _BUSY_MILLISECONDS: Final = 10_000
 _OWNER_ONLY: Final = 0o600
-_READS: Final = "privyseal_reads_only"
 _SNAPSHOT: Final = "privyseal_snapshot"
 _USED: Final = "privyseal_used_at"
 _TRUSTED_SECONDS: Final = 1.0
@@ -142,7 +141,7 @@ class _Columns(Sequence[psycopg.Column]):
 def _begin_postgresql(connection: Connection) -> None:
     # Each statement of what only reads is a transaction of its own: at READ COMMITTED it sees what is committed when
     # it begins, with BEGIN and COMMIT around it too.
-    if not connection.get_execution_options().get(_READS, False):
+    if not connection.get_execution_options().get(READS, False):
         try:
             driver = cast("_Connection", connection.connection.dbapi_connection)
             driver.begin(snapshot=connection.get_execution_options().get(_SNAPSHOT, False))
@@ -192,7 +191,7 @@ def _prepare_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     # A deferred transaction that reads first and writes later fails at once when another wrote in between, whatever
     # the busy timeout; so every transaction that may write takes the write lock when it begins.
-    deferred = connection.get_execution_options().get(_READS, False)
+    deferred = connection.get_execution_options().get(READS, False)
     connection.exec_driver_sql("BEGIN DEFERRED" if deferred else "BEGIN IMMEDIATE")
 
 
@@ -200,7 +199,11 @@ def _begin_sqlite(connection: Connection) -> None:
 def reading(engine: Engine) -> Iterator[Connection]:
     """A transaction that only reads, and on SQLite waits for no writer."""
     with engine.connect() as connection:
-        connection.execution_options(**{_READS: True})
+        connection.execution_options(**{READS: True})
+        if engine.dialect.name == "postgresql":
+            # There is nothing to begin: see _begin_postgresql, which SQLAlchemy's own statements come to.
+            yield connection
+            return
         with connection.begin():
             yield connection
 
@@ -208,7 +211,7 @@ def reading(engine: Engine) -> Iterator[Connection]:
 def for_snapshot(engine: Engine) -> Engine:
     """The engine with transactions whose reads all see one moment; for reading only."""
     # On PostgreSQL not the option of single reads, which have no transaction; on SQLite they have one.
-    return engine.execution_options(**{_SNAPSHOT if engine.dialect.name == "postgresql" else _READS: True})
+    return engine.execution_options(**{_SNAPSHOT if engine.dialect.name == "postgresql" else READS: True})
 
 
 def create_tables(engine: Engine) -> None:

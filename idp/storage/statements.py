@@ -25,6 +25,8 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import TypeEngine
 
 Parameters = Mapping[str, Any]
+READS: Final = "privyseal_reads_only"
+"""The option of a connection on which each statement is a transaction of its own, on PostgreSQL."""
 _NOTHING: Final[Parameters] = MappingProxyType({})
 _PREPARED: Final = "privyseal_prepared"
 """In a connection's ``info``: the names of what the server has prepared for it."""
@@ -92,9 +94,9 @@ class Statement:
         :param given: values of the parameters; for an insert and an update those of columns by their names, too.  Or
             several of them, each of which it is asked with.
         :raises DBAPIError: the database refuses it.
-        :raises InvalidRequestError: there is no transaction.
+        :raises InvalidRequestError: there is no transaction, and it is not for reading only.
         """
-        if not connection.in_transaction():
+        if not connection.in_transaction() and not connection.get_execution_options().get(READS, False):
             raise InvalidRequestError("a statement is asked within a transaction")
         if not isinstance(given, Mapping):
             answers = [self(connection, each) for each in given]
