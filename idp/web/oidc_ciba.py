@@ -29,7 +29,7 @@ from idp.oidc.errors import (
     SlowDown,
     TooManyRequests,
 )
-from idp.oidc.possession import Shown, bound_to
+from idp.oidc.possession import Shown, bound_to, check_shown
 from idp.oidc.request import RequestContext
 from idp.storage import accounts, backchannel, grants
 from idp.storage.accounts import Account
@@ -168,6 +168,7 @@ def collect(
 
     :raises AuthorizationPending: :raises SlowDown: :raises PersonRefused: :raises BackchannelExpired: no, or not yet.
     :raises GrantInvalid: unknown, collected before, another client's or person's, or what it rests on has ended.
+    :raises DpopProofInvalid: :raises ClientCertificateRequired: what the client is given has to be bound.
     """
     principal = _principal(with_services, parameters, caller)
     client = caller if principal is None else principal.client
@@ -192,7 +193,10 @@ def collect(
     # 4. Of those who come at once, one gets it, in the transaction of what is given out.
     if principal is not None:
         # What the resource server shows is its own key; what the relying party's token is bound to is that party's.
-        return oidc_tokens.for_resource_server(with_services, grant, bound_to(parameters["subject_token"]), first=taken)
+        bound = bound_to(parameters["subject_token"])
+        if bound is None:
+            check_shown(None, client, None)
+        return oidc_tokens.for_resource_server(with_services, grant, bound, first=taken)
     return oidc_tokens.for_code(with_services, grant, client, shown, grant_type=BACKCHANNEL_GRANT, first=taken)
 
 

@@ -24,7 +24,7 @@ from idp.oidc import rar
 from idp.oidc.client import BACKCHANNEL_GRANT, EXPLICIT_GRANT, Client, read_credentials
 from idp.oidc.config import OidcConfig
 from idp.oidc.errors import AuthenticationDataInvalid, ClientNotPermitted, GrantInvalid, RequestInvalid, ScopeRefused
-from idp.oidc.possession import bound_to
+from idp.oidc.possession import bound_to, check_shown
 from idp.oidc.request import AuthorizationRequest
 from idp.policy.facts import CredentialFacts
 from idp.storage import grants
@@ -102,9 +102,15 @@ def _is_asked_elsewhere(client: Client, parameters: Mapping[str, str], *, otherw
         send people to the authorization endpoint is told of that, which shows them more.
     :raises GrantInvalid: the token speaks for nobody.
     """
-    registered = _principal(services(), client, parameters).client.registration
+    try:
+        registered = _principal(services(), client, parameters).client.registration
+    except ClientNotPermitted:
+        # This server's own reading for a page of its own: nobody is asked.
+        return False
     bound = registered.dpop_bound_access_tokens or registered.tls_client_certificate_bound_access_tokens
-    if BACKCHANNEL_GRANT not in registered.grant_types or "credential" not in registered.scopes or bound:
+    if bound and bound_to(parameters["subject_token"]) is None:
+        return False
+    if BACKCHANNEL_GRANT not in registered.grant_types or "credential" not in registered.scopes:
         return False
     return otherwise or "authorization_code" not in registered.grant_types
 
@@ -216,6 +222,8 @@ def activate(with_services: Services, client: Client, parameters: Mapping[str, s
     intent, details_type = _intent(asked, parameters)
     if intent.credential_id != asked.credential.id:
         raise RequestInvalid("Invalid parameter credentialID")
+    if bound_to(parameters["subject_token"]) is None:
+        check_shown(None, asked.principal.client, None)
     evidence = in_band.proved(asked, _answers(parameters["auth_data"]))
     agreed = in_band.approved(asked, intent, evidence)
     response = _mint(agreed, intent, details_type, parameters["subject_token"])

@@ -276,6 +276,7 @@ FIELDS: dict[str, dict[str, str]] = {
     },
     "web/oidc.py": {"client_id": CLIENT, "request_uri": "a secret of one client's: OAU-08"},
     "web/oidc_explicit.py": {
+        "approval": VALUE,
         "auth_data": "secrets, judged for the person behind subject_token",
         "auth_object": "a kind, looked up among the person's own",
         "authorization_details": "SAD-05: of the credential's owner, by the module",

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 
 import pytest
+from sqlalchemy import select, update
 
 from foundation.dpop import make_proof
 from foundation.jose import generate_signing_key, peek_claims
 from idp.oidc.client import BACKCHANNEL_GRANT
-from idp.storage import authenticators, backchannel
+from idp.storage import authenticators, backchannel, clients
 from idp.web import oidc, oidc_ciba
 from idp.web import services as composition
 from tests.integration.oidc_world import ACCOUNT, ISSUER, REDIRECT_URI, Browser, RelyingParty, World, error_of
@@ -97,6 +98,20 @@ def test_SAD_14_what_the_service_collects_is_bound_to_what_the_clients_token_is_
     assert peek_claims(made["access_token"])["cnf"] == {"jkt": key.kid}
     assert made["token_type"] == "DPoP"
     assert world.events("sad.issued")[-1]["bound_to"] == key.kid
+
+
+def test_SAD_14_a_client_whose_tokens_are_all_bound_gets_nothing_unbound_through_the_service(world: World) -> None:
+    theirs = passed_on(world.rp("caller").tokens()["access_token"])
+    handle = ask(world.rp("csc"), **theirs)
+    assert handle is not None
+    approve(world)
+    table = clients.oidc_clients
+    with world.engine.begin() as connection:
+        registered = connection.execute(select(table.c.registration).where(table.c.client_id == "caller")).scalar_one()
+        changed = {**registered, "dpop_bound_access_tokens": True}
+        connection.execute(update(table).where(table.c.client_id == "caller").values(registration=changed))
+    assert collect(world.rp("csc"), handle, **theirs)["error"] == "invalid_dpop_proof"
+    assert world.events("sad.issued") == []
 
 
 def test_OAU_11_the_service_asks_for_signatures_and_signs_in_nobody(world: World) -> None:

@@ -333,6 +333,9 @@ def test_OAU_17_a_token_with_which_the_pages_read_authorises_nothing_in_band(wor
     with world.app.app_context():
         token = oidc.self_service_token(composition.of(world.app), world.account_id, "typed")
     assert Service(world).options(token) == {"mode": "oauth2code"}
+    register(world, grant_types=[BACKCHANNEL_GRANT])
+    assert Service(world).options(token, approval="true") == {"mode": "oauth2code"}
+    assert world.events("token.refused") == [], "a page that is looked at fills no chain"
     assert error_of(Service(world).challenge(token)) == "unauthorized_client"
     assert error_of(activate(world, token, with_app(world))) == "unauthorized_client"
     assert world.events("login.refused") == world.events("factor.refused") == world.events("sad.issued") == []
@@ -530,3 +533,10 @@ def test_SAD_14_a_bound_service_token_gives_a_sad_that_is_bound_to_the_same_key(
     assert sad.cnf is not None
     assert sad.cnf.is_of(key.kid)
     assert response.get_json()["token_type"] == "DPoP"
+
+
+def test_SAD_14_a_client_whose_tokens_are_all_bound_gets_nothing_unbound_in_band(world: World) -> None:
+    token = token_of(world)
+    register(world, dpop_bound_access_tokens=True)
+    assert error_of(activate(world, token, with_app(world))) == "invalid_dpop_proof"
+    assert world.events("sad.issued") == world.events("factor.accepted") == []
