@@ -30,7 +30,7 @@ PUBLIC: Final = {"static", "oidc.metadata", "oidc.keys"}
 """What is the same for everybody and may be kept by caches (SES-11)."""
 NOT_BROWSERS: Final = {
     "approval.answer", "approval.show", "certificate.present",
-    "oidc.authorize", "oidc.backchannel_authorize",
+    "oidc.activation_challenge", "oidc.activation_options", "oidc.authorize", "oidc.backchannel_authorize",
     "oidc.introspect", "oidc.logout", "oidc.pushed_authorize", "oidc.revoke", "oidc.token",
     "oidc.userinfo",
 }  # fmt: skip
