@@ -410,7 +410,7 @@ def settings_for(directory: Path, database_url: str) -> IdpSettings:
         policy_file=POLICY,
         signing=SigningSettings(RESOURCE, SAM, ("standard", "pss"), {"standard": "eu_eidas_aes"}),
         database_url=database_url,
-        otp=OtpSettings(max_per_address=1000, max_per_account=1000, max_per_network=1000),
+        otp=OtpSettings(max_messages_an_hour=1000, max_per_address=1000, max_per_account=1000, max_per_network=1000),
     )
 
 
