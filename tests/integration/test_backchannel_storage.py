@@ -73,6 +73,15 @@ def test_PSH_03_an_approval_and_a_refusal_at_once_are_one_of_the_two(engine: Eng
     assert state(engine) in {"approved", "refused"}
 
 
+def test_PSH_03_once_its_time_is_over_a_request_can_only_expire_and_not_before(engine: Engine) -> None:
+    assert put(engine)
+    assert take(engine, "see", "approve") == [True, True]
+    with engine.begin() as connection:
+        assert not backchannel.take(connection, SEALS, "expire", "request-0", NOW)
+        assert not backchannel.take(connection, SEALS, "collect", "request-0", LATER)
+        assert backchannel.take(connection, SEALS, "expire", "request-0", LATER)
+
+
 def test_SES_07_a_step_is_its_own_persons_and_of_rows_that_nobody_altered(engine: Engine) -> None:
     assert put(engine)
     assert take(engine, "see", account_id="bob") == [False]
