@@ -68,6 +68,8 @@ def test_OPS_08_a_module_whose_clock_steps_signs_nothing_expired_and_nothing_twi
     with site.serving(), SamClient(site.socket()) as client:
         until(lambda: signs(client))
         view = site.credential(client)
+        # An approval counts from the second after the credential was made.
+        until(lambda: epoch(SystemClock().now()) > view.created_at)
         oracle.begin()
         spent, kept = sad_at(site, view, 1), sad_at(site, view, 2)
         assert told(client, site, spent, oracle) == "signed"

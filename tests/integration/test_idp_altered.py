@@ -110,8 +110,8 @@ def test_OAU_10_nothing_is_minted_but_what_was_approved_whatever_the_grant_says(
 def invent(world: World, rp: RelyingParty, code: str) -> None:
     """A session, a grant and a code for a person who was never there."""
     now = epoch(NOW)
-    message = evidence_of(NewAuthenticator("s", "a", "sms_otp"), NOW, "T", bound=True)
-    evidence = (Evidence("password", "p", "knowledge", NOW), message)
+    message = evidence_of(NewAuthenticator("sms_otp-of-alice", world.account_id, "sms_otp"), NOW, "T", bound=True)
+    evidence = (Evidence("password", "password-of-alice", "knowledge", NOW), message)
     intent = {
         "credential_id": "a-credential",
         "hash_alg": SHA256,

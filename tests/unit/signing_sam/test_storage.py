@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, LargeBinary, String, delete, func, insert, select, text, update
+from sqlalchemy import Engine, LargeBinary, String, delete, event, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from signing.sam import errors, events
 from signing.sam.activate import outcome_record
@@ -305,8 +306,19 @@ def test_a_database_that_is_gone_is_unavailable(tmp_path: Path) -> None:
             store.note(intent(()))
 
 
-def test_sqlite_commits_are_durable(world: World) -> None:
-    with world.engine.connect() as connection:
+def test_sqlite_commits_are_durable(tmp_path: Path) -> None:
+    with disposing(f"sqlite:///{tmp_path / 'durable.sqlite'}") as engine:
+        event.listen(engine, "connect", as_the_product_connects)
+        check_durable(engine)
+
+
+def as_the_product_connects(_connection: object, entry: ConnectionPoolEntry) -> None:
+    """Without what the tests do to connections for the sake of time (tests/conftest.py)."""
+    entry.info["forgets"] = True
+
+
+def check_durable(engine: Engine) -> None:
+    with engine.connect() as connection:
         assert connection.execute(text("PRAGMA journal_mode")).scalar_one() == "wal"
         assert connection.execute(text("PRAGMA synchronous")).scalar_one() == 2
         assert connection.execute(text("PRAGMA foreign_keys")).scalar_one() == 1
