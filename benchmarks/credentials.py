@@ -188,7 +188,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("--most", type=int, default=SIZES[-1], help="leave larger sizes out (default %(default)s)")
-    command.add_argument("--blocks", type=int, default=12, help="of 200 signatures a size (default %(default)s)")
+    command.add_argument("--blocks", type=int, default=30, help="of 200 signatures a size (default %(default)s)")
     command.add_argument("--json", action="store_true", help="print JSON instead of text")
     return command
 
