@@ -186,7 +186,9 @@ def wait_for_termination(ready_line: str) -> None:
     signal.signal(signal.SIGINT, end)
     sys.stdout.write(ready_line + "\n")
     sys.stdout.flush()
-    ended.wait()
+    # Another thread may be given the signal; its handler runs in this one, and not while it waits.
+    while not ended.wait(1.0):
+        pass
 
 
 def serve(listener: socket.socket, handler: Handler) -> None:

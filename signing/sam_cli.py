@@ -44,6 +44,8 @@ from signing.scdev.settings import DeviceSettings
 from signing.scdev.token import create_server_keys, init_token, token_exists
 
 PREFIX: Final = "SAM"
+_LOOK_SECONDS: Final = 1.0
+"""How often it is looked whether the process was told to end."""
 _PIN_OCTETS: Final = 16
 """128 bits: the PIN is read from a file by a process, never typed."""
 
@@ -162,7 +164,9 @@ def _serve(settings: SamSettings, _arguments: argparse.Namespace) -> int:
         process = SamProcess(build(settings, device, device_available=device.available, device_report=device.report))
         process.start()
         print(f"ready {settings.socket}", flush=True)
-        stop.wait()
+        # The kernel may give the signal to another thread; Python runs its handler in this one, and not while it waits.
+        while not stop.wait(_LOOK_SECONDS):
+            pass
         process.stop()
     finally:
         device.close()

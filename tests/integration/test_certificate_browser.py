@@ -68,7 +68,7 @@ class Looker:
     def at(self, name: str, heading: str) -> None:
         expect(self.page.get_by_role("heading", level=1)).to_have_text(heading)
         for scheme, size in (("light", DESK), ("dark", DESK), ("light", PHONE)):
-            self.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type] # it is one of the two
+            self.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type] # it is one of the two
             self.page.set_viewport_size(size)
             kind = "phone" if size is PHONE else scheme
             self.page.screenshot(path=self.folder / f"certificate-{name}-{kind}.png", full_page=True)

@@ -227,8 +227,9 @@ def test_OPS_05_a_database_that_is_killed_stopped_or_restarted_while_it_signs(sh
             with Busy(module) as clients:
                 clients.more()
                 end()
-                # Nothing is signed without it.
+                # Nothing is signed without it, once what had its intent recorded before is through.
                 until(lambda: not signs(module.client))
+                clients.more()
                 before = module.oracle.sent()
                 clients.more()
                 assert module.oracle.sent() == before
