@@ -10,6 +10,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
 from foundation import log
+from foundation.certificates.errors import CertificateRefused
 from foundation.errors import PrivySealError
 from idp.errors import ConsentMismatch, CsrfRefused, IdpError, InteractionExpired, InteractionLost
 from idp.web.language import gettext as _
@@ -27,6 +28,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(InteractionExpired, _expired)
     app.register_error_handler(ConsentMismatch, _mismatch)
     app.register_error_handler(IdpError, _internal)
+    app.register_error_handler(CertificateRefused, _internal)
     app.register_error_handler(HTTPException, _http)
 
 

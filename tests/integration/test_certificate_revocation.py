@@ -17,9 +17,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import ocsp as der
 
+from foundation.certificates import ocsp
 from foundation.clock import FixedClock, SystemClock
 from foundation.egress import Egress, resolve
-from idp.authn.certificate import ocsp
 from idp.authn.certificate.chain import Anchor, ValidPath, validate
 from idp.authn.certificate.errors import NotChecked, Revoked
 from idp.authn.certificate.presented import Presented
@@ -37,6 +37,8 @@ SETTINGS = CertificateSettings(
     timeout_seconds=0.5,
     deadline_seconds=1.0,
 )
+
+
 @pytest.fixture
 def authority() -> Iterator[Responder]:
     with answering() as responder:

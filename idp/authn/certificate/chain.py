@@ -1,43 +1,23 @@
-"""From a person's certificate to a trust anchor (RFC 5280, clause 6), by pyhanko-certvalidator; revocation apart.
+"""From a person's certificate to a trust anchor; revocation apart.
 
-The library builds and validates the path: signatures, validity, basic constraints, key usage of authorities, path
-length, name constraints, policies and mappings, unknown critical extensions.  What it leaves to its caller is here:
-which algorithms count, and what the person's own certificate has to be for.
+:mod:`foundation.certificates.path` validates the path.  What the person's own certificate has to be for, and which
+policies an anchor's certificates must have, is here.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, Final, TypeVar
+from datetime import datetime
 
-from asn1crypto import x509 as asn1
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from pyhanko_certvalidator import CertificateValidator, ValidationContext
-from pyhanko_certvalidator.errors import (
-    DisallowedAlgorithmError,
-    ExpiredError,
-    NotYetValidError,
-    PathBuildingError,
-    PathError,
-    ValidationError,
-)
-from pyhanko_certvalidator.policy_decl import CertRevTrustPolicy, RevocationCheckingPolicy, RevocationCheckingRule
 
-from idp.authn.certificate import algorithms
+from foundation.certificates import algorithms
+from foundation.certificates.path import validate_to
+from foundation.certificates.reading import extension_of
 from idp.authn.certificate.errors import CertificateRefused
-from idp.authn.certificate.presented import Presented, read
-
-_E = TypeVar("_E", bound=x509.ExtensionType)
-_NOT_HERE: Final = CertRevTrustPolicy(
-    RevocationCheckingPolicy(RevocationCheckingRule.NO_CHECK, RevocationCheckingRule.NO_CHECK)
-)
-"""Revocation is judged by :mod:`.ocsp` and :mod:`.crl`.  The library takes a responder's certificate for the
-authority's own where issuer, serial number and signature are equal, whatever key it holds."""
+from idp.authn.certificate.presented import Presented
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +65,6 @@ def validate(presented: Presented, anchors: Iterable[Anchor], now: datetime) -> 
     for anchor in anchors:
         try:
             path = _path(presented, anchor, now)
-            for certificate, issuer in path.steps:
-                algorithms.check_key(certificate.public_key())
-                algorithms.check_signature(certificate, issuer.public_key())
         except CertificateRefused as error:
             refusal = error if error.cause != "unknown_issuer" else refusal
         else:
@@ -116,52 +93,10 @@ def check_purpose(certificate: x509.Certificate) -> None:
         raise CertificateRefused("usage", "the certificate is an authority's")
 
 
-def extension_of(extensions: x509.Extensions, kind: type[_E]) -> _E | None:
-    """The extension of a kind, or None."""
-    try:
-        return extensions.get_extension_for_class(kind).value
-    except x509.ExtensionNotFound:
-        return None
-
-
 def _path(presented: Presented, anchor: Anchor, now: datetime) -> ValidPath:
-    context = ValidationContext(
-        trust_roots=[_asn1(anchor.certificate)],
-        other_certs=[_asn1(item) for item in (*anchor.intermediates, *presented.chain)],
-        moment=now,
-        allow_fetching=False,
-        revinfo_policy=_NOT_HERE,
-        time_tolerance=timedelta(0),
-    )
-    try:
-        validator = CertificateValidator(_asn1(presented.certificate), validation_context=context)
-        found = asyncio.run(validator.async_validate_path())
-    except (ValidationError, PathError, ValueError) as error:
-        raise _refusal(error) from error
-    certificates = [read(item.dump()) for item in found.iter_certs(include_root=False)]
-    policies = found.qualified_policies() or ()
-    valid = frozenset(str(item.user_domain_policy_id) for item in policies) - {"any_policy"}
+    others = (*anchor.intermediates, *presented.chain)
+    found = validate_to(presented.certificate, others, anchor.certificate, now)
     # Not by the library's initial-explicit-policy: a person's certificate for any policy whatever is for none of these.
-    if anchor.policies and not valid & anchor.policies:
+    if anchor.policies and not found.policies & anchor.policies:
         raise CertificateRefused("policy", "the certificate has none of the policies that are demanded")
-    return ValidPath(anchor, tuple(reversed(certificates)), valid)
-
-
-def _asn1(certificate: x509.Certificate) -> Any:
-    return asn1.Certificate.load(certificate.public_bytes(Encoding.DER), strict=True)
-
-
-def _refusal(error: Exception) -> CertificateRefused:
-    """The library's error in our causes; its text is about certificates that a stranger chose, and is not kept."""
-    causes: Sequence[tuple[type[Exception], str, str]] = (
-        (ExpiredError, "expired", "a certificate of the path has expired"),
-        (NotYetValidError, "not_yet_valid", "a certificate of the path is not valid yet"),
-        (DisallowedAlgorithmError, "algorithm", "a signature of the path is of a kind that is not accepted"),
-        (PathBuildingError, "unknown_issuer", "no path leads to a trust anchor"),
-    )
-    for kind, cause, text in causes:
-        if isinstance(error, kind):
-            return CertificateRefused(cause, text)
-    if "self-signed" in str(error):
-        return CertificateRefused("unknown_issuer", "the certificate is self-signed")
-    return CertificateRefused("path", "the path to the trust anchor does not hold")
+    return ValidPath(anchor, found.certificates, found.policies)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from idp.errors import IdpError
+from foundation.certificates.errors import CertificateRefused, NotChecked, Revoked
+
+__all__ = ["CAUSES", "CertificateRefused", "HeaderMalformed", "NotChecked", "Revoked"]
 
 CAUSES: Final = frozenset(
     {
@@ -13,35 +15,6 @@ CAUSES: Final = frozenset(
     }
 )  # fmt: skip
 """All of them: what is wrong with the certificate, with its path, with what its authority says, with its owner."""
-
-
-class CertificateRefused(IdpError):
-    """A certificate was not presented, or is not accepted."""
-
-    code = "certificate_refused"
-
-    def __init__(self, cause: str, text: str) -> None:
-        super().__init__(text)
-        self.cause = cause
-
-
-class NotChecked(CertificateRefused):
-    """Nothing that can be relied on says whether the certificate is revoked; ``detail`` names what was wrong."""
-
-    code = "certificate_not_checked"
-
-    def __init__(self, detail: str, text: str) -> None:
-        super().__init__("not_checked", text)
-        self.detail = detail
-
-
-class Revoked(CertificateRefused):
-    """Its authority revoked the certificate, or suspended it."""
-
-    code = "certificate_revoked"
-
-    def __init__(self, text: str) -> None:
-        super().__init__("revoked", text)
 
 
 class HeaderMalformed(CertificateRefused):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,9 +9,9 @@ from typing import Any, Final
 
 from asn1crypto import core
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID, ObjectIdentifier
 
+from foundation.certificates.reading import identity
 from idp.authn.certificate.chain import ValidPath
 from idp.authn.certificate.errors import CertificateRefused
 from idp.certificate_settings import EvidenceRule
@@ -86,17 +85,6 @@ def of(path: ValidPath) -> CertificateFacts:
         policies=path.policies,
         statements=statements,
     )
-
-
-def identity(certificate: x509.Certificate) -> str:
-    """Which certificate it is, whatever its signature's encoding: lower-case hex SHA-256.
-
-    Issuer and serial number name it (RFC 5280, 4.1.2.2); the key says that two authorities of one name are not one.
-    """
-    issuer = certificate.issuer.public_bytes()
-    serial = str(certificate.serial_number).encode()
-    key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in (issuer, serial, key))).hexdigest()
 
 
 def assurance(facts: CertificateFacts, rules: Iterable[EvidenceRule]) -> tuple[frozenset[str], str | None]:

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from foundation.certificates.reading import read
 from foundation.errors import ClientCertificateInvalid
-from foundation.proxied import MAX_CERTIFICATE_OCTETS, MAX_ITEM, byte_sequence
-from idp.authn.certificate.errors import CertificateRefused, HeaderMalformed
+from foundation.proxied import MAX_ITEM, byte_sequence
+from idp.authn.certificate.errors import HeaderMalformed
 
 MAX_CHAIN: Final = 3
 """Certificates above the person's.  Each multiplies the paths that may have to be tried: three have 15 orders, five
@@ -73,21 +73,3 @@ def _byte_sequence(text: str) -> bytes:
         return byte_sequence(text)
     except ClientCertificateInvalid as error:
         raise HeaderMalformed(str(error)) from error
-
-
-def read(der: bytes) -> x509.Certificate:
-    """A certificate, version 3, DER without anything behind it, of which every extension can be read.
-
-    :raises CertificateRefused: anything else.
-    """
-    if len(der) > MAX_CERTIFICATE_OCTETS:
-        raise CertificateRefused("malformed", f"larger than {MAX_CERTIFICATE_OCTETS} octets")
-    try:
-        certificate = x509.load_der_x509_certificate(der)
-        certificate.public_key()
-        _ = (certificate.extensions, certificate.subject, certificate.issuer, certificate.signature_algorithm_oid)
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
-        raise CertificateRefused("malformed", "the certificate cannot be read") from error
-    if certificate.version is not x509.Version.v3:
-        raise CertificateRefused("malformed", "the certificate is not of version 3")
-    return certificate

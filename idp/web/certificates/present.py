@@ -15,8 +15,8 @@ from typing import Any, Final
 from flask import Blueprint, Flask, abort, make_response, render_template, request
 from werkzeug.wrappers import Response
 
+from foundation.certificates.reading import identity as identity_of
 from foundation.jose import encode_base64url
-from idp.authn.certificate import facts as certificate_facts
 from idp.authn.certificate.errors import CertificateRefused, NotChecked
 from idp.authn.certificate.facts import CertificateFacts
 from idp.authn.certificate.presented import Presented
@@ -73,7 +73,7 @@ def present() -> Response:
             raise CertificateRefused("missing", "the browser presented no certificate")
         found = believed.accept(shown, services())
     except CertificateRefused as error:
-        identity = None if shown is None else certificate_facts.identity(shown.certificate)
+        identity = None if shown is None else identity_of(shown.certificate)
         refusal.record(error, session_id=wanted.session_id, purpose=wanted.purpose, identity=identity)
         status = _UNAVAILABLE if isinstance(error, NotChecked) else _FORBIDDEN
         page = render_template("certificate_refused.html", text=explained(error.cause), cause=error.cause, back=back)

@@ -1,8 +1,7 @@
 """Asks authorities whether a certificate is revoked: OCSP first, then revocation lists; within one deadline.
 
-The addresses stand in certificates whose path to a trust anchor holds.  They are requested all the same only through
-the one guarded way out, without redirects, with capped answers (PKI-01).  What is signed itself needs no TLS (RFC 5280,
-clause 8: a list over https would need its own revocation checked first).
+The addresses stand in certificates whose path to a trust anchor holds; :mod:`foundation.certificates.fetching` says how
+they are requested all the same.
 """
 
 from __future__ import annotations
@@ -10,32 +9,25 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-import requests
 from cryptography import x509
 
 from foundation import log
+from foundation.certificates import crl, ocsp
+from foundation.certificates.fetching import Fetcher, Question
+from foundation.certificates.reading import identity
 from foundation.clock import Clock
 from foundation.egress import Egress
-from foundation.errors import EgressRefused
-from idp.authn.certificate import crl, facts, ocsp
 from idp.authn.certificate.chain import ValidPath
 from idp.authn.certificate.errors import NotChecked
 from idp.certificate_settings import CertificateSettings
 
 _MAX_STATUSES: Final = 10_000
 _MAX_LISTS: Final = 32
-_CONCURRENT: Final = 4
-"""Who asks an authority at one time: one that is slow does not take all of the server's threads (DOS-03)."""
-_WAITING: Final = 3
-"""Who waits for a place among them; the next is told at once.  Whoever waits holds a thread of the server's too: of
-eight, one is left for everybody else while an authority hangs (DOS-03)."""
-_CHUNK: Final = 64 * 1024
 _logger = log.get(__name__)
 
 
@@ -77,14 +69,12 @@ class RevocationChecker:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
-        self._egress = egress
+        self._fetcher = Fetcher(egress, settings.timeout_seconds, monotonic=monotonic)
         self._clock = clock
         self._random = random
         self._monotonic = monotonic
         self._max_age = timedelta(seconds=settings.max_age_seconds)
         self._cache = _Cache()
-        self._places = threading.BoundedSemaphore(_CONCURRENT)
-        self._room = threading.BoundedSemaphore(_CONCURRENT + _WAITING)
 
     def check(self, path: ValidPath) -> Checked:
         """Whether every certificate of a path is good; the anchor is the operator's to take away.
@@ -106,36 +96,20 @@ class RevocationChecker:
 
     def _status(self, step: _Step) -> str:
         # With the issuer's: another authority of the same name says nothing about this one's certificates.
-        identity = facts.identity(step.certificate) + facts.identity(step.issuer)
+        both = identity(step.certificate) + identity(step.issuer)
         now = self._clock.now()
         with self._cache.lock:
-            known = self._cache.statuses.get(identity)
+            known = self._cache.statuses.get(both)
         if known is not None and now < known[0]:
             return known[1]
-        with self._place(step.deadline):
+        with self._fetcher.place(step.deadline):
             end, source = self._ask(step, now)
         with self._cache.lock:
-            self._cache.statuses[identity] = (self._capped(end, now), source)
-            self._cache.statuses.move_to_end(identity)
+            self._cache.statuses[both] = (self._capped(end, now), source)
+            self._cache.statuses.move_to_end(both)
             while len(self._cache.statuses) > _MAX_STATUSES:
                 self._cache.statuses.popitem(last=False)
         return source
-
-    @contextmanager
-    def _place(self, deadline: float) -> Iterator[None]:
-        """:raises NotChecked: too many ask, and too many wait to, or none of them is done in time."""
-        busy = NotChecked("busy", "too many certificates are being asked about")
-        if not self._room.acquire(blocking=False):
-            raise busy
-        try:
-            if not self._places.acquire(timeout=max(0.0, deadline - self._monotonic())):
-                raise busy
-            try:
-                yield
-            finally:
-                self._places.release()
-        finally:
-            self._room.release()
 
     def _capped(self, end: datetime, now: datetime) -> datetime:
         return min(end, now + timedelta(seconds=self._settings.cache_seconds))
@@ -168,7 +142,7 @@ class RevocationChecker:
             nonce_required=self._settings.ocsp_nonce == "required",
             max_age=self._max_age,
         )
-        answer = self._fetch(url, step.deadline, ocsp.MAX_ANSWER_OCTETS, asked.request())
+        answer = self._fetcher.fetch(Question(url, ocsp.MAX_ANSWER_OCTETS, asked.request()), step.deadline)
         return ocsp.judge(answer, asked, now)
 
     def _by_crl(self, url: str, step: _Step, now: datetime) -> datetime:
@@ -176,7 +150,7 @@ class RevocationChecker:
             known = self._cache.lists.get(url)
         if known is not None and now < known[0]:
             return crl.judge(known[1], step.certificate, step.issuer, now, self._max_age)
-        loaded = crl.load(self._fetch(url, step.deadline, self._settings.max_crl_octets))
+        loaded = crl.load(self._fetcher.fetch(Question(url, self._settings.max_crl_octets), step.deadline))
         end = crl.judge(loaded, step.certificate, step.issuer, now, self._max_age)
         with self._cache.lock:
             self._cache.lists[url] = (self._capped(end, now), loaded)
@@ -184,37 +158,3 @@ class RevocationChecker:
             while len(self._cache.lists) > _MAX_LISTS:
                 self._cache.lists.popitem(last=False)
         return end
-
-    def _fetch(self, url: str, deadline: float, max_octets: int, body: bytes | None = None) -> bytes:
-        """:raises NotChecked: nobody answers, or not in time, or not in the right way."""
-        headers = {"Accept-Encoding": "identity"}
-        if body is not None:
-            headers |= {"Content-Type": "application/ocsp-request"}
-        left = min(self._settings.timeout_seconds, deadline - self._monotonic())
-        if left <= 0:
-            raise NotChecked("deadline", "no time is left to ask")
-        try:
-            with self._egress.session(left) as session:
-                method = "GET" if body is None else "POST"
-                response = session.request(
-                    method, url, data=body, headers=headers, stream=True, allow_redirects=False, timeout=left
-                )
-                with response:
-                    return self._read(response, deadline, max_octets)
-        except EgressRefused as error:
-            raise NotChecked("address_refused", "an authority's address may not be requested") from error
-        except (requests.RequestException, OSError, ValueError) as error:
-            raise NotChecked("unreachable", "an authority does not answer") from error
-
-    def _read(self, response: requests.Response, deadline: float, max_octets: int) -> bytes:
-        """What arrives is taken as it comes: an authority that drips is given up at the deadline."""
-        if response.status_code != requests.codes.ok:
-            raise NotChecked("unreachable", f"an authority answers with the status {response.status_code}")
-        body = bytearray()
-        while chunk := response.raw.read1(_CHUNK):
-            body += chunk
-            if len(body) > max_octets:
-                raise NotChecked("too_large", f"an answer is longer than {max_octets} octets")
-            if self._monotonic() > deadline:
-                raise NotChecked("deadline", "an answer takes too long")
-        return bytes(body)

@@ -12,9 +12,10 @@ from urllib.parse import urlsplit
 from flask import Request
 
 from foundation import log
+from foundation.certificates.reading import read
 from foundation.proxied import CERTIFICATE, PROXY_SECRET, Proxies
 from idp.authn.certificate.errors import CertificateRefused
-from idp.authn.certificate.presented import Presented, from_headers, read
+from idp.authn.certificate.presented import Presented, from_headers
 from idp.web.certificates.trust import Trust
 from idp.web.services import services
 

@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 from cryptography import x509
 from flask import Flask, current_app
 
+from foundation.certificates.reading import extension_of
 from foundation.clock import from_epoch
 from foundation.egress import Egress
 from foundation.errors import SettingsError
@@ -121,7 +122,7 @@ def _anchor(name: str, settings: AnchorSettings, faults: list[str]) -> Anchor | 
         for item in _certificates(path, f"{where}.intermediates.{number}", faults)
     ]
     for certificate in (*own, *between):
-        basic = chain.extension_of(certificate.extensions, x509.BasicConstraints)
+        basic = extension_of(certificate.extensions, x509.BasicConstraints)
         if basic is None or not basic.ca:
             faults.append(f"{where}: {certificate.subject.rfc4514_string()} is no authority's certificate")
     return Anchor(name, own[0], tuple(between), frozenset(settings.policies)) if own else None

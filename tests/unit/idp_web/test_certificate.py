@@ -14,8 +14,8 @@ from flask.testing import FlaskClient
 from sqlalchemy import select, update
 from werkzeug.test import TestResponse
 
+from foundation.certificates.reading import identity as identity_of
 from foundation.proxied import PROXY_SECRET
-from idp.authn.certificate import facts
 from idp.certificate_settings import AnchorSettings, CertificateSettings, EvidenceRule
 from idp.storage import authenticators
 from idp.storage.engine import reading
@@ -118,7 +118,7 @@ def test_a_certificate_is_enrolled_and_signs_in_and_its_policy_is_told(idp: Idp,
     card = person(policies=(QCP,))
     enrol(idp, browser, card)
     (item,) = owned(idp)
-    assert (item.lookup, item.label) == (facts.identity(card.certificate), "Ana Example")
+    assert (item.lookup, item.label) == (identity_of(card.certificate), "Ana Example")
     stranger = idp.client()
     path = idp.path(stranger, plain())
     assert with_certificate(idp, stranger, path, card).status_code == 302
@@ -248,7 +248,7 @@ def test_SES_07_somebody_elses_certificate_does_not_finish_a_persons_step_up(idp
     idp.sign_in(bobs, path, username="bob")
     card = person()
     with idp.engine.begin() as connection:
-        identity = facts.identity(card.certificate)
+        identity = identity_of(card.certificate)
         new = authenticators.NewAuthenticator("bobs", "account-bob", "certificate", lookup=identity)
         authenticators.bind(connection, idp.seals, new, NOW)
     path = idp.path(browser, signature(prompt=("login",)))
@@ -355,5 +355,5 @@ def test_a_hand_over_that_somebody_wrote_into_the_database_is_none(idp: Idp, bro
     with idp.engine.begin() as connection:
         row = connection.execute(select(handovers.c.facts)).first()
         assert row is not None
-        connection.execute(update(handovers).values(facts={**row.facts, "identity": facts.identity(card.certificate)}))
+        connection.execute(update(handovers).values(facts={**row.facts, "identity": identity_of(card.certificate)}))
     assert come_back(browser, shown).status_code == 403

@@ -13,8 +13,8 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from foundation.certificates.reading import identity as identity_of
 from idp.activation.binding import digest_of
-from idp.authn.certificate import facts
 from idp.storage import authenticators
 from tests.fakes.idp import Idp
 from tests.pki import Issued
@@ -90,7 +90,7 @@ def holder(tmp_path: Path) -> Iterator[Holder]:
     for kind in ("totp", "hotp"):
         give(idp, kind)
     codes = iter(give_recovery_codes(idp))
-    identity = facts.identity(card.certificate)
+    identity = identity_of(card.certificate)
     with idp.engine.begin() as connection:
         new = authenticators.NewAuthenticator("alice-card", idp.alice, "certificate", lookup=identity)
         authenticators.bind(connection, idp.seals, new, idp.clock.now())

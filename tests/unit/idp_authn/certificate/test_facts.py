@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from cryptography import x509
 
+from foundation.certificates.reading import identity as identity_of
 from idp.authn.certificate import facts, mapping
 from idp.authn.certificate.chain import Anchor, validate
 from idp.authn.certificate.errors import CertificateRefused
@@ -36,8 +37,8 @@ def test_what_stands_in_it() -> None:
 def test_its_identity_is_issuer_serial_number_and_key() -> None:
     ana = ROOT.issue()
     again = pki.authority("Root").issue(Leaf(key=ana.key))
-    assert facts.identity(ana.certificate) == facts.identity(x509.load_der_x509_certificate(ana.der))
-    assert len({facts.identity(item.certificate) for item in (ana, again, ROOT.issue(), ROOT)}) == 4
+    assert identity_of(ana.certificate) == identity_of(x509.load_der_x509_certificate(ana.der))
+    assert len({identity_of(item.certificate) for item in (ana, again, ROOT.issue(), ROOT)}) == 4
 
 
 @pytest.mark.parametrize("body", [b"\x30\x03\x30\x01\x02", b"\x04\x00", b"\x30\x00\x00"])

@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ocsp as der
 
-from idp.authn.certificate import algorithms, crl, ocsp
+from foundation.certificates import algorithms, crl, ocsp
+from foundation.certificates.ocsp import Asked
 from idp.authn.certificate.errors import CertificateRefused, NotChecked, Revoked
-from idp.authn.certificate.ocsp import Asked
 from tests import pki
 from tests.pki import NOW, Issued, Leaf
 

@@ -8,10 +8,10 @@ from typing import Final
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
-from idp.authn.certificate import algorithms
-from idp.authn.certificate.chain import extension_of
-from idp.authn.certificate.errors import CertificateRefused, NotChecked, Revoked
-from idp.authn.certificate.status import Window
+from foundation.certificates import algorithms
+from foundation.certificates.answers import Finding, Window, revoked
+from foundation.certificates.errors import CertificateRefused, NotChecked
+from foundation.certificates.reading import extension_of
 
 MAX_ADDRESSES: Final = 3
 
@@ -51,10 +51,24 @@ def judge(
 ) -> datetime:
     """Until when a list says that the certificate is not revoked.
 
-    1. The issuer's: name, key usage, signature.  2. About this certificate: complete, of the right kind.  3. Of a time
-    that counts.  4. Not on it.
-
     :raises Revoked: it is on the list.
+    :raises NotChecked: the list says nothing that can be relied on.
+    """
+    return read(crl, certificate, issuer, now, max_age).end(now, max_age)
+
+
+def read(
+    crl: x509.CertificateRevocationList,
+    certificate: x509.Certificate,
+    issuer: x509.Certificate,
+    now: datetime,
+    max_age: timedelta,
+) -> Finding:
+    """What a list says about a certificate.
+
+    1. The issuer's: name, key usage, signature.  2. About this certificate: complete, of the right kind.  3. Whether
+    the certificate is on it.  4. Of a time that counts.
+
     :raises NotChecked: the list says nothing that can be relied on.
     """
     try:
@@ -62,14 +76,16 @@ def judge(
         _check_scope(crl, certificate)
         entry = crl.get_revoked_certificate_by_serial_number(certificate.serial_number)
         window = Window(crl.last_update_utc, crl.next_update_utc)
-        removed = entry is not None and _removed(entry)
+        reason = None if entry is None else _reason(entry)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise NotChecked("malformed", "a revocation list cannot be read") from error
-    if entry is not None and not removed:
-        raise Revoked("the certificate is on its authority's revocation list")
+    # An entry may only say that a hold was lifted (RFC 5280, 5.3.1: in deltas; harmless elsewhere).
+    if entry is not None and reason is not x509.ReasonFlags.remove_from_crl:
+        return revoked(window, entry.revocation_date_utc, reason)
     if window.next_update is None:
         raise NotChecked("malformed", "a revocation list without nextUpdate (RFC 5280, 5.1.2.5)")
-    return window.check(now, max_age)
+    window.check(now, max_age)
+    return Finding("good", window)
 
 
 def _check_issuer(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> None:
@@ -112,9 +128,8 @@ def _covers(point: x509.IssuingDistributionPoint, certificate: x509.Certificate)
     return any(name in named for name in point.full_name)
 
 
-def _removed(entry: x509.RevokedCertificate) -> bool:
-    """Whether an entry only says that a hold was lifted (RFC 5280, 5.3.1: in deltas; harmless elsewhere)."""
+def _reason(entry: x509.RevokedCertificate) -> x509.ReasonFlags | None:
     for extension in entry.extensions:
         if isinstance(extension.value, x509.CRLReason):
-            return extension.value.reason is x509.ReasonFlags.remove_from_crl
-    return False
+            return extension.value.reason
+    return None

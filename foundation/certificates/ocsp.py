@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, OCSPExtensionOID
 
-from idp.authn.certificate import algorithms
-from idp.authn.certificate.chain import extension_of
-from idp.authn.certificate.errors import CertificateRefused, NotChecked, Revoked
-from idp.authn.certificate.status import Window
+from foundation.certificates import algorithms
+from foundation.certificates.answers import Finding, Window, revoked
+from foundation.certificates.errors import CertificateRefused, NotChecked
+from foundation.certificates.reading import extension_of
 
 MAX_ANSWER_OCTETS: Final = 64 * 1024
 NONCE_OCTETS: Final = 32
@@ -63,28 +63,36 @@ def addresses(certificate: x509.Certificate) -> tuple[str, ...]:
 def judge(answer: bytes, asked: Asked, now: datetime) -> datetime:
     """Until when an answer says that the certificate is good.
 
-    1. A successful answer that can be read.  2. About this certificate of this issuer.  3. Signed by the issuer, or by
-    whom it delegated to.  4. To this request, where it has a nonce.  5. Of a time that counts.  6. Good.
-
     :raises Revoked: it says that the certificate is revoked or suspended.
+    :raises NotChecked: it says nothing that can be relied on.
+    """
+    return read(answer, asked, now).end(now, asked.max_age)
+
+
+def read(answer: bytes, asked: Asked, now: datetime) -> Finding:
+    """What an answer says about the certificate.
+
+    1. A successful answer that can be read.  2. About this certificate of this issuer.  3. Signed by the issuer, or by
+    whom it delegated to.  4. To this request, where it has a nonce.  5. Of a time that counts.  6. Known.
+
     :raises NotChecked: it says nothing that can be relied on.
     """
     try:
         response = _successful(answer)
         single = _about(response, asked)
-        _check_signature(response, asked.issuer, now)
+        responder = _check_signature(response, asked.issuer, now)
         _check_extensions(response, asked)
         window = Window(single.this_update_utc, single.next_update_utc)
-        status = single.certificate_status
+        produced, status = response.produced_at_utc, single.certificate_status
+        # Revoked is revoked, and stays so: an old answer that says it is believed all the same.
+        if status is ocsp.OCSPCertStatus.REVOKED:
+            return revoked(window, single.revocation_time_utc, single.revocation_reason, produced, responder)
     except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
         raise NotChecked("malformed", "an OCSP answer cannot be read") from error
-    # Revoked is revoked, and stays so: an old answer that says it is believed all the same.
-    if status is ocsp.OCSPCertStatus.REVOKED:
-        raise Revoked("the certificate's authority revoked or suspended it")
-    end = window.check(now, asked.max_age)
+    window.check(now, asked.max_age)
     if status is not ocsp.OCSPCertStatus.GOOD:
         raise NotChecked("unknown", "the responder does not know the certificate")
-    return end
+    return Finding("good", window, produced_at=produced, responder=responder)
 
 
 def _successful(answer: bytes) -> ocsp.OCSPResponse:
@@ -124,8 +132,8 @@ def _key_bits(certificate: x509.Certificate) -> bytes:
     return bits
 
 
-def _check_signature(response: ocsp.OCSPResponse, issuer: x509.Certificate, now: datetime) -> None:
-    """RFC 6960 4.2.2.2: the key of the issuer itself, or of a certificate that it issued for this."""
+def _check_signature(response: ocsp.OCSPResponse, issuer: x509.Certificate, now: datetime) -> x509.Certificate | None:
+    """RFC 6960 4.2.2.2: the key of the issuer itself (None), or of a certificate that it issued for this."""
     for responder in _responders(response, issuer):
         key = responder.public_key()
         if not _verifies(response, key):
@@ -137,7 +145,7 @@ def _check_signature(response: ocsp.OCSPResponse, issuer: x509.Certificate, now:
             algorithms.check_hash(response.signature_hash_algorithm, key)
         except CertificateRefused as error:
             raise NotChecked("algorithm", "an OCSP answer's signature is of a kind that is not accepted") from error
-        return
+        return None if responder is issuer else responder
     raise NotChecked("wrong_signer", "an OCSP answer is signed by nobody that it names")
 
 

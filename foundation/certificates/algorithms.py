@@ -13,7 +13,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 
-from idp.authn.certificate.errors import CertificateRefused
+from foundation.certificates.errors import CertificateRefused
 
 MIN_RSA_BITS: Final = 2048
 MAX_RSA_BITS: Final = 8192
