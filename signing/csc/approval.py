@@ -219,4 +219,4 @@ def _refuse_handle(error: FacadeRefused) -> NoReturn:
 
 def _unreachable(error: Exception) -> errors.TemporarilyUnavailable:
     _log.error("the identity provider cannot be asked", extra={"fields": {"reason": str(error)}})
-    return errors.TemporarilyUnavailable("The authorization server cannot be reached")
+    return errors.TemporarilyUnavailable(errors.ISSUER_UNREACHABLE)

@@ -55,7 +55,7 @@ class UsedProofs:
             if len(self._until) >= self._most:
                 self._until = {use: until for use, until in self._until.items() if until > at}
             if len(self._until) >= self._most:
-                raise errors.TemporarilyUnavailable("The service is busy")
+                raise errors.TemporarilyUnavailable(errors.BUSY)
             if proof.use in self._until:
                 return False
             self._until[proof.use] = proof.memorable_until

@@ -73,14 +73,12 @@ _REFUSALS: Final[Mapping[str, str]] = {
 _ORDERS: Final = frozenset({codes.INVALID_ORDER, codes.ORDER_USED})
 """An order is in the access token of the request: it is that which is not good."""
 _UNAVAILABLE: Final[Mapping[str, str]] = {
-    codes.DEVICE_UNAVAILABLE: "The signature creation device is not available",
-    codes.AUDIT_UNAVAILABLE: "The audit record cannot be written",
-    codes.LEDGER_SET_BACK: "The ledger has to be restored",
-    codes.BUSY: "The service is busy",
-    codes.INDETERMINATE: "The outcome is not known; the authorization is spent",
+    codes.DEVICE_UNAVAILABLE: errors.DEVICE_UNAVAILABLE,
+    codes.AUDIT_UNAVAILABLE: errors.AUDIT_UNAVAILABLE,
+    codes.LEDGER_SET_BACK: errors.LEDGER_SET_BACK,
+    codes.BUSY: errors.BUSY,
+    codes.INDETERMINATE: errors.INDETERMINATE,
 }
-
-UNREACHABLE: Final = "The signature activation module cannot be reached"
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +181,7 @@ class Rssp:
         try:
             return all_algorithms(self.keys.get())
         except LinkError as error:
-            raise errors.TemporarilyUnavailable(UNREACHABLE) from error
+            raise errors.TemporarilyUnavailable(errors.MODULE_UNREACHABLE) from error
 
     def ask(self, call: Callable[[T], R], argument: T) -> R:
         """Ask the activation module, its refusals in the API's words.
@@ -196,12 +194,12 @@ class Rssp:
             self._refuse(error, argument)
         except LinkError as error:
             _log.error("the activation module does not answer", extra={"fields": {"cause": type(error).__name__}})
-            raise errors.TemporarilyUnavailable(UNREACHABLE) from error
+            raise errors.TemporarilyUnavailable(errors.MODULE_UNREACHABLE) from error
 
     def _refuse(self, error: LinkRefused, argument: object) -> NoReturn:
         _log.info("the activation module refused", extra={"fields": {"code": error.refusal}})
-        if error.refusal == codes.CERTIFICATE_EXPIRED and isinstance(argument, SignRequest):
-            raise errors.InvalidRequest(self._expired_text(argument.credential_id)) from error
+        if error.refusal == codes.CERTIFICATE_EXPIRED:
+            raise self._expired(argument) from error
         if error.refusal == codes.BINDING_REFUSED:
             raise errors.InvalidDpopProof from error
         if error.refusal == codes.EXPIRED_ORDER:
@@ -215,8 +213,11 @@ class Rssp:
         _log.error("the activation module's refusal points to a fault", extra={"fields": {"code": error.refusal}})
         raise errors.ServerError from error
 
-    def _expired_text(self, credential_id: str) -> str:
-        try:
-            return responses.expired_certificate_text(self.sam.credential(credential_id))
-        except LinkError:
-            return "Signing certificate is expired"
+    def _expired(self, argument: object) -> errors.InvalidRequest:
+        """It is named where digests are signed, and not where documents are: each method has its own words."""
+        if isinstance(argument, SignRequest):
+            try:
+                return responses.expired_certificate(self.sam.credential(argument.credential_id))
+            except LinkError:
+                pass
+        return errors.InvalidRequest(errors.CERTIFICATE_EXPIRED)

@@ -144,7 +144,7 @@ def _check_creation(ordered: _Ordered, body: Mapping[str, Any]) -> None:
 
 def _authority(rssp: Rssp) -> tuple[CertificateAuthority, PkiSettings]:
     if rssp.authority is None or rssp.settings.pki is None:
-        raise errors.NotImplementedHere("The method is not implemented by this service")
+        raise errors.NotImplementedHere
     return rssp.authority, rssp.settings.pki
 
 
@@ -155,7 +155,7 @@ def _at_authority(rssp: Rssp, work: Callable[[str], CredentialView], order: str)
     except PkiError as error:
         _log.error("the certification authority did not do it", extra={"fields": {"code": error.code}})
         if error.code == "pki_unavailable":
-            raise errors.TemporarilyUnavailable("The certification authority cannot be reached") from error
+            raise errors.TemporarilyUnavailable(errors.AUTHORITY_UNREACHABLE) from error
         raise errors.ServerError from error
 
 

@@ -83,7 +83,7 @@ def _owner_to_list(rssp: Rssp, token: ServiceToken, user_id: str | None) -> str:
             raise errors.InvalidRequest(errors.USER_ID_NOT_NULL)
         return token.subject
     if token.client_id not in rssp.settings.user_listing_clients:
-        raise errors.UnauthorizedClient("The client is not authorized to name a user")
+        raise errors.UnauthorizedClient(errors.MAY_NOT_NAME_USER)
     if user_id is None:
         raise errors.invalid("userID")
     return user_id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -33,6 +34,19 @@ STAMPED: Final = "Ades-B-T"
 _PLAINEST: Final = frozenset({"ades-b", BASIC.lower()})
 _STATED: Final[Mapping[str, str]] = {"Reason": "reason", "Location": "location", "ContactInfo": "contact"}
 """Properties that a request may set, of PDFs only."""
+_PROPERTIES: Final = (
+    *_STATED,
+    "Name",
+    "SigningTime",
+    "SignerRoleV2",
+    "CommitmentTypeIndication",
+    "SignatureProductionPlaceV2",
+    "SignaturePolicyIdentifier",
+    "AllDataObjectsTimeStamp",
+    "IndividualDataObjectsTimeStamp",
+    "DataObjectFormat",
+)
+"""Attributes of the specification's: a refusal names no other (11.11)."""
 _MAX_STATED: Final = 255
 _MAX_DOCUMENT_CHARACTERS: Final = 256 * 1024 * 1024
 
@@ -194,23 +208,22 @@ def _stated(item: Mapping[str, Any], form: str) -> dict[str, str]:
         return {}
     if not isinstance(properties, list) or not all(isinstance(each, dict) for each in properties):
         raise errors.invalid("signed_props")
-    found: dict[str, str] = {}
-    for each in properties:
-        name = each.get("attribute_name")
-        member = _STATED.get(name) if form == "P" and isinstance(name, str) else None
-        if member is None or member in found:
-            raise errors.invalid("signed_props")
-        found[member] = _text_of(each)
-    return found
+    taken = _STATED if form == "P" else {}
+    names = [name for name in (each.get("attribute_name") for each in properties) if isinstance(name, str)]
+    refused = {name for name, count in Counter(names).items() if name not in taken or count > 1}
+    if refused or len(names) < len(properties):
+        raise errors.invalid_properties(name for name in _PROPERTIES if name in refused)
+    return {taken[each["attribute_name"]]: _text_of(each) for each in properties}
 
 
 def _text_of(each: Mapping[str, Any]) -> str:
+    name = each["attribute_name"]
     try:
         text = parameters.base64_octets(parameters.required_text(each, "attribute_value", 4 * _MAX_STATED)).decode()
-    except ValueError as error:
-        raise errors.invalid("signed_props") from error
+    except (ValueError, errors.InvalidRequest) as error:
+        raise errors.invalid_properties([name]) from error
     if not 0 < len(text) <= _MAX_STATED or not text.isprintable():
-        raise errors.invalid("signed_props")
+        raise errors.invalid_properties([name])
     return text
 
 

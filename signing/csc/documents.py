@@ -60,6 +60,9 @@ def _check_approved(request: SignDocRequest, sad: Sad) -> None:
     """
     if sad.credential_id != request.credential_id:
         raise errors.invalid("credentialID")
+    if sad.hash_type != "sdr":
+        # Of digests of data to be signed: nobody approved a document.
+        raise errors.InvalidRequest(errors.DOCUMENTS_NOT_AUTHORIZED)
     if sad.dtbsr and Counter(wish.digest for wish in request.wishes) - Counter(sad.dtbsr):
         raise errors.InvalidHash
 

@@ -5,6 +5,7 @@ Clients compare the descriptions literally, so they are kept here and nowhere el
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 from signing.errors import SigningError
@@ -165,6 +166,9 @@ class NotImplementedHere(CscError):
     code = "invalid_request"
     status = 501
 
+    def __init__(self) -> None:
+        super().__init__(NOT_IMPLEMENTED)
+
 
 class InvalidHash(CscError):
     """A document or its digest is none of those that were approved."""
@@ -254,3 +258,36 @@ INVALID_HASHES = "Invalid Base64 hashes string parameter"
 INVALID_DOCUMENTS = "Invalid Base64 documents string parameter"
 NOT_SIGNABLE = "A document cannot be signed in the requested format"
 CONTRADICTION = "String parameter hashAlgorithmOID contradicts with signAlgo parameter"
+DOCUMENTS_NOT_AUTHORIZED = "documentDigests or documents are not authorized by the SAD"
+CERTIFICATE_EXPIRED = "Signing certificate is expired"
+NOT_JSON = "The request must be of type application/json"
+NO_JSON_OBJECT = "The request is not a JSON object"
+MAY_NOT_NAME_USER = "The client is not authorized to name a user"
+NOT_IMPLEMENTED = "The method is not implemented by this service"
+MODULE_UNREACHABLE = "The signature activation module cannot be reached"
+ISSUER_UNREACHABLE = "The authorization server cannot be reached"
+AUTHORITY_UNREACHABLE = "The certification authority cannot be reached"
+DEVICE_UNAVAILABLE = "The signature creation device is not available"
+AUDIT_UNAVAILABLE = "The audit record cannot be written"
+LEDGER_SET_BACK = "The ledger has to be restored"
+BUSY = "The service is busy"
+INDETERMINATE = "The outcome is not known; the authorization is spent"
+TOO_LARGE = "The request is too large"
+NO_SUCH_METHOD = "There is no such method"
+UNREADABLE = "The request cannot be read"
+NO_JOBS_NOW = "Asynchronous requests cannot be taken in or fetched now"
+
+
+def expired_certificate(organization: str | None, common_name: str | None) -> InvalidRequest:
+    """The credential's certificate is not valid any more (1.0.4.0, 11.9): with what it has of the two."""
+    named = ",".join(f"{short}={name}" for short, name in (("O", organization), ("CN", common_name)) if name)
+    return InvalidRequest(f"Signing certificate '{named}' is expired")
+
+
+def invalid_properties(names: Iterable[str]) -> InvalidRequest:
+    """Attributes that are not taken (2.0.0.2, 11.11).
+
+    :param names: of these, those that the specification has; what else was said is not repeated.
+    """
+    listed = ", ".join(names)
+    return InvalidRequest(f"Invalid parameter signed_props ({listed})") if listed else invalid("signed_props")

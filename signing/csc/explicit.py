@@ -104,7 +104,7 @@ def activate(
 def unreachable(error: Exception) -> errors.TemporarilyUnavailable:
     """The identity provider gave no usable answer; the cause is for the log."""
     _log.error("the identity provider cannot be asked", extra={"fields": {"reason": str(error)}})
-    return errors.TemporarilyUnavailable("The authorization server cannot be reached")
+    return errors.TemporarilyUnavailable(errors.ISSUER_UNREACHABLE)
 
 
 def _about(call: Call, view: CredentialView) -> dict[str, str]:

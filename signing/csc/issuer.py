@@ -90,7 +90,7 @@ class Issuer:
                 raise errors.ExpiredToken
         except (FacadeUnavailable, FacadeRefused) as error:
             _log.error("the identity provider cannot be asked", extra={"fields": {"reason": str(error)}})
-            raise errors.TemporarilyUnavailable("The authorization server cannot be reached") from error
+            raise errors.TemporarilyUnavailable(errors.ISSUER_UNREACHABLE) from error
         return verdict
 
     def sad(self, token: str) -> Sad:
@@ -124,7 +124,7 @@ class Issuer:
             raise errors.invalid("SAD") from error
         except (FacadeUnavailable, JoseError) as error:
             _log.error("the identity provider cannot be asked", extra={"fields": {"reason": str(error)}})
-            raise errors.TemporarilyUnavailable("The authorization server cannot be reached") from error
+            raise errors.TemporarilyUnavailable(errors.ISSUER_UNREACHABLE) from error
 
     def _verified(self, token: str) -> dict[str, Any]:
         try:

@@ -35,7 +35,6 @@ _PASSING: Final = frozenset(
     {codes.DEVICE_UNAVAILABLE, codes.AUDIT_UNAVAILABLE, codes.LEDGER_SET_BACK, codes.BUSY}
 )
 """Refusals of the module's after which nothing is spent, and the same may be asked again."""
-_LOST: Final = "The outcome is not known; the authorization is spent"
 _RETRY_SECONDS: Final = 5
 
 T = TypeVar("T")
@@ -147,7 +146,7 @@ class SigningWork:
         """The SAD has expired, or what may have been signed is not asked for again."""
         _log.error("a job was given up", extra={"fields": {"job": claimed.id, "maybe_done": maybe_done}})
         if maybe_done:
-            return _failed(errors.TemporarilyUnavailable(_LOST))
+            return _failed(errors.TemporarilyUnavailable(errors.INDETERMINATE))
         return _failed(errors.InvalidRequest(errors.SAD_EXPIRED))
 
 
@@ -202,4 +201,4 @@ def _stored(call: Callable[[], T]) -> T:
         raise errors.TooManyRequests(_RETRY_SECONDS) from error
     except JobsUnavailable as error:
         _log.error("the jobs' database does not answer")
-        raise errors.TemporarilyUnavailable("Asynchronous requests cannot be taken in or fetched now") from error
+        raise errors.TemporarilyUnavailable(errors.NO_JOBS_NOW) from error

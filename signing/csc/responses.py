@@ -13,7 +13,7 @@ from cryptography import x509
 
 from contract import proof_key
 from foundation.names import distinguished_name
-from signing.csc import languages
+from signing.csc import errors, languages
 from signing.csc.algorithms import algorithm_parameters, sign_algorithms
 from signing.csc.auth_options import AuthOptions
 from signing.csc.dialect import Dialect
@@ -209,12 +209,12 @@ def _policies(certificate: x509.Certificate) -> list[str]:
     return [policy.policy_identifier.dotted_string for policy in policies]
 
 
-def expired_certificate_text(view: CredentialView) -> str:
-    """The description of the refusal of an expired certificate (CSC API 1.0.4.0 11.9)."""
+def expired_certificate(view: CredentialView) -> errors.InvalidRequest:
+    """The refusal of an expired certificate, by its names."""
     subject = x509.load_der_x509_certificate(view.certificates[0]).subject
-    parts = [
-        f"{short}={subject.get_attributes_for_oid(oid)[0].value!s}"
-        for short, oid in (("O", x509.NameOID.ORGANIZATION_NAME), ("CN", x509.NameOID.COMMON_NAME))
-        if subject.get_attributes_for_oid(oid)
-    ]
-    return f"Signing certificate '{','.join(parts)}' is expired"
+
+    def named(oid: x509.ObjectIdentifier) -> str | None:
+        found = subject.get_attributes_for_oid(oid)
+        return str(found[0].value) if found else None
+
+    return errors.expired_certificate(named(x509.NameOID.ORGANIZATION_NAME), named(x509.NameOID.COMMON_NAME))

@@ -65,7 +65,7 @@ def csc_blueprint(dialect: Dialect, rssp: Rssp) -> Blueprint:
         return limited
 
     def missing() -> Response:
-        raise errors.NotImplementedHere("The method is not implemented by this service")
+        raise errors.NotImplementedHere
 
     def serve(name: str, view: Callable[[], Response]) -> None:
         blueprint.add_url_rule(f"/{name}", name.replace("/", "_"), view, methods=["POST"])
@@ -107,11 +107,11 @@ def _bound(rssp: Rssp, bearer: Bearer | None, most: int) -> None:
 
 def _json_body() -> dict[str, Any]:
     if request.mimetype != "application/json":
-        raise errors.InvalidRequest("The request must be of type application/json")
+        raise errors.InvalidRequest(errors.NOT_JSON)
     try:
         return parse_json_object(request.get_data(cache=False))
     except TokenMalformed as error:
-        raise errors.InvalidRequest("The request is not a JSON object") from error
+        raise errors.InvalidRequest(errors.NO_JSON_OBJECT) from error
 
 
 def _checked(check: RequestCheck | None, names: Mapping[str, str], body: dict[str, Any]) -> dict[str, Any]:
@@ -178,13 +178,13 @@ def _challenge(error: errors.CscError) -> str:
 def http_error(error: HTTPException) -> Response:
     """Errors that arise before a method is reached, in the API's own form."""
     if isinstance(error, RequestEntityTooLarge):
-        return _plain(413, "invalid_request", "The request is too large")
+        return _plain(413, errors.TOO_LARGE)
     if isinstance(error, NotFound | MethodNotAllowed):
-        answer = _plain(error.code or 404, "invalid_request", "There is no such method")
+        answer = _plain(error.code or 404, errors.NO_SUCH_METHOD)
         if isinstance(error, MethodNotAllowed):
             answer.headers["Allow"] = "POST"
         return answer
-    return _plain(error.code or 400, "invalid_request", "The request cannot be read")
+    return _plain(error.code or 400, errors.UNREADABLE)
 
 
 def unexpected(error: Exception) -> Response:
@@ -193,7 +193,7 @@ def unexpected(error: Exception) -> Response:
     return _refusal(errors.ServerError(), V2)
 
 
-def _plain(status: int, code: str, description: str) -> Response:
-    answer = jsonify({"error": code, "error_description": description})
+def _plain(status: int, description: str) -> Response:
+    answer = jsonify({"error": errors.InvalidRequest.code, "error_description": description})
     answer.status_code = status
     return answer

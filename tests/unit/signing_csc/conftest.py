@@ -83,6 +83,7 @@ class PlayedSam:
     refusal: LinkError | None = None
     keys: tuple[OfferedKey, ...] = (OfferedKey(256, ("ecdsa",)), OfferedKey(3072, ("rsa-pss",)))
     asked: list[SignRequest] = field(default_factory=list)
+    refused_documents: str = "invalid_sad"
 
     def ping(self) -> None:
         if self.refusal:
@@ -108,10 +109,10 @@ class PlayedSam:
         return tuple(b"value of " + digest for digest in request.digests)
 
     def sign_documents(self, _request: object) -> NoReturn:
-        raise LinkRefused("invalid_sad")
+        raise LinkRefused(self.refused_documents)
 
     def sign_pdf(self, _request: object, _chunks: object, _octets: int) -> NoReturn:
-        raise LinkRefused("invalid_sad")
+        raise LinkRefused(self.refused_documents)
 
     def extend(self, _request: object) -> NoReturn:
         raise LinkRefused("invalid_sad")
@@ -121,18 +122,24 @@ class PlayedIssuer(BaseHTTPRequestHandler):
     revoked: ClassVar[set[str]] = set()
     introspections: ClassVar[int] = 0
     status: ClassVar[int] = 200
+    said: ClassVar[dict[str, tuple[int, object]]] = {}
+    """Status and answer by path, in the place of an introspection's."""
 
     def do_GET(self) -> None:
         self._send({"keys": [ISSUER_KEY.verification_key().as_jwk(), {"kty": "oct", "k": "AAAA"}]})
 
     def do_POST(self) -> None:
-        type(self).introspections += 1
         form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+        if self.path in self.said:
+            status, answer = self.said[self.path]
+            self._send(answer, status)
+            return
+        type(self).introspections += 1
         self._send({"active": form["token"][0] not in self.revoked})
 
-    def _send(self, value: object) -> None:
+    def _send(self, value: object, status: int | None = None) -> None:
         body = dumps(value).encode()
-        self.send_response(self.status)
+        self.send_response(status or self.status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -193,6 +200,7 @@ def running(tmp_path: Path, **changes: Any) -> Iterator[Bench]:
     class Played(PlayedIssuer):
         revoked: ClassVar[set[str]] = set()
         introspections: ClassVar[int] = 0
+        said: ClassVar[dict[str, tuple[int, object]]] = {}
 
     httpd = ThreadingHTTPServer(("127.0.0.1", 0), Played)
     thread = threading.Thread(target=httpd.serve_forever, args=(0.01,), daemon=True)

@@ -90,9 +90,17 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"documentDigests": [kept(signed_envelope_property="Attached")]},
         "Invalid parameter signed_envelope_property",
     ),
-    "unknown property": ({"documents": [stated("Name", "QQ==")]}, "Invalid parameter signed_props"),
-    "property no text": ({"documents": [stated("Reason", "/w==")]}, "Invalid parameter signed_props"),
-    "property with a line": ({"documents": [stated("Reason", "QQpC")]}, "Invalid parameter signed_props"),
+    "unknown property": ({"documents": [stated("Name", "QQ==")]}, "Invalid parameter signed_props (Name)"),
+    "property no text": ({"documents": [stated("Reason", "/w==")]}, "Invalid parameter signed_props (Reason)"),
+    "property with a line": ({"documents": [stated("Reason", "QQpC")]}, "Invalid parameter signed_props (Reason)"),
+    "properties": (
+        {"documents": [sent(signed_props=[{"attribute_name": name} for name in ("Reason", "x", "Name", "Reason")])]},
+        "Invalid parameter signed_props (Reason, Name)",
+    ),
+    "property of a CMS": (
+        {"documents": [{**stated("Reason", "QQ=="), "signature_format": "C"}]},
+        "Invalid parameter signed_props (Reason)",
+    ),
     "property no name": ({"documents": [stated(1, "QQ==")]}, "Invalid parameter signed_props"),
     "asynchronous": ({"documents": [sent()], "operationMode": "A"}, "Invalid parameter operationMode"),
     "validation info": (
