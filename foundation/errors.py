@@ -71,3 +71,33 @@ class ClientCertificateInvalid(PrivySealError):
     """What a request says about its client's certificate cannot be believed, or is none."""
 
     code = "client_certificate"
+
+
+class SandboxError(PrivySealError):
+    """Base of what can become of work in a confined process; never raised itself."""
+
+    code = "sandbox"
+
+
+class SandboxUnavailable(SandboxError):
+    """No process could be started, or all of them were busy for too long; nothing is known of the input."""
+
+    code = "sandbox_unavailable"
+
+
+class WorkTooLong(SandboxError):
+    """The work took more time than it may, of the processor or of the clock."""
+
+    code = "too_long"
+
+
+class WorkTooLarge(SandboxError):
+    """The work needed more memory than it may, or its answer is larger than it may be."""
+
+    code = "too_large"
+
+
+class WorkCrashed(SandboxError):
+    """The process ended without an answer."""
+
+    code = "crashed"

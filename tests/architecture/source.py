@@ -19,6 +19,7 @@ PACKAGES = (
     "connectors",
     "contract",
     "devservices",
+    "documents",
     "examples",
     "foundation",
     "idp",

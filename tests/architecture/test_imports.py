@@ -9,7 +9,11 @@ import pytest
 from tests.architecture.source import PACKAGES, ROOT, config, contracts, copy_packages, tool
 
 SEEDS = {
-    "house": [("connectors/registry.py", "import idp"), ("foundation/clock.py", "import contract")],
+    "house": [
+        ("connectors/registry.py", "import idp"),
+        ("documents/errors.py", "import connectors"),
+        ("foundation/clock.py", "import contract"),
+    ],
     "two-sides": [("idp/app.py", "import signing.settings"), ("signing/app.py", "import idp.settings")],
     "launcher": [("launcher/dev.py", "import signing.settings"), ("launcher/supervisor.py", "import sqlalchemy")],
     "development-stand-ins": [("devservices/__init__.py", "import contract")],
@@ -42,8 +46,10 @@ SEEDS = {
         ("signing/storage/__init__.py", "import lxml"),
         ("signing/sam/__init__.py", "import http.server"),
         ("signing/errors.py", "import requests"),
+        ("signing/sam/__init__.py", "import documents"),
     ],
     "link": [("signing/link/__init__.py", "import signing.storage"), ("signing/link/__init__.py", "import flask")],
+    "documents": [("documents/errors.py", "import contract"), ("documents/findings.py", "import requests")],
     "device": [("signing/storage/__init__.py", "import pkcs11"), ("idp/app.py", "import pkcs11")],
     "pure": [
         ("idp/policy/__init__.py", "import flask"),

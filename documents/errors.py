@@ -1,0 +1,49 @@
+"""Why a document is refused, or not looked at."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from foundation.errors import PrivySealError
+
+REASONS: Final = {
+    "not_a_pdf": "The document is not a PDF",
+    "malformed": "The PDF is damaged",
+    "encrypted": "The PDF is encrypted",
+    "hybrid": "The PDF has two cross-references that may differ (a hybrid-reference file)",
+    "xfa": "The PDF is an XFA form",
+    "too_large": "The document is too large",
+    "too_many_objects": "The PDF has too many objects, pages, revisions or signatures",
+    "too_deep": "The PDF is nested too deeply",
+    "expands_too_far": "What is compressed in the PDF is too large",
+    "too_complex": "Reading the PDF takes too much time or memory",
+    "signature_broken": "A signature that the PDF already has does not fit what it covers",
+    "changed_after_signature": "The PDF was changed after it was signed, beyond what its signature permits",
+    "certified_final": "The PDF is certified against any further signature",
+    "finding_refused": "The PDF contains what is not accepted here",
+}
+"""Code to what people are told of it."""
+
+
+class DocumentsError(PrivySealError):
+    """Base of these; never raised itself."""
+
+
+class DocumentRefused(DocumentsError):
+    """The document is not one to be signed; ``reason`` is of :data:`REASONS`, and quotes nothing of it."""
+
+    code = "document_refused"
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        """
+        :param detail: for operators: a place in the file, or a code; nothing that the file says.
+        """
+        super().__init__(f"{REASONS[reason]}{f' ({detail})' if detail else ''}")
+        self.reason = reason
+        self.detail = detail
+
+
+class ExaminerUnavailable(DocumentsError):
+    """No confined process was there to look at it: nothing is known of the document."""
+
+    code = "examiner_unavailable"

@@ -1,0 +1,108 @@
+"""What an examination tells of a document that is not refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+ACTIVE: Final = frozenset(
+    {
+        "javascript",
+        "launch_action",
+        "uri_action",
+        "submit_action",
+        "import_action",
+        "remote_action",
+        "media_action",
+        "automatic_action",
+        "unknown_action",
+        "embedded_file",
+        "multimedia",
+    }
+)
+"""Codes of what does something when the document is opened or clicked on (ISO 32000-2 12.6, 7.11.4, 13)."""
+APPEARANCE: Final = frozenset(
+    {
+        "optional_content",
+        "external_content",
+        "alternate_image",
+        "font_not_embedded",
+        "form_fields",
+        "appearance_missing",
+        "field_shows_other_value",
+        "signature_covers_content",
+        "hidden_annotation",
+        "unused_content",
+        "transparent_annotation",
+    }
+)
+"""Codes of what can make it look otherwise elsewhere or later, without a change to what was signed."""
+MAX_FINDINGS: Final = 256
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Finding:
+    """Something that the signer is told before approval."""
+
+    code: str
+    """Of :data:`ACTIVE` or :data:`APPEARANCE`."""
+    page: int | None = None
+    """From 1; None: of the document."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page's box, in points of 1/72 inch, as it is before it is turned (ISO 32000-2 7.7.3.3)."""
+
+    width: float
+    height: float
+    rotation: int
+    """Degrees clockwise: 0, 90, 180 or 270."""
+
+
+@dataclass(frozen=True, slots=True)
+class PriorSignature:
+    """A signature that the document already has: whole, and not changed behind beyond what it permits."""
+
+    field: str
+    kind: str
+    """``approval``, ``certification`` or ``timestamp``."""
+    signer: str
+    """What its certificate says, which nobody has looked into: the subject, as RFC 4514."""
+    whole_document: bool
+    """Whether it covers all that is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """A document that may be signed, and what is to be said of it."""
+
+    findings: tuple[Finding, ...]
+    pages: tuple[Page, ...]
+    signatures: tuple[PriorSignature, ...]
+    objects: int
+    version: str
+    """Of PDF, as ``1.7``."""
+
+    def to_json(self) -> bytes:
+        """For the way out of a confined process."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def from_json(cls, octets: bytes) -> Examination:
+        """The reverse of :meth:`to_json`.
+
+        :raises ValueError: it is none.
+        """
+        try:
+            table: dict[str, Any] = json.loads(octets)
+            findings = tuple(Finding(each["code"], each["page"]) for each in table["findings"])
+            pages = tuple(Page(each["width"], each["height"], each["rotation"]) for each in table["pages"])
+            signatures = tuple(
+                PriorSignature(each["field"], each["kind"], each["signer"], each["whole_document"])
+                for each in table["signatures"]
+            )
+            return cls(findings, pages, signatures, table["objects"], table["version"])
+        except (KeyError, TypeError) as error:
+            raise ValueError("this is no examination") from error

@@ -1,0 +1,125 @@
+"""Work on strangers' files, in processes that can do nothing else."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from foundation.confinement import Limits
+from foundation.errors import SandboxUnavailable, WorkCrashed, WorkTooLarge, WorkTooLong
+from foundation.sandbox import run
+from foundation.sandbox_pool import Pool
+
+MODULE = "tests.fakes.sandboxed"
+LIMITS = Limits(cpu_seconds=60, wall_seconds=120.0, file_octets=1 << 20)
+HASTY = Limits(cpu_seconds=1, wall_seconds=120.0)
+IMPATIENT = Limits(cpu_seconds=60, wall_seconds=0.5)
+
+
+def landlock() -> bool:
+    """Whether this kernel has it."""
+    return bool(ctypes.CDLL(None).syscall(444, None, ctypes.c_size_t(0), 1) > 0)
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[Pool]:
+    made = Pool(MODULE, LIMITS, workers=1, wait_seconds=120.0)
+    yield made
+    made.close()
+
+
+def test_work_is_done_on_octets_and_on_a_descriptor(tmp_path: Path) -> None:
+    assert run(MODULE, b"abc", LIMITS, b"reverse") == b"cba"
+    (tmp_path / "file").write_bytes(b"xyz")
+    with (tmp_path / "file").open("rb") as file:
+        assert run(MODULE, file.fileno(), LIMITS) == b"xyz"
+
+
+def test_work_without_an_end_is_killed() -> None:
+    with pytest.raises(WorkTooLong):
+        run(MODULE, b"", HASTY, b"spin")
+    with pytest.raises(WorkTooLong):
+        run(MODULE, b"", IMPATIENT, b"sleep")
+
+
+def test_what_a_library_prints_is_no_part_of_the_answer(pool: Pool) -> None:
+    assert pool.run(b"", b"print") == b"5"
+
+
+def test_memory_and_answer_are_bounded_and_the_next_file_is_served(pool: Pool) -> None:
+    for argument in (b"memory", b"long"):
+        with pytest.raises(WorkTooLarge):
+            pool.run(b"", argument)
+    assert pool.run(b"abc", b"reverse") == b"cba"
+
+
+def test_a_crash_is_one_and_the_next_file_is_served(pool: Pool) -> None:
+    for argument in (b"raise", b"crash"):
+        with pytest.raises(WorkCrashed):
+            pool.run(b"", argument)
+    assert pool.run(b"abc", b"reverse") == b"cba"
+
+
+@pytest.mark.parametrize(("limits", "argument"), [(HASTY, b"spin"), (IMPATIENT, b"sleep")])
+def test_a_kept_process_outlives_work_without_an_end(limits: Limits, argument: bytes) -> None:
+    kept = Pool(MODULE, limits, workers=1, wait_seconds=120.0)
+    try:
+        with pytest.raises(WorkTooLong):
+            kept.run(b"", argument)
+        assert len(kept._idle) == 1
+    finally:
+        kept.close()
+
+
+def test_a_file_finds_nothing_of_the_one_before(pool: Pool) -> None:
+    assert pool.run(b"first", b"remember") == b"first"
+    assert pool.run(b"second", b"remember") == b"second"
+
+
+def test_a_process_that_is_gone_is_replaced(pool: Pool) -> None:
+    pool.run(b"", b"")
+    (worker,) = pool._idle
+    worker.process.kill()
+    worker.process.wait()
+    assert pool.run(b"abc", b"reverse") == b"cba"
+    assert pool._idle[0].process.pid != worker.process.pid
+
+
+def test_a_confined_process_has_no_network_no_programs_and_nobody_to_kill(pool: Pool) -> None:
+    for argument in (b"connect", b"fork", b"program", b"kill"):
+        assert pool.run(b"", argument) == b"Operation not permitted", argument
+
+
+@pytest.mark.skipif(not landlock(), reason="this kernel has no Landlock")
+def test_a_confined_process_reads_no_secrets_and_writes_nowhere(pool: Pool, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"hush")
+    name = str(secret).encode()
+    for document in (name, b"/etc/passwd", b"/proc/self/environ"):
+        assert pool.run(document, b"read") == b"Permission denied", document
+    assert pool.run(name, b"write") == b"Permission denied"
+    assert secret.read_bytes() == b"hush"
+
+
+def test_a_confined_process_is_told_nothing_by_the_environment(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRIVYSEAL_SECRET", "hush")
+    assert pool.run(b"", b"environment") == b"['LANG', 'PATH', 'PYTHONPATH']"
+
+
+def test_who_finds_all_processes_busy_is_told_so() -> None:
+    busy = Pool(MODULE, LIMITS, workers=1, wait_seconds=0.01)
+    busy._free.acquire()
+    with pytest.raises(SandboxUnavailable):
+        busy.run(b"", b"")
+
+
+def test_a_module_that_does_not_serve_is_no_worker() -> None:
+    with pytest.raises(SandboxUnavailable):
+        Pool("foundation.names", LIMITS).run(b"", b"")
+
+
+def test_limits_survive_their_way_through_an_argument() -> None:
+    assert Limits.of_text(LIMITS.text()) == LIMITS
