@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 from connectors.errors import ConnectorMisconfigured, ConnectorNotAllowed, UnknownConnector
 from foundation.errors import PrivySealError
 
-Kind = Literal["messaging", "pki", "tsa"]
+Kind = Literal["messaging", "pki", "status", "tsa"]
 _GROUP: Final = "privyseal.connectors."
 
 

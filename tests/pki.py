@@ -72,6 +72,7 @@ class Leaf:
     names: tuple[x509.GeneralName, ...] = ()
     ocsp: tuple[str, ...] = ()
     crl: tuple[str, ...] = ()
+    issuers: tuple[str, ...] = ()
     more: tuple[tuple[x509.ExtensionType, bool], ...] = ()
     key: Key | None = None
 
@@ -112,9 +113,9 @@ class Authority(Issued):
             extensions.append((policies(*leaf.policies), False))
         if leaf.names:
             extensions.append((x509.SubjectAlternativeName(leaf.names), False))
-        if leaf.ocsp:
-            uris = [x509.UniformResourceIdentifier(url) for url in leaf.ocsp]
-            access = [x509.AccessDescription(Access.OCSP, uri) for uri in uris]
+        if leaf.ocsp or leaf.issuers:
+            places = [(Access.OCSP, url) for url in leaf.ocsp] + [(Access.CA_ISSUERS, url) for url in leaf.issuers]
+            access = [x509.AccessDescription(kind, x509.UniformResourceIdentifier(url)) for kind, url in places]
             extensions.append((x509.AuthorityInformationAccess(access), False))
         if leaf.crl:
             uris = [x509.UniformResourceIdentifier(url) for url in leaf.crl]
@@ -131,7 +132,7 @@ class Authority(Issued):
     def crl(
         self, revoked: Iterable[x509.Certificate] = (), *more: tuple[x509.ExtensionType, bool], **times: Any
     ) -> bytes:
-        """A revocation list, DER; ``signer``, ``last_update``, ``next_update`` may differ."""
+        """A revocation list, DER; ``signer``, ``last_update``, ``next_update``, ``reason`` may differ."""
         builder = (
             x509.CertificateRevocationListBuilder()
             .issuer_name(self.certificate.subject)
@@ -140,13 +141,16 @@ class Authority(Issued):
         )
         for certificate in revoked:
             entry = x509.RevokedCertificateBuilder().serial_number(certificate.serial_number)
-            builder = builder.add_revoked_certificate(entry.revocation_date(NOW - DAY).build())
+            entry = entry.revocation_date(NOW - DAY)
+            if times.get("reason") is not None:
+                entry = entry.add_extension(x509.CRLReason(times["reason"]), critical=False)
+            builder = builder.add_revoked_certificate(entry.build())
         for extension, critical in more:
             builder = builder.add_extension(extension, critical)
         return builder.sign(times.get("signer", self.key), hashes.SHA256()).public_bytes(Encoding.DER)
 
     def ocsp(self, certificate: x509.Certificate, nonce: bytes | None = None, **other: Any) -> bytes:
-        """An OCSP answer, DER; ``signer`` (an :class:`Issued`), ``status``, ``certificates`` and times may differ."""
+        """An OCSP answer, DER; ``signer`` (an :class:`Issued`), ``status``, ``reason``, certificates, times may vary."""
         signer: Issued = other.get("signer", self)
         status = other.get("status", ocsp.OCSPCertStatus.GOOD)
         revoked = status is ocsp.OCSPCertStatus.REVOKED
@@ -158,7 +162,7 @@ class Authority(Issued):
             other.get("this_update", NOW - timedelta(minutes=5)),
             other.get("next_update", NOW + timedelta(hours=1)),
             NOW - DAY if revoked else None,
-            None,
+            other.get("reason"),
         )
         builder = builder.responder_id(ocsp.OCSPResponderEncoding.NAME, signer.certificate)
         if "certificates" in other:

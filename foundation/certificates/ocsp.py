@@ -37,14 +37,16 @@ class Asked:
 
     certificate: x509.Certificate
     issuer: x509.Certificate
-    nonce: bytes
+    nonce: bytes | None
+    """None: the request has none, and the answer is taken as one that was made ahead of time."""
     nonce_required: bool = False
     max_age: timedelta = timedelta(days=7)
 
     def request(self) -> bytes:
         """The request, DER."""
         builder = ocsp.OCSPRequestBuilder().add_certificate(self.certificate, self.issuer, hashes.SHA1())  # noqa: S303 - a name, see above
-        builder = builder.add_extension(x509.OCSPNonce(self.nonce), critical=False)
+        if self.nonce is not None:
+            builder = builder.add_extension(x509.OCSPNonce(self.nonce), critical=False)
         return builder.build().public_bytes(Encoding.DER)
 
 
@@ -209,5 +211,5 @@ def _check_extensions(response: ocsp.OCSPResponse, asked: Asked) -> None:
             raise NotChecked("malformed", "an OCSP answer has an unknown critical extension")
     if nonce is None and asked.nonce_required:
         raise NotChecked("no_nonce", "an OCSP answer has no nonce")
-    if nonce is not None and not hmac.compare_digest(nonce, asked.nonce):
+    if nonce is not None and asked.nonce is not None and not hmac.compare_digest(nonce, asked.nonce):
         raise NotChecked("nonce_mismatch", "an OCSP answer is to another request")

@@ -1,7 +1,8 @@
-"""An authority that answers over HTTP, as a test says: OCSP to a POST, its revocation list to a GET."""
+"""An authority that answers over HTTP, as a test says: OCSP, its revocation list, its own certificate."""
 
 from __future__ import annotations
 
+import base64
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import unquote
 
 from tests.pki import Leaf
 
@@ -22,6 +24,7 @@ class Responder:
     address: str = ""
     ocsp: Answer = lambda _request: 503
     crl: Answer = lambda _request: 503
+    issuer: Answer = lambda _request: 503
     asked: list[str] = field(default_factory=list)
     drip: float = 0.0
 
@@ -41,7 +44,13 @@ def answering() -> Iterator[Responder]:
             self.answer("ocsp", responder.ocsp)
 
         def do_GET(self) -> None:
-            self.answer("crl", responder.crl)
+            before, asked, encoded = self.path.partition("/ocsp/")
+            if asked and not before:
+                self.answer("ocsp by get", lambda _body: responder.ocsp(base64.b64decode(unquote(encoded))))
+            elif self.path == "/issuer":
+                self.answer("issuer", responder.issuer)
+            else:
+                self.answer("crl", responder.crl)
 
         def answer(self, kind: str, answer: Answer) -> None:
             responder.asked.append(kind)

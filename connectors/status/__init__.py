@@ -1,0 +1,1 @@
+"""Where certificates' status is asked."""
