@@ -150,7 +150,7 @@ class Authority(Issued):
         return builder.sign(times.get("signer", self.key), hashes.SHA256()).public_bytes(Encoding.DER)
 
     def ocsp(self, certificate: x509.Certificate, nonce: bytes | None = None, **other: Any) -> bytes:
-        """An OCSP answer, DER; the ``signer`` (an :class:`Issued`), status, reason, certificates and times may differ."""
+        """An OCSP answer, DER; ``signer`` (an :class:`Issued`), status, reason, certificates and times may differ."""
         signer: Issued = other.get("signer", self)
         status = other.get("status", ocsp.OCSPCertStatus.GOOD)
         revoked = status is ocsp.OCSPCertStatus.REVOKED
