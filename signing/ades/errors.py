@@ -25,3 +25,30 @@ class AttributesInvalid(AdesError):
     """What the activation module says that it signed are no signed attributes of this certificate and algorithm."""
 
     code = "attributes_invalid"
+
+
+class ChainNotTrusted(AdesError):
+    """No path leads from a certificate to a trust anchor, or it does not hold; ``cause`` says what was wrong."""
+
+    code = "chain_not_trusted"
+
+    def __init__(self, cause: str) -> None:
+        super().__init__("a certificate's path to a trust anchor does not hold")
+        self.cause = cause
+        """Of :class:`foundation.certificates.errors.CertificateRefused`."""
+
+
+class CertificateRevoked(AdesError):
+    """A certificate of the path was revoked, or is suspended (``status``)."""
+
+    code = "certificate_revoked"
+
+    def __init__(self, status: str) -> None:
+        super().__init__(f"a certificate of the path is {status}")
+        self.status = status
+
+
+class TokenUnreadable(AdesError):
+    """A time-stamp token is none, or does not hold its signer's certificate."""
+
+    code = "token_unreadable"
