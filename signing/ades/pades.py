@@ -76,6 +76,10 @@ class PreparedPdf:
             "byte_range": list(self.byte_range),
         }
 
+    def __len__(self) -> int:
+        """Octets of the whole file."""
+        return len(self.octets)
+
     def chunks(self) -> Iterator[bytes]:
         """The file, in pieces."""
         view = memoryview(self.octets)

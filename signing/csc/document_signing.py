@@ -1,9 +1,10 @@
-"""Prepared documents' way through the activation module: what it is asked, and how often."""
+"""Prepared documents' way through the activation module: all of a request in one redemption."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from foundation.jose import encode_base64url
@@ -13,7 +14,7 @@ from signing.csc.core import Rssp
 from signing.csc.document_assembly import Prepared
 from signing.csc.document_requests import SignDocRequest, Wish
 from signing.csc.signatures import Presented, redeem
-from signing.link.documents import Asker, SignDocumentsRequest, SignedDocument, SignPdfRequest
+from signing.link.documents import Asker, SignDocumentsRequest, SignedDocument, SignPdfsRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +35,23 @@ class Signing:
             raise
 
     def _sign(self, prepared: list[Prepared], presented: Presented) -> list[SignedDocument]:
-        sam, found = self.rssp.sam, {}
-        plain = [(place, each) for place, each in enumerate(prepared) if each.pdf is None]
-        if plain:
-            asked = SignDocumentsRequest(self._asker(presented), tuple(_template(each.wish) for _, each in plain))
-            signed = redeem(self.rssp, presented, sam.sign_documents, asked)
-            found = {place: one for (place, _), one in zip(plain, signed, strict=True)}
-        for place, each in enumerate(prepared):
-            if each.pdf is not None:
-                found[place] = redeem(self.rssp, presented, self._sign_pdf, (presented, each.wish, each.pdf))
+        """One request to the module, whatever the documents are: a proof is good once, and all are signed or none."""
+        pdfs = [(place, each.wish, each.pdf) for place, each in enumerate(prepared) if each.pdf is not None]
+        plain = [place for place, each in enumerate(prepared) if each.pdf is None]
+        templates = tuple(_template(prepared[place].wish) for place in plain)
+        asker = self._asker(presented)
+        if not pdfs:
+            asked = SignDocumentsRequest(asker, templates)
+            return list(redeem(self.rssp, presented, self.rssp.sam.sign_documents, asked))
+        request = SignPdfsRequest(asker, tuple(pdf.claim(wish.digest) for _, wish, pdf in pdfs), templates=templates)
+        signed = redeem(self.rssp, presented, self._sign_pdfs, (request, [pdf for _, _, pdf in pdfs]))
+        found = dict(zip([*(place for place, _, _ in pdfs), *plain], signed, strict=True))
         return [found[place] for place in range(len(prepared))]
 
-    def _sign_pdf(self, asked: tuple[Presented, Wish, PreparedPdf]) -> SignedDocument:
-        presented, wish, pdf = asked
-        request = SignPdfRequest(self._asker(presented), pdf.claim(wish.digest))
-        return self.rssp.sam.sign_pdf(request, pdf.chunks(), len(pdf.octets))
+    def _sign_pdfs(self, asked: tuple[SignPdfsRequest, list[PreparedPdf]]) -> tuple[SignedDocument, ...]:
+        request, pdfs = asked
+        chunks = chain.from_iterable(pdf.chunks() for pdf in pdfs)
+        return self.rssp.sam.sign_pdfs(request, chunks, sum(len(pdf) for pdf in pdfs))
 
     def _asker(self, presented: Presented) -> Asker:
         request = self.request

@@ -38,7 +38,6 @@ def sign_doc(rssp: Rssp, call: Call) -> Answer:
     presented = redeemer.present(rssp, request.sad)
     content = verified(rssp, presented.sad, redeemer)
     _check_approved(request, content)
-    _check_one_proof(request, content)
     # Client and person were counted when it was verified.
     presented = replace(presented, whose=(("credential", content.credential_id),))
     chain = _chain(rssp, content.credential_id)
@@ -65,17 +64,6 @@ def _check_approved(request: SignDocRequest, sad: Sad) -> None:
         raise errors.InvalidRequest(errors.DOCUMENTS_NOT_AUTHORIZED)
     if sad.dtbsr and Counter(wish.digest for wish in request.wishes) - Counter(sad.dtbsr):
         raise errors.InvalidHash
-
-
-def _check_one_proof(request: SignDocRequest, sad: Sad) -> None:
-    """The module is asked once for each PDF, and once for all else; a request has one proof, which is good once.
-
-    :raises errors.InvalidRequest: the second would be refused, after the first was spent.
-    """
-    pdfs = sum(wish.form == "P" for wish in request.wishes)
-    asked = pdfs + (pdfs < len(request.wishes))
-    if asked > 1 and sad.cnf is not None and sad.cnf.method == "jkt":
-        raise errors.invalid_of("array", "documents")
 
 
 def _chain(rssp: Rssp, credential_id: str) -> tuple[bytes, ...]:

@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 from foundation import claims as read
 from foundation.errors import JoseError
 from signing.link.codes import BAD_REQUEST, BUSY, NOT_PERMITTED
-from signing.link.documents import SignDocumentsRequest, SignedDocument, SignPdfRequest, documents_from_json
+from signing.link.documents import SignDocumentsRequest, SignedDocument, SignPdfsRequest, documents_from_json
 from signing.link.errors import LinkRefused, LinkUnavailable, MessageInvalid
 from signing.link.frames import receive_frame, send_following, send_frame, wait_for_frame
 from signing.link.messages import (
@@ -112,20 +112,23 @@ class SamClient:
             raise MessageInvalid("the module answered with another number of signatures")
         return signed
 
-    def sign_pdf(self, request: SignPdfRequest, chunks: Iterable[bytes], octets: int) -> SignedDocument:
-        """Spend a SAD's allowance for a PDF that is prepared for its signature.
+    def sign_pdfs(
+        self, request: SignPdfsRequest, chunks: Iterable[bytes], octets: int
+    ) -> tuple[SignedDocument, ...]:
+        """Spend a SAD's allowance for PDFs that are prepared for their signatures, and for what is asked with them.
 
-        :param chunks: the whole file, with zeros in the place of the signature.
-        :param octets: its length.
+        :param chunks: the whole files one after another, with zeros in the places of the signatures.
+        :param octets: their length together.
+        :return: the PDFs' signatures in the request's order, then those of its templates.
         """
         deadline = time.monotonic() + self._timeout + FOLLOWING_SECONDS
         with self._connection(deadline) as link:
-            send_frame(link, {"op": "sign_pdf", "body": request.to_json(), "octets": octets}, deadline)
+            send_frame(link, {"op": "sign_pdfs", "body": request.to_json(), "octets": octets}, deadline)
             send_following(link, chunks, octets, deadline)
             signed = documents_from_json(_answer(link, deadline))
-        if len(signed) != 1:
+        if len(signed) != len(request.pdfs) + len(request.templates):
             raise MessageInvalid("the module answered with another number of signatures")
-        return signed[0]
+        return signed
 
     def extend(self, request: ExtendRequest) -> None:
         """Let a SAD take the place of those before it: once this returns, none of them is redeemed."""

@@ -93,33 +93,45 @@ class SignDocumentsRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class SignPdfRequest:
-    """A signature wanted over a PDF, whose octets follow the request: exactly so many as its byte range says."""
+class SignPdfsRequest:
+    """Signatures wanted over PDFs, whose octets follow the request one after another: so many as their ranges say.
+
+    With them, under the same redemption and the same proof, those over other documents.
+    """
 
     asker: Asker
-    pdf: Mapping[str, Any]
-    """``document``, ``approved_octets``, ``byte_range``; only the module reads it, and what follows."""
+    pdfs: tuple[Mapping[str, Any], ...]
+    """Of each ``document``, ``approved_octets``, ``byte_range``; only the module reads them, and what follows."""
     commitment: str | None = None
+    """Of the PDFs, as ``policy``."""
     policy: Mapping[str, Any] | None = None
+    templates: tuple[Mapping[str, Any], ...] = ()
+    """As in :class:`SignDocumentsRequest`."""
 
     def to_json(self) -> dict[str, Any]:
         """The request's members."""
-        policy = None if self.policy is None else dict(self.policy)
-        return {"asker": self.asker.to_json(), "pdf": dict(self.pdf), "commitment": self.commitment, "policy": policy}
+        return {
+            "asker": self.asker.to_json(),
+            "pdfs": [dict(pdf) for pdf in self.pdfs],
+            "commitment": self.commitment,
+            "policy": None if self.policy is None else dict(self.policy),
+            "templates": [dict(template) for template in self.templates],
+        }
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> SignPdfRequest:
+    def from_json(cls, value: Mapping[str, Any]) -> SignPdfsRequest:
         """:raises MessageInvalid: not such a request."""
         try:
             read.check_members(value, cls.__slots__)
             return cls(
                 asker=Asker.from_json(read.mapping(value, "asker")),
-                pdf=read.mapping(value, "pdf"),
+                pdfs=_objects(value, "pdfs", MAX_DIGESTS_IN_REQUEST),
                 commitment=optional_text(value, "commitment", 64),
                 policy=None if value["policy"] is None else read.mapping(value, "policy"),
+                templates=_objects(value, "templates", MAX_DIGESTS_IN_REQUEST),
             )
         except JoseError as error:
-            raise MessageInvalid("not a request for a PDF's signature") from error
+            raise MessageInvalid("not a request for PDFs' signatures") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +171,7 @@ class SignedDocument:
 
 
 def documents_from_json(answer: Mapping[str, Any]) -> tuple[SignedDocument, ...]:
-    """The answer to :class:`SignDocumentsRequest` and :class:`SignPdfRequest`.
+    """The answer to :class:`SignDocumentsRequest` and :class:`SignPdfsRequest`: there the PDFs' come first.
 
     :raises MessageInvalid: anything else.
     """

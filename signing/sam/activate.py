@@ -61,6 +61,7 @@ from signing.sam.revoke import Revocations
 from signing.sam.store import Record, Store
 from signing.sam.tbs.cms import PdfSignature
 from signing.sam.tbs.common import Built, Signer
+from signing.sam.tbs.request import documents_of
 from signing.sam.tbs.work import Work, built_work
 from signing.sam.tokens import decode_sad
 from signing.sam.values import ValueRefused, verify_values
@@ -148,23 +149,25 @@ class Activator:
         permit, values = self._activate(request)
         return tuple(zip(values, permit.work.built, strict=True))
 
-    def sign_pdf(self, request: SignatureRequest, measure: Callable[[str], PdfSignature]) -> tuple[bytes, Built]:
-        """The value for a PDF, with what was built and signed.
+    def sign_pdfs(
+        self, request: SignatureRequest, measure: Callable[[str], tuple[PdfSignature, ...]]
+    ) -> tuple[tuple[bytes, Built], ...]:
+        """The values for PDFs, and then for the request's templates, with what was built and signed: one redemption.
 
-        :param request: names the document's digest, as it was announced, and no template.
-        :param measure: reads the PDF with that hash function, once the SAD may serve; gives its template.
+        :param request: names the digests of all documents, as they were announced, and the templates of those that
+            are no PDFs.
+        :param measure: reads the PDFs with that hash function, once the SAD may serve; gives their templates.
         :raises SadInvalid, SamError: as :meth:`sign`.
         """
         sad = decode_sad(request.sad, self._policy)
         try:
             verify_claim(sad, request, self._policy, self._clock.now())
             check_announced(sad, request.digests)
-            template = measure(sad.hash_alg)
+            templates = (*measure(sad.hash_alg), *request.templates)
         except SamError as refusal:
             self._note_refusal(sad, request, refusal)
             raise
-        (signed,) = self.sign_documents(replace(request, digests=template.documents, templates=(template,)))
-        return signed
+        return self.sign_documents(replace(request, digests=documents_of(templates), templates=templates))
 
     def _activate(self, request: SignatureRequest) -> tuple[_Permit, tuple[bytes, ...]]:
         sad = decode_sad(request.sad, self._policy)

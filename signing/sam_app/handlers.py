@@ -16,7 +16,7 @@ from contract.operation import MAX_OPERATION_OCTETS
 from foundation import claims as read
 from foundation.errors import JoseError
 from foundation.jose import encode_base64url
-from signing.link.documents import Asker, SignDocumentsRequest, SignedDocument, SignPdfRequest
+from signing.link.documents import Asker, SignDocumentsRequest, SignedDocument, SignPdfsRequest
 from signing.link.errors import MessageInvalid
 from signing.link.frames import MAX_FRAME_OCTETS
 from signing.link.messages import (
@@ -43,8 +43,8 @@ from signing.sam.proof import demands_proof, keys_of
 from signing.sam.reconcile import unfinished_report
 from signing.sam.tbs.cms import PdfSignature
 from signing.sam.tbs.common import Built
-from signing.sam.tbs.pdf import ByteRangeDigest
-from signing.sam.tbs.request import documents_of, parse_pdf, parse_templates, pdf_template
+from signing.sam.tbs.pdf import measured
+from signing.sam.tbs.request import documents_of, parse_files, parse_templates, pdf_template
 from signing.sam.verify import SignatureRequest
 from signing.sam_app.parts import Sam
 
@@ -152,20 +152,19 @@ def public_handlers(sam: Sam) -> dict[str, Handler]:
 def stream_handlers(sam: Sam) -> dict[str, StreamHandler]:
     """What the web tier may ask with a file that follows."""
 
-    def sign_pdf(body: Mapping[str, Any], chunks: Iterable[bytes]) -> Mapping[str, Any]:
-        request = SignPdfRequest.from_json(body)
-        claim = parse_pdf(request.pdf)
+    def sign_pdfs(body: Mapping[str, Any], chunks: Iterable[bytes]) -> Mapping[str, Any]:
+        request = SignPdfsRequest.from_json(body)
+        claims, templates = parse_files(request.pdfs, request.templates)
+        stated = {"commitment": request.commitment, "policy": request.policy}
 
-        def measure(hash_alg: str) -> PdfSignature:
-            digest = ByteRangeDigest(claim, hash_alg)
-            for chunk in chunks:
-                digest.feed(chunk)
-            return pdf_template(digest.finish(), {"commitment": request.commitment, "policy": request.policy})
+        def measure(hash_alg: str) -> tuple[PdfSignature, ...]:
+            return tuple(pdf_template(pdf, stated) for pdf in measured(claims, hash_alg, chunks))
 
-        asked = replace(_documents_request(request.asker), digests=(claim.document,))
-        return _signatures((sam.activator.sign_pdf(asked, measure),))
+        announced = (*(claim.document for claim in claims), *documents_of(templates))
+        asked = replace(_documents_request(request.asker), digests=announced, templates=templates)
+        return _signatures(sam.activator.sign_pdfs(asked, measure))
 
-    return {"sign_pdf": sign_pdf}
+    return {"sign_pdfs": sign_pdfs}
 
 
 def admin_handlers(sam: Sam) -> dict[str, Handler]:

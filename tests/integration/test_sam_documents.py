@@ -23,7 +23,7 @@ from contract.sad import Sad
 from foundation.jose import encode_base64url
 from signing.link import codes
 from signing.link.client import SamClient
-from signing.link.documents import Asker, SignDocumentsRequest, SignPdfRequest
+from signing.link.documents import Asker, SignDocumentsRequest, SignPdfsRequest
 from signing.link.errors import LinkRefused
 from signing.sam.algorithms import SHA256, SignatureAlgorithm
 from tests.documents import blank_pdf, cms_of, hand, prepared_pdf
@@ -80,14 +80,14 @@ def test_SAD_09_documents_are_signed_over_the_link_and_a_lying_web_tier_gets_not
 
         (signed,) = client.sign_documents(SignDocumentsRequest(asker(site, sad), (cms(digest),)))
         prepared = prepared_pdf(pdf, hand(ec.generate_private_key(ec.SECP256R1()), ECDSA))
-        asked = SignPdfRequest(asker(site, sad), prepared.request(encode_base64url(pdf_digest)))
+        asked = SignPdfsRequest(asker(site, sad), (prepared.request(encode_base64url(pdf_digest)),))
         other = blank_pdf("(another)").ljust(len(pdf), b"\n")[: len(pdf)] + prepared.octets[len(pdf) :]
         with pytest.raises(LinkRefused) as refusal:
-            client.sign_pdf(asked, chunks(other), len(other))
+            client.sign_pdfs(asked, chunks(other), len(other))
         assert refusal.value.refusal == codes.HASH_NOT_AUTHORIZED
-        in_pdf = client.sign_pdf(asked, chunks(prepared.octets), len(prepared.octets))
+        (in_pdf,) = client.sign_pdfs(asked, chunks(prepared.octets), len(prepared.octets))
         with pytest.raises(LinkRefused) as refusal:
-            client.sign_pdf(asked, chunks(prepared.octets), len(prepared.octets))
+            client.sign_pdfs(asked, chunks(prepared.octets), len(prepared.octets))
         assert refusal.value.refusal == codes.SAD_USED
 
     certificate = view.certificates[0]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -87,7 +88,7 @@ class ByteRangeDigest:
         self._position = 0
         self._revision = bytearray()
 
-    def feed(self, chunk: bytes) -> None:
+    def feed(self, chunk: bytes | memoryview) -> None:
         """The next octets of the file.
 
         :raises TemplateRefused: beyond the range's end, or something in the hole.
@@ -136,6 +137,29 @@ class ByteRangeDigest:
         hole = self._claim.byte_range[1] - self._claim.approved_octets
         if not _CONTENTS.search(self._revision, max(0, hole - _LOOK_BACK), hole):
             raise TemplateRefused("the hole is not the value of a Contents")
+
+
+def measured(claims: Sequence[PdfClaim], hash_alg: str, chunks: Iterable[bytes]) -> Iterator[MeasuredPdf]:
+    """PDFs that come one after another, each read to its end before the next is begun.
+
+    :param chunks: of any size; they need not end where a file does.
+    :raises TemplateRefused: as :class:`ByteRangeDigest`, or there is more than the ranges cover.
+    :raises DigestNotAuthorized: a file does not begin with the document that was approved.
+    """
+    coming = (memoryview(chunk) for chunk in chunks)
+    rest = memoryview(b"")
+    for claim in claims:
+        digest, left = ByteRangeDigest(claim, hash_alg), claim.octets
+        while left:
+            rest = rest or next(coming, rest)
+            if not rest:
+                break
+            part, rest = rest[:left], rest[left:]
+            digest.feed(part)
+            left -= len(part)
+        yield digest.finish()
+    if rest or next(coming, rest):
+        raise TemplateRefused("the files are longer than their byte ranges")
 
 
 def _check_hole(part: memoryview, offset: int, length: int) -> None:

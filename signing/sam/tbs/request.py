@@ -64,6 +64,23 @@ def parse_pdf(value: Mapping[str, Any]) -> PdfClaim:
         raise TemplateRefused("not in the form of a PDF's range") from error
 
 
+def parse_files(
+    pdfs: Sequence[Mapping[str, Any]], items: Sequence[Mapping[str, Any]]
+) -> tuple[tuple[PdfClaim, ...], tuple[Template, ...]]:
+    """PDFs that are going to be streamed, and the templates of the other documents of their request.
+
+    :raises TemplateRefused: no PDF, too many documents, or something that is not in its form.
+    """
+    if not 1 <= len(pdfs) <= MAX_DOCUMENTS:
+        raise TemplateRefused("a request is for one to a hundred PDFs")
+    claims, templates = tuple(map(parse_pdf, pdfs)), parse_templates(items) if items else ()
+    if len(claims) + len(documents_of(templates)) > MAX_DOCUMENTS:
+        raise TemplateRefused("a request is for a hundred documents at most")
+    if sum(claim.octets for claim in claims) > MAX_PDF_OCTETS:
+        raise TemplateRefused("the documents are too large together")
+    return claims, templates
+
+
 def pdf_template(pdf: MeasuredPdf, value: Mapping[str, Any]) -> PdfSignature:
     """The template for a PDF that has been read, with the further members of its request.
 

@@ -24,6 +24,7 @@ from foundation.files import write_secret
 from foundation.jose import SigningKey, generate_signing_key, sign_compact
 from signing.app import create_app
 from signing.csc.dialect import dialects
+from signing.link.documents import SignDocumentsRequest, SignPdfsRequest
 from signing.link.errors import LinkError, LinkRefused
 from signing.link.messages import CredentialView, OfferedKey, SignRequest
 from signing.settings import IssuerSettings, WebSettings
@@ -84,6 +85,8 @@ class PlayedSam:
     keys: tuple[OfferedKey, ...] = (OfferedKey(256, ("ecdsa",)), OfferedKey(3072, ("rsa-pss",)))
     asked: list[SignRequest] = field(default_factory=list)
     refused_documents: str = "invalid_sad"
+    asked_for_documents: list[int] = field(default_factory=list)
+    """How many signatures each request was for."""
 
     def ping(self) -> None:
         if self.refusal:
@@ -108,10 +111,12 @@ class PlayedSam:
             raise self.refusal
         return tuple(b"value of " + digest for digest in request.digests)
 
-    def sign_documents(self, _request: object) -> NoReturn:
+    def sign_documents(self, request: SignDocumentsRequest) -> NoReturn:
+        self.asked_for_documents.append(len(request.templates))
         raise LinkRefused(self.refused_documents)
 
-    def sign_pdf(self, _request: object, _chunks: object, _octets: int) -> NoReturn:
+    def sign_pdfs(self, request: SignPdfsRequest, _chunks: object, _octets: int) -> NoReturn:
+        self.asked_for_documents.append(len(request.pdfs) + len(request.templates))
         raise LinkRefused(self.refused_documents)
 
     def extend(self, _request: object) -> NoReturn:

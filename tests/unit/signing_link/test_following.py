@@ -20,7 +20,7 @@ from signing.link.errors import LinkRefused, LinkUnavailable, MessageInvalid
 from signing.link.frames import CHUNK_OCTETS, MAX_FOLLOWING_OCTETS, receive_frame, send_frame
 from signing.link.server import FollowingLimits, LinkServer
 from signing.sam.errors import TemplateRefused
-from tests.unit.signing_link.test_messages import PDF
+from tests.unit.signing_link.test_messages import PDFS
 
 SIGNED = SignedDocument(b"\1", b"\2", None)
 
@@ -36,7 +36,7 @@ class Streams:
         self.entered = threading.Event()
         self.answers = 1
 
-    def sign_pdf(self, _body: Mapping[str, Any], chunks: Iterable[bytes]) -> Mapping[str, Any]:
+    def sign_pdfs(self, _body: Mapping[str, Any], chunks: Iterable[bytes]) -> Mapping[str, Any]:
         self.entered.set()
         self.gate.wait(5)
         for chunk in chunks:
@@ -59,7 +59,7 @@ def settings(tmp_path: Path) -> SocketSettings:
 @pytest.fixture
 def running(settings: SocketSettings, streams: Streams) -> Iterator[LinkServer]:
     limits = FollowingLimits(seconds=2, at_once=1)
-    running = LinkServer(settings, {"ping": lambda _body: {}}, {"sign_pdf": streams.sign_pdf}, limits)
+    running = LinkServer(settings, {"ping": lambda _body: {}}, {"sign_pdfs": streams.sign_pdfs}, limits)
     running.start()
     yield running
     streams.gate.set()
@@ -91,17 +91,17 @@ def pieces(octets: int, size: int = 100_000) -> Iterator[bytes]:
 
 def test_a_file_comes_in_chunks_and_the_connection_serves_on(client: SamClient, streams: Streams) -> None:
     octets = 3 * 1024 * 1024 + 1
-    assert client.sign_pdf(PDF, pieces(octets), octets) == SIGNED
+    assert client.sign_pdfs(PDFS, pieces(octets), octets) == (SIGNED,)
     assert sum(streams.read) == octets
     assert max(streams.read) <= CHUNK_OCTETS
     client.ping()
-    assert client.sign_pdf(PDF, pieces(1), 1) == SIGNED
+    assert client.sign_pdfs(PDFS, pieces(1), 1) == (SIGNED,)
 
 
 def test_what_is_refused_half_way_is_read_to_its_end(client: SamClient, streams: Streams) -> None:
     streams.stop_after = 1000
     with pytest.raises(LinkRefused) as refusal:
-        client.sign_pdf(PDF, pieces(2_000_000), 2_000_000)
+        client.sign_pdfs(PDFS, pieces(2_000_000), 2_000_000)
     assert refusal.value.refusal == codes.INVALID_TEMPLATE
     assert sum(streams.read) < 2_000_000
     client.ping()
@@ -110,14 +110,14 @@ def test_what_is_refused_half_way_is_read_to_its_end(client: SamClient, streams:
 @pytest.mark.parametrize("sent", [0, 99, 101])
 def test_a_file_of_another_length_is_an_error_of_the_caller(client: SamClient, sent: int) -> None:
     with pytest.raises(MessageInvalid):
-        client.sign_pdf(PDF, pieces(sent), 100)
+        client.sign_pdfs(PDFS, pieces(sent), 100)
     client.ping()
 
 
 @pytest.mark.parametrize("octets", [0, -1, MAX_FOLLOWING_OCTETS + 1, "1", True, None, 1.0])
 def test_a_length_that_is_none_ends_the_connection(settings: SocketSettings, running: LinkServer, octets: Any) -> None:
     with connected(settings) as link:
-        send_frame(link, {"op": "sign_pdf", "body": {}, "octets": octets}, soon())
+        send_frame(link, {"op": "sign_pdfs", "body": {}, "octets": octets}, soon())
         answer = receive_frame(link, soon())
         assert answer is not None
         assert answer["error"]["code"] == codes.BAD_REQUEST
@@ -125,7 +125,7 @@ def test_a_length_that_is_none_ends_the_connection(settings: SocketSettings, run
 
 
 @pytest.mark.parametrize(
-    "message", [{"op": "ping", "body": {}}, {"op": "sign_pdf"}, {"op": "sign_pdf", "body": {}, "more": 1}]
+    "message", [{"op": "ping", "body": {}}, {"op": "sign_pdfs"}, {"op": "sign_pdfs", "body": {}, "more": 1}]
 )
 def test_what_follows_a_request_that_is_none_is_no_request(
     settings: SocketSettings, running: LinkServer, streams: Streams, message: dict[str, Any]
@@ -142,7 +142,7 @@ def test_what_follows_a_request_that_is_none_is_no_request(
 
 def test_without_a_length_there_is_no_file(client: SamClient) -> None:
     with pytest.raises(LinkRefused) as refusal:
-        client.call("sign_pdf", PDF.to_json())
+        client.call("sign_pdfs", PDFS.to_json())
     assert refusal.value.refusal == codes.BAD_REQUEST
 
 
@@ -150,35 +150,35 @@ def test_DOS_08_no_more_files_are_read_at_once_than_may(
     client: SamClient, settings: SocketSettings, streams: Streams
 ) -> None:
     streams.gate.clear()
-    first = threading.Thread(target=client.sign_pdf, args=(PDF, pieces(10), 10))
+    first = threading.Thread(target=client.sign_pdfs, args=(PDFS, pieces(10), 10))
     first.start()
     assert streams.entered.wait(5)
     with SamClient(settings.path, timeout_seconds=5) as other, pytest.raises(LinkRefused) as refusal:
-        other.sign_pdf(PDF, pieces(10), 10)
+        other.sign_pdfs(PDFS, pieces(10), 10)
     assert refusal.value.refusal == codes.BUSY
     streams.gate.set()
     first.join(5)
-    assert client.sign_pdf(PDF, pieces(10), 10) == SIGNED
+    assert client.sign_pdfs(PDFS, pieces(10), 10) == (SIGNED,)
 
 
 def test_DOS_02_a_file_that_stops_coming_holds_nothing_for_long(settings: SocketSettings, streams: Streams) -> None:
-    short = LinkServer(settings, {}, {"sign_pdf": streams.sign_pdf}, FollowingLimits(seconds=0.2))
+    short = LinkServer(settings, {}, {"sign_pdfs": streams.sign_pdfs}, FollowingLimits(seconds=0.2))
     short.start()
     try:
         with connected(settings) as link:
-            send_frame(link, {"op": "sign_pdf", "body": {}, "octets": 10}, soon())
+            send_frame(link, {"op": "sign_pdfs", "body": {}, "octets": 10}, soon())
             link.sendall(b"12345")
             assert receive_frame(link, soon()) is None
     finally:
         short.stop(2)
 
 
-def served_in_time(client: SamClient) -> SignedDocument:
+def served_in_time(client: SamClient) -> tuple[SignedDocument, ...]:
     """The answer once there is a place again: the module sees only when it reads that a peer has left."""
     end = soon()
     while True:
         try:
-            return client.sign_pdf(PDF, pieces(10), 10)
+            return client.sign_pdfs(PDFS, pieces(10), 10)
         except LinkRefused as refusal:
             if refusal.refusal != codes.BUSY or time.monotonic() > end:
                 raise
@@ -189,17 +189,17 @@ def test_a_peer_that_leaves_in_the_middle_is_no_alarm(
     client: SamClient, settings: SocketSettings, streams: Streams
 ) -> None:
     with connected(settings) as link:
-        send_frame(link, {"op": "sign_pdf", "body": {}, "octets": 10}, soon())
+        send_frame(link, {"op": "sign_pdfs", "body": {}, "octets": 10}, soon())
         assert streams.entered.wait(5)
-    assert served_in_time(client) == SIGNED
+    assert served_in_time(client) == (SIGNED,)
 
 
 def test_an_answer_with_another_number_of_signatures_is_refused(client: SamClient, streams: Streams) -> None:
     streams.answers = 2
     with pytest.raises(MessageInvalid):
-        client.sign_pdf(PDF, pieces(10), 10)
+        client.sign_pdfs(PDFS, pieces(10), 10)
 
 
 def test_without_a_module_the_caller_is_told(tmp_path: Path) -> None:
     with SamClient(tmp_path / "nothing", timeout_seconds=1) as client, pytest.raises(LinkUnavailable):
-        client.sign_pdf(PDF, pieces(1), 1)
+        client.sign_pdfs(PDFS, pieces(1), 1)

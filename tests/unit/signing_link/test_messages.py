@@ -16,7 +16,7 @@ import pytest
 from contract.order import SubjectClaim
 from contract.sad import SAD_TYPE
 from signing.link import codes
-from signing.link.documents import Asker, SignDocumentsRequest, SignedDocument, SignPdfRequest
+from signing.link.documents import Asker, SignDocumentsRequest, SignedDocument, SignPdfsRequest
 from signing.link.errors import LinkError, LinkRefused, LinkUnavailable, MessageInvalid
 from signing.link.frames import MAX_FRAME_OCTETS, receive_frame, send_frame
 from signing.link.messages import SCHEMES, CreatedCredential, CredentialView, SignRequest
@@ -45,7 +45,7 @@ CREATED = CreatedCredential(VIEW, b"\x30\x00", SubjectClaim("Alice Example", Non
 
 ASKER = Asker("token", "client", "credential", None, "1.2.3", b"\5\0", "proof", "thumbprint")
 DOCUMENTS = SignDocumentsRequest(ASKER, ({"form": "cms"}, {}))
-PDF = SignPdfRequest(ASKER, {"byte_range": [0]}, "ProofOfOrigin", {"a": 1})
+PDFS = SignPdfsRequest(ASKER, ({"byte_range": [0]},), "ProofOfOrigin", {"a": 1})
 SIGNED = SignedDocument(b"\1", b"\2", b"\3", b"\4")
 
 
@@ -58,8 +58,8 @@ SIGNED = SignedDocument(b"\1", b"\2", b"\3", b"\4")
         CREATED,
         DOCUMENTS,
         replace(DOCUMENTS, asker=Asker("token", None, "credential", "1.2", "1.2.3"), templates=()),
-        PDF,
-        replace(PDF, commitment=None, policy=None),
+        PDFS,
+        replace(PDFS, commitment=None, policy=None, templates=({"form": "cms"},)),
         SIGNED,
         replace(SIGNED, signed_properties=None, manifest=None),
     ],
@@ -68,7 +68,7 @@ def test_a_message_comes_back_as_it_was_sent(message: Any) -> None:
     assert type(message).from_json(json.loads(json.dumps(message.to_json()))) == message
 
 
-@pytest.mark.parametrize("message", [REQUEST, VIEW, CREATED, DOCUMENTS, PDF, SIGNED])
+@pytest.mark.parametrize("message", [REQUEST, VIEW, CREATED, DOCUMENTS, PDFS, SIGNED])
 def test_a_message_with_a_member_too_many_or_too_few_is_refused(message: Any) -> None:
     body = message.to_json()
     with pytest.raises(MessageInvalid):
@@ -103,10 +103,12 @@ def test_a_message_with_a_member_too_many_or_too_few_is_refused(message: Any) ->
         (DOCUMENTS, {"asker": None}),
         (DOCUMENTS, {"asker": {**ASKER.to_json(), "sad": ""}}),
         (DOCUMENTS, {"asker": {**ASKER.to_json(), "digests": []}}),
-        (PDF, {"pdf": []}),
-        (PDF, {"policy": []}),
-        (PDF, {"commitment": ""}),
-        (PDF, {"commitment": "a" * 65}),
+        (PDFS, {"pdfs": {}}),
+        (PDFS, {"pdfs": ["a"]}),
+        (PDFS, {"templates": [0]}),
+        (PDFS, {"policy": []}),
+        (PDFS, {"commitment": ""}),
+        (PDFS, {"commitment": "a" * 65}),
         (SIGNED, {"value": ""}),
         (SIGNED, {"tbs": None}),
         (SIGNED, {"signed_properties": "*"}),

@@ -26,7 +26,7 @@ from signing.link.server import LinkServer
 from signing.link.tls import Tls, TlsEndpoint, TlsFiles
 from signing.sam.errors import SadSpent
 from tests.fakes.link_tls import End
-from tests.unit.signing_link.test_messages import PDF, REQUEST
+from tests.unit.signing_link.test_messages import PDFS, REQUEST
 from tests.unit.signing_link.test_server import Handlers
 
 pytestmark = pytest.mark.loopback
@@ -126,16 +126,16 @@ def test_a_file_follows_over_tls_and_what_is_refused_half_way_is_read_to_its_end
         return {"signatures": [SignedDocument(b"\1", digest.digest(), None).to_json()]}
 
     settings = TlsSettings("127.0.0.1", free_port(), ends.module.knows(ends.web), max_connections=4)
-    server = LinkServer(settings, {"ping": lambda _body: {}}, {"sign_pdf": take})
+    server = LinkServer(settings, {"ping": lambda _body: {}}, {"sign_pdfs": take})
     server.start()
     try:
         with client(settings, ends.web.knows(ends.module)) as sam:
             refuse_after = 2
             with pytest.raises(LinkRefused, match="sad_used"):
-                sam.sign_pdf(PDF, [octets], len(octets))
+                sam.sign_pdfs(PDFS, [octets], len(octets))
             sam.ping()
             refuse_after = 0
-            signed = sam.sign_pdf(PDF, (octets[at : at + 999] for at in range(0, len(octets), 999)), len(octets))
+            (signed,) = sam.sign_pdfs(PDFS, (octets[at : at + 999] for at in range(0, len(octets), 999)), len(octets))
             assert signed.tbs == hashlib.sha256(octets).digest()
             assert sam._idle.qsize() == 1
     finally:

@@ -200,9 +200,9 @@ def test_a_pdf_is_read_only_for_a_sad_that_could_serve(world: World, credential:
     measured = MeasuredPdf(D1, D2, SHA256)
     read: list[str] = []
 
-    def measure(hash_alg: str) -> PdfSignature:
+    def measure(hash_alg: str) -> tuple[PdfSignature, ...]:
         read.append(hash_alg)
-        return PdfSignature(measured)
+        return (PdfSignature(measured),)
 
     sad = documents_sad(world, credential, (D1,))
     right = asked(world, sad, digests=(D1,))
@@ -212,20 +212,43 @@ def test_a_pdf_is_read_only_for_a_sad_that_could_serve(world: World, credential:
         (world.request(world.sad(credential, (D1,))), errors.NotPermitted),
     ):
         with pytest.raises(error):
-            world.activator().sign_pdf(request, measure)
+            world.activator().sign_pdfs(request, measure)
     assert read == []
-    value, built = world.activator().sign_pdf(right, measure)
+    ((value, built),) = world.activator().sign_pdfs(right, measure)
     assert read == [SHA256]
     check(credential, value, built.tbs)
     with pytest.raises(errors.SadSpent):
-        world.activator().sign_pdf(right, measure)
+        world.activator().sign_pdfs(right, measure)
+
+
+def test_many_pdfs_and_other_documents_are_one_redemption(world: World, credential: Credential) -> None:
+    sad = documents_sad(world, credential, (D1, D2, D3))
+    pdfs = tuple(PdfSignature(MeasuredPdf(each, D1, SHA256)) for each in (D2, D3))
+    template = CmsSignature(D1)
+    request = asked(world, sad, template, digests=(D2, D3, D1))
+    signed = world.activator().sign_pdfs(request, lambda _hash_alg: pdfs)
+    assert len(signed) == 3
+    for value, built in signed:
+        check(credential, value, built.tbs)
+    (intent,) = chain(world, events.SIGNATURE_INTENT)
+    assert intent["digests"] == [digest.hex() for digest in (D2, D3, D1)]
+    with pytest.raises(errors.SadSpent):
+        world.activator().sign_pdfs(asked(world, sad, digests=(D2,)), lambda _hash_alg: pdfs[:1])
+
+
+def test_SAD_09_one_of_many_pdfs_that_is_another_document_spends_nothing(world: World, credential: Credential) -> None:
+    sad = documents_sad(world, credential, (D1, D2))
+    pdfs = tuple(PdfSignature(MeasuredPdf(each, D1, SHA256)) for each in (D1, D3))
+    with pytest.raises(errors.DigestNotAuthorized):
+        world.activator().sign_pdfs(asked(world, sad, digests=(D1, D2)), lambda _hash_alg: pdfs)
+    assert spent(world) == 0
 
 
 def test_SAD_09_what_was_announced_decides_nothing_once_the_pdf_was_read(world: World, credential: Credential) -> None:
     sad = documents_sad(world, credential, (D1,))
     with pytest.raises(errors.DigestNotAuthorized):
-        world.activator().sign_pdf(
-            asked(world, sad, digests=(D1,)), lambda _hash_alg: PdfSignature(MeasuredPdf(D2, D3, SHA256))
+        world.activator().sign_pdfs(
+            asked(world, sad, digests=(D1,)), lambda _hash_alg: (PdfSignature(MeasuredPdf(D2, D3, SHA256)),)
         )
     assert spent(world) == 0
 
@@ -233,11 +256,11 @@ def test_SAD_09_what_was_announced_decides_nothing_once_the_pdf_was_read(world: 
 def test_SAD_09_a_pdf_that_does_not_begin_with_the_approved_document_is_on_the_record(
     world: World, credential: Credential
 ) -> None:
-    def measure(_hash_alg: str) -> PdfSignature:
+    def measure(_hash_alg: str) -> tuple[PdfSignature, ...]:
         raise errors.DigestNotAuthorized("the file does not begin with the document that was approved")
 
     with pytest.raises(errors.DigestNotAuthorized):
-        world.activator().sign_pdf(asked(world, documents_sad(world, credential, (D1,)), digests=(D1,)), measure)
+        world.activator().sign_pdfs(asked(world, documents_sad(world, credential, (D1,)), digests=(D1,)), measure)
     (refused,) = chain(world, events.SIGNATURE_REFUSED)
     assert refused["code"] == "hash_not_authorized"
     assert spent(world) == 0

@@ -30,6 +30,7 @@ from signing.sam.tbs.pdf import (
     ByteRangeDigest,
     MeasuredPdf,
     PdfClaim,
+    measured,
 )
 from tests.documents import Hand, PreparedPdf, blank_pdf, cms_of, prepared_pdf
 from tests.vectors.tbs.make import document, prepared
@@ -294,11 +295,32 @@ def test_SAD_09_a_pdf_changed_anywhere_is_refused_or_still_the_approved_one_with
     digest = hashlib.sha256(APPROVED).digest()
     try:
         claim = PdfClaim(digest, approved, (numbers[0], numbers[1], numbers[2], numbers[3]))
-        measured = Told(claim, bytes(octets)).measured(data.draw(st.integers(1, 400)))
+        found = Told(claim, bytes(octets)).measured(data.draw(st.integers(1, 400)))
     except SamError:
         return
     _, before, after, rest = claim.byte_range
     assert bytes(octets[: len(APPROVED)]) == APPROVED
     assert after + rest == len(octets)
     assert octets[before:after] == b"<" + b"0" * (after - before - 2) + b">"
-    assert measured.message_digest == hashlib.sha256(octets[:before] + octets[after:]).digest()
+    assert found.message_digest == hashlib.sha256(octets[:before] + octets[after:]).digest()
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 4096, 1 << 20])
+def test_files_that_follow_one_another_are_each_digested_as_alone(truth: Told, chunk: int) -> None:
+    both = truth.octets * 2
+    chunks = [both[at : at + chunk] for at in range(0, len(both), chunk)]
+    assert list(measured([truth.claim] * 2, SHA256, chunks)) == [truth.measured()] * 2
+
+
+@pytest.mark.parametrize("change", [-1, 1])
+def test_SAD_09_files_that_are_not_as_long_as_said_are_refused(truth: Told, change: int) -> None:
+    both = truth.octets * 2
+    with pytest.raises(TemplateRefused):
+        list(measured([truth.claim] * 2, SHA256, [(both + b"x")[: len(both) + change]]))
+
+
+def test_SAD_09_the_second_of_two_files_has_to_be_the_approved_one_as_well(truth: Told) -> None:
+    lie = bytearray(truth.octets)
+    lie[20] ^= 1
+    with pytest.raises(DigestNotAuthorized):
+        list(measured([truth.claim] * 2, SHA256, [truth.octets, bytes(lie)]))
