@@ -32,6 +32,7 @@ SUMMARIES = {
     "restore": "put a backup into an empty database",
     "sam": "set up and run the signature activation module",
     "sign": "sign files at a signing service, with one approval",
+    "validate": "validate the signatures of PDFs",
 }
 """One line a command for ``--help``, which imports none of them; a test compares the keys with the entry points."""
 

@@ -15,6 +15,18 @@ class DocumentNotAcceptable(AdesError):
     code = "document_not_acceptable"
 
 
+class DocumentNotReadable(AdesError):
+    """The document that should be validated is no PDF, is damaged, or is encrypted; the text quotes nothing of it."""
+
+    code = "document_not_readable"
+
+
+class AnchorsNotReadable(AdesError):
+    """A file has no trust anchors."""
+
+    code = "anchors_not_readable"
+
+
 class SignatureTooLarge(AdesError):
     """The signature does not fit into the room that was left for it."""
 

@@ -21,6 +21,7 @@ import idp.cli.administration
 import idp.cli.people
 import idp.cli.policy
 import operators.cli
+import signing.ades.validate.command
 import signing.enrolment.cli
 import signing.sam_cli
 from idp.storage.models import metadata
@@ -48,6 +49,7 @@ PARSERS = {
     "restore sam": (lambda: archive.command.restore_parser("sam"), ("backup.md",)),
     "sign": (clients.csc.sign.cli.parser, ("sign.md",)),
     "sam": (signing.sam_cli._parser, ("signing.md", "evidence.md")),
+    "validate": (signing.ades.validate.command.parser, ("validation.md",)),
 }
 """Command lines, and where they are described."""
 

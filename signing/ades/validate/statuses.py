@@ -1,0 +1,102 @@
+"""What OCSP answers and revocation lists say about a certificate, read for the report and for a signature's level.
+
+Read, not verified: whether an answer can be relied on is found out where chains are validated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, Literal
+
+from asn1crypto import crl as asn1_crl
+from asn1crypto import ocsp as asn1_ocsp
+from asn1crypto import x509 as asn1_x509
+
+from signing.ades.validate.report import RevocationReport
+from signing.ades.validation_data import ValidationData
+
+Source = Literal["document", "outside"]
+
+
+def statuses(
+    certificate: asn1_x509.Certificate, issuer: asn1_x509.Certificate, data: ValidationData, source: Source
+) -> Iterator[RevocationReport]:
+    """What is said about it, answers before lists."""
+    for der in data.ocsps:
+        yield from _from_ocsp(certificate, issuer, der, source)
+    for der in data.crls:
+        yield from _from_crl(certificate, der, source)
+
+
+def tells_of(
+    der: bytes, certificate: asn1_x509.Certificate, issuer: asn1_x509.Certificate, among: ValidationData
+) -> bool:
+    """Whether an answer or list says something about a certificate."""
+    alone = ValidationData(
+        ocsps=tuple(each for each in among.ocsps if each == der), crls=tuple(each for each in among.crls if each == der)
+    )
+    return any(True for _ in statuses(certificate, issuer, alone, "document"))
+
+
+def needs_status(certificate: asn1_x509.Certificate) -> bool:
+    """Not of an OCSP responder whose own status is not asked (RFC 6960 4.2.2.2.1)."""
+    return certificate.ocsp_no_check_value is None
+
+
+def _from_ocsp(
+    certificate: asn1_x509.Certificate, issuer: asn1_x509.Certificate, der: bytes, source: Source
+) -> Iterator[RevocationReport]:
+    answer = asn1_ocsp.OCSPResponse.load(der)
+    if answer["response_status"].native != "successful":
+        return
+    for single in answer["response_bytes"]["response"].parsed["tbs_response_data"]["responses"]:
+        if not _names(single["cert_id"], certificate, issuer):
+            continue
+        status = single["cert_status"]
+        revoked = status.chosen["revocation_time"].native if status.name == "revoked" else None
+        yield RevocationReport(
+            certificate=certificate.sha256.hex(),
+            kind="ocsp",
+            source=source,
+            status=_word(status.name),
+            this_update=single["this_update"].native,
+            next_update=single["next_update"].native,
+            revoked_at=revoked,
+        )
+
+
+def _word(name: str) -> Literal["good", "revoked", "unknown"]:
+    return "good" if name == "good" else "revoked" if name == "revoked" else "unknown"
+
+
+def _names(identifier: Any, certificate: asn1_x509.Certificate, issuer: asn1_x509.Certificate) -> bool:
+    """A CertID of RFC 6960 4.1.1 is this certificate's."""
+    if identifier["serial_number"].native != certificate.serial_number:
+        return False
+    try:
+        # SHA-1 only names a certificate here.
+        key = hashlib.new(identifier["hash_algorithm"]["algorithm"].native, issuer.public_key["public_key"].native)
+    except (ValueError, TypeError):
+        return False
+    return bool(identifier["issuer_key_hash"].native == key.digest())
+
+
+def _from_crl(certificate: asn1_x509.Certificate, der: bytes, source: Source) -> Iterator[RevocationReport]:
+    listed = asn1_crl.CertificateList.load(der)
+    if listed.issuer != certificate.issuer:
+        return
+    revoked: datetime | None = None
+    for each in listed["tbs_cert_list"]["revoked_certificates"] or ():
+        if each["user_certificate"].native == certificate.serial_number:
+            revoked = each["revocation_date"].native
+    yield RevocationReport(
+        certificate=certificate.sha256.hex(),
+        kind="crl",
+        source=source,
+        status="good" if revoked is None else "revoked",
+        this_update=listed["tbs_cert_list"]["this_update"].native,
+        next_update=listed["tbs_cert_list"]["next_update"].native,
+        revoked_at=revoked,
+    )
