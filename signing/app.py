@@ -11,11 +11,13 @@ from werkzeug.exceptions import HTTPException
 from connectors.ports.pki import CertificateAuthority
 from connectors.registry import load as load_connector
 from foundation import log
+from foundation.certificates.reading import read_anchors
 from foundation.clock import Clock, SystemClock
 from foundation.egress import Egress
 from foundation.proxied import Proxies, secret_hash
 from signing.csc.algorithms import OfferedKeys
 from signing.csc.call import MAX_BODY
+from signing.csc.certificate_status import CertificateStatus
 from signing.csc.core import Rssp
 from signing.csc.dialect import dialects
 from signing.csc.facade import Facade
@@ -49,7 +51,7 @@ def create_app(
     :param sam: the link's client, where a test has one already; so is ``authority``.
     :raises SettingsError: the files of a link over TLS cannot be used, or the proxy's secret.
     :raises ConnectorError: the connector of an authority, for certificates or time-stamps, cannot be used.
-    :raises SettingsError: the jobs' database cannot be used.
+    :raises SettingsError: the jobs' database, or a trust anchor, cannot be used.
     :raises JobsUnavailable: the jobs' database does not answer.
     """
     log.configure("signing-web", settings.log_level)
@@ -60,10 +62,20 @@ def create_app(
         authority = authority_of(settings.pki, settings)
     issuer = Issuer(settings.issuer, settings.resource, clock, facade)
     keys = OfferedKeys(sam, clock)
-    proxies, stamper = _proxies(settings), _stamper(settings)
+    proxies, stamper, evidence = _proxies(settings), _stamper(settings), _evidence(settings, clock)
     jobs = _jobs(settings, clock)
     rssp = Rssp(
-        settings, sam, issuer, facade, clock, keys, proxies=proxies, authority=authority, stamper=stamper, jobs=jobs
+        settings,
+        sam,
+        issuer,
+        facade,
+        clock,
+        keys,
+        proxies=proxies,
+        authority=authority,
+        stamper=stamper,
+        evidence=evidence,
+        jobs=jobs,
     )
     app = Flask("signing", static_folder=str(Path(__file__).parent / "static"))
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
@@ -89,6 +101,16 @@ def _stamper(settings: WebSettings) -> Stamper:
     production = settings.mode == "production"
     tables = settings.timestamp_authorities
     return Stamper([load_connector("tsa", item.connector, item.settings, production=production) for item in tables])
+
+
+def _evidence(settings: WebSettings, clock: Clock) -> CertificateStatus | None:
+    table = settings.status
+    if table is None:
+        return None
+    source = load_connector("status", table.connector, table.settings, production=settings.mode == "production")
+    anchors = read_anchors(table.trust_anchors, "status.trust_anchors")
+    # A connector of an operator's own may know nothing of issuers: then chains have to be complete.
+    return CertificateStatus(source, anchors, clock, table, source if hasattr(source, "issuers") else None)
 
 
 def _jobs(settings: WebSettings, clock: Clock) -> Jobs | None:

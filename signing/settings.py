@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from foundation.addresses import split_address
@@ -231,6 +231,26 @@ class TimestampSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class StatusSettings:
+    """Table ``status``: who is asked whether certificates are revoked."""
+
+    connector: str
+    trust_anchors: tuple[Path, ...]
+    """PEM files with the authorities to which certificates, signers' and time-stamping units', have to lead."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """The connector's own table."""
+    unknown: Literal["refuse", "sign"] = "refuse"
+    """What becomes of a signature when nobody says whether the certificate is good."""
+    freshness: Literal["after_stamp", "as_published"] = "after_stamp"
+    """How young what a signature carries has to be: as its time-stamp, or as the authority publishes it."""
+
+    def faults(self) -> Iterator[str]:
+        """What the types cannot say."""
+        if not self.trust_anchors:
+            yield "trust_anchors must name at least one file"
+
+
+@dataclass(frozen=True, slots=True)
 class SamTlsSettings:
     """Table ``sam_tls``: the module on another host."""
 
@@ -290,6 +310,8 @@ class WebSettings:
     pki: PkiSettings | None = None
     timestamp_authorities: tuple[TimestampSettings, ...] = ()
     """Asked in this order; none: ``signatures/timestamp`` is not offered."""
+    status: StatusSettings | None = None
+    """None: nobody is asked about certificates, and no signature is made to last."""
     documents: DocumentsSettings = field(default_factory=DocumentsSettings)
     authentication: AuthenticationSettings = field(default_factory=AuthenticationSettings)
     limits: LimitsSettings = field(default_factory=LimitsSettings)

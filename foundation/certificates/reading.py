@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TypeVar
 
 from cryptography import x509
@@ -10,6 +12,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from foundation.certificates.errors import CertificateRefused
+from foundation.errors import SettingsError
 from foundation.proxied import MAX_CERTIFICATE_OCTETS
 
 _E = TypeVar("_E", bound=x509.ExtensionType)
@@ -31,6 +34,30 @@ def read(der: bytes) -> x509.Certificate:
     if certificate.version is not x509.Version.v3:
         raise CertificateRefused("malformed", "the certificate is not of version 3")
     return certificate
+
+
+def read_anchors(files: Iterable[Path], where: str) -> tuple[x509.Certificate, ...]:
+    """Trust anchors from PEM files, each once.
+
+    :param where: the setting's name, for the errors.
+    :raises foundation.errors.SettingsError: a file cannot be read, or has no certificates of authorities alone; all
+        of them are named.
+    """
+    faults: list[str] = []
+    found: list[x509.Certificate] = []
+    for number, path in enumerate(files):
+        try:
+            inside = x509.load_pem_x509_certificates(path.read_bytes())
+            found += [read(each.public_bytes(Encoding.DER)) for each in inside]
+        except (OSError, ValueError, UnsupportedAlgorithm, CertificateRefused):
+            faults.append(f"{where}.{number}: {path}: there are no certificates that can be read")
+    for anchor in found:
+        basic = extension_of(anchor.extensions, x509.BasicConstraints)
+        if basic is None or not basic.ca:
+            faults.append(f"{where}: {anchor.subject.rfc4514_string()} is no authority's certificate")
+    if faults:
+        raise SettingsError(tuple(faults))
+    return tuple(dict.fromkeys(found))
 
 
 def extension_of(extensions: x509.Extensions, kind: type[_E]) -> _E | None:

@@ -60,6 +60,12 @@ class CertificateRevoked(AdesError):
         self.status = status
 
 
+class EvidenceMissing(AdesError):
+    """What would validate a signature is not to be had now, or not freshly enough."""
+
+    code = "evidence_missing"
+
+
 class TokenUnreadable(AdesError):
     """A time-stamp token is none, or does not hold its signer's certificate."""
 

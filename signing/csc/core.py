@@ -23,6 +23,7 @@ from signing.csc.algorithms import OfferedKeys, all_algorithms
 from signing.csc.authentication import authentication_of, check_authentication
 from signing.csc.bearer import Bearer
 from signing.csc.binding import UsedProofs, check_shown
+from signing.csc.certificate_status import CertificateStatus
 from signing.csc.facade import Facade
 from signing.csc.issuer import Issuer
 from signing.csc.limits import Limits
@@ -97,6 +98,8 @@ class Rssp:
     authority: CertificateAuthority | None = None
     """Who issues and revokes certificates; None: nothing is created or deleted here."""
     stamper: Stamper = field(default_factory=Stamper)
+    evidence: CertificateStatus | None = None
+    """What is said of certificates; None: nobody is asked, and no signature is made to last."""
     jobs: Jobs | None = None
     """Asynchronous operation, where this deployment has it."""
     limits: Limits = field(init=False)

@@ -41,6 +41,8 @@ def sign_doc(rssp: Rssp, call: Call) -> Answer:
     # Client and person were counted when it was verified.
     presented = replace(presented, whose=(("credential", content.credential_id),))
     chain = _chain(rssp, content.credential_id)
+    if rssp.evidence is not None:
+        rssp.evidence.check(chain)
     prepared = [prepare(wish, chain) for wish in request.wishes]
     signed = Signing(rssp, presented, request).sign(prepared)
     made = [(each, assemble(rssp.stamper, each, done, chain)) for each, done in zip(prepared, signed, strict=True)]

@@ -21,12 +21,17 @@ from pyhanko.sign.validation import async_validate_pdf_signature
 from pyhanko_certvalidator import ValidationContext
 from werkzeug.test import TestResponse
 
+from connectors.ports.status import StatusUnavailable
 from devservices import tsa
+from foundation.certificates.reading import identity
+from signing.csc.certificate_status import CertificateStatus
 from signing.scdev.device import Pkcs11Device
-from signing.settings import TimestampSettings
+from signing.settings import StatusSettings, TimestampSettings
+from tests import pki
 from tests.documents import blank_pdf
 from tests.fakes.sam import ECDSA_SHA256
 from tests.fakes.softhsm import make_token
+from tests.fakes.status import FakeStatus
 from tests.integration.devservices import running_ca, served
 from tests.integration.oidc_world import NOW
 from tests.integration.test_bola import sign_doc
@@ -180,3 +185,28 @@ def test_SAD_02_a_sad_of_one_kind_of_digest_does_not_serve_for_the_other(everyth
         "signatures/signHash", sign_hash(of_alice(everything), document), everything.document_sad("alice", document)
     )
     assert hashed.status_code == 400
+
+
+def test_SIG_07_a_revoked_or_suspended_certificate_signs_nothing_and_spends_nothing(everything: Whole) -> None:
+    root = everything.authority.root
+    source = FakeStatus((pki.Authority(root.certificate, root.key),))
+    settings = StatusSettings("fake", ())
+    status = CertificateStatus(source, (root.certificate,), everything.idp.clock, settings)
+    rssp = everything.web.extensions["privyseal-rssp"]
+    document = blank_pdf()
+    sad = everything.document_sad("alice", document)
+    body = {"credentialID": of_alice(everything), "documents": [sent(document, "P")]}
+    leaf = identity(x509.load_der_x509_certificate(chain(everything, sad)[0]))
+    object.__setattr__(rssp, "evidence", status)
+    try:
+        for reason, words in ((None, "revoked"), (x509.ReasonFlags.certificate_hold, "suspended")):
+            source.revoked = {leaf: reason}
+            refused(everything.call(METHOD, body, sad), 400, "invalid_request", f"Signing certificate is {words}")
+        source.failure = StatusUnavailable("down")
+        answer = everything.call(METHOD, body, sad)
+        refused(answer, 503, "temporarily_unavailable", "The status of the signing certificate cannot be told")
+        source.failure, source.revoked = None, {}
+        assert everything.call(METHOD, body, sad).status_code == 200, "the SAD is as good as before"
+        assert everything.call(METHOD, body, sad).status_code == 400
+    finally:
+        object.__setattr__(rssp, "evidence", None)

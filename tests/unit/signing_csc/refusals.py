@@ -11,15 +11,22 @@ import hashlib
 import io
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any, Final
 
+from cryptography import x509
+
+from connectors.ports.status import StatusUnavailable
 from connectors.ports.tsa import TsaUnavailable
 from contract.sad import encode
+from foundation.certificates.reading import identity
 from foundation.clock import epoch
 from signing.jobs.errors import JobsUnavailable
 from signing.link import codes
 from signing.link.errors import LinkError, LinkRefused, LinkUnavailable
+from tests import pki
 from tests.documents import blank_pdf
+from tests.fakes.status import FakeStatus
 from tests.fakes.tsa import FakeTsa
 from tests.unit.signing_csc.conftest import BASES, NOW, SAD_KEY, VIEW, Bench, certificate
 from tests.unit.signing_csc.test_credentials import whole_sad
@@ -36,6 +43,8 @@ ALL: Final = ("v1", *V2S)
 TOKEN, OPTIONS, CHALLENGE, BACKCHANNEL = (
     f"/oauth2/{name}" for name in ("token", "activation-options", "activation-challenge", "bc-authorize")
 )
+ROOT: Final = pki.authority("Root", at=NOW)
+ANA: Final = ROOT.issue(pki.Leaf(begin=NOW - timedelta(days=1), end=NOW + timedelta(days=300)))
 OMIT: Final = object()
 """A member that the request does not have."""
 
@@ -50,6 +59,7 @@ class Trial:
 
     bench: Bench
     tsa: FakeTsa
+    status: FakeStatus
     version: str
 
     def post(self, method: str, body: object, token: str | None = None) -> Any:
@@ -183,6 +193,23 @@ def _expired_certificate(trial: Trial) -> Any:
 
 def _expired_for_documents(trial: Trial) -> Any:
     trial.bench.sam.refused_documents = codes.CERTIFICATE_EXPIRED
+    return trial.kept()
+
+
+def _certificate(reason: x509.ReasonFlags) -> Callable[[Trial], Any]:
+    """Her certificate is revoked for that reason."""
+
+    def provoke(trial: Trial) -> Any:
+        trial.credential(certificates=(ANA.der, ROOT.der))
+        trial.status.revoked = {identity(ANA.certificate): reason}
+        return trial.kept()
+
+    return provoke
+
+
+def _without_status(trial: Trial) -> Any:
+    trial.credential(certificates=(ANA.der, ROOT.der))
+    trial.status.failure = StatusUnavailable("gone")
     return trial.kept()
 
 
@@ -362,6 +389,9 @@ CASES: Final = (
     Case("A document cannot be signed in the requested format",
          lambda t: t.pdf(document=base64.b64encode(DOCUMENT).decode()), versions=V2S),
     Case("Signing certificate is expired", _expired_for_documents, versions=V2S),
+    Case("Signing certificate is revoked", _certificate(x509.ReasonFlags.key_compromise), versions=V2S),
+    Case("Signing certificate is suspended", _certificate(x509.ReasonFlags.certificate_hold), versions=V2S),
+    Case("The status of the signing certificate cannot be told", _without_status, 503, AWAY, V2S),
     # timestamp
     Case(MISSING.format("hash"), lambda t: t.stamp(hash=OMIT)),
     Case("Empty hash parameter", lambda t: t.stamp(hash="")),
