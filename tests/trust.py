@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -49,7 +50,9 @@ from devservices.state import read_certificate
 from foundation.clock import FixedClock
 from signing.ades import pades
 from signing.ades.cms import SignedByModule, room_for, signed_data
+from signing.ades.pades import PreparedPdf
 from signing.ades.validation_data import ValidationData
+from signing.link.documents import SignedDocument
 from signing.sam.algorithms import SHA256, SignatureAlgorithm
 from signing.sam.tbs.cms import PdfSignature
 from signing.sam.tbs.common import Signer
@@ -151,23 +154,29 @@ class Trust:
         return found
 
 
+def signed_by_module(
+    made: PreparedPdf, key: ec.EllipticCurvePrivateKey, certificate: bytes, at: datetime
+) -> SignedDocument:
+    """What the module does with a prepared PDF."""
+    hand = Hand(key, x509.load_der_x509_certificate(certificate), ECDSA)
+    digest = pades.digest(made.octets[: made.approved_octets], "sha256")
+    measuring = ByteRangeDigest(PdfClaim(digest, made.approved_octets, made.byte_range), ECDSA.hash_alg)
+    for chunk in made.chunks():
+        measuring.feed(chunk)
+    signer = Signer(certificate, ECDSA, key.key_size, int(at.timestamp()))
+    built = PdfSignature(measuring.finish()).build(signer)
+    return SignedDocument(hand.sign(hand.digest(built.tbs)), built.tbs, None)
+
+
 def signed_pdf(
     document: bytes, key: ec.EllipticCurvePrivateKey, chain: tuple[bytes, ...], at: datetime, unit: Unit | None = None
 ) -> bytes:
     """As the web tier and the module make it; with a unit: level B-T."""
-    hand = Hand(key, x509.load_der_x509_certificate(chain[0]), ECDSA)
     room = room_for(chain, signature_octets=400, timestamp_octets=0 if unit is None else 16_384)
     made = pades.prepare(document, chain[0], hash_name="sha256", room=room)
-    measuring = ByteRangeDigest(
-        PdfClaim(pades.digest(document, "sha256"), made.approved_octets, made.byte_range), ECDSA.hash_alg
-    )
-    for chunk in made.chunks():
-        measuring.feed(chunk)
-    signer = Signer(chain[0], ECDSA, key.key_size, int(at.timestamp()))
-    built = PdfSignature(measuring.finish()).build(signer)
-    value = hand.sign(hand.digest(built.tbs))
-    token = None if unit is None else unit.stamp(hand.digest(value), "sha256").der
-    return made.filled(signed_data(SignedByModule(built.tbs, value, chain), timestamp=token))
+    done = signed_by_module(made, key, chain[0], at)
+    token = None if unit is None else unit.stamp(hashlib.sha256(done.value).digest(), "sha256").der
+    return made.filled(signed_data(SignedByModule(done.tbs, done.value, chain), timestamp=token))
 
 
 def gathered(trust: Trust, chain: tuple[bytes, ...], unit: Unit) -> ValidationData:

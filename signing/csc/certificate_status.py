@@ -73,17 +73,18 @@ class CertificateStatus:
         """The path of a certificate to a trust anchor, and what is said of each on it.
 
         :param certificates: DER, the end entity's first.
-        :param since: aware; what is said of the end entity is not to be older, unless the settings take what is there.
+        :param since: aware; what is said of the end entity is not to be older, unless the settings take what is there;
+            that it was revoked after that takes nothing away.
         :raises EvidenceMissing: it is not to be had now, or not freshly enough; or a certificate is revoked.
         """
         try:
             path = self._path(certificates)
             try:
-                return gather_along(path, self._source, at_least=since)
+                return gather_along(path, self._source, at_least=since, valid_at=since)
             except StatusUnavailable:
                 if since is None or self._settings.freshness == "after_stamp":
                     raise
-                return gather_along(path, self._source)
+                return gather_along(path, self._source, valid_at=since)
         except (ChainNotTrusted, CertificateRevoked, StatusError) as error:
             _log.warning("a certificate cannot be validated", extra={"fields": _fields(error)})
             raise EvidenceMissing("what would validate a certificate is not to be had") from error

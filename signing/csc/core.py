@@ -29,6 +29,7 @@ from signing.csc.issuer import Issuer
 from signing.csc.limits import Limits
 from signing.csc.service_token import SERVICE_SCOPE, ServiceToken
 from signing.csc.stamper import Stamper
+from signing.csc.unfinished import Unfinished
 from signing.link import codes
 from signing.link.client import SamClient
 from signing.link.errors import LinkError, LinkRefused
@@ -100,6 +101,7 @@ class Rssp:
     stamper: Stamper = field(default_factory=Stamper)
     evidence: CertificateStatus | None = None
     """What is said of certificates; None: nobody is asked, and no signature is made to last."""
+    unfinished: Unfinished = field(default_factory=Unfinished)
     jobs: Jobs | None = None
     """Asynchronous operation, where this deployment has it."""
     limits: Limits = field(init=False)

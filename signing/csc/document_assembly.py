@@ -1,27 +1,47 @@
 """Documents before and after the activation module: what can be signed is prepared, what was signed is assembled.
 
 Knows the formats and their levels (ETSI EN 319 122-1, EN 319 142-1); nothing of who asks.
+
+All that a request's signatures need from others is asked for in one round after the other: the stamps over the values,
+then, once, what is said of the certificates, so that it is not older than any stamp; then the stamps over the files.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final, Protocol, TypeVar
 
+from connectors.ports.tsa import TimestampToken
 from signing.ades import pades
 from signing.ades.cms import SignedByModule, room_for, signed_data
-from signing.ades.errors import DocumentNotAcceptable
+from signing.ades.errors import DocumentNotAcceptable, EvidenceMissing, TokenUnreadable
+from signing.ades.long_term import TOKEN_OCTETS, with_document_timestamp, with_validation_data
 from signing.ades.pades import PreparedPdf, Stated
+from signing.ades.validation_data import ValidationData, certificates_of
 from signing.csc import errors
-from signing.csc.document_requests import STAMPED, Wish
+from signing.csc.document_requests import ALL_LEVELS, ARCHIVED, BASIC, STAMPED, VALIDATABLE, Wish
 from signing.csc.stamper import Stamper, TimestampRequest
 from signing.link.documents import SignedDocument
 
 _SIGNATURE_OCTETS: Final = 512
 """Of the longest value of a key that is offered."""
-_TOKEN_OCTETS: Final = 16 * 1024
-"""Of the largest time-stamp token that a PDF has room for."""
+T = TypeVar("T")
+
+
+class Evidence(Protocol):
+    """Finds what validates a signature; see :mod:`signing.csc.certificate_status`."""
+
+    def of(self, certificates: Sequence[bytes], since: datetime | None) -> ValidationData:
+        """The path of a certificate to a trust anchor, and what is said of each on it.
+
+        :param certificates: DER, the end entity's first.
+        :param since: aware; what is said of the end entity is not to be older.
+        :raises EvidenceMissing: it is not to be had now, or not freshly enough.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +50,27 @@ class Prepared:
 
     wish: Wish
     pdf: PreparedPdf | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A wish of which the module has done its part."""
+
+    prepared: Prepared
+    document: SignedDocument
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    """What is given out for one wish."""
+
+    octets: bytes = field(repr=False)
+    """The signed PDF, or the signature."""
+    level: str
+    """Reached: that of the wish, or a lower one where the wish allows it."""
+    is_pdf: bool
+    validation_data: ValidationData = field(default_factory=ValidationData)
+    """What was found for the signature's certificates; empty below B-LT."""
 
 
 def prepare(wish: Wish, chain: tuple[bytes, ...]) -> Prepared:
@@ -51,20 +92,109 @@ def prepare(wish: Wish, chain: tuple[bytes, ...]) -> Prepared:
 
 
 def _room(wish: Wish, chain: tuple[bytes, ...]) -> int:
-    token = _TOKEN_OCTETS if wish.level == STAMPED else 0
+    token = 0 if wish.level == BASIC else TOKEN_OCTETS
     return room_for(chain, signature_octets=_SIGNATURE_OCTETS, timestamp_octets=token)
 
 
-def assemble(stamper: Stamper, each: Prepared, signed: SignedDocument, chain: tuple[bytes, ...]) -> bytes:
-    """The signed PDF, or the signature.
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """On its way through the levels."""
 
-    :raises errors.TemporarilyUnavailable: no authority gives a stamp.
-    """
-    by_module, stamp = SignedByModule(signed.tbs, signed.value, chain), None
-    if each.wish.level == STAMPED:
-        # EN 319 122-1 5.3: over the value's octets.
-        stamp = stamper.stamp(TimestampRequest(hashlib.sha256(signed.value).digest(), "sha256", None)).der
-    if each.pdf is not None:
-        return each.pdf.filled(signed_data(by_module, timestamp=stamp))
-    attached = each.wish.document if each.wish.envelope == "Attached" else None
-    return signed_data(by_module, content=attached, timestamp=stamp)
+    signed: Signed
+    level: str = BASIC
+    token: TimestampToken | None = None
+    octets: bytes = b""
+
+    def wants(self, level: str) -> bool:
+        """The level is the next one, and wished."""
+        wished, this = ALL_LEVELS.index(self.signed.prepared.wish.level), ALL_LEVELS.index(level)
+        return this <= wished and ALL_LEVELS.index(self.level) == this - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """What signatures are assembled with."""
+
+    stamper: Stamper
+    evidence: Evidence | None
+    chain: tuple[bytes, ...]
+    """The signer's, hers first."""
+
+    def assemble(self, signed: Sequence[Signed]) -> list[Assembled]:
+        """All of a request, in its order.
+
+        :raises errors.TemporarilyUnavailable: a level is not reached now whose wish allows no lower one.
+        """
+        made = [self._filled(self._stamped(_Made(each))) for each in signed]
+        data = self._validation_data(made)
+        done = [self._archived(self._validatable(each, data)) for each in made]
+        return [_assembled(each, data) for each in done]
+
+    def _stamped(self, made: _Made) -> _Made:
+        def stamp() -> _Made:
+            # EN 319 122-1 5.3: over the value's octets.
+            imprint = hashlib.sha256(made.signed.document.value).digest()
+            token = self.stamper.stamp(TimestampRequest(imprint, "sha256", None))
+            return replace(made, token=token, level=STAMPED)
+
+        return _or_lower(made, STAMPED, stamp)
+
+    def _filled(self, made: _Made) -> _Made:
+        wish, pdf, document = made.signed.prepared.wish, made.signed.prepared.pdf, made.signed.document
+        by_module = SignedByModule(document.tbs, document.value, self.chain)
+        stamp = None if made.token is None else made.token.der
+        if pdf is not None:
+            return replace(made, octets=pdf.filled(signed_data(by_module, timestamp=stamp)))
+        attached = wish.document if wish.envelope == "Attached" else None
+        return replace(made, octets=signed_data(by_module, content=attached, timestamp=stamp))
+
+    def _validation_data(self, made: Sequence[_Made]) -> ValidationData | errors.TemporarilyUnavailable:
+        """What is found or, where nothing is, what is to be said then."""
+        tokens = [each.token for each in made if each.token is not None and each.wants(VALIDATABLE)]
+        if not tokens:
+            return ValidationData()
+        if self.evidence is None:
+            return errors.TemporarilyUnavailable(errors.NO_EVIDENCE)
+        try:
+            # SIG-06: what was said before the last stamp does not say that the certificate was good then.
+            found = self.evidence.of(self.chain, max(token.at for token in tokens))
+            for unit in dict.fromkeys(certificates_of(token.der) for token in tokens):
+                found |= self.evidence.of(unit, None)
+        except (EvidenceMissing, TokenUnreadable):
+            return errors.TemporarilyUnavailable(errors.NO_EVIDENCE)
+        return found
+
+    def _validatable(self, made: _Made, data: ValidationData | errors.TemporarilyUnavailable) -> _Made:
+        def add() -> _Made:
+            if isinstance(data, errors.TemporarilyUnavailable):
+                raise data
+            return replace(made, octets=with_validation_data(made.octets, data), level=VALIDATABLE)
+
+        return _or_lower(made, VALIDATABLE, add)
+
+    def _archived(self, made: _Made) -> _Made:
+        def archive() -> _Made:
+            return replace(made, octets=with_document_timestamp(made.octets, self._stamp), level=ARCHIVED)
+
+        return _or_lower(made, ARCHIVED, archive)
+
+    def _stamp(self, digest: bytes) -> bytes:
+        return self.stamper.stamp(TimestampRequest(digest, "sha256", None)).der
+
+
+def _or_lower(made: _Made, level: str, step: Callable[[], _Made]) -> _Made:
+    """A step up to a level, if it is the next and wished; what was made, if the step fails and the wish allows that."""
+    if not made.wants(level):
+        return made
+    try:
+        return step()
+    except errors.TemporarilyUnavailable:
+        if made.signed.prepared.wish.lower:
+            return made
+        raise
+
+
+def _assembled(made: _Made, data: ValidationData | errors.TemporarilyUnavailable) -> Assembled:
+    validated = ALL_LEVELS.index(made.level) >= ALL_LEVELS.index(VALIDATABLE)
+    found = data if validated and isinstance(data, ValidationData) else ValidationData()
+    return Assembled(made.octets, made.level, made.signed.prepared.pdf is not None, found)

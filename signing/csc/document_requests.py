@@ -31,7 +31,15 @@ ENVELOPES: Final[Mapping[str, tuple[str, ...]]] = {"C": ("Attached", "Detached")
 """By format, the default first (11.11)."""
 BASIC: Final = "Ades-B-B"
 STAMPED: Final = "Ades-B-T"
-_PLAINEST: Final = frozenset({"ades-b", BASIC.lower()})
+VALIDATABLE: Final = "Ades-B-LT"
+ARCHIVED: Final = "Ades-B-LTA"
+ALL_LEVELS: Final = (BASIC, STAMPED, VALIDATABLE, ARCHIVED)
+"""Each is the one before and something more (ETSI EN 319 142-1 6.1)."""
+_LEVELS_OF: Final[Mapping[str, frozenset[str]]] = {"C": frozenset({BASIC, STAMPED}), "P": frozenset(ALL_LEVELS)}
+_SPELLINGS: Final = {
+    spelling: level for level in ALL_LEVELS for spelling in (level.lower(), level.lower().replace("-b-", "-"))
+}
+"""The specification has several ways, and names without "baseline" too: a baseline signature is one of those."""
 _STATED: Final[Mapping[str, str]] = {"Reason": "reason", "Location": "location", "ContactInfo": "contact"}
 """Properties that a request may set, of PDFs only."""
 _PROPERTIES: Final = (
@@ -69,6 +77,8 @@ class Wish:
     reason: str | None = None
     location: str | None = None
     contact: str | None = None
+    lower: bool = False
+    """Whether a lower level will do where this one is not reached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +102,9 @@ class _Algorithm:
 
 def levels(settings: WebSettings) -> tuple[str, ...]:
     """Conformance levels that a deployment reaches (11.1)."""
-    return (BASIC, STAMPED) if settings.timestamp_authorities else (BASIC,)
+    if not settings.timestamp_authorities:
+        return (BASIC,)
+    return ALL_LEVELS if settings.status is not None else (BASIC, STAMPED)
 
 
 def parse_sign_doc(body: Mapping[str, Any], offered: Collection[str]) -> SignDocRequest:
@@ -115,8 +127,7 @@ def parse_sign_doc(body: Mapping[str, Any], offered: Collection[str]) -> SignDoc
     for item in _objects(body, name):
         algorithm = _algorithm(item)
         algorithms.add(algorithm)
-        level = _level(item, offered)
-        wishes.extend(_kept(item, algorithm, level) if kept else (_sent(item, algorithm, level),))
+        wishes.extend(_kept(item, algorithm, offered) if kept else (_sent(item, algorithm, offered),))
     if len(wishes) > MAX_DIGESTS:
         raise errors.invalid_of("array" if sent else "object", name)
     if len(algorithms) != 1:
@@ -134,13 +145,14 @@ def _objects(body: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     return value
 
 
-def _kept(item: Mapping[str, Any], algorithm: _Algorithm, level: str) -> Iterator[Wish]:
+def _kept(item: Mapping[str, Any], algorithm: _Algorithm, offered: Collection[str]) -> Iterator[Wish]:
     """Documents of which the client sends the digests."""
     form, envelope = _form(item), _envelope(item, "Detached")
     if form != "C" or envelope != "Detached":
         # Around a digest alone nothing but a detached signature can be made, and of a PDF the module reads every octet.
         raise errors.invalid("signature_format" if form != "C" else "signed_envelope_property")
     _stated(item, form)
+    level, lower = _level(item, form, offered)
     hashes = item.get("hashes")
     # The specification's example has a single one without its array.
     for text in [hashes] if isinstance(hashes, str) else _texts(hashes):
@@ -150,20 +162,22 @@ def _kept(item: Mapping[str, Any], algorithm: _Algorithm, level: str) -> Iterato
             raise errors.InvalidRequest(errors.INVALID_HASHES) from error
         if len(digest) != HASH_LENGTHS[algorithm.hash_algorithm]:
             raise errors.InvalidRequest(errors.INVALID_LENGTH)
-        yield Wish(form, envelope, level, digest, _HASH_NAMES[algorithm.hash_algorithm])
+        yield Wish(form, envelope, level, digest, _HASH_NAMES[algorithm.hash_algorithm], lower=lower)
 
 
-def _sent(item: Mapping[str, Any], algorithm: _Algorithm, level: str) -> Wish:
+def _sent(item: Mapping[str, Any], algorithm: _Algorithm, offered: Collection[str]) -> Wish:
     """A document that the client sends."""
     form = _form(item)
     envelope = _envelope(item, ENVELOPES[form][0])
     stated = _stated(item, form)
+    level, lower = _level(item, form, offered)
     try:
         document = parameters.base64_octets(parameters.required_text(item, "document", _MAX_DOCUMENT_CHARACTERS))
     except ValueError as error:
         raise errors.InvalidRequest(errors.INVALID_DOCUMENTS) from error
     name = _HASH_NAMES[algorithm.hash_algorithm]
-    return Wish(form, envelope, level, hashlib.new(name, document).digest(), name, document, **stated)
+    digest = hashlib.new(name, document).digest()
+    return Wish(form, envelope, level, digest, name, document, **stated, lower=lower)
 
 
 def _algorithm(item: Mapping[str, Any]) -> _Algorithm:
@@ -191,15 +205,16 @@ def _envelope(item: Mapping[str, Any], default: str) -> str:
     return parameters.choice(item, "signed_envelope_property", ENVELOPES[_form(item)], default)
 
 
-def _level(item: Mapping[str, Any], offered: Collection[str]) -> str:
-    """As :func:`levels` spells it: the specification has several ways.  Without one it is the plainest."""
-    level = parameters.optional_text(item, "conformance_level", 32)
-    if level is None or level.lower() in _PLAINEST:
-        return BASIC
-    for each in offered:
-        if level.lower() == each.lower():
-            return each
-    raise errors.invalid("conformance_level")
+def _level(item: Mapping[str, Any], form: str, offered: Collection[str]) -> tuple[str, bool]:
+    """As :func:`levels` spells it, and whether a lower one will do.  Without one it is the plainest."""
+    lower = parameters.flag(item, "allow_lower_level")
+    stated = parameters.optional_text(item, "conformance_level", 32)
+    if stated is None:
+        return BASIC, lower
+    level = _SPELLINGS.get(stated.lower())
+    if level is None or level not in offered or level not in _LEVELS_OF[form]:
+        raise errors.invalid("conformance_level")
+    return level, lower
 
 
 def _stated(item: Mapping[str, Any], form: str) -> dict[str, str]:

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from contract.sad import Sad
+from foundation.clock import epoch
 from signing.csc import errors
 from signing.csc.call import Answer, Call
 from signing.csc.core import Rssp
-from signing.csc.document_assembly import assemble, prepare
+from signing.csc.document_assembly import Assembled, Assembly, Signed, prepare
 from signing.csc.document_requests import SignDocRequest, levels, parse_sign_doc
 from signing.csc.document_signing import Signing
 from signing.csc.signatures import redeemer_of, verified
+from signing.csc.unfinished import name_of
 from signing.settings import WebSettings
 
 
@@ -41,17 +44,36 @@ def sign_doc(rssp: Rssp, call: Call) -> Answer:
     # Client and person were counted when it was verified.
     presented = replace(presented, whose=(("credential", content.credential_id),))
     chain = _chain(rssp, content.credential_id)
-    if rssp.evidence is not None:
-        rssp.evidence.check(chain)
-    prepared = [prepare(wish, chain) for wish in request.wishes]
-    signed = Signing(rssp, presented, request).sign(prepared)
-    made = [(each, assemble(rssp.stamper, each, done, chain)) for each, done in zip(prepared, signed, strict=True)]
+    name = name_of(presented.sad, presented.client_id, call.body)
+    signed = rssp.unfinished.of(name, request.wishes, epoch(rssp.clock.now()))
+    if signed is None:
+        if rssp.evidence is not None:
+            rssp.evidence.check(chain)
+        prepared = [prepare(wish, chain) for wish in request.wishes]
+        done = Signing(rssp, presented, request).sign(prepared)
+        signed = [Signed(each, one) for each, one in zip(prepared, done, strict=True)]
+    else:
+        rssp.limits.take(presented.whose)
+    try:
+        made = Assembly(rssp.stamper, rssp.evidence, chain).assemble(signed)
+    except Exception:
+        # The SAD is spent, the values are made: whoever asks again gets them finished.
+        rssp.unfinished.keep(name, signed, content.exp)
+        raise
+    rssp.unfinished.forget(name)
+    return Answer(_told(made, named=any(wish.lower for wish in request.wishes)))
+
+
+def _told(made: Sequence[Assembled], *, named: bool) -> dict[str, Any]:
+    """:param named: whether the levels that were reached are."""
     answer: dict[str, Any] = {}
+    levels_reached: dict[str, list[str]] = {}
     for member, of_pdf in (("DocumentWithSignature", True), ("SignatureObject", False)):
-        found = [base64.b64encode(octets).decode() for each, octets in made if (each.pdf is not None) is of_pdf]
+        found = [each for each in made if each.is_pdf is of_pdf]
         if found:
-            answer[member] = found
-    return Answer(answer)
+            answer[member] = [base64.b64encode(each.octets).decode() for each in found]
+            levels_reached[member] = [each.level for each in found]
+    return answer | ({"reachedLevels": levels_reached} if named else {})
 
 
 def _check_approved(request: SignDocRequest, sad: Sad) -> None:

@@ -1,0 +1,127 @@
+"""Signatures that the module made and that could not be finished: the same request, sent again, finishes them.
+
+A stamp or a word about a certificate may not be to be had just after the SAD was spent.  The values are not lost then:
+they are kept here, in the memory of this process, at most until the SAD expires.  A later request need not wish for the
+same level: one that is content with a lower one gets that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from signing.csc.document_assembly import Prepared, Signed
+from signing.csc.document_requests import Wish
+
+_MOST_OCTETS: Final = 16 * 1024 * 1024
+_OF_THE_LEVEL: Final = frozenset({"conformance_level", "allow_lower_level"})
+_OF_THE_CARRIER: Final = frozenset({"SAD", "lang", "clientData"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    signed: tuple[Signed, ...] = field(repr=False)
+    """Of PDFs the last revision alone: the document comes again with the request."""
+    until: int
+
+    @property
+    def octets(self) -> int:
+        return sum(
+            len(each.document.tbs)
+            + len(each.document.value)
+            + (len(each.prepared.pdf.octets) if each.prepared.pdf else 0)
+            for each in self.signed
+        )
+
+
+class Unfinished:
+    """Of one process.  Thread-safe."""
+
+    def __init__(self, most_octets: int = _MOST_OCTETS) -> None:
+        """:param most_octets: beyond it what was kept first is forgotten: spent, and lost."""
+        self._most = most_octets
+        self._lock = threading.Lock()
+        self._kept: dict[bytes, _Kept] = {}
+        self._octets = 0
+
+    def __len__(self) -> int:
+        """Requests."""
+        with self._lock:
+            return len(self._kept)
+
+    def keep(self, name: bytes, signed: Sequence[Signed], until: int) -> None:
+        """Keep what was made for a request.
+
+        :param name: of :func:`name_of`.
+        :param until: NumericDate.
+        """
+        kept = _Kept(tuple(map(_without_document, signed)), until)
+        with self._lock:
+            self._drop(name)
+            if kept.octets <= self._most:
+                self._kept[name] = kept
+                self._octets += kept.octets
+                while self._octets > self._most:
+                    self._drop(next(iter(self._kept)))
+
+    def of(self, name: bytes, wishes: Sequence[Wish], now: int) -> list[Signed] | None:
+        """What was kept for a request, with the levels that are wished now; ``None``: nothing.
+
+        :param now: NumericDate.
+        """
+        with self._lock:
+            for each in [each for each, kept in self._kept.items() if kept.until <= now]:
+                self._drop(each)
+            kept = self._kept.get(name)
+        if kept is None:
+            return None
+        return [_with_document(each, wish) for each, wish in zip(kept.signed, wishes, strict=True)]
+
+    def forget(self, name: bytes) -> None:
+        """It is finished."""
+        with self._lock:
+            self._drop(name)
+
+    def _drop(self, name: bytes) -> None:
+        kept = self._kept.pop(name, None)
+        if kept is not None:
+            self._octets -= kept.octets
+
+
+def name_of(sad: str, client_id: str | None, body: Mapping[str, Any]) -> bytes:
+    """What two requests share that are the same but for the levels that they wish for.
+
+    :param client_id: of whoever presented the SAD, where that was another token's.
+    """
+    asked = {member: _without_level(value) for member, value in body.items() if member not in _OF_THE_CARRIER}
+    return hashlib.sha256(json.dumps([sad, client_id, asked], sort_keys=True).encode()).digest()
+
+
+def _without_level(value: object) -> object:
+    if not isinstance(value, list):
+        return value
+    return [
+        {name: each for name, each in item.items() if name not in _OF_THE_LEVEL} if isinstance(item, dict) else item
+        for item in value
+    ]
+
+
+def _without_document(signed: Signed) -> Signed:
+    prepared = signed.prepared
+    pdf = (
+        None
+        if prepared.pdf is None
+        else replace(prepared.pdf, octets=prepared.pdf.octets[prepared.pdf.approved_octets :])
+    )
+    return replace(signed, prepared=Prepared(replace(prepared.wish, document=None), pdf))
+
+
+def _with_document(signed: Signed, wish: Wish) -> Signed:
+    pdf = signed.prepared.pdf
+    if pdf is not None and wish.document is not None:
+        pdf = replace(pdf, octets=wish.document + pdf.octets)
+    return replace(signed, prepared=Prepared(wish, pdf))
