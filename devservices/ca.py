@@ -40,6 +40,9 @@ log = logging.getLogger(__name__)
 
 ISSUERS = ("root", "issuing")
 
+RESPONDERS = {"root": "root-ocsp", "issuing": "ocsp"}
+"""Names of the files with the delegated responder of each authority."""
+
 CRL_LIFETIMES = {"root": timedelta(days=30), "issuing": timedelta(days=1)}
 
 OCSP_RENEWAL = timedelta(days=30)
@@ -121,7 +124,7 @@ class UnsafeDevelopmentCertificateAuthority:
             self._make_or_check()
             self._certificates = {label: read_certificate(directory / f"{label}.crt") for label in ISSUERS}
             self._issuers = {label: self._issuer(label) for label in ISSUERS}
-            self.ocsp_signer = self._make_or_renew_ocsp()
+            self._responders = {label: self._make_or_renew_ocsp(label) for label in ISSUERS}
 
     # -- state ---------------------------------------------------------------------------------------------------
 
@@ -158,8 +161,9 @@ class UnsafeDevelopmentCertificateAuthority:
             raise StateUnusable(f"{self._directory}: {label}.key does not belong to {label}.crt")
         return profiles.Issuer(label, certificate.subject, key)
 
-    def _make_or_renew_ocsp(self) -> OcspSigner:
-        key_file, certificate_file = self._directory / "ocsp.key", self._directory / "ocsp.crt"
+    def _make_or_renew_ocsp(self, label: str) -> OcspSigner:
+        name = RESPONDERS[label]
+        key_file, certificate_file = self._directory / f"{name}.key", self._directory / f"{name}.crt"
         now = self._clock.now()
         if certificate_file.exists():
             signer = OcspSigner(read_certificate(certificate_file), read_key(key_file))
@@ -168,9 +172,9 @@ class UnsafeDevelopmentCertificateAuthority:
             ):
                 return signer
         key = ec.generate_private_key(ec.SECP256R1())
-        draft = self._draft("Privy Seal Development OCSP", key.public_key(), now)
-        certificate = profiles.ocsp_certificate(draft, self._issuers["issuing"])
-        self.register.add(self._entry("issuing", certificate, "ocsp", now))
+        draft = self._draft(f"Privy Seal Development OCSP ({label})", key.public_key(), now)
+        certificate = profiles.ocsp_certificate(draft, self._issuers[label])
+        self.register.add(self._entry(label, certificate, "ocsp", now))
         write_key(key_file, key)
         write_certificate(certificate_file, certificate)
         return OcspSigner(certificate, key)
@@ -189,9 +193,13 @@ class UnsafeDevelopmentCertificateAuthority:
         """The authority's own certificate: ``root`` or ``issuing``."""
         return self._certificates[label]
 
-    def issuing_key(self) -> ec.EllipticCurvePublicKey:
-        """The public key under which signers' certificates are issued."""
-        return self._issuers["issuing"].key.public_key()
+    def key_of(self, label: str) -> ec.EllipticCurvePublicKey:
+        """The public key of an authority: ``root`` or ``issuing``, under which signers' certificates are issued."""
+        return self._issuers[label].key.public_key()
+
+    def responder(self, label: str) -> OcspSigner:
+        """To whom an authority delegated its OCSP answers."""
+        return self._responders[label]
 
     def issue(self, request: Issuance) -> tuple[bytes, ...]:
         """A signer's certificate and its chain, DER, signer first, root last.

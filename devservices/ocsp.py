@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import OCSPExtensionOID
 
-from devservices.ca import UnsafeDevelopmentCertificateAuthority, revocation_of
+from devservices.ca import ISSUERS, UnsafeDevelopmentCertificateAuthority, revocation_of
 from foundation.clock import Clock
 
 LIFETIME = timedelta(hours=1)
@@ -25,16 +25,19 @@ CERT_ID_HASHES = (hashes.SHA1, hashes.SHA256, hashes.SHA384, hashes.SHA512)
 
 
 class OcspResponder:
-    """Answers for the issuing authority; every answer is signed now, so a revocation shows at once."""
+    """Answers for both authorities; every answer is signed now, so a revocation shows at once."""
 
     def __init__(self, authority: UnsafeDevelopmentCertificateAuthority, clock: Clock) -> None:
         self._authority = authority
         self._clock = clock
-        issuer = authority.certificate("issuing")
-        self._name = issuer.subject.public_bytes()
-        # The value of the BIT STRING in the issuer's key (RFC 6960 clause 4.1.1): for our P-256 key, the point.
-        key = authority.issuing_key()
-        self._key = key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        # The value of the BIT STRING in the issuer's key (RFC 6960 clause 4.1.1): for our P-256 keys, the point.
+        self._issuers = {
+            label: (
+                authority.certificate(label).subject.public_bytes(),
+                authority.key_of(label).public_bytes(Encoding.X962, PublicFormat.UncompressedPoint),
+            )
+            for label in ISSUERS
+        }
 
     def answer(self, request: bytes) -> bytes:
         """The DER response to a DER request; errors are OCSP responses too (RFC 6960 clause 2.3)."""
@@ -49,29 +52,32 @@ class OcspResponder:
         except NotImplementedError:
             # Several certificates in one request: a responder of RFC 5019 may decline.
             return _error(ocsp.OCSPResponseStatus.UNAUTHORIZED)
-        # 2. About a certificate of our issuing authority.
-        if not self._is_ours(asked, algorithm):
+        # 2. About a certificate of one of our authorities.
+        issuer = self._issuer_of(asked, algorithm)
+        if issuer is None:
             return _error(ocsp.OCSPResponseStatus.UNAUTHORIZED)
         # 3. What the register says.
-        builder = self._single(asked, algorithm, serial)
+        builder = self._single(issuer, asked, algorithm, serial)
         if nonce is not None:
             builder = builder.add_extension(x509.OCSPNonce(nonce), critical=False)
-        signer = self._authority.ocsp_signer
+        signer = self._authority.responder(issuer)
         builder = builder.responder_id(ocsp.OCSPResponderEncoding.HASH, signer.certificate)
         builder = builder.certificates([signer.certificate])
         return builder.sign(signer.key, hashes.SHA256()).public_bytes(Encoding.DER)
 
-    def _is_ours(self, asked: ocsp.OCSPRequest, algorithm: hashes.HashAlgorithm) -> bool:
+    def _issuer_of(self, asked: ocsp.OCSPRequest, algorithm: hashes.HashAlgorithm) -> str | None:
         if not isinstance(algorithm, CERT_ID_HASHES):
-            return False
-        return asked.issuer_name_hash == _digest(algorithm, self._name) and asked.issuer_key_hash == _digest(
-            algorithm, self._key
-        )
+            return None
+        named = asked.issuer_name_hash, asked.issuer_key_hash
+        for label, (name, key) in self._issuers.items():
+            if named == (_digest(algorithm, name), _digest(algorithm, key)):
+                return label
+        return None
 
     def _single(
-        self, asked: ocsp.OCSPRequest, algorithm: hashes.HashAlgorithm, serial: int
+        self, issuer: str, asked: ocsp.OCSPRequest, algorithm: hashes.HashAlgorithm, serial: int
     ) -> ocsp.OCSPResponseBuilder:
-        known = self._authority.register.status("issuing", serial)
+        known = self._authority.register.status(issuer, serial)
         revocation = None if known is None else revocation_of(known)
         if known is None:
             status = ocsp.OCSPCertStatus.UNKNOWN

@@ -50,7 +50,7 @@ class Addresses:
         return f"{self.public_url}/crl/{issuer}.crl"
 
     def ocsp(self) -> str:
-        """The OCSP responder of the issuing CA."""
+        """The OCSP responder, of both authorities."""
         return f"{self.public_url}/ocsp"
 
 
@@ -103,12 +103,11 @@ def _begin(draft: Draft, issuer: Issuer, life: timedelta) -> x509.CertificateBui
     )
 
 
-def _with_addresses(
-    builder: x509.CertificateBuilder, addresses: Addresses, issuer: str, *, ocsp: bool
-) -> x509.CertificateBuilder:
-    access = [_access(AuthorityInformationAccessOID.CA_ISSUERS, addresses.issuer_certificate(issuer))]
-    if ocsp:
-        access.append(_access(AuthorityInformationAccessOID.OCSP, addresses.ocsp()))
+def _with_addresses(builder: x509.CertificateBuilder, addresses: Addresses, issuer: str) -> x509.CertificateBuilder:
+    access = [
+        _access(AuthorityInformationAccessOID.CA_ISSUERS, addresses.issuer_certificate(issuer)),
+        _access(AuthorityInformationAccessOID.OCSP, addresses.ocsp()),
+    ]
     point = x509.DistributionPoint([x509.UniformResourceIdentifier(addresses.crl(issuer))], None, None, None)
     return builder.add_extension(x509.AuthorityInformationAccess(access), critical=False).add_extension(
         x509.CRLDistributionPoints([point]), critical=False
@@ -140,7 +139,7 @@ def issuing_certificate(draft: Draft, root: Issuer, addresses: Addresses) -> x50
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     builder = builder.add_extension(key_usage("key_cert_sign", "crl_sign"), critical=True)
     builder = builder.add_extension(_policies(ANY_POLICY), critical=False)
-    return _sign(_with_addresses(builder, addresses, root.label, ocsp=False), root)
+    return _sign(_with_addresses(builder, addresses, root.label), root)
 
 
 def signer_certificate(draft: Draft, issuer: Issuer, addresses: Addresses) -> x509.Certificate:
@@ -149,7 +148,7 @@ def signer_certificate(draft: Draft, issuer: Issuer, addresses: Addresses) -> x5
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     builder = builder.add_extension(key_usage("content_commitment"), critical=True)
     builder = builder.add_extension(_policies(SIGNER_POLICY), critical=False)
-    return _sign(_with_addresses(builder, addresses, issuer.label, ocsp=True), issuer)
+    return _sign(_with_addresses(builder, addresses, issuer.label), issuer)
 
 
 def ocsp_certificate(draft: Draft, issuer: Issuer) -> x509.Certificate:
@@ -167,7 +166,7 @@ def tsa_certificate(draft: Draft, issuer: Issuer, addresses: Addresses) -> x509.
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     builder = builder.add_extension(key_usage("digital_signature"), critical=True)
     builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING]), critical=True)
-    return _sign(_with_addresses(builder, addresses, issuer.label, ocsp=False), issuer)
+    return _sign(_with_addresses(builder, addresses, issuer.label), issuer)
 
 
 def tls_certificate(draft: Draft, issuer: Issuer, names: x509.SubjectAlternativeName) -> x509.Certificate:

@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from asn1crypto import core, tsp
+from asn1crypto import cms, core, tsp
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_der_private_key
 from werkzeug.wrappers import Request, Response
 
 from devservices.ca import UnsafeDevelopmentCertificateAuthority
@@ -96,7 +98,22 @@ class UnsafeDevelopmentTsa:
         with self._lock:
             unit = self._services.summon_timestamper(self._label, self._clock.now().replace(microsecond=0))
             unit.policy = tsp.ObjectIdentifier(TSA_POLICY.dotted_string)
-            return bytes(unit.request_tsa_response(asked).dump())
+            return bytes(_identified(unit.request_tsa_response(asked), unit).dump())
+
+
+def _identified(response: Any, unit: Any) -> Any:
+    """The response with its signer identified by SHA-256 (ESSCertIDv2: RFC 5816, ETSI EN 319 422), signed anew."""
+    signer = response["time_stamp_token"]["content"]["signer_infos"][0]
+    named = tsp.ESSCertIDv2({"cert_hash": unit.tsa_cert.sha256})
+    kept = [each for each in signer["signed_attrs"] if each["type"].native != "signing_certificate"]
+    version_2 = {"type": "signing_certificate_v2", "values": [tsp.SigningCertificateV2({"certs": [named]})]}
+    signer["signed_attrs"] = cms.CMSAttributes([*kept, cms.CMSAttribute(version_2)])
+    key = load_der_private_key(unit.tsa_key.dump(), None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise StateUnusable("the time-stamping unit's key is of another kind than this service makes")
+    # RFC 5652 5.4: over the attributes with the tag of a SET OF.
+    signer["signature"] = key.sign(signer["signed_attrs"].untag().dump(force=True), ec.ECDSA(hashes.SHA256()))
+    return response
 
 
 def _rejection(failure: str) -> bytes:

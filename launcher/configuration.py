@@ -161,6 +161,11 @@ def web(here: Installation) -> Mapping[str, object]:
                 },
             }
         ],
+        "status": {
+            "connector": "http",
+            "trust_anchors": [here.root_certificate],
+            "settings": {"egress_allow": [ports.url("trust").removeprefix("http://")]},
+        },
         "jobs": {
             "database_url": f"sqlite:///{here.file('web', 'jobs.sqlite')}",
             "key_file": here.file("web", JOBS_KEY),

@@ -69,7 +69,7 @@ def test_a_signers_certificate_has_the_profile_that_was_promised(authority: Ca, 
         x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     )
     assert extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value == (
-        x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.issuing_key())
+        x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key_of("issuing"))
     )
     assert leaf.not_valid_before_utc == clock.now().replace(microsecond=0)
 
@@ -89,11 +89,25 @@ def test_serial_numbers_are_drawn_at_random_within_twenty_octets(authority: Ca, 
     assert any(serial.bit_length() > 140 for serial in serials)
 
 
-def test_the_responders_certificate_is_a_delegate_whose_revocation_is_not_asked(authority: Ca) -> None:
-    extensions = authority.ocsp_signer.certificate.extensions
+@pytest.mark.parametrize("label", ["root", "issuing"])
+def test_the_responders_certificate_is_a_delegate_whose_revocation_is_not_asked(authority: Ca, label: str) -> None:
+    certificate = authority.responder(label).certificate
+    extensions = certificate.extensions
     assert list(extensions.get_extension_for_class(x509.ExtendedKeyUsage).value) == [ExtendedKeyUsageOID.OCSP_SIGNING]
     assert not extensions.get_extension_for_class(x509.OCSPNoCheck).critical
-    authority.ocsp_signer.certificate.verify_directly_issued_by(authority.certificate("issuing"))
+    certificate.verify_directly_issued_by(authority.certificate(label))
+
+
+def test_every_certificate_that_a_signature_leads_to_says_where_it_can_be_asked_about(authority: Ca, key: Key) -> None:
+    unit = authority.issue_tsa(key.public_key(), "Stamps")
+    for certificate, issuer in ((unit, "root"), (authority.certificate("issuing"), "root")):
+        access = certificate.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
+        points = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+        assert {item.access_location.value for item in access} == {
+            f"{PUBLIC_URL}/ocsp",
+            f"{PUBLIC_URL}/ca/{issuer}.crt",
+        }
+        assert points[0].full_name == [x509.UniformResourceIdentifier(f"{PUBLIC_URL}/crl/{issuer}.crl")]
 
 
 def test_PKI_04_the_same_request_under_the_same_key_gets_the_same_certificate(authority: Ca, key: Key) -> None:
@@ -274,7 +288,7 @@ def test_a_restart_keeps_keys_certificates_and_memory(
     again = UnsafeDevelopmentCertificateAuthority(tmp_path / "ca", PUBLIC_URL, clock=clock)
     assert again.issue(request) == chain
     assert set(revoked_serials(again)) == {leaf_of(chain).serial_number}
-    assert again.ocsp_signer.certificate == authority.ocsp_signer.certificate
+    assert again.responder("issuing").certificate == authority.responder("issuing").certificate
 
 
 def test_the_responders_certificate_is_renewed_before_it_ends(
@@ -282,7 +296,7 @@ def test_the_responders_certificate_is_renewed_before_it_ends(
 ) -> None:
     clock.advance(timedelta(days=340).total_seconds())
     again = UnsafeDevelopmentCertificateAuthority(tmp_path / "ca", PUBLIC_URL, clock=clock)
-    assert again.ocsp_signer.certificate != authority.ocsp_signer.certificate
+    assert again.responder("issuing").certificate != authority.responder("issuing").certificate
     assert again.certificate("root") == authority.certificate("root")
 
 
@@ -296,7 +310,7 @@ def test_an_interrupted_first_start_begins_again(tmp_path: Path, clock: FixedClo
 @pytest.mark.usefixtures("authority")
 def test_nobody_else_can_read_the_keys(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "ca").stat().st_mode) == 0o700
-    for name in ("root.key", "issuing.key", "ocsp.key", "register.sqlite3"):
+    for name in ("root.key", "issuing.key", "ocsp.key", "root-ocsp.key", "register.sqlite3"):
         assert stat.S_IMODE((tmp_path / "ca" / name).stat().st_mode) == 0o600
 
 

@@ -50,10 +50,21 @@ def test_a_good_certificate_is_good_under_every_usual_certid_hash(
     assert answer.serial_number == leaf.serial_number
     assert answer.hash_algorithm.name == algorithm.name
     assert answer.this_update_utc == clock.now().replace(microsecond=0)
-    assert answer.certificates == [authority.ocsp_signer.certificate]
+    assert answer.certificates == [authority.responder("issuing").certificate]
     key = answer.certificates[0].public_key()
     assert isinstance(key, ec.EllipticCurvePublicKey)
     key.verify(answer.signature, answer.tbs_response_bytes, ec.ECDSA(hashes.SHA256()))
+
+
+def test_the_root_answers_for_its_own_certificates_by_its_own_delegate(
+    responder: OcspResponder, authority: Ca, leaf: x509.Certificate
+) -> None:
+    root, issuing = authority.certificate("root"), authority.certificate("issuing")
+    answer = ocsp.load_der_ocsp_response(responder.answer(ask(issuing, root)))
+    assert answer.certificate_status is ocsp.OCSPCertStatus.GOOD
+    assert answer.certificates == [authority.responder("root").certificate]
+    strange = ocsp.load_der_ocsp_response(responder.answer(ask(leaf, root)))
+    assert strange.response_status is ocsp.OCSPResponseStatus.UNAUTHORIZED, "of the other authority"
 
 
 def test_no_time_in_an_answer_has_fractions_of_a_second(

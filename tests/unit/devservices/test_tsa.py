@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from asn1crypto import core, tsp
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from devservices.ca import UnsafeDevelopmentCertificateAuthority
 from devservices.errors import StateUnusable
@@ -48,6 +50,20 @@ def test_a_token_carries_imprint_nonce_policy_and_whole_seconds(tsa: UnsafeDevel
     assert info["nonce"].native == 2**63 + 5
     assert info["policy"].native == "2.999.1.2"
     assert info["gen_time"].native == clock.now().replace(microsecond=0)
+
+
+def test_a_token_names_its_signer_by_sha_256_and_once(tsa: UnsafeDevelopmentTsa) -> None:
+    token = tsp.TimeStampResp.load(tsa.answer(query()))["time_stamp_token"]
+    signed = token["content"]
+    (signer,) = signed["signer_infos"]
+    (certificate,) = (each.chosen for each in signed["certificates"])
+    attributes = {each["type"].native: each["values"] for each in signer["signed_attrs"]}
+    assert "signing_certificate" not in attributes
+    assert attributes["signing_certificate_v2"][0]["certs"][0]["cert_hash"].native == certificate.sha256
+    key = x509.load_der_x509_certificate(certificate.dump()).public_key()
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    attributes_der = b"\x31" + signer["signed_attrs"].dump()[1:]
+    key.verify(signer["signature"].native, attributes_der, ec.ECDSA(hashes.SHA256()))
 
 
 @pytest.mark.parametrize(
