@@ -16,7 +16,6 @@ ACTIVE: Final = frozenset(
         "remote_action",
         "media_action",
         "automatic_action",
-        "unknown_action",
         "embedded_file",
         "multimedia",
     }
@@ -31,10 +30,9 @@ APPEARANCE: Final = frozenset(
         "form_fields",
         "appearance_missing",
         "field_shows_other_value",
-        "signature_covers_content",
+        "fields_changed",
         "hidden_annotation",
         "unused_content",
-        "transparent_annotation",
     }
 )
 """Codes of what can make it look otherwise elsewhere or later, without a change to what was signed."""
@@ -69,7 +67,7 @@ class PriorSignature:
     kind: str
     """``approval``, ``certification`` or ``timestamp``."""
     signer: str
-    """What its certificate says, which nobody has looked into: the subject, as RFC 4514."""
+    """What its certificate says, which nobody has looked into: the subject's attributes."""
     whole_document: bool
     """Whether it covers all that is there."""
 

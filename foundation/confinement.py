@@ -8,6 +8,7 @@ and fonts to read.  The last two are what the kernel has of them: an older one, 
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import platform
 import resource
@@ -55,6 +56,7 @@ _LANDLOCK_READ: Final = (1 << 2) | (1 << 3)
 """Read a file, read a directory."""
 _READABLE: Final = ("/usr/lib", "/lib", "/lib64", "/usr/local/lib", "/usr/share", "/etc/fonts", "/etc/ld.so.cache")
 """Of libraries and fonts; not devices, `/etc`, `/proc` or anybody's home."""
+_KEPT_KIBI: Final = 128 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +66,9 @@ class Limits:
     address_space: int = 512 * 1024 * 1024
     """Octets of address space, with the interpreter and its libraries."""
     cpu_seconds: int = 10
-    """Of processor time."""
+    """Of processor time, for one file."""
     wall_seconds: float = 15.0
-    """Until it is killed."""
+    """For one file, until it is killed."""
     open_files: int = 32
     file_octets: int = 16 * 1024 * 1024
     """Of the largest file that it writes: of its answer."""
@@ -105,16 +107,44 @@ def confine(limits: Limits, *, parent: int) -> Confined:
         os._exit(1)
     _control(libc, _PR_SET_DUMPABLE, 0)
     _control(libc, _PR_SET_NO_NEW_PRIVS, 1)
-    soft = limits.cpu_seconds
-    _limit(resource.RLIMIT_CPU, soft, soft + 1)
     _limit(resource.RLIMIT_CORE, 0, 0)
     _limit(resource.RLIMIT_NOFILE, limits.open_files, limits.open_files)
     _limit(resource.RLIMIT_FSIZE, limits.file_octets, limits.file_octets)
     _limit(resource.RLIMIT_AS, limits.address_space, limits.address_space)
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.setitimer(signal.ITIMER_REAL, limits.wall_seconds)
+    for number in (signal.SIGALRM, signal.SIGXCPU):
+        signal.signal(number, signal.SIG_DFL)
     files = _without_files(libc, (*_READABLE, *sys.path, sys.prefix, sys.base_prefix))
     return Confined(calls=_without_calls(libc), files=files)
+
+
+def allow(limits: Limits) -> None:
+    """Give this process, which is confined, its time for one file from now on; beyond it the kernel ends it."""
+    _limit(resource.RLIMIT_CPU, _used() + limits.cpu_seconds, resource.RLIM_INFINITY)
+    _limit(resource.RLIMIT_AS, limits.address_space, resource.RLIM_INFINITY)
+    signal.setitimer(signal.ITIMER_REAL, limits.wall_seconds)
+
+
+def lower(*, cpu_seconds: int, address_space: int) -> None:
+    """Take away from this process what its file should not need: work that has seen its file may do so."""
+    for which, wanted in ((resource.RLIMIT_CPU, _used() + cpu_seconds), (resource.RLIMIT_AS, address_space)):
+        soft, hard = resource.getrlimit(which)
+        resource.setrlimit(which, (wanted if soft == resource.RLIM_INFINITY else min(soft, wanted), hard))
+
+
+def _used() -> int:
+    """Seconds of processor time, rounded up."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return math.ceil(used.ru_utime + used.ru_stime)
+
+
+def relax() -> None:
+    """Stop the clock between files."""
+    signal.setitimer(signal.ITIMER_REAL, 0.0)
+
+
+def grown() -> bool:
+    """Whether this process is larger than one that is kept should be."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > _KEPT_KIBI
 
 
 def _control(libc: ctypes.CDLL, option: int, value: int) -> None:
@@ -125,7 +155,7 @@ def _control(libc: ctypes.CDLL, option: int, value: int) -> None:
 def _limit(which: int, soft: int, hard: int) -> None:
     _, bound = resource.getrlimit(which)
     if bound != resource.RLIM_INFINITY:
-        soft, hard = min(soft, bound), min(hard, bound)
+        soft, hard = min(soft, bound), bound if hard == resource.RLIM_INFINITY else min(hard, bound)
     resource.setrlimit(which, (soft, hard))
 
 

@@ -1,12 +1,13 @@
-"""Work on strangers' files in a confined process of its own: started for one file, or kept warm and forked for each.
+"""Work on strangers' files in a confined process: started for one file, or kept warm.
 
 A module that does such work calls :func:`serve` in its ``__main__``.  :func:`run` starts it for one file;
-:class:`foundation.sandbox_pool.Pool` keeps it, its libraries loaded, and has a fork of it made for each file.  Either
-way whatever a file does, it does to a process that ends with it and that holds nothing of anybody else's.
+:class:`foundation.sandbox_pool.Pool` keeps it, its libraries loaded, as a nursery: it forks one confined process at a
+time, which works on file after file until one is too much for it, or it has had its share; then the next is forked.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import signal
@@ -15,17 +16,19 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
 
-from foundation.confinement import Limits, confine
+from foundation.confinement import Limits, allow, confine, grown, relax
 from foundation.errors import SandboxUnavailable, WorkCrashed, WorkTooLarge, WorkTooLong
 
 Work = Callable[[bytes, bytes], bytes]
 """The file and an argument in, the answer out; must be pure."""
 OUT_OF_MEMORY: Final = 70
 """Exit code of a process whose work needed more than it may have."""
+FAILED: Final = 1
+_CLOSED: Final = 71
+"""Of one that has no more to do."""
 MAX_ARGUMENT: Final = 16 * 1024
 READY: Final = b"ready"
 """What a process that is kept says once its libraries are loaded."""
@@ -62,9 +65,8 @@ def serve(work: Work) -> None:
     """Do the work that this process was started for; for the ``__main__`` of a module."""
     form, limits = sys.argv[1], Limits.of_text(sys.argv[2])
     if form == "once":
-        _Task(os.getppid(), os.dup(0), os.dup(1), bytes.fromhex(sys.argv[3])).do(work, limits)
-    elif form == "many":
-        _tend(work, limits, socket.socket(fileno=int(sys.argv[3])))
+        _once(work, limits, bytes.fromhex(sys.argv[3]))
+    _tend(work, limits, int(sys.argv[4]), socket.socket(fileno=int(sys.argv[3])))
 
 
 def start(
@@ -158,31 +160,26 @@ def _ended(pid: int, seconds: float) -> bool:
         os.close(descriptor)
 
 
-@dataclass(frozen=True, slots=True)
-class _Task:
-    """One file's work, in the process that is for it alone."""
+def _once(work: Work, limits: Limits, argument: bytes) -> NoReturn:
+    document, answer = os.dup(0), os.dup(1)
+    code = 1
+    try:
+        _silence()
+        confine(limits, parent=os.getppid())
+        allow(limits)
+        code = _worked(work, document, answer, argument)
+    finally:
+        os._exit(code)
 
-    parent: int
-    """Process id."""
-    document: int
-    answer: int
-    """Descriptors."""
-    argument: bytes
 
-    def do(self, work: Work, limits: Limits) -> NoReturn:
-        """Confine this process, work, leave the answer, end."""
-        # What a library prints is not the answer.
-        null = os.open(os.devnull, os.O_RDWR)
-        for descriptor in (0, 1, 2):
-            os.dup2(null, descriptor)
-        code = 1
-        try:
-            confine(limits, parent=self.parent)
-            code = _write(self.answer, work(_read(self.document), self.argument))
-        except MemoryError:
-            code = OUT_OF_MEMORY
-        finally:
-            os._exit(code)
+def _worked(work: Work, document: int, answer: int, argument: bytes) -> int:
+    """The exit code."""
+    try:
+        return _write(answer, work(_read(document), argument))
+    except MemoryError:
+        return OUT_OF_MEMORY
+    except Exception:  # noqa: BLE001 - what it was is the file's secret
+        return FAILED
 
 
 def _write(answer: int, octets: bytes) -> int:
@@ -196,20 +193,55 @@ def _write(answer: int, octets: bytes) -> int:
     return 0
 
 
-def _tend(work: Work, limits: Limits, line: socket.socket) -> None:
-    """Fork for each file that comes, until the other end closes; this process itself reads none of them."""
+def _silence() -> None:
+    """What a library prints is not the answer."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+    os.close(null)
+
+
+def _tend(work: Work, limits: Limits, files: int, line: socket.socket) -> None:
+    """Fork confined processes, one after the other, until the other end closes; this one itself reads no file."""
     own = os.getpid()
+    # Nothing that is there now is garbage, and a fork shares what nobody touches.
+    gc.collect()
+    gc.freeze()
     line.sendall(READY)
     while True:
-        argument, descriptors, _, _ = socket.recv_fds(line, MAX_ARGUMENT + 1, 2)
-        if not argument:
-            return
-        document, answer = descriptors
         child = os.fork()
         if child == 0:
-            line.close()
-            _Task(own, document, answer, argument[1:]).do(work, limits)
-        os.close(document)
-        os.close(answer)
+            _work_on(work, limits, files, line, own)
         _, status = os.waitpid(child, 0)
-        line.sendall(os.waitstatus_to_exitcode(status).to_bytes(2, "big", signed=True))
+        code = os.waitstatus_to_exitcode(status)
+        if code == _CLOSED:
+            return
+        if code != 0:
+            # It ended in the midst of a file.
+            line.sendall(code.to_bytes(2, "big", signed=True))
+
+
+def _work_on(work: Work, limits: Limits, files: int, line: socket.socket, parent: int) -> NoReturn:
+    """File after file, until one fails."""
+    code = FAILED
+    try:
+        _silence()
+        confine(limits, parent=parent)
+        for _ in range(files):
+            argument, descriptors, _, _ = socket.recv_fds(line, MAX_ARGUMENT + 1, 2)
+            if not argument:
+                code = _CLOSED
+                break
+            document, answer = descriptors
+            allow(limits)
+            done = _worked(work, document, answer, argument[1:])
+            relax()
+            os.close(document)
+            os.close(answer)
+            # Not send: a confined process has no such call.
+            os.write(line.fileno(), done.to_bytes(2, "big", signed=True))
+            code = 0
+            if done != 0 or grown():
+                break
+    finally:
+        os._exit(code)

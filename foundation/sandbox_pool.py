@@ -1,4 +1,4 @@
-"""Confined processes that are kept warm: libraries loaded once, a fork for each file."""
+"""Confined processes that are kept warm: libraries loaded once."""
 
 from __future__ import annotations
 
@@ -31,14 +31,18 @@ class _Worker:
 class Pool:
     """So many warm processes at most, each started when it is first needed and replaced when it is lost."""
 
-    def __init__(self, module: str, limits: Limits, *, workers: int = 2, wait_seconds: float = 15.0) -> None:
+    def __init__(
+        self, module: str, limits: Limits, *, workers: int = 2, wait_seconds: float = 15.0, files: int = 100
+    ) -> None:
         """
         :param module: its ``__main__`` calls :func:`foundation.sandbox.serve`.
         :param wait_seconds: how long a file waits for a process that is free.
+        :param files: after how many a process ends; 1: each has one of its own.
         """
         self._module = module
         self._limits = limits
         self._wait = wait_seconds
+        self._files = files
         self._free = threading.Semaphore(workers)
         self._idle: list[_Worker] = []
 
@@ -115,6 +119,7 @@ class Pool:
                 self._limits,
                 "many",
                 str(descriptor),
+                str(self._files),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=(descriptor,),

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.pdf_utils.writer import PageObject, PdfFileWriter
-from pyhanko.sign.fields import SigSeedSubFilter
+from pyhanko.sign.fields import MDPPerm, SigSeedSubFilter
 from pyhanko.sign.signers import ExternalSigner, PdfSignatureMetadata, PdfSigner
 from pyhanko_certvalidator.registry import SimpleCertificateStore
 
@@ -159,12 +159,27 @@ def blank_pdf(text: str = "(one page)") -> bytes:
     return out.getvalue()
 
 
-def prepared_pdf(document: bytes, hand: Hand, octets_reserved: int = 16_384, field: str = "Signature1") -> PreparedPdf:
-    """The document with a revision that holds an empty signature, by a PDF library's hand."""
+def prepared_pdf(
+    document: bytes,
+    hand: Hand,
+    octets_reserved: int = 16_384,
+    field: str = "Signature1",
+    permissions: int | None = None,
+) -> PreparedPdf:
+    """The document with a revision that holds an empty signature, by a PDF library's hand.
+
+    :param permissions: of a certification (ISO 32000-2 table 257).
+    """
     signer = ExternalSigner(
         signing_cert=asn1_x509.Certificate.load(hand.der), cert_registry=_STORE(), signature_value=256
     )
-    metadata = PdfSignatureMetadata(field_name=field, subfilter=SigSeedSubFilter.PADES, md_algorithm=hand.hash_name)
+    metadata = PdfSignatureMetadata(
+        field_name=field,
+        subfilter=SigSeedSubFilter.PADES,
+        md_algorithm=hand.hash_name,
+        certify=permissions is not None,
+        docmdp_permissions=MDPPerm(permissions or MDPPerm.FILL_FORMS),
+    )
     writer = IncrementalPdfFileWriter(BytesIO(document))
     out = BytesIO()
     prepared, _, _ = asyncio.run(

@@ -49,6 +49,7 @@ def work(document: bytes, argument: bytes) -> bytes:
         b"sleep": _sleep,
         b"memory": lambda: b"x" * (1 << 40),
         b"long": lambda: b"x" * (1 << 22),
+        b"grow": lambda: (b"x" * (160 << 20))[:0],
         b"raise": lambda: bytes([1 // 0]),
         b"crash": lambda: bytes(ctypes.string_at(1)),
         b"print": lambda: str(os.write(1, b"noise")).encode(),

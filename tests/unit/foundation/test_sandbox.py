@@ -74,9 +74,19 @@ def test_a_kept_process_outlives_work_without_an_end(limits: Limits, argument: b
         kept.close()
 
 
-def test_a_file_finds_nothing_of_the_one_before(pool: Pool) -> None:
-    assert pool.run(b"first", b"remember") == b"first"
-    assert pool.run(b"second", b"remember") == b"second"
+def test_a_process_has_so_many_files_and_a_fresh_one_knows_nothing_of_them() -> None:
+    kept = Pool(MODULE, LIMITS, workers=1, wait_seconds=120.0, files=2)
+    try:
+        answers = [kept.run(name, b"remember") for name in (b"first", b"second", b"third")]
+    finally:
+        kept.close()
+    assert answers == [b"first", b"first,second", b"third"]
+
+
+def test_a_process_that_grew_serves_nobody_after(pool: Pool) -> None:
+    pool.run(b"before", b"remember")
+    assert pool.run(b"", b"grow") == b""
+    assert pool.run(b"after", b"remember") == b"after"
 
 
 def test_a_process_that_is_gone_is_replaced(pool: Pool) -> None:

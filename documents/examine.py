@@ -1,0 +1,61 @@
+"""A PDF examined before it is signed or shown: refused with the reason, or accepted with what is to be said of it.
+
+Pure, and for confined processes: pyHanko reads whatever a stranger made.  Servers ask a
+:class:`documents.examiner.Examiner`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from pyhanko.pdf_utils import generic
+
+from documents.bounds import Bounds
+from documents.content import Content, unused
+from documents.expansion import Expansion
+from documents.findings import Examination
+from documents.pages import Leaf, pages_of
+from documents.prior import check_prior
+from documents.reading import faults_as, open_pdf, references
+from documents.walk import Walk
+
+_BOUNDS: Final = Bounds()
+
+
+def examine(document: bytes, bounds: Bounds = _BOUNDS) -> Examination:
+    """Examine a PDF.
+
+    :raises DocumentRefused: it is not one to be signed.
+    :raises MemoryError: it needs more than this process has.
+    """
+    reader = open_pdf(document, bounds)
+    content = Content()
+    with faults_as("malformed"):
+        leaves = pages_of(reader, bounds)
+        _walk(reader, leaves, Expansion(bounds, len(document)), bounds, content)
+    signatures = check_prior(reader, document, bounds, content)
+    with faults_as("malformed"):
+        version = ".".join(map(str, reader.input_version))
+        objects = len(set(references(reader)))
+    return Examination(content.findings, tuple(leaf.page for leaf in leaves), signatures, objects, version)
+
+
+def _walk(reader: Any, leaves: list[Leaf], expansion: Expansion, bounds: Bounds, content: Content) -> None:
+    def visit(node: Any, page: int | None) -> None:
+        content.visit(node, page)
+        if isinstance(node, generic.StreamObject):
+            expansion.count(node)
+
+    walk = Walk(reader, bounds, visit)
+    walk.from_pages(leaves)
+    walk.from_trailer()
+    # What nothing refers to is not shown, but counts, and may be waiting for a revision that refers to it.
+    for key in sorted(set(references(reader)) - walk.seen):
+        reference = generic.Reference(*key, pdf=reader)
+        if reader.xrefs[reference] is None:
+            continue
+        node = reader.get_object(reference)
+        if unused(node):
+            content.add("unused_content")
+        if isinstance(node, generic.StreamObject):
+            expansion.count(node)
