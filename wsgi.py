@@ -1,7 +1,8 @@
-"""WSGI factories of the two web applications, each importing only its own side.
+"""WSGI factories of the web applications, each importing only its own side.
 
-For granian: ``granian --interface wsgi --factory wsgi:idp``. ``PRIVYSEAL_IDP_CONFIG`` and ``PRIVYSEAL_WEB_CONFIG`` name
-the settings' files; secrets are never in the environment, because servers copy it into every request.
+For granian: ``granian --interface wsgi --factory wsgi:idp``. ``PRIVYSEAL_IDP_CONFIG``, ``PRIVYSEAL_WEB_CONFIG`` and
+``PRIVYSEAL_PORTAL_CONFIG`` name the settings' files; secrets are never in the environment, because servers copy it into
+every request.
 """
 
 from __future__ import annotations
@@ -48,5 +49,22 @@ def signing() -> WSGIApplication:
 
     app = create_app(load(WebSettings, _config("WEB"), prefix="WEB"))
     start_jobs(app)
+    keep_for_good()
+    return app
+
+
+def portal() -> WSGIApplication:
+    """The page for people: a relying party of both."""
+    from foundation import log
+    from foundation.memory import keep_for_good
+    from foundation.settings import load
+    from portal.app import create_app
+    from portal.purger import Purger
+    from portal.settings import PortalSettings
+    from portal.web.parts import of
+
+    log.configure("portal")
+    app = create_app(load(PortalSettings, _config("PORTAL"), prefix="PORTAL"))
+    Purger(of(app)).start()
     keep_for_good()
     return app

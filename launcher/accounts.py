@@ -10,8 +10,8 @@ from typing import Literal
 
 from launcher.errors import StateRefusedError
 
-Role = Literal["idp", "web", "sam", "dev"]
-ROLES: tuple[Role, ...] = ("idp", "web", "sam", "dev")
+Role = Literal["idp", "web", "sam", "portal", "dev"]
+ROLES: tuple[Role, ...] = ("idp", "web", "sam", "portal", "dev")
 USERADD = "/usr/sbin/useradd"
 
 

@@ -1,4 +1,4 @@
-"""The settings files of a development installation: what the three processes are told about one another."""
+"""The settings files of a development installation: what the processes are told about one another."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ MESSAGING_SENDER = "+15550199"
 RP_CLIENT = "example-contracts"
 SIGN_CLIENT = "privyseal-sign"
 """The command `privyseal sign`."""
+PORTAL_CLIENT = "privyseal-portal"
+"""The page for people."""
+PORTAL_KEY = "portal-client.pem"
 CSC_CLIENT = "csc"
 CSC_KEY = "csc-client.pem"
 JOBS_KEY = "jobs.key"
@@ -67,6 +70,11 @@ class Installation:
     def client_key(self) -> Path:
         """The public key of the web tier as the identity provider's client."""
         return self.state.public / "csc-client.jwk"
+
+    @property
+    def portal_client_key(self) -> Path:
+        """The public key of the portal as the identity provider's client."""
+        return self.state.public / "portal-client.jwk"
 
     def operator_key(self, number: int) -> Path:
         """A development operator's public key."""
@@ -175,6 +183,20 @@ def web(here: Installation) -> Mapping[str, object]:
             "profile": "signer",
             "settings": {"base_url": ports.url("trust"), "token_file": here.file("web", "ca-token")},
         },
+    }
+
+
+def portal(here: Installation) -> Mapping[str, object]:
+    """portal.toml."""
+    return {
+        "mode": "development",
+        "public_url": here.ports.url("portal"),
+        "issuer": here.ports.url("idp"),
+        "csc_base": here.csc_base,
+        "client_id": PORTAL_CLIENT,
+        "client_key_file": here.file("portal", PORTAL_KEY),
+        "key_file": here.file("portal", "portal.key"),
+        "database_url": f"sqlite:///{here.file('portal', 'portal.sqlite')}",
     }
 
 

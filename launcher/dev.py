@@ -32,6 +32,7 @@ BASES = range(1024, 65535 - 25)
 WATCH_SECONDS = 0.25
 INTERRUPTED = 130
 IDP_THREADS = 8
+PORTAL_THREADS = 8
 SIGNING_THREADS = 16
 """Requests that wait at the same time share their commits: the more there may be, the less each costs."""
 
@@ -141,6 +142,7 @@ def services(here: Installation) -> tuple[tuple[Service, ...], ...]:
         (
             _granian(here, "web", "signing web tier", "sign.localhost", "signing", threads=SIGNING_THREADS),
             _granian(here, "idp", "identity provider", "idp.localhost", "idp", threads=IDP_THREADS),
+            _granian(here, "portal", "portal", "portal.localhost", "portal", threads=PORTAL_THREADS),
             _stand_in(here, "rp", "examples.relying_party", "--client-id", RP_CLIENT,
                       "--client-secret-file", str(here.file("dev", "rp-secret")), "--issuer", here.ports.url("idp"),
                       "--csc", here.csc_base, "--root", str(here.root_certificate), path="/"),
@@ -226,6 +228,7 @@ def _invite(here: Installation, code: int) -> None:
 Try it by hand{"" if code == 0 else " (the walkthrough failed, the services run)"}; Ctrl-C stops everything.
 
   sign a PDF       {here.ports.url("rp")}/
+  your documents   {here.ports.url("portal")}/  (upload PDFs, sign many with one approval)
   sign files       privyseal sign FILE... --url {here.csc_base} --client-id {SIGN_CLIENT}
                    --client-secret-file {here.file("dev", "sign-secret")}
                    --redirect-uri {here.ports.url("sign")}/callback

@@ -18,6 +18,7 @@ OFFSETS = {
     "rp": (5, "demo relying party"),
     "tsa": (6, "time-stamping authority"),
     "sign": (7, "privyseal sign, while it waits for a browser"),
+    "portal": (8, "portal"),
     "smtp": (25, "inbox's mail server"),
 }
 """Service to distance from the base port, and what to call it to people."""
@@ -36,7 +37,7 @@ class Ports:
     def url(self, service: str) -> str:
         """Base URL without trailing slash. Browsers and clients see the web applications under names of their own,
         because cookies ignore ports."""
-        names = {"idp": "idp.localhost", "web": "sign.localhost", "rp": "rp.localhost"}
+        names = {"idp": "idp.localhost", "web": "sign.localhost", "rp": "rp.localhost", "portal": "portal.localhost"}
         return f"http://{names.get(service, '127.0.0.1')}:{self.of(service)}"
 
     def check(self) -> None:

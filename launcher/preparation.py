@@ -15,7 +15,15 @@ from pathlib import Path
 
 from launcher import configuration
 from launcher.accounts import Role
-from launcher.configuration import CSC_CLIENT, CSC_KEY, RP_CLIENT, SIGN_CLIENT, Installation
+from launcher.configuration import (
+    CSC_CLIENT,
+    CSC_KEY,
+    PORTAL_CLIENT,
+    PORTAL_KEY,
+    RP_CLIENT,
+    SIGN_CLIENT,
+    Installation,
+)
 from launcher.errors import StepFailedError
 from launcher.process import Command, python, run_to_end, tail
 from launcher.toml import dumps
@@ -100,6 +108,7 @@ def write_files(here: Installation) -> None:
     state.write(here.file("sam", "softhsm2.conf"), configuration.softhsm_conf(here).encode(), "sam")
     state.write(here.file("idp", "idp.toml"), dumps(configuration.idp(here)).encode(), "idp")
     state.write(here.file("web", "web.toml"), dumps(configuration.web(here)).encode(), "web")
+    state.write(here.file("portal", "portal.toml"), dumps(configuration.portal(here)).encode(), "portal")
     state.write(here.file("sam", "sam.toml"), dumps(configuration.sam(here)).encode(), "sam")
 
 
@@ -210,6 +219,7 @@ def before_start(here: Installation) -> tuple[Step, ...]:
              "--scope", "service", "--grant-type", "client_credentials",
              "--grant-type", "urn:privyseal:params:oauth:grant-type:extend-transaction", "--grant-type", CIBA),
         ),
+        *_portal(here, idp),
         Step(
             "demo person",
             "idp",
@@ -225,6 +235,31 @@ def before_start(here: Installation) -> tuple[Step, ...]:
              ("launcher", "sam", "init", *sam,
               *(part for number in OPERATORS for part in ("--operator", str(here.operator_key(number)))))),
     )  # fmt: skip
+
+
+def _portal(here: Installation, idp: tuple[str, ...]) -> Iterator[Step]:
+    """The page for people: a relying party with a key pair, a database and a sealing key of its own."""
+    public = here.file("portal", "portal-client.jwk")
+    yield Step(
+        "portal: a key pair with which it is the identity provider's client",
+        "portal",
+        ("launcher", "operator", "keygen", "--out", str(here.file("portal", PORTAL_KEY)), "--public-out", str(public)),
+        lambda: publish(public, here.portal_client_key),
+    )
+    yield Step(
+        "the portal as a relying party",
+        "idp",
+        ("launcher", "idp", "client", "create", *idp, "--client-id", PORTAL_CLIENT, "--name", "Privy Seal Documents",
+         "--auth-method", "private_key_jwt", "--jwks-file", str(here.portal_client_key),
+         "--redirect-uri", f"{here.ports.url('portal')}/callback",
+         "--post-logout-redirect-uri", f"{here.ports.url('portal')}/",
+         "--scope", "openid", "--scope", "service", "--scope", "credential", "--grant-type", "authorization_code"),
+    )  # fmt: skip
+    yield Step(
+        "portal: sealing key and database",
+        "portal",
+        ("launcher", "portal", "init", "--config", str(here.file("portal", "portal.toml"))),
+    )
 
 
 def operator(here: Installation, number: int) -> Step:

@@ -21,7 +21,7 @@ from launcher.errors import StateRefusedError
 COPIES = Path("/opt/privyseal-demo")
 PACKAGES = (
     "anchoring", "archive", "auditlog", "clients", "connectors", "contract", "devservices", "examples", "foundation",
-    "idp", "launcher", "operators", "policies", "signing",
+    "idp", "launcher", "operators", "policies", "portal", "signing",
 )  # fmt: skip
 MODULES = ("wsgi.py", "setup.cfg")
 

@@ -7,6 +7,7 @@ of the API for itself, and `errors.py` says what can go wrong.
 from .algorithms import Scheme, scheme_for, verify
 from .credential import AuthObject, Credential
 from .discovery import AuthorizationServer, ServiceInfo, authorization_server, discover
+from .documents import Document, document_details, levels
 from .errors import (
     AnswerTooLargeError,
     AuthorizationRefusedError,
@@ -43,6 +44,7 @@ __all__ = [
     "ClientError",
     "ClientSecret",
     "Credential",
+    "Document",
     "DpopKey",
     "Elsewhere",
     "Handle",
@@ -75,6 +77,8 @@ __all__ = [
     "__version__",
     "authorization_server",
     "discover",
+    "document_details",
+    "levels",
     "read_key",
     "read_private",
     "scheme_for",

@@ -72,6 +72,10 @@ class AuthorizationServer:
     """It promises `iss` in its answers (RFC 9207)."""
     details_types: frozenset[str]
     """Types of `authorization_details` that it takes (RFC 9396)."""
+    jwks_uri: str | None = None
+    """Where the keys are that verify its tokens."""
+    end_session_endpoint: str | None = None
+    """Where a browser signs out (OpenID Connect RP-Initiated Logout)."""
 
 
 def discover(transport: Transport, address: str) -> ServiceInfo:
@@ -188,6 +192,8 @@ def _from_metadata(document: Mapping[str, Any], issuer: str) -> AuthorizationSer
         backchannel_endpoint=optional_text(document, "backchannel_authentication_endpoint"),
         names_issuer=document.get("authorization_response_iss_parameter_supported") is True,
         details_types=frozenset(texts_of(document, "authorization_details_types_supported")),
+        jwks_uri=optional_text(document, "jwks_uri"),
+        end_session_endpoint=optional_text(document, "end_session_endpoint"),
     )
     check_address(server.authorization_endpoint)
     return server

@@ -58,6 +58,8 @@ class Tokens:
     expires_in: int | None
     refresh_token: str | None = field(default=None, repr=False)
     credential_id: str | None = None
+    id_token: str | None = field(default=None, repr=False)
+    """Not verified: whoever asks for one (scope `openid`) verifies it (OpenID Connect Core section 3.1.3.7)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +243,7 @@ class OAuth:
             expires_in=expires if isinstance(expires, int) else None,
             refresh_token=optional_text(answer, "refresh_token"),
             credential_id=optional_text(answer, "credentialID"),
+            id_token=optional_text(answer, "id_token"),
         )
 
     def _post(self, url: str, form: Mapping[str, str], *, bind: bool = False) -> Reply:

@@ -18,6 +18,7 @@ from requests.utils import parse_dict_header
 from .algorithms import HASH_OIDS, Scheme
 from .credential import Credential, parse_credential
 from .discovery import ServiceInfo
+from .documents import Document
 from .errors import (
     NotUsableError,
     ProtocolError,
@@ -229,6 +230,33 @@ class Service:
                 raise TimedOutError("the signatures are not ready yet")
             pause(_POLL_SECONDS)
         return values
+
+    def sign_documents(
+        self,
+        bearer: Bearer | None,
+        sad: Sad,
+        credential: Credential,
+        documents: Sequence[Document],
+        scheme: Scheme,
+    ) -> list[bytes]:
+        """`signatures/signDoc`, which looks into the documents and builds what is signed.
+
+        :return: for each document what came of it, in the same order: the signed PDF, or the CMS object.
+        :raises UsageError: no documents, or of both formats: the answer has a list for either.
+        """
+        formats = {each.signature_format for each in documents}
+        if len(formats) != 1:
+            raise UsageError("documents of one format are signed in one request")
+        body = {"credentialID": credential.id, "documents": [each.as_item(scheme) for each in documents]}
+        shown, body = self._with_sad(bearer, sad, body, "signatures/signDoc")
+        answer = self._ask("signatures/signDoc", shown, body)
+        name = "SignatureObject"
+        if "P" in formats and all(each.envelope != "Detached" for each in documents):
+            name = "DocumentWithSignature"
+        values = answer.get(name)
+        if not isinstance(values, list) or len(values) != len(documents):
+            raise ProtocolError("there is not one signature for each document")
+        return [_octets(value, name) for value in values]
 
     def timestamp(self, bearer: Bearer, digest: bytes, hash_name: str, *, nonce: int | None = None) -> bytes:
         """`signatures/timestamp`: a DER TimeStampToken (RFC 3161) over a digest."""

@@ -26,6 +26,7 @@ PACKAGES = (
     "launcher",
     "operators",
     "policies",
+    "portal",
     "signing",
 )
 """The top-level packages that import-linter watches; `tests` is the only other one."""

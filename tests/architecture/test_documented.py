@@ -21,11 +21,13 @@ import idp.cli.administration
 import idp.cli.people
 import idp.cli.policy
 import operators.cli
+import portal.cli
 import signing.ades.validate.command
 import signing.enrolment.cli
 import signing.sam_cli
 from idp.storage.models import metadata
 from launcher import cli, dev
+from portal.settings import PortalSettings
 from signing.csc import core, errors, methods
 from signing.csc.dialect import V1, V2, V2_2
 from signing.sam_settings import SamSettings
@@ -45,6 +47,7 @@ PARSERS = {
     "idp": (idp.cli.administration.parser, ("identity-provider.md", "certificates.md", "csc.md", "evidence.md")),
     "policy": (idp.cli.policy.parser, ("policy-language.md", "policy-tools.md", "policy-operations.md")),
     "operator": (operators.cli._parser, ("operators.md",)),
+    "portal": (portal.cli.parser, ("portal.md",)),
     "restore idp": (lambda: archive.command.restore_parser("idp"), ("backup.md",)),
     "restore sam": (lambda: archive.command.restore_parser("sam"), ("backup.md",)),
     "sign": (clients.csc.sign.cli.parser, ("sign.md",)),
@@ -85,6 +88,12 @@ def test_no_setting_is_documented_that_is_none() -> None:
     rows = re.findall(r"^\| (`[^|]+`) \|", text("signing.md").partition("## Setting up")[0], re.MULTILINE)
     documented = {key for row in rows for key in re.findall(r"`([^`]+)`", row)}
     assert documented == {*keys(SamSettings), *keys(WebSettings)}
+
+
+def test_the_portals_settings_are_all_documented_and_no_others() -> None:
+    rows = re.findall(r"^\| (`[^|]+`) \|", text("portal.md").partition("## Settings")[2], re.MULTILINE)
+    documented = {key for row in rows for key in re.findall(r"`([^`]+)`", row)}
+    assert documented == {*keys(PortalSettings)}
 
 
 def leaves(parser: argparse.ArgumentParser, path: str) -> Iterator[tuple[str, set[str]]]:

@@ -20,6 +20,8 @@ SEEDS = {
     "anchoring": [("anchoring/cli.py", "import signing.errors"), ("anchoring/process.py", "import flask")],
     "operators": [("operators/cli.py", "import signing.errors"), ("operators/keys.py", "import requests")],
     "clients": [("examples/__init__.py", "import foundation.clock"), ("clients/csc/keys.py", "import contract.sad")],
+    "portal": [("portal/names.py", "import signing.settings"), ("portal/store/seal.py", "import contract.sad")],
+    "portal-inside": [("portal/errors.py", "import portal.settings"), ("portal/unplaced.py", "")],
     "clients-apart": [("launcher/cli.py", "import clients.csc"), ("signing/app.py", "import clients")],
     "product-without-tests": [("signing/app.py", "import tests.fakes"), ("contract/sad.py", "import pytest")],
     "foundation-leaf": [("foundation/clock.py", "import sqlalchemy")],

@@ -33,10 +33,11 @@ ROOTS = {
     "signing.enrolment.cli": ("idp", "launcher", "pkcs11", "sqlalchemy", *SAM, *IMPLEMENTATIONS, *DEVELOPMENT),
     "signing.sam_app.process": (*NOT_SAM, "pkcs11", *PARSERS_AND_CLIENTS, *DEVELOPMENT),
     "signing.sam_cli": (*NOT_SAM, "pkcs11", *PARSERS_AND_CLIENTS, *DEVELOPMENT),
+    "portal.app": (*SIDES, "launcher", "pkcs11", "pyhanko", *DEVELOPMENT),
     "launcher.dev": (*SIDES, *ENGINES, *DEVELOPMENT),
     "launcher.cli": (*SIDES, "cryptography", *ENGINES, *DEVELOPMENT),
     "auditlog.cli": ("idp", "signing", "connectors", "pkcs11", "flask", *DEVELOPMENT),
-    "wsgi": ("idp", "signing", *ENGINES, *DEVELOPMENT),
+    "wsgi": ("idp", "signing", "portal", *ENGINES, *DEVELOPMENT),
 }
 """For each composition root what its process may not have loaded. (The SAM's own PKCS#11 lives in worker processes.)"""
 

@@ -300,7 +300,7 @@ class Visitor:
 
     def foreign_hosts(self) -> set[str]:
         """Hosts that were asked for something and are not ours."""
-        ours = {urlsplit(self.ports.url(name)).netloc for name in ("idp", "rp", "inbox")}
+        ours = {urlsplit(self.ports.url(name)).netloc for name in ("idp", "rp", "portal", "inbox")}
         ours.add(f"approve.localhost:{self.ports.of('idp')}")
         return {urlsplit(url).netloc for url in self.seen.requests if urlsplit(url).scheme != "blob"} - ours
 

@@ -15,6 +15,7 @@ from clients.csc import (
     BusyError,
     ClientError,
     Credential,
+    Document,
     Handle,
     NotOfferedError,
     NotUsableError,
@@ -30,6 +31,8 @@ from clients.csc import (
     UnreachableError,
     UsageError,
     discover,
+    document_details,
+    levels,
     scheme_for,
     verify,
 )
@@ -329,3 +332,64 @@ def test_a_credential_says_whether_it_can_sign(key: Signer) -> None:
     assert mine.valid_to.year == 2030
     assert not credential(key, key={"status": "disabled"}).usable
     assert not credential(key, cert={"status": "expired"}).usable
+
+
+def signable(content: bytes, **more: Any) -> Document:
+    return Document(content, "lease.pdf", level="Ades-B-LT", **more)
+
+
+def test_whole_documents_are_sent_with_their_wishes_and_come_back_in_order(
+    server: Scripted, transport: Transport, key: Signer
+) -> None:
+    signing = service(server, transport)
+    signed = [base64.b64encode(each).decode() for each in (b"one signed", b"two signed")]
+    server.on("/csc/v2/signatures/signDoc", {"DocumentWithSignature": signed})
+    wanted = {"attribute_name": "Reason", "attribute_value": "SQ=="}
+    documents = [signable(b"one", envelope="Revision", properties=(wanted,)), signable(b"two", envelope="Revision")]
+    found = credential(key)
+    scheme = scheme_for(key.certificate, found.algorithms)
+    assert signing.sign_documents(None, Sad("sad", True), found, documents, scheme) == [b"one signed", b"two signed"]
+    asked = server.last("/csc/v2/signatures/signDoc")
+    assert asked.headers["Authorization"] == "Bearer sad"
+    assert asked.json["documents"][0] == {
+        "document": base64.b64encode(b"one").decode(),
+        "signature_format": "P",
+        "conformance_level": "Ades-B-LT",
+        "signAlgo": scheme.sign_algo,
+        "hashAlgorithmOID": scheme.hash_oid,
+        "signed_envelope_property": "Revision",
+        "signed_props": [wanted],
+    }
+
+
+@pytest.mark.parametrize("answer", [{}, {"DocumentWithSignature": []}, {"DocumentWithSignature": ["!", "!"]}])
+def test_an_answer_without_a_signature_for_each_document_is_not_taken(
+    server: Scripted, transport: Transport, key: Signer, answer: dict[str, Any]
+) -> None:
+    signing, found = service(server, transport), credential(key)
+    server.on("/csc/v2/signatures/signDoc", answer)
+    scheme = scheme_for(key.certificate, found.algorithms)
+    with pytest.raises(ProtocolError):
+        signing.sign_documents(None, Sad("sad", True), found, [signable(b"one"), signable(b"two")], scheme)
+
+
+def test_documents_of_two_formats_and_no_documents_are_not_sent(
+    server: Scripted, transport: Transport, key: Signer
+) -> None:
+    signing, found = service(server, transport), credential(key)
+    scheme = scheme_for(key.certificate, found.algorithms)
+    for documents in ([], [signable(b"one"), signable(b"two", signature_format="C")]):
+        with pytest.raises(UsageError):
+            signing.sign_documents(None, Sad("sad", True), found, documents, scheme)
+    with pytest.raises(UsageError):
+        document_details("c1", [], "sha256", "https://sign.example.org/csc/v2")
+
+
+@pytest.mark.parametrize(
+    ("told", "known"),
+    [(["Ades-B-LT", "ADES-B", "x", 7], ("Ades-B-B", "Ades-B-LT")), ([], ()), (None, ()), ("Ades-B-B", ())],
+)
+def test_levels_are_those_that_are_known_the_plainest_first(
+    server: Scripted, transport: Transport, told: object, known: tuple[str, ...]
+) -> None:
+    assert levels(found(server, transport, conformance_levels=told)) == known

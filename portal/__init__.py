@@ -1,0 +1,1 @@
+"""The page for people: documents in, signatures at the signing service, documents back.  A relying party."""

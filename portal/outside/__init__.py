@@ -1,0 +1,1 @@
+"""What the portal asks of others, over public protocols: the identity provider and the signing service."""

@@ -1,0 +1,184 @@
+"""The identity provider: sign-in, and approvals of documents.
+
+OpenID Connect's code flow with PAR (RFC 9126), PKCE (RFC 7636) and ``private_key_jwt`` (RFC 7523); approvals with rich
+authorization requests (RFC 9396).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from clients.csc import (
+    AuthorizationRefusedError,
+    AuthorizationServer,
+    ClientError,
+    OAuth,
+    Pending,
+    PrivateKeyJwt,
+    ResponseForgedError,
+    Service,
+    ServiceInfo,
+    ServiceRefusedError,
+    StepUpRequiredError,
+    Timeouts,
+    TokenRefusedError,
+    Tokens,
+    Transport,
+    UsageError,
+    authorization_server,
+    discover,
+    read_key,
+)
+from clients.csc.keys import Key
+from foundation.errors import SettingsError
+from portal.errors import AnswerNotOurs, NotApproved, ServiceUnavailable, SignInAgain, SigningRefused
+from portal.settings import PortalSettings
+
+SIGN_IN_SCOPES: Final = "openid service"
+_KNOWN_SECONDS: Final = 300.0
+"""How long what the services say of themselves is taken as said."""
+_ANSWER_SPARE: Final = 1024 * 1024
+_SIGNED_SPARE: Final = 4
+"""A signed document in base64 has at most so many times the octets that a request may have: validation data and an
+appearance come on top of the document."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the two services say of themselves."""
+
+    info: ServiceInfo
+    server: AuthorizationServer
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A connection to both services, for one request of a browser."""
+
+    settings: PortalSettings
+    transport: Transport = field(repr=False)
+    known: Known
+    key: Key = field(repr=False)
+
+    @property
+    def oauth(self) -> OAuth:
+        """The identity provider, as its client that we are."""
+        client = PrivateKeyJwt(self.settings.client_id, self.key)
+        return OAuth(self.transport, self.known.server, client, self.settings.redirect_uri)
+
+    @property
+    def service(self) -> Service:
+        """The signing service."""
+        return Service(self.transport, self.known.info)
+
+    def begin_sign_in(self, nonce: str, language: str, step_up: StepUpRequiredError | None = None) -> Pending:
+        """Where to send a browser so that its person signs in.
+
+        :param step_up: what the signing service asked of the sign-in (RFC 9470).
+        """
+        return self.oauth.begin(SIGN_IN_SCOPES, {"nonce": nonce, "ui_locales": language}, step_up=step_up)
+
+    def begin_approval(self, details: str, language: str) -> Pending:
+        """Where to send a browser so that its person approves signatures of documents."""
+        return self.oauth.begin("credential", {"authorization_details": details, "ui_locales": language})
+
+    def finish(self, pending: Pending, parameters: Mapping[str, str]) -> Tokens:
+        """The tokens for an authorization response."""
+        return self.oauth.finish(pending, parameters)
+
+    def sign_out_url(self) -> str | None:
+        """Where a browser signs out of the identity provider as well; without a token in the address."""
+        if self.known.server.end_session_endpoint is None:
+            return None
+        query = {"client_id": self.settings.client_id, "post_logout_redirect_uri": f"{self.settings.public_url}/"}
+        return f"{self.known.server.end_session_endpoint}?{urlencode(query)}"
+
+
+class Outside:
+    """Opens lines; remembers for a while what the services say of themselves."""
+
+    def __init__(self, settings: PortalSettings, *, now: Callable[[], float] = time.monotonic) -> None:
+        """:raises SettingsError: the client's key cannot be used."""
+        self._settings = settings
+        try:
+            self._key = read_key(settings.client_key_file)
+        except UsageError as error:
+            raise SettingsError((f"client_key_file: {error}",)) from error
+        self._now = now
+        self._known: Known | None = None
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def line(self) -> Iterator[Line]:
+        """A line for one request; what goes wrong on it is one of our errors.
+
+        :raises AnswerNotOurs: :raises NotApproved: :raises SigningRefused: :raises ServiceUnavailable:
+        """
+        settings = self._settings
+        transport = Transport(
+            timeouts=Timeouts(between=settings.timeout_seconds, whole=settings.timeout_seconds),
+            max_answer=_SIGNED_SPARE * settings.limits.request_octets + _ANSWER_SPARE,
+            trusted=settings.ca_file,
+        )
+        try:
+            with translated():
+                yield Line(settings, transport, self._discovered(transport), self._key)
+        finally:
+            transport.close()
+
+    def _discovered(self, transport: Transport) -> Known:
+        with self._lock:
+            known = self._known
+        if known is not None and self._now() - known.at < _KNOWN_SECONDS:
+            return known
+        info = discover(transport, self._settings.csc_base)
+        server = authorization_server(transport, info)
+        # The settings choose whom people are sent to; the signing service only has to agree.
+        if server.issuer != self._settings.issuer:
+            raise ServiceUnavailable("the signing service works with another identity provider than the settings name")
+        found = Known(info, server, self._now())
+        with self._lock:
+            self._known = found
+        return found
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """The client's errors as ours."""
+    try:
+        yield
+    except StepUpRequiredError as error:
+        raise SignInAgain(error.acr_values, error.max_age) from error
+    except TokenRefusedError as error:
+        raise SignInAgain from error
+    except ResponseForgedError as error:
+        raise AnswerNotOurs(str(error)) from error
+    except AuthorizationRefusedError as error:
+        raise NotApproved(error.error) from error
+    except ServiceRefusedError as error:
+        raise SigningRefused(str(error)) from error
+    except ClientError as error:
+        raise ServiceUnavailable(str(error)) from error
+
+
+def pending_as_json(pending: Pending) -> dict[str, Any]:
+    """What has to be kept until the answer comes."""
+    return {
+        "url": pending.url,
+        "scope": pending.scope,
+        "state": pending.state,
+        "code_verifier": pending.code_verifier,
+        "details": pending.details,
+    }
+
+
+def pending_from_json(value: Mapping[str, Any]) -> Pending:
+    """Back from :func:`pending_as_json`."""
+    return Pending(**value)

@@ -1,0 +1,101 @@
+"""The signing service: who can sign, at which level, and documents signed after their approval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from clients.csc import (
+    Bearer,
+    Credential,
+    Document,
+    Sad,
+    Service,
+    ServiceInfo,
+    Tokens,
+    UnreachableError,
+    document_details,
+    levels,
+    scheme_for,
+)
+from clients.csc.oauth import details_of
+from portal.errors import NoCredential, NotApproved, ServiceUnavailable
+
+PREFERRED: Final = "Ades-B-LT"
+"""Valid for as long as the archive of the validation data is: what a person wants who asks for nothing."""
+_TRIES: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """One document on its way to be signed."""
+
+    id: str
+    name: str
+    content: bytes = field(repr=False)
+    properties: tuple[Mapping[str, Any], ...] = ()
+    """Of ``signed_props``: where the signature shows."""
+
+
+def best_level(info: ServiceInfo) -> str:
+    """The level to ask for: B-LT, or the best that the service offers below.
+
+    :raises ServiceUnavailable: the service signs no documents.
+    """
+    offered = levels(info)
+    if not offered or not info.has("signatures/signDoc"):
+        raise ServiceUnavailable("the signing service signs no documents")
+    return PREFERRED if PREFERRED in offered else next((each for each in reversed(offered)), offered[0])
+
+
+def usable_credentials(service: Service, service_token: str) -> list[Credential]:
+    """A person's credentials that can sign now."""
+    return [each for each in service.credentials(Bearer(service_token)) if each.usable and each.mode == "oauth2code"]
+
+
+def chosen_credential(usable: Sequence[Credential], wanted: str | None) -> Credential:
+    """The one that was chosen, or the only one.
+
+    :raises NoCredential: none that can sign, or not this one.
+    """
+    for each in usable:
+        if wanted == each.id or (wanted is None and len(usable) == 1):
+            return each
+    raise NoCredential("no such credential can sign now")
+
+
+def details(service: Service, credential: Credential, wishes: Sequence[Wish], level: str) -> str:
+    """``authorization_details`` over all the documents: one approval for all."""
+    documents = [_document(wish, level) for wish in wishes]
+    asked = document_details(credential.id, documents, _scheme(credential).hash_name, service.info.base)
+    return details_of(asked)
+
+
+def sign(
+    service: Service, credential: Credential, tokens: Tokens, wishes: Sequence[Wish], level: str
+) -> list[bytes]:
+    """The signed PDFs, in the order of the wishes.
+
+    Where no answer came the identical request is sent once more: the service gives the same values, and signs nothing
+    a second time.
+    """
+    if tokens.credential_id is not None and tokens.credential_id != credential.id:
+        raise NotApproved("another credential was approved")
+    sad = Sad(tokens.access_token, is_token=True, expires_in=tokens.expires_in)
+    documents = [_document(wish, level) for wish in wishes]
+    for tried in range(_TRIES):
+        try:
+            return service.sign_documents(None, sad, credential, documents, _scheme(credential))
+        except UnreachableError:
+            if tried + 1 == _TRIES:
+                raise
+    raise ServiceUnavailable("no answer")
+
+
+def _scheme(credential: Credential) -> Any:
+    return scheme_for(credential.certificates[0], credential.algorithms)
+
+
+def _document(wish: Wish, level: str) -> Document:
+    return Document(wish.content, wish.name, level=level, envelope="Revision", properties=wish.properties)

@@ -1,0 +1,1 @@
+"""What the portal keeps: sessions, requests on their way, documents; all of it sealed."""

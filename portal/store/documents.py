@@ -1,0 +1,194 @@
+"""People's documents.  Every function takes the owner's mark, and finds nothing of anybody else's."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal
+
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
+
+from portal.errors import NoSuchDocument, QuotaReached
+from portal.settings import LimitSettings
+from portal.store.seal import Sealer
+from portal.store.tables import contents, documents
+
+Kind = Literal["original", "signed"]
+KINDS: Final[tuple[Kind, ...]] = ("original", "signed")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a document that was signed."""
+
+    level: str
+    """Conformance level, as ``Ades-B-LT``."""
+    signer: str
+    octets: int
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document of one person, without its content."""
+
+    id: str
+    owner: str
+    name: str
+    octets: int
+    """Of the original."""
+    sha256: str
+    """Of the original, hexadecimal."""
+    brought: int
+    until: int
+    signed: int | None = None
+    """When."""
+    outcome: Outcome | None = None
+
+    @property
+    def signed_name(self) -> str:
+        """What the signed document is called."""
+        stem = self.name[:-4] if self.name.lower().endswith(".pdf") else self.name
+        return f"{stem}-signed.pdf"
+
+
+def add(
+    connection: Connection, seal: Sealer, limits: LimitSettings, document: Document, content: bytes
+) -> None:
+    """Keep a new document.  In a transaction that holds the person's sessions (:func:`portal.store.sessions.hold`).
+
+    :raises QuotaReached: this person may keep no more.
+    """
+    _check_quota(connection, limits, document.owner, 1, len(content))
+    connection.execute(
+        insert(documents).values(
+            id=document.id,
+            owner=document.owner,
+            sealed=_seal(seal, document),
+            octets=len(content),
+            brought=document.brought,
+            until=document.until,
+        )
+    )
+    _keep(connection, seal, document, "original", content)
+
+
+def new(document_id: str, owner: str, name: str, content: bytes, *, now: int, until: int) -> Document:
+    """A document that has just been brought."""
+    return Document(document_id, owner, name, len(content), hashlib.sha256(content).hexdigest(), now, until)
+
+
+def everyone_of(connection: Connection, seal: Sealer, owner: str, now: int) -> list[Document]:
+    """All of a person's documents, the newest first."""
+    chosen = select(documents).where(documents.c.owner == owner, documents.c.until > now)
+    rows = connection.execute(chosen.order_by(documents.c.brought.desc(), documents.c.id))
+    return [_document(seal, row) for row in rows]
+
+
+def find(connection: Connection, seal: Sealer, owner: str, document_id: str, now: int) -> Document:
+    """One of a person's documents.
+
+    :raises NoSuchDocument: none, another person's, or expired.
+    """
+    chosen = select(documents).where(
+        documents.c.id == document_id, documents.c.owner == owner, documents.c.until > now
+    )
+    row = connection.execute(chosen).first()
+    if row is None:
+        raise NoSuchDocument("no such document")
+    return _document(seal, row)
+
+
+def find_all(connection: Connection, seal: Sealer, owner: str, ids: Sequence[str], now: int) -> list[Document]:
+    """Several, in the order asked for, each once."""
+    return [find(connection, seal, owner, each, now) for each in dict.fromkeys(ids)]
+
+
+def content_of(connection: Connection, seal: Sealer, document: Document, kind: Kind) -> bytes:
+    """:raises NoSuchDocument: it is not signed."""
+    chosen = select(contents.c.sealed).where(contents.c.document == document.id, contents.c.kind == kind)
+    sealed = connection.scalar(chosen)
+    if sealed is None:
+        raise NoSuchDocument(f"there is no {kind} content")
+    return seal.open(sealed, *_about(document, kind))
+
+
+def store_signed(
+    connection: Connection,
+    seal: Sealer,
+    document: Document,
+    content: bytes,
+    *,
+    outcome: Outcome,
+    now: int,
+    until: int,
+) -> None:
+    """Keep a document's signed form, in the place of an earlier one.
+
+    It is kept whatever the quota: the signature exists, and was paid for with an approval.
+
+    :raises NoSuchDocument: the document was deleted meanwhile.
+    """
+    after = Document(
+        document.id, document.owner, document.name, document.octets, document.sha256, document.brought, until, now,
+        outcome,
+    )  # fmt: skip
+    changed = connection.execute(
+        update(documents)
+        .where(documents.c.id == document.id, documents.c.owner == document.owner)
+        .values(sealed=_seal(seal, after), octets=document.octets + len(content), signed=now, until=until)
+    )
+    if not changed.rowcount:
+        raise NoSuchDocument("the document was deleted while it was being signed")
+    connection.execute(delete(contents).where(contents.c.document == document.id, contents.c.kind == "signed"))
+    _keep(connection, seal, after, "signed", content)
+
+
+def remove(connection: Connection, owner: str, document_id: str) -> None:
+    """:raises NoSuchDocument: none, or another person's."""
+    mine = select(documents.c.id).where(documents.c.id == document_id, documents.c.owner == owner)
+    connection.execute(delete(contents).where(contents.c.document.in_(mine)))
+    gone = connection.execute(delete(documents).where(documents.c.id == document_id, documents.c.owner == owner))
+    if not gone.rowcount:
+        raise NoSuchDocument("no such document")
+
+
+def purge(connection: Connection, now: int) -> int:
+    """Delete what has expired; how many documents."""
+    expired = select(documents.c.id).where(documents.c.until <= now)
+    connection.execute(delete(contents).where(contents.c.document.in_(expired)))
+    return connection.execute(delete(documents).where(documents.c.until <= now)).rowcount
+
+
+def _check_quota(connection: Connection, limits: LimitSettings, owner: str, count: int, octets: int) -> None:
+    asked = select(func.count(), func.coalesce(func.sum(documents.c.octets), 0)).where(documents.c.owner == owner)
+    there, used = connection.execute(asked).one()
+    if there + count > limits.documents or int(used) + octets > limits.octets:
+        raise QuotaReached("this person keeps as much as one person may")
+
+
+def _keep(connection: Connection, seal: Sealer, document: Document, kind: Kind, content: bytes) -> None:
+    sealed = seal.seal(content, *_about(document, kind))
+    connection.execute(insert(contents).values(document=document.id, kind=kind, sealed=sealed))
+
+
+def _about(document: Document, kind: str) -> tuple[str, ...]:
+    return ("document", document.id, document.owner, kind)
+
+
+def _seal(seal: Sealer, document: Document) -> bytes:
+    value = {
+        "name": document.name,
+        "octets": document.octets,
+        "sha256": document.sha256,
+        "outcome": None if document.outcome is None else asdict(document.outcome),
+    }
+    return seal.seal_json(value, *_about(document, "description"))
+
+
+def _document(seal: Sealer, row: Row[Any]) -> Document:
+    value = seal.open_json(row.sealed, "document", row.id, row.owner, "description")
+    outcome = None if value["outcome"] is None else Outcome(**value["outcome"])
+    return Document(
+        row.id, row.owner, value["name"], value["octets"], value["sha256"], row.brought, row.until, row.signed, outcome
+    )

@@ -1,0 +1,47 @@
+"""Which language a page is in: what the browser asks for, of those that the settings name."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import flask_babel  # type: ignore[import-untyped] # met here only; the functions below are its typed face
+from flask import Flask, request
+
+from portal.web.parts import parts
+
+
+def gettext(text: str, **values: Any) -> str:
+    """A text in the language of this request's answer."""
+    translated: str = flask_babel.gettext(text)
+    return translated % values if values else translated
+
+
+def select() -> str:
+    """The language of this request's answer."""
+    known = parts().settings.languages
+    return request.accept_languages.best_match(known) or known[0]
+
+
+def install(app: Flask) -> None:
+    """Hook the catalogues into an app."""
+    flask_babel.Babel(
+        app, default_translation_directories="web/locales", default_domain="messages", locale_selector=select
+    )
+    app.jinja_env.globals["language"] = select
+    app.jinja_env.filters["day"] = _day
+    app.jinja_env.filters["size"] = _size
+
+
+def _day(seconds: int) -> str:
+    """A time, in UTC, as the language writes it."""
+    at = datetime.fromtimestamp(seconds, UTC)
+    day, time = flask_babel.format_date(at, "medium", rebase=False), flask_babel.format_time(at, "short", rebase=False)
+    return f"{day}, {time} UTC"
+
+
+def _size(octets: int) -> str:
+    """Octets in the unit that people read."""
+    if octets < 1024 * 1024:
+        return f"{flask_babel.format_decimal(max(1, round(octets / 1024)))} KB"
+    return f"{flask_babel.format_decimal(round(octets / 1024 / 1024, 1))} MB"

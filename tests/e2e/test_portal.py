@@ -1,0 +1,108 @@
+"""The portal in a real browser: documents brought, signed with one approval, found again, deleted."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from examples.sample_contract import make_sample_pdf
+from tests.documents import blank_pdf
+from tests.e2e.conftest import NewVisitor, Product
+from tests.e2e.test_browser import verdict
+from tests.e2e.visitor import Visitor
+
+pytestmark = pytest.mark.browser
+
+NAMES = ("lease-2026.pdf", "annex.pdf")
+
+
+@pytest.fixture
+def contracts(tmp_path: Path) -> list[Path]:
+    paths = [tmp_path / name for name in NAMES]
+    for path, content in zip(paths, (make_sample_pdf(), blank_pdf()), strict=True):
+        path.write_bytes(content)
+    return paths
+
+
+def arrive(person: Visitor) -> None:
+    """From the first page, by way of the identity provider, to the list."""
+    person.page.goto(person.ports.url("portal"))
+    person.at("Sign documents")
+    person.form("sign-in").get_by_role("button").click()
+    person.at("Sign in")
+    person.sign_in()
+    person.at("Your documents")
+
+
+def bring(person: Visitor, *files: Path) -> None:
+    """Choose files and send them."""
+    with person.page.expect_navigation():
+        person.page.get_by_label("Upload PDFs").set_input_files(files)
+        person.form("bring").get_by_role("button", name="Upload", exact=True).click()
+
+
+def approve(person: Visitor) -> None:
+    """From the review to the approval, and back."""
+    person.form("sign").get_by_role("button", name="Continue to the approval").click()
+    person.ask_for_code("Text message")
+    person.type_code(person.read_code())
+    person.at("Privy Seal Documents asks for your signature")
+    person.decide("approve")
+    person.at("Your documents")
+
+
+def row(person: Visitor, name: str) -> str:
+    """The identifier of a document in the list, by its name."""
+    found = person.page.locator("[data-document]").filter(has_text=name)
+    expect(found).to_have_count(1)
+    return str(found.get_attribute("data-document"))
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
+def test_a_person_signs_two_documents_with_one_approval_and_finds_them_again(
+    product: Product, visitor: NewVisitor, contracts: list[Path], scripts: bool
+) -> None:
+    alice = visitor(scripts=scripts)
+    arrive(alice)
+    bring(alice, *contracts)
+    expect(alice.page.locator("[data-document]")).to_have_count(2)
+    alice.page.get_by_role("button", name="Sign the chosen documents").click()
+    alice.at("Review and sign")
+    for path in contracts:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        expect(alice.page.locator(f'[data-digest="{digest}"]')).to_be_visible()
+    if scripts:
+        alice.picture("portal-review", everywhere=True)
+        assert alice.barriers() == []
+    approve(alice)
+    expect(alice.page.get_by_role("status")).to_have_text("Signed: 2")
+    if scripts:
+        alice.picture("portal-documents", everywhere=True)
+        assert alice.barriers() == []
+    for path in contracts:
+        with alice.page.expect_download() as waiting:
+            alice.page.get_by_role("link", name=f"Download signed {path.name}").click()
+        assert waiting.value.suggested_filename == f"{path.stem}-signed.pdf"
+        pdf = Path(waiting.value.path()).read_bytes()
+        assert pdf.startswith(path.read_bytes()), "the signature is an addition to the document"
+        found = verdict(pdf, product)
+        assert found.bottom_line, found
+        assert (found.signer, found.coverage) == ("Alice Example", "ENTIRE_FILE")
+
+    alice.form("sign-out").get_by_role("button").click()
+    alice.at("Sign out of Privy Seal?")
+    alice.page.get_by_role("button", name="Sign out").click()
+    alice.at("Sign documents")
+    alice.page.goto(f"{alice.ports.url('portal')}/documents")
+    alice.at("Please sign in")
+    alice.seen.refused.clear()
+    arrive(alice)
+    for name in NAMES:
+        identifier = row(alice, name)
+        with alice.page.expect_navigation():
+            alice.page.locator(f'[data-document="{identifier}"]').get_by_role("button", name=f"Delete {name}").click()
+        expect(alice.page.locator(f'[data-document="{identifier}"]')).to_have_count(0)
+    expect(alice.page.locator("main")).to_contain_text("There is nothing here yet.")
