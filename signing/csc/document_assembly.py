@@ -71,6 +71,8 @@ class Assembled:
     is_pdf: bool
     validation_data: ValidationData = field(default_factory=ValidationData)
     """What was found for the signature's certificates; empty below B-LT."""
+    token: bytes | None = field(default=None, repr=False)
+    """DER: the time-stamp over the value."""
 
 
 def prepare(wish: Wish, chain: tuple[bytes, ...]) -> Prepared:
@@ -197,4 +199,23 @@ def _or_lower(made: _Made, level: str, step: Callable[[], _Made]) -> _Made:
 def _assembled(made: _Made, data: ValidationData | errors.TemporarilyUnavailable) -> Assembled:
     validated = ALL_LEVELS.index(made.level) >= ALL_LEVELS.index(VALIDATABLE)
     found = data if validated and isinstance(data, ValidationData) else ValidationData()
-    return Assembled(made.octets, made.level, made.signed.prepared.pdf is not None, found)
+    token = None if made.token is None else made.token.der
+    return Assembled(made.octets, made.level, made.signed.prepared.pdf is not None, found, token)
+
+
+def validation_info(evidence: Evidence, chain: Sequence[bytes], made: Sequence[Assembled]) -> ValidationData:
+    """What validates a request's signatures and their time-stamps, whichever their level.
+
+    :raises errors.TemporarilyUnavailable: it is not to be had now.
+    """
+    found, rest = ValidationData(), [each for each in made if not each.validation_data.certificates]
+    for each in made:
+        found |= each.validation_data
+    try:
+        if rest:
+            found |= evidence.of(chain, None)
+        for unit in dict.fromkeys(certificates_of(each.token) for each in rest if each.token is not None):
+            found |= evidence.of(unit, None)
+    except EvidenceMissing as error:
+        raise errors.TemporarilyUnavailable(errors.NO_EVIDENCE) from error
+    return found

@@ -91,6 +91,8 @@ class SignDocRequest:
     hash_algorithm: str
     sign_algorithm: str
     sign_algorithm_parameters: bytes | None
+    validation_info: bool = False
+    """Whether what validates the signatures is given out beside them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,13 @@ def parse_sign_doc(body: Mapping[str, Any], offered: Collection[str]) -> SignDoc
         raise errors.invalid("signAlgo")
     (algorithm,) = algorithms
     return SignDocRequest(
-        credential_id, sad, tuple(wishes), algorithm.hash_algorithm, algorithm.sign_algorithm, algorithm.parameters
+        credential_id,
+        sad,
+        tuple(wishes),
+        algorithm.hash_algorithm,
+        algorithm.sign_algorithm,
+        algorithm.parameters,
+        parameters.flag(body, "returnValidationInfo"),
     )
 
 
@@ -252,5 +260,3 @@ def _check_mode(body: Mapping[str, Any]) -> None:
     # Said, and not passed over: who wants the answer later would wait for nothing.
     if parameters.choice(body, "operationMode", ("S", "A"), "S") == "A":
         raise errors.invalid("operationMode")
-    if parameters.flag(body, "returnValidationInfo"):
-        raise errors.invalid("returnValidationInfo")

@@ -18,7 +18,7 @@ from foundation.clock import epoch
 from signing.csc import errors
 from signing.csc.call import Answer, Call
 from signing.csc.core import Rssp
-from signing.csc.document_assembly import Assembled, Assembly, Signed, prepare
+from signing.csc.document_assembly import Assembled, Assembly, Signed, prepare, validation_info
 from signing.csc.document_requests import SignDocRequest, levels, parse_sign_doc
 from signing.csc.document_signing import Signing
 from signing.csc.signatures import redeemer_of, verified
@@ -38,6 +38,8 @@ def sign_doc(rssp: Rssp, call: Call) -> Answer:
     """
     redeemer = redeemer_of(rssp, call)
     request = parse_sign_doc(call.body, levels(rssp.settings))
+    if request.validation_info and rssp.evidence is None:
+        raise errors.invalid("returnValidationInfo")
     presented = redeemer.present(rssp, request.sad)
     content = verified(rssp, presented.sad, redeemer)
     _check_approved(request, content)
@@ -56,12 +58,25 @@ def sign_doc(rssp: Rssp, call: Call) -> Answer:
         rssp.limits.take(presented.whose)
     try:
         made = Assembly(rssp.stamper, rssp.evidence, chain).assemble(signed)
+        info = _validation_info(rssp, request, chain, made)
     except Exception:
         # The SAD is spent, the values are made: whoever asks again gets them finished.
         rssp.unfinished.keep(name, signed, content.exp)
         raise
     rssp.unfinished.forget(name)
-    return Answer(_told(made, named=any(wish.lower for wish in request.wishes)))
+    return Answer(_told(made, named=any(wish.lower for wish in request.wishes)) | info)
+
+
+def _validation_info(
+    rssp: Rssp, request: SignDocRequest, chain: tuple[bytes, ...], made: Sequence[Assembled]
+) -> dict[str, Any]:
+    if not request.validation_info or rssp.evidence is None:
+        return {}
+    found = validation_info(rssp.evidence, chain, made)
+    members = {"ocsp": found.ocsps, "crl": found.crls, "certificates": found.certificates}
+    return {
+        "validationInfo": {name: [base64.b64encode(each).decode() for each in der] for name, der in members.items()}
+    }
 
 
 def _told(made: Sequence[Assembled], *, named: bool) -> dict[str, Any]:

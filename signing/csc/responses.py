@@ -65,7 +65,7 @@ def service_info(
         **_authorization_server(dialect, settings),
         "asynchronousOperationMode": "signatures/signPolling" in methods,
         "methods": list(methods),
-        "validationInfo": False,
+        "validationInfo": SIGN_DOC in methods and settings.status is not None,
         "signAlgorithms": _sign_algorithms(algorithms),
         # Where documents are not signed these are empty; both members are required.
         "signature_formats": _formats(methods),

@@ -23,6 +23,7 @@ from werkzeug.test import TestResponse
 
 from connectors.ports.status import StatusUnavailable
 from devservices import tsa
+from foundation.certificates import ocsp
 from foundation.certificates.reading import identity
 from signing.csc.certificate_status import CertificateStatus
 from signing.scdev.device import Pkcs11Device
@@ -187,18 +188,26 @@ def test_SAD_02_a_sad_of_one_kind_of_digest_does_not_serve_for_the_other(everyth
     assert hashed.status_code == 400
 
 
-def test_SIG_07_a_revoked_or_suspended_certificate_signs_nothing_and_spends_nothing(everything: Whole) -> None:
+@contextmanager
+def asking(everything: Whole) -> Iterator[FakeStatus]:
+    """The service asks this source about certificates."""
     root = everything.authority.root
     source = FakeStatus((pki.Authority(root.certificate, root.key),))
-    settings = StatusSettings("fake", ())
-    status = CertificateStatus(source, (root.certificate,), everything.idp.clock, settings)
+    status = CertificateStatus(source, (root.certificate,), everything.idp.clock, StatusSettings("fake", ()))
     rssp = everything.web.extensions["privyseal-rssp"]
+    object.__setattr__(rssp, "evidence", status)
+    try:
+        yield source
+    finally:
+        object.__setattr__(rssp, "evidence", None)
+
+
+def test_SIG_07_a_revoked_or_suspended_certificate_signs_nothing_and_spends_nothing(everything: Whole) -> None:
     document = blank_pdf()
     sad = everything.document_sad("alice", document)
     body = {"credentialID": of_alice(everything), "documents": [sent(document, "P")]}
     leaf = identity(x509.load_der_x509_certificate(chain(everything, sad)[0]))
-    object.__setattr__(rssp, "evidence", status)
-    try:
+    with asking(everything) as source:
         for reason, words in ((None, "revoked"), (x509.ReasonFlags.certificate_hold, "suspended")):
             source.revoked = {leaf: reason}
             refused(everything.call(METHOD, body, sad), 400, "invalid_request", f"Signing certificate is {words}")
@@ -208,5 +217,21 @@ def test_SIG_07_a_revoked_or_suspended_certificate_signs_nothing_and_spends_noth
         source.failure, source.revoked = None, {}
         assert everything.call(METHOD, body, sad).status_code == 200, "the SAD is as good as before"
         assert everything.call(METHOD, body, sad).status_code == 400
-    finally:
-        object.__setattr__(rssp, "evidence", None)
+
+
+def test_what_validates_a_signature_is_answered_beside_it_where_that_is_asked_for(everything: Whole) -> None:
+    document = b"with what validates it"
+    sad = everything.document_sad("alice", document)
+    item = sent(document, "C", signed_envelope_property="Detached")
+    body = {"credentialID": of_alice(everything), "documents": [item], "returnValidationInfo": True}
+    refused(everything.call(METHOD, body, sad), 400, "invalid_request", "Invalid parameter returnValidationInfo")
+    with asking(everything) as source:
+        answer = everything.call(METHOD, body, sad).get_json()
+    told = {name: [base64.b64decode(each) for each in der] for name, der in answer["validationInfo"].items()}
+    anchor = everything.authority.root.certificate.public_bytes(Encoding.DER)
+    assert told["certificates"] == [chain(everything, sad)[0], anchor]
+    (said,) = told["ocsp"]
+    leaf, issuer = map(x509.load_der_x509_certificate, told["certificates"])
+    assert ocsp.judge(said, ocsp.Asked(leaf, issuer, None), source.this_update) > source.this_update
+    assert told["crl"] == []
+    assert "SignatureObject" in answer

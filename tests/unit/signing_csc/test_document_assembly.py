@@ -21,7 +21,7 @@ from signing.ades import pades
 from signing.ades.validation_data import ValidationData
 from signing.csc import errors
 from signing.csc.certificate_status import CertificateStatus
-from signing.csc.document_assembly import Assembled, Assembly, Signed, prepare
+from signing.csc.document_assembly import Assembled, Assembly, Signed, prepare, validation_info
 from signing.csc.document_requests import ARCHIVED, BASIC, STAMPED, VALIDATABLE, Wish
 from signing.csc.stamper import Stamper
 from signing.csc.unfinished import Unfinished, name_of
@@ -199,3 +199,19 @@ def test_only_the_same_request_is_finished() -> None:
         ("sad", "client", body | {"documents": [item, item]}),
     ):
         assert name_of(sad, client, changed) != name
+
+
+@pytest.mark.parametrize("level", [BASIC, STAMPED, VALIDATABLE, ARCHIVED])
+def test_what_validates_a_signature_is_given_out_at_every_level(desk: Desk, level: str) -> None:
+    info = validation_info(desk, desk.chain, [desk.assemble(level)])
+    # The signer, her authority and the root; the unit; responders.
+    wanted = {*desk.chain, desk.trust.root} | ({desk.unit.certificate} if level != BASIC else set())
+    assert wanted <= set(info.certificates)
+    assert len(info.ocsps) + len(info.crls) >= (2 if level == BASIC else 3)
+
+
+def test_without_a_word_about_certificates_there_is_no_validation_info(desk: Desk) -> None:
+    made = desk.assemble(STAMPED)
+    desk.trust.silent = True
+    with pytest.raises(errors.TemporarilyUnavailable, match="No revocation data"):
+        validation_info(desk, desk.chain, [made])
