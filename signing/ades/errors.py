@@ -21,12 +21,6 @@ class DocumentNotReadable(AdesError):
     code = "document_not_readable"
 
 
-class AnchorsNotReadable(AdesError):
-    """A file has no trust anchors."""
-
-    code = "anchors_not_readable"
-
-
 class SignatureTooLarge(AdesError):
     """The signature does not fit into the room that was left for it."""
 

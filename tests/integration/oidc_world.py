@@ -462,7 +462,7 @@ def start(
     seeded: Seed, directory: Path, database_url: str, clock: Clock | None = None, issuer: str = ISSUER, **settings: Any
 ) -> World:
     """An identity provider on a database that :func:`seed` filled, with changed settings."""
-    fixed, phone = FixedClock(NOW), Phone()
+    fixed, phone = clock if isinstance(clock, FixedClock) else FixedClock(NOW), Phone()
     wanted = replace(settings_for(directory, database_url), issuer=issuer, **settings)
     engine = open_engine(database_url)
     app = create_app(

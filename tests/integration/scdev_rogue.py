@@ -109,8 +109,8 @@ def raw_decrypt(module: str, session: Any, key: Any, mechanism: int, blob: bytes
 
 
 def main(module: str, label: str, pin_file: str, blob: bytes) -> dict[str, object]:
-    session = LockingLibrary(module).get_token(token_label=label).open(
-        rw=True, user_pin=read_secret(Path(pin_file)).decode()
+    session = (
+        LockingLibrary(module).get_token(token_label=label).open(rw=True, user_pin=read_secret(Path(pin_file)).decode())
     )
 
     def only(name: str, kind: ObjectClass) -> Any:
@@ -153,7 +153,9 @@ def main(module: str, label: str, pin_file: str, blob: bytes) -> dict[str, objec
             for key in session.get_objects({Attribute.TOKEN: True})
             if key[Attribute.CLASS] is not ObjectClass.PUBLIC_KEY
         ],
-        "rewrapping": {} if extractable is None else {
+        "rewrapping": {}
+        if extractable is None
+        else {
             "wrapped_by_rogue": outcome(lambda: rogue.wrap_key(extractable, mechanism=KWP)),
             "wrapped_by_rogue_plainly": outcome(lambda: rogue.wrap_key(extractable, mechanism=Mechanism.AES_KEY_WRAP)),
             "value": outcome(lambda: extractable[Attribute.VALUE]),
@@ -182,9 +184,7 @@ def main(module: str, label: str, pin_file: str, blob: bytes) -> dict[str, objec
             "rogue_born_trusted": outcome(
                 lambda: session.generate_key(KeyType.AES, 256, template={Attribute.TRUSTED: True})
             ),
-            "born_without_wrap_with_trusted": outcome(
-                lambda: born.__setitem__(Attribute.WRAP_WITH_TRUSTED, False)
-            ),
+            "born_without_wrap_with_trusted": outcome(lambda: born.__setitem__(Attribute.WRAP_WITH_TRUSTED, False)),
             "unwrapped_in_clear": outcome(lambda: unwrap(SENSITIVE=False)),
             "unwrapped_for_decryption": outcome(lambda: unwrap(DECRYPT=True)),
             "unwrapped_onto_token": outcome(lambda: unwrap(TOKEN=True)),

@@ -277,9 +277,7 @@ def test_a_part_of_evidence_stands_on_a_checkpoint_that_was_stamped(
     anchor = stamped(world.anchors.read_text().splitlines(), 2)
     assert anchor is not None
     with world.server.connect() as connection:
-        made = part(
-            connection, world.tables, note=anchor["note"], sequences=[2], attachments={}, anchor=anchor
-        )
+        made = part(connection, world.tables, note=anchor["note"], sequences=[2], attachments={}, anchor=anchor)
     verifier = standalone.Evidence.__new__(standalone.Evidence)
     verifier.txn, verifier.openssl, verifier.apart = "t", "openssl", 600
     verifier.roots = str(world.ca.state / "root.crt")

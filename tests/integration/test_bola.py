@@ -97,9 +97,10 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
     directory = tmp_path_factory.mktemp("bola")
     write_secret(directory / "jobs.key", b"k" * 32)
     jobs = JobsSettings(directory / "jobs.key", f"sqlite:///{directory / 'jobs.sqlite'}")
-    with Pkcs11Device(make_token(directory / "token")) as device, whole(
-        directory, device, approval=True, explicit=True, login_client="typed", jobs=jobs
-    ) as running:
+    with (
+        Pkcs11Device(make_token(directory / "token")) as device,
+        whole(directory, device, approval=True, explicit=True, login_client="typed", jobs=jobs) as running,
+    ):
         yield running
 
 
@@ -148,6 +149,8 @@ def asked_for(credential_id: str, *documents: bytes) -> dict[str, Any]:
     signing = sign_hash(credential_id, *(documents or (b"a document",)))
     del signing["signAlgo"]
     return {**signing, "numSignatures": len(documents) or 1}
+
+
 def sign_doc(credential_id: str, *documents: bytes) -> dict[str, Any]:
     """The body of ``signatures/signDoc`` over documents that the client keeps."""
     hashed = sign_hash(credential_id, *documents)

@@ -152,9 +152,7 @@ def test_a_client_without_a_browser_is_told_of_it_and_chooses_it(everything: Who
         assert everything.call(CHECK, {"handle": handle}, token, version).status_code == 200
 
 
-@pytest.mark.parametrize(
-    "answers", [[{"id": "approval"}, {"id": "approval"}], [{"id": "password"}], [{"value": "x"}]]
-)
+@pytest.mark.parametrize("answers", [[{"id": "approval"}, {"id": "approval"}], [{"id": "password"}], [{"value": "x"}]])
 def test_nothing_else_is_chosen_without_a_value(everything: Whole, answers: list[dict[str, str]]) -> None:
     token = everything.service_token("alice", "caller")
     response = everything.call(AUTHORIZE, request(everything, b"x", authData=answers), token)

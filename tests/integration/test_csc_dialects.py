@@ -172,9 +172,7 @@ def test_SAD_02_of_eight_at_once_one_signs(everything: Whole, version: str) -> N
         ("another padding", "Invalid parameter signAlgo"),
     ],
 )
-def test_SAD_04_what_was_not_approved_is_not_signed(
-    everything: Whole, version: str, change: str, refusal: str
-) -> None:
+def test_SAD_04_what_was_not_approved_is_not_signed(everything: Whole, version: str, change: str, refusal: str) -> None:
     approved = f"{change} {version}".encode()
     sad, body = everything.sad("alice", approved), sign_hash(everything.people["alice"].credential_id, approved)
     digest = hashlib.sha256(approved).digest()

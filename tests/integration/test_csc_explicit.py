@@ -38,9 +38,10 @@ NEW_PASSWORD = "another horse battery staple"
 def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
     directory = tmp_path_factory.mktemp("explicit")
     identity = {"in_band": ON, "policy_file": policy_file(directory)}
-    with Pkcs11Device(make_token(directory / "token")) as device, whole(
-        directory, device, identity=identity, explicit=True, login_client="typed"
-    ) as running:
+    with (
+        Pkcs11Device(make_token(directory / "token")) as device,
+        whole(directory, device, identity=identity, explicit=True, login_client="typed") as running,
+    ):
         for username in ("alice", "carol"):
             bind_app(running.idp, running.people[username].account_id)
         running.idp.clock.advance(60)
@@ -122,9 +123,7 @@ def test_password_and_app_sign_at_scal1(everything: Whole, token: str, version: 
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_password_and_a_code_by_text_message_sign_digests_at_scal1(
-    everything: Whole, token: str, version: str
-) -> None:
+def test_password_and_a_code_by_text_message_sign_digests_at_scal1(everything: Whole, token: str, version: str) -> None:
     document = f"a contract {version}".encode()
     asked: dict[str, Any] = {"credentialID": own(everything)}
     method = SEND_OTP if version == "v1" else CHALLENGE

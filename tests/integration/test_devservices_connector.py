@@ -41,9 +41,7 @@ def ca(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCa]:
 
 
 def connector(ca: RunningCa, url: str | None = None, timeout: float = 5.0) -> CertificateAuthority:
-    return UnsafeDevelopmentCa(
-        {"base_url": url or ca.url, "token_file": str(ca.state / "token"), "timeout": timeout}
-    )
+    return UnsafeDevelopmentCa({"base_url": url or ca.url, "token_file": str(ca.state / "token"), "timeout": timeout})
 
 
 def asked(idempotency_key: str) -> CertificateRequest:

@@ -268,9 +268,7 @@ def test_a_taken_smtp_port_ends_with_status_2(tmp_path: Path) -> None:
     assert f"port {port} on 127.0.0.1 is taken" in ended.stderr
 
 
-def test_the_products_own_connectors_deliver_here(
-    service: tuple[Command, Path], web: str, ca: RunningCa
-) -> None:
+def test_the_products_own_connectors_deliver_here(service: tuple[Command, Path], web: str, ca: RunningCa) -> None:
     port = urlsplit(service[0].ready.split()[1]).port
     mailer = SmtpMailer(
         {"host": "localhost", "port": port, "sender": "privyseal@example.org", "ca_file": str(ca.state / "root.crt")}

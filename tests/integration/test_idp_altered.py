@@ -98,9 +98,7 @@ def test_OAU_10_nothing_is_minted_but_what_was_approved_whatever_the_grant_says(
         row = connection.execute(select(grants.oidc_grants).where(grants.oidc_grants.c.approval.is_not(None))).one()
         request = copy.deepcopy(row.request)
         request["intent"]["digests"][0]["digest"] = evil_digest()
-        connection.execute(
-            update(grants.oidc_grants).where(grants.oidc_grants.c.id == row.id).values(request=request)
-        )
+        connection.execute(update(grants.oidc_grants).where(grants.oidc_grants.c.id == row.id).values(request=request))
     seal_anew(world, grants.oidc_grants)
     assert rp.redeem(code).get_json()["error"] == "invalid_grant"
     assert found_altered(world) == [("oidc_grants", "binding")]

@@ -280,9 +280,7 @@ def test_OTP_07_a_gateway_that_gives_no_answer_may_have_delivered_so_the_message
     assert handed_over == idp.settings.otp.max_sends
 
 
-def test_OTP_09_what_was_delivered_without_an_answer_can_be_typed(
-    idp: Idp, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_OTP_09_what_was_delivered_without_an_answer_can_be_typed(idp: Idp, monkeypatch: pytest.MonkeyPatch) -> None:
     browser, path = at_factor(idp)
 
     def late(message: Any) -> None:
@@ -348,9 +346,7 @@ def message_about(idp: Idp, *labels: str) -> str:
     digests = tuple(DocumentDigest(bytes([number]) * 32, label) for number, label in enumerate(labels))
     intent = SignatureIntent("cred-1", INTENT.hash_alg, digests, "dtbsr", len(digests))
     browser = idp.client()
-    path = idp.path(
-        browser, BeginInteraction("test", "signature.activate", "example-contracts", {}, intent=intent)
-    )
+    path = idp.path(browser, BeginInteraction("test", "signature.activate", "example-contracts", {}, intent=intent))
     idp.sign_in(browser, path)
     idp.post(browser, path, "/factor", factor="sms_otp")
     return idp.inbox.messages[-1].text

@@ -89,9 +89,7 @@ def test_a_signature_is_approved_recorded_and_can_be_minted(idp: Idp) -> None:
     assert browser.post(f"{path}/consent", data=fields).status_code == 302
     approval = idp.finished[-1].approval
     assert approval is not None
-    sad = sad_for(
-        approval, INTENT, issuer="i", audience="a", jti="j", now=idp.clock.now(), lifetime_seconds=300
-    )
+    sad = sad_for(approval, INTENT, issuer="i", audience="a", jti="j", now=idp.clock.now(), lifetime_seconds=300)
     assert (sad.loa, [item.transaction_bound for item in sad.evidence]) == ("substantial", [False, True])
     with reading(idp.engine) as connection:
         assert connection.execute(select(decisions.c.id)).scalars().all() == [approval.decision_id]

@@ -246,9 +246,7 @@ def test_DOS_06_a_name_or_an_address_with_a_nul_is_refused_like_any_other_wrong_
         assert browser.post(f"{path.removesuffix('?choose=1')}{end}", data={"csrf_token": token}).status_code == 404
 
 
-def test_DOS_03_one_endless_password_takes_no_longer_than_another(
-    idp: Idp, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_DOS_03_one_endless_password_takes_no_longer_than_another(idp: Idp, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
     real = Passwords._matches
 

@@ -217,9 +217,7 @@ AUTHENTICATORS = Case(
 )
 CASES = (*SESSIONS_AND_GRANTS, AUTHENTICATORS)
 ALTERATIONS = [
-    pytest.param(case, column, id=f"{case.table.name}.{column}")
-    for case in CASES
-    for column in (*case.values, "seal")
+    pytest.param(case, column, id=f"{case.table.name}.{column}") for case in CASES for column in (*case.values, "seal")
 ]
 
 

@@ -60,9 +60,7 @@ def device(settings: DeviceSettings) -> Iterator[Pkcs11Device]:
 
 def another_kek(settings: DeviceSettings, *, rewraps: bool = True, trusted: bool = True) -> str:
     so_pin, user_pin = (settings.pin_file.with_name(name).read_bytes() for name in ("so.pin", "user.pin"))
-    return create_kek(
-        settings.module, "test", so_pin, user_pin, settings.environment, rewraps=rewraps, trusted=trusted
-    )
+    return create_kek(settings.module, "test", so_pin, user_pin, settings.environment, rewraps=rewraps, trusted=trusted)
 
 
 def signs(device: Pkcs11Device, wrapped: WrappedKey, public_key: bytes) -> None:

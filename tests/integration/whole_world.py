@@ -22,6 +22,7 @@ from werkzeug.test import TestResponse
 
 from connectors.ports.pki import CertificateRequest, IssuedCertificate, PkiRefused, PkiUnavailable
 from contract.order import CreateParameters
+from foundation.clock import FixedClock
 from foundation.egress import Egress
 from foundation.files import write_secret
 from foundation.jose import export_signing_key
@@ -73,6 +74,19 @@ class Person:
     credential_id: str
 
 
+@dataclass(frozen=True)
+class Cast:
+    """Who has which credential, from whom, and when everything plays."""
+
+    profiles: Mapping[str, str] = field(
+        default_factory=lambda: {"alice": "standard", "bob": "standard", "carol": "scal1"}
+    )
+    """By user name; alice is one of them."""
+    authority: Authority | None = None
+    clock: FixedClock | None = None
+    """None: it stands at :data:`NOW`."""
+
+
 @dataclass
 class Whole:
     """What a relying party meets."""
@@ -111,14 +125,15 @@ class Whole:
     def sad(self, username: str, *documents: bytes, client_id: str = "example-contracts") -> str:
         """Have a person approve signatures of documents with their credential; the SAD."""
         rp, credential_id = self.idp.rp(client_id), self.people[username].credential_id
-        return self._approved(rp, rp.signing(*documents, credentialID=credential_id), username)
+        return self.approved(rp, rp.signing(*documents, credentialID=credential_id), username)
 
     def document_sad(self, username: str, *documents: bytes, client_id: str = "example-contracts") -> str:
         """Have a person approve that signatures are made around documents; the SAD."""
         rp, credential_id = self.idp.rp(client_id), self.people[username].credential_id
-        return self._approved(rp, rp.document_signing(*documents, credentialID=credential_id), username)
+        return self.approved(rp, rp.document_signing(*documents, credentialID=credential_id), username)
 
-    def _approved(self, rp: RelyingParty, asked: Mapping[str, str], username: str) -> str:
+    def approved(self, rp: RelyingParty, asked: Mapping[str, str], username: str) -> str:
+        """Have a person approve what a relying party asks for; the SAD."""
         browser = self.idp.browser()
         page = self.sign_in(browser, browser.get(rp.pushed_url(asked)), username)
         return str(rp.redeem(answer(browser.approve(browser.step_up(page)))["code"]).get_json()["access_token"])
@@ -181,26 +196,30 @@ def whole(
     device: SignatureDevice,
     door: SocketSettings | TlsSettings | None = None,
     identity: Mapping[str, Any] | None = None,
+    cast: Cast | None = None,
     **web: Any,
 ) -> Iterator[Whole]:
     """Start everything.
 
     :param door: where the module listens, if not at the socket.
+    :param cast: other people's keys, authority and time.
     :param identity: changed settings of the identity provider.
     :param web: changed settings of the signing web tier.
     """
     (directory / "idp").mkdir()
     seeded = seed_sqlite(directory / "idp")
     url = f"sqlite:///{directory / 'idp' / 'idp.sqlite'}"
-    idp = oidc_world.start(seeded, directory / "idp", url, **(identity or {}))
-    _add_person(idp, "bob")
-    _add_person(idp, "carol")
+    cast = cast or Cast()
+    idp = oidc_world.start(seeded, directory / "idp", url, **{"clock": cast.clock, **(identity or {})})
+    for username in cast.profiles:
+        if username != "alice":
+            _add_person(idp, username)
     with ExitStack() as stack:
         stack.callback(idp.engine.dispose)
         idp_server = stack.enter_context(serving(idp.app))
         idp_port = idp_server.server_port
         door = door or SocketSettings(directory / "sam.sock", frozenset({os.getuid()}), 0o600)
-        link, people, root = _module(directory, device, idp, door)
+        link, people, root = _module(directory, device, idp, door, cast)
         stack.enter_context(_linked(link))
         settings = _web_settings(directory, idp, idp_port, web)
         authority = IssuingAuthority(root)
@@ -209,9 +228,7 @@ def whole(
         web_server = stack.enter_context(serving(app))
         web_port = web_server.server_port
         _read_from(idp.app, web_port)
-        made = Whole(
-            idp, app, people, f"http://127.0.0.1:{web_port}", authority, sam, f"http://127.0.0.1:{idp_port}"
-        )
+        made = Whole(idp, app, people, f"http://127.0.0.1:{web_port}", authority, sam, f"http://127.0.0.1:{idp_port}")
 
         def restart() -> None:
             again = oidc_world.start(seeded, directory / "idp", url, **{"clock": idp.clock, **(identity or {})})
@@ -261,11 +278,11 @@ def _linked(link: LinkServer) -> Iterator[None]:
 
 
 def _module(
-    directory: Path, device: SignatureDevice, idp: World, door: SocketSettings | TlsSettings
+    directory: Path, device: SignatureDevice, idp: World, door: SocketSettings | TlsSettings, cast: Cast
 ) -> tuple[LinkServer, dict[str, Person], Authority]:
     """The module behind its door, with a credential for each of them, and whose certificates it takes."""
     world = make_world(f"sqlite:///{directory / 'sam.sqlite'}", device)
-    world.clock, world.authority = idp.clock, Authority(NOW)
+    world.clock, world.authority = idp.clock, cast.authority or Authority(NOW)
     world.idp_key = idp.app.extensions["privyseal"].keys.activation_key()
     world.policy = replace(
         world.policy,
@@ -274,14 +291,11 @@ def _module(
         dpop_htu=tuple(f"{HOST}{base}/signatures/signHash" for base in BASES.values()),
     )
     people = {}
-    for username, account_id, profile in (
-        ("alice", ACCOUNT, "standard"),
-        ("bob", "account-of-bob", "standard"),
-        ("carol", "account-of-carol", "scal1"),
-    ):
+    for username, profile in cast.profiles.items():
+        account_id = ACCOUNT if username == "alice" else f"account-of-{username}"
         order = world.order_token(iss=ISSUER, aud=SAM, sub=account_id, parameters=CreateParameters(profile, SUBJECT))
         made = world.lifecycle().create(order)
-        world.lifecycle().link(made.id, [world.authority.issue(made.request)])
+        world.lifecycle().link(made.id, world.authority.chain(made.request))
         people[username] = Person(username, account_id, made.id)
     table = DeviceTable(Path("module"), "label", Path("pin"))
     settings = SamSettings("development", "test", SAM, Path("s"), Path("a"), {}, table, {}, ())

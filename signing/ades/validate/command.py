@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from foundation.certificates.reading import read_anchors
 from foundation.clock import Clock, SystemClock
-from signing.ades.errors import AnchorsNotReadable
-from signing.ades.validate.anchors import read_anchors
-from signing.ades.validate.policy import Circumstances, ValidationPolicy
+from foundation.errors import SettingsError
+from signing.ades.validate.policy import Circumstances, ValidationPolicy, der_of
 from signing.ades.validate.report import Indication, Report, as_json
 
 EXIT_PASSED: Final = 0
@@ -43,9 +43,11 @@ def main(argv: Sequence[str], clock: Clock | None = None) -> int:
     logging.disable(logging.CRITICAL)
     try:
         policy = ValidationPolicy(
-            read_anchors(arguments.trust), read_anchors(arguments.trust_timestamps), arguments.revocation
+            der_of(read_anchors(arguments.trust, "--trust")),
+            der_of(read_anchors(arguments.trust_timestamps, "--trust-timestamps")),
+            arguments.revocation,
         )
-    except AnchorsNotReadable as error:
+    except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_USAGE
     circumstances = Circumstances(arguments.at or (clock or SystemClock()).now())

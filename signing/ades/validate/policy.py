@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from signing.ades.validation_data import ValidationData
 
@@ -27,6 +31,11 @@ class ValidationPolicy:
     revocation: Revocation = "required"
     """``required``: each certificate below an anchor needs a status that was fresh when it counted; ``declared``: only
     those that say where it is to be had; ``none``: no status is looked at, not even what the document holds."""
+
+
+def der_of(certificates: Iterable[x509.Certificate]) -> tuple[bytes, ...]:
+    """Trust anchors in the form of :class:`ValidationPolicy`."""
+    return tuple(each.public_bytes(Encoding.DER) for each in certificates)
 
 
 @dataclass(frozen=True, slots=True)
