@@ -79,6 +79,7 @@ def test_a_person_signs_two_documents_with_one_approval_and_finds_them_again(
         assert alice.barriers() == []
     approve(alice)
     expect(alice.page.get_by_role("status")).to_have_text("Signed: 2")
+    expect(alice.page.locator("[data-document] .tag")).to_have_text(["PAdES B-LT", "PAdES B-LT"])
     if scripts:
         alice.picture("portal-documents", everywhere=True)
         assert alice.barriers() == []
@@ -90,7 +91,9 @@ def test_a_person_signs_two_documents_with_one_approval_and_finds_them_again(
         assert pdf.startswith(path.read_bytes()), "the signature is an addition to the document"
         found = verdict(pdf, product)
         assert found.bottom_line, found
-        assert (found.signer, found.coverage) == ("Alice Example", "ENTIRE_FILE")
+        # Validation data is a revision of its own, after the one that is signed.
+        assert (found.signer, found.coverage) == ("Alice Example", "ENTIRE_REVISION")
+        assert b"/DSS" in pdf
 
     alice.form("sign-out").get_by_role("button").click()
     alice.at("Sign out of Privy Seal?")
