@@ -173,7 +173,7 @@ def signed_pdf(
 ) -> bytes:
     """As the web tier and the module make it; with a unit: level B-T."""
     room = room_for(chain, signature_octets=400, timestamp_octets=0 if unit is None else 16_384)
-    made = pades.prepare(document, chain[0], hash_name="sha256", room=room)
+    made = pades.prepare(document, chain[0], hash_name="sha256", room=room, at=at)
     done = signed_by_module(made, key, chain[0], at)
     token = None if unit is None else unit.stamp(hashlib.sha256(done.value).digest(), "sha256").der
     return made.filled(signed_data(SignedByModule(done.tbs, done.value, chain), timestamp=token))

@@ -21,6 +21,18 @@ class DocumentNotReadable(AdesError):
     code = "document_not_readable"
 
 
+class FieldNotAcceptable(AdesError):
+    """The signature cannot be put where it is wished, or not as it is wished there; quotes nothing of the document."""
+
+    code = "field_not_acceptable"
+
+
+class AppearanceNotAcceptable(AdesError):
+    """What a signature is to show cannot be shown."""
+
+    code = "appearance_not_acceptable"
+
+
 class SignatureTooLarge(AdesError):
     """The signature does not fit into the room that was left for it."""
 

@@ -7,29 +7,36 @@ with the digest that the signer approved.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from io import BytesIO
 from typing import Any, Final
 
 from asn1crypto import x509 as asn1_x509
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.pdf_utils.misc import PdfError
-from pyhanko.sign.fields import MDPPerm, SigSeedSubFilter, enumerate_sig_fields
+from pyhanko.sign.fields import MDPPerm, SigSeedSubFilter
 from pyhanko.sign.general import SigningError as PyHankoSigningError
 from pyhanko.sign.signers import ExternalSigner, PdfSignatureMetadata, PdfSigner
 from pyhanko_certvalidator.registry import SimpleCertificateStore
 
 from foundation.jose import encode_base64url
+from signing.ades.appearance import Facts, Look
+from signing.ades.drawing import NOTHING, show
 from signing.ades.errors import DocumentNotAcceptable, SignatureTooLarge
+from signing.ades.fields import Place, check_seed, find
 
 _HEADER: Final = b"%PDF-"
 _HEADER_WITHIN: Final = 1024
 """Octets: where readers look for the header (ISO 32000-2 7.5.2, annex I)."""
 _CHUNK: Final = 64 * 1024
 _PLACEHOLDER_OCTETS: Final = 256
+DEFAULT_PERMISSIONS: Final = 2
+_NOWHERE: Final = Place()
+_PLAIN: Final = Look()
 _STORE: Any = SimpleCertificateStore
 """Partly typed: met here alone."""
 _FAULTS: Final = (
@@ -42,7 +49,10 @@ _FAULTS: Final = (
     TypeError,
     AttributeError,
     RecursionError,
-    OverflowError,
+    ArithmeticError,
+    AssertionError,
+    NotImplementedError,
+    zlib.error,
 )
 
 
@@ -101,24 +111,41 @@ class PreparedPdf:
         return b"".join((self.octets[: before + 1], text, b"0" * (room - len(text)), self.octets[after - 1 :]))
 
 
-def prepare(
-    document: bytes, certificate: bytes, *, hash_name: str, room: int, stated: Stated = Stated(), certify: bool = False
-) -> PreparedPdf:
-    """Append a revision with an empty signature in a new invisible field.
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the signature is to be besides its cryptography."""
 
-    :param certificate: DER, the signer's: only its subject is looked at.
+    stated: Stated = Stated()
+    certify: bool = False
+    """As a certification signature (ISO 32000-2 12.8.2.2)."""
+    permissions: int = DEFAULT_PERMISSIONS
+    """Of a certification: 1 nothing, 2 filling in and signing, 3 annotating too may come after it."""
+    place: Place = _NOWHERE
+    look: Look = _PLAIN
+    timestamped: bool = False
+    """Whether a signature time-stamp will be in it: a field may demand one."""
+
+
+def prepare(
+    document: bytes, certificate: bytes, *, hash_name: str, room: int, at: datetime, wanted: Wanted = Wanted()
+) -> PreparedPdf:
+    """Append a revision with an empty signature.
+
+    :param certificate: DER, the signer's: its subject may be shown, and fields may demand something of it.
     :param hash_name: of :mod:`hashlib`.
     :param room: octets for the signature.
-    :param certify: as a certification signature that lets forms be filled in and signed (ISO 32000-2 12.8.2.2).
+    :param at: aware; what the signature dictionary says as the time of signing, which nobody vouches for.
     :raises DocumentNotAcceptable: no PDF, damaged, encrypted, or certified against further signatures.
+    :raises FieldNotAcceptable: the field or the place cannot be signed in, or not so.
+    :raises AppearanceNotAcceptable: what is to be seen cannot be shown there.
     """
     if _HEADER not in document[:_HEADER_WITHIN]:
         raise DocumentNotAcceptable("the document is not a PDF")
     try:
-        writer = IncrementalPdfFileWriter(BytesIO(document))
+        writer = _Appending(BytesIO(document))
         if writer.prev.encrypted:
             raise DocumentNotAcceptable("the PDF is encrypted")
-        return asyncio.run(_prepare(writer, document, certificate, hash_name, room, stated, certify))
+        return _prepare(writer, document, asn1_x509.Certificate.load(certificate), hash_name, room, at, wanted)
     except _FAULTS as error:
         raise DocumentNotAcceptable("the PDF is damaged, or does not take another signature") from error
 
@@ -131,43 +158,66 @@ def digest(document: bytes, hash_name: str) -> bytes:
     return hashlib.new(hash_name, document).digest()
 
 
-async def _prepare(  # noqa: PLR0917 - one revision's description, which nobody else makes
+class _Appending(IncrementalPdfFileWriter):
+    """Writes what is new only, to where it will stand."""
+
+    def _write_header(self, stream: Any) -> None:
+        """The document stays where it is."""
+
+
+class _Tail(BytesIO):
+    """A file's end: positions count from the file's beginning."""
+
+    def __init__(self, start: int) -> None:
+        super().__init__()
+        self._start = start
+
+    def tell(self) -> int:
+        return super().tell() + self._start
+
+    def seek(self, position: int, whence: int = 0, /) -> int:
+        return super().seek(position - self._start if whence == 0 else position, whence) + self._start
+
+
+def _prepare(  # noqa: PLR0917 - one revision's description, which nobody else makes
     writer: IncrementalPdfFileWriter,
     document: bytes,
-    certificate: bytes,
+    certificate: Any,
     hash_name: str,
     room: int,
-    stated: Stated,
-    certify: bool,
+    at: datetime,
+    wanted: Wanted,
 ) -> PreparedPdf:
+    found, stated = find(writer, wanted.place), wanted.stated
     signer = ExternalSigner(
-        signing_cert=asn1_x509.Certificate.load(certificate),
-        cert_registry=_STORE(),
-        signature_value=_PLACEHOLDER_OCTETS,
+        signing_cert=certificate, cert_registry=_STORE(), signature_value=_PLACEHOLDER_OCTETS
     )
     metadata = PdfSignatureMetadata(
-        field_name=_free_field_name(writer.prev),
+        field_name=found.name,
         md_algorithm=hash_name,
         subfilter=SigSeedSubFilter.PADES,
         reason=stated.reason,
         location=stated.location,
         contact_info=stated.contact,
-        certify=certify,
-        docmdp_permissions=MDPPerm.FILL_FORMS,
+        certify=wanted.certify,
+        docmdp_permissions=MDPPerm(wanted.permissions),
     )
-    output = BytesIO()
-    hole, _, _ = await PdfSigner(metadata, signer=signer).async_digest_doc_for_signing(
-        writer, bytes_reserved=2 * room, output=output
-    )
-    octets = output.getvalue()
+    session = PdfSigner(
+        metadata, signer=signer, stamp_style=NOTHING, new_field_spec=found.spec
+    ).init_signing_session(writer, existing_fields_only=found.spec is None)
+    session.system_time = at
+    check_seed(session.sig_field, timestamped=wanted.timestamped)
+    facts = Facts(_name_of(certificate), at, stated.reason, stated.location)
+    show(writer, session.sig_field, wanted.look, facts, found.rotation)
+    tail = _Tail(len(document))
+    hole, _ = session.prepare_tbs_document(None, bytes_reserved=2 * room).digest_tbs_document(output=tail)
+    octets = document + tail.getbuffer()
     before, after = hole.reserved_region_start, hole.reserved_region_end
     return PreparedPdf(octets, len(document), (0, before, after, len(octets) - after))
 
 
-def _free_field_name(reader: Any) -> str:
-    """``Signature1``, or the first number that no signature field has."""
-    taken = {name for name, _, _ in enumerate_sig_fields(reader)}
-    number = 1
-    while f"Signature{number}" in taken:
-        number += 1
-    return f"Signature{number}"
+def _name_of(certificate: Any) -> str:
+    """The subject's common name, or what there is."""
+    said = certificate.subject.native
+    name = said.get("common_name") or said.get("organization_name") or certificate.subject.human_friendly
+    return name if isinstance(name, str) else str(name[0])

@@ -17,9 +17,15 @@ from typing import Final, Protocol, TypeVar
 from connectors.ports.tsa import TimestampToken
 from signing.ades import pades
 from signing.ades.cms import SignedByModule, room_for, signed_data
-from signing.ades.errors import DocumentNotAcceptable, EvidenceMissing, TokenUnreadable
+from signing.ades.errors import (
+    AppearanceNotAcceptable,
+    DocumentNotAcceptable,
+    EvidenceMissing,
+    FieldNotAcceptable,
+    TokenUnreadable,
+)
 from signing.ades.long_term import TOKEN_OCTETS, with_document_timestamp, with_validation_data
-from signing.ades.pades import PreparedPdf, Stated
+from signing.ades.pades import DEFAULT_PERMISSIONS, PreparedPdf, Wanted
 from signing.ades.validation_data import ValidationData, certificates_of
 from signing.csc import errors
 from signing.csc.document_requests import ALL_LEVELS, ARCHIVED, BASIC, STAMPED, VALIDATABLE, Wish
@@ -75,8 +81,12 @@ class Assembled:
     """DER: the time-stamp over the value."""
 
 
-def prepare(wish: Wish, chain: tuple[bytes, ...]) -> Prepared:
-    """:raises errors.InvalidRequest: the document cannot be signed as it is wished."""
+def prepare(wish: Wish, chain: tuple[bytes, ...], at: datetime) -> Prepared:
+    """What the module is to sign.
+
+    :param at: aware; the time of signing that a PDF states.
+    :raises errors.InvalidRequest: the document cannot be signed as it is wished.
+    """
     if wish.form != "P" or wish.document is None:
         return Prepared(wish)
     try:
@@ -85,12 +95,26 @@ def prepare(wish: Wish, chain: tuple[bytes, ...]) -> Prepared:
             chain[0],
             hash_name=wish.hash_name,
             room=_room(wish, chain),
-            stated=Stated(wish.reason, wish.location, wish.contact),
-            certify=wish.envelope == "Certification",
+            at=at,
+            wanted=_wanted(wish),
         )
     except DocumentNotAcceptable as error:
         raise errors.InvalidRequest(errors.NOT_SIGNABLE) from error
+    except (FieldNotAcceptable, AppearanceNotAcceptable) as error:
+        raise wish.properties.blamed(error) from error
     return Prepared(wish, pdf)
+
+
+def _wanted(wish: Wish) -> Wanted:
+    properties = wish.properties
+    return Wanted(
+        stated=properties.stated,
+        certify=wish.envelope == "Certification",
+        permissions=properties.permissions or DEFAULT_PERMISSIONS,
+        place=properties.place,
+        look=properties.look,
+        timestamped=wish.level != BASIC and not wish.lower,
+    )
 
 
 def _room(wish: Wish, chain: tuple[bytes, ...]) -> int:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from contract.digests import HASH_LENGTHS, MAX_DIGESTS
 from signing.csc import errors, parameters, requests
+from signing.csc.document_properties import Properties, parse_properties
 from signing.settings import WebSettings
 
 _HASH_NAMES: Final = {
@@ -40,22 +40,6 @@ _SPELLINGS: Final = {
     spelling: level for level in ALL_LEVELS for spelling in (level.lower(), level.lower().replace("-b-", "-"))
 }
 """The specification has several ways, and names without "baseline" too: a baseline signature is one of those."""
-_STATED: Final[Mapping[str, str]] = {"Reason": "reason", "Location": "location", "ContactInfo": "contact"}
-"""Properties that a request may set, of PDFs only."""
-_PROPERTIES: Final = (
-    *_STATED,
-    "Name",
-    "SigningTime",
-    "SignerRoleV2",
-    "CommitmentTypeIndication",
-    "SignatureProductionPlaceV2",
-    "SignaturePolicyIdentifier",
-    "AllDataObjectsTimeStamp",
-    "IndividualDataObjectsTimeStamp",
-    "DataObjectFormat",
-)
-"""Attributes of the specification's: a refusal names no other (11.11)."""
-_MAX_STATED: Final = 255
 _MAX_DOCUMENT_CHARACTERS: Final = 256 * 1024 * 1024
 
 
@@ -74,9 +58,7 @@ class Wish:
     """Of :mod:`hashlib`."""
     document: bytes | None = field(default=None, repr=False)
     """None: the client keeps it."""
-    reason: str | None = None
-    location: str | None = None
-    contact: str | None = None
+    properties: Properties = field(default_factory=Properties)
     lower: bool = False
     """Whether a lower level will do where this one is not reached."""
 
@@ -159,7 +141,7 @@ def _kept(item: Mapping[str, Any], algorithm: _Algorithm, offered: Collection[st
     if form != "C" or envelope != "Detached":
         # Around a digest alone nothing but a detached signature can be made, and of a PDF the module reads every octet.
         raise errors.invalid("signature_format" if form != "C" else "signed_envelope_property")
-    _stated(item, form)
+    parse_properties(item, form=form, envelope=envelope)
     level, lower = _level(item, form, offered)
     hashes = item.get("hashes")
     # The specification's example has a single one without its array.
@@ -177,7 +159,7 @@ def _sent(item: Mapping[str, Any], algorithm: _Algorithm, offered: Collection[st
     """A document that the client sends."""
     form = _form(item)
     envelope = _envelope(item, ENVELOPES[form][0])
-    stated = _stated(item, form)
+    properties = parse_properties(item, form=form, envelope=envelope)
     level, lower = _level(item, form, offered)
     try:
         document = parameters.base64_octets(parameters.required_text(item, "document", _MAX_DOCUMENT_CHARACTERS))
@@ -185,7 +167,7 @@ def _sent(item: Mapping[str, Any], algorithm: _Algorithm, offered: Collection[st
         raise errors.InvalidRequest(errors.INVALID_DOCUMENTS) from error
     name = _HASH_NAMES[algorithm.hash_algorithm]
     digest = hashlib.new(name, document).digest()
-    return Wish(form, envelope, level, digest, name, document, **stated, lower=lower)
+    return Wish(form, envelope, level, digest, name, document, properties, lower)
 
 
 def _algorithm(item: Mapping[str, Any]) -> _Algorithm:
@@ -223,31 +205,6 @@ def _level(item: Mapping[str, Any], form: str, offered: Collection[str]) -> tupl
     if level is None or level not in offered or level not in _LEVELS_OF[form]:
         raise errors.invalid("conformance_level")
     return level, lower
-
-
-def _stated(item: Mapping[str, Any], form: str) -> dict[str, str]:
-    properties = item.get("signed_props")
-    if properties is None:
-        return {}
-    if not isinstance(properties, list) or not all(isinstance(each, dict) for each in properties):
-        raise errors.invalid("signed_props")
-    taken = _STATED if form == "P" else {}
-    names = [name for name in (each.get("attribute_name") for each in properties) if isinstance(name, str)]
-    refused = {name for name, count in Counter(names).items() if name not in taken or count > 1}
-    if refused or len(names) < len(properties):
-        raise errors.invalid_properties(name for name in _PROPERTIES if name in refused)
-    return {taken[each["attribute_name"]]: _text_of(each) for each in properties}
-
-
-def _text_of(each: Mapping[str, Any]) -> str:
-    name = each["attribute_name"]
-    try:
-        text = parameters.base64_octets(parameters.required_text(each, "attribute_value", 4 * _MAX_STATED)).decode()
-    except (ValueError, errors.InvalidRequest) as error:
-        raise errors.invalid_properties([name]) from error
-    if not 0 < len(text) <= _MAX_STATED or not text.isprintable():
-        raise errors.invalid_properties([name])
-    return text
 
 
 def _texts(value: object) -> list[str]:

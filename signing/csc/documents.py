@@ -51,7 +51,8 @@ def sign_doc(rssp: Rssp, call: Call) -> Answer:
     if signed is None:
         if rssp.evidence is not None:
             rssp.evidence.check(chain)
-        prepared = [prepare(wish, chain) for wish in request.wishes]
+        now = rssp.clock.now()
+        prepared = [prepare(wish, chain, now) for wish in request.wishes]
         done = Signing(rssp, presented, request).sign(prepared)
         signed = [Signed(each, one) for each, one in zip(prepared, done, strict=True)]
     else:

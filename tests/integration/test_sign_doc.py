@@ -7,6 +7,7 @@ import base64
 import hashlib
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -77,8 +78,8 @@ def sent(document: bytes, form: str, **more: Any) -> dict[str, Any]:
     }
 
 
-def chain(everything: Whole, sad: str) -> list[bytes]:
-    body = {"credentialID": of_alice(everything), "certificates": "chain"}
+def chain(everything: Whole, sad: str, who: str = "alice") -> list[bytes]:
+    body = {"credentialID": everything.people[who].credential_id, "certificates": "chain"}
     told = everything.call("credentials/info", body, sad).get_json()["cert"]["certificates"]
     return [base64.b64decode(each) for each in told]
 
@@ -161,6 +162,56 @@ def test_a_stamped_signature_reaches_level_b_t(everything: Whole, tmp_path: Path
     value = embedded.signer_info["signature"].native
     assert imprint["message_imprint"]["hashed_message"].native == hashlib.sha256(value).digest()
     assert everything.call("info", {}).get_json()["conformance_levels"] == ["Ades-B-B", "Ades-B-T"]
+
+
+def prop(name: str, value: bytes) -> dict[str, str]:
+    return {"attribute_name": name, "attribute_value": base64.b64encode(value).decode()}
+
+
+def signed_by(everything: Whole, who: str, sad: str, pdf: bytes, *properties: dict[str, str]) -> TestResponse:
+    document = sent(pdf, "P", signed_envelope_property="Revision", signed_props=list(properties))
+    body = {"credentialID": everything.people[who].credential_id, "documents": [document]}
+    return everything.call(METHOD, body, sad)
+
+
+def test_SIG_09_who_signs_at_the_same_time_as_another_signs_what_was_approved_and_not_the_others(
+    everything: Whole,
+) -> None:
+    pdf = blank_pdf("(of two)")
+    sads = {who: everything.document_sad(who, pdf) for who in ("alice", "bob")}
+    other = everything.document_sad("bob", pdf)
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(lambda who: signed_by(everything, who, sads[who], pdf), sads))
+    assert [answer.status_code for answer in answers] == [200, 200]
+    made = [base64.b64decode(answer.get_json()["DocumentWithSignature"][0]) for answer in answers]
+    for each in made:
+        assert each.startswith(pdf)
+        assert len(_READER(BytesIO(each)).embedded_signatures) == 1
+    # What alice made is another document than bob approved; once he approves it, his comes after hers.
+    assert signed_by(everything, "bob", other, made[0]).status_code == 403
+    sad = everything.document_sad("bob", made[0])
+    roots = [chain(everything, everything.document_sad(who, b"x"), who)[-1] for who in sads]
+    answer = signed_by(everything, "bob", sad, made[0], prop("Box", b"50 700 300 780"), prop("QR", b"x"))
+    assert answer.status_code == 200, answer.get_data(as_text=True)
+    both = base64.b64decode(answer.get_json()["DocumentWithSignature"][0])
+    assert both.startswith(made[0])
+    anchors = [asn1_x509.Certificate.load(root) for root in roots]
+    context = ValidationContext(trust_roots=anchors, allow_fetching=False, moment=NOW)
+    found = _READER(BytesIO(both)).embedded_signatures
+    assert [asyncio.run(async_validate_pdf_signature(each, context)).bottom_line for each in found] == [True, True]
+
+
+def test_many_pdfs_of_one_approval_are_signed_in_one_call(everything: Whole) -> None:
+    pdfs = [blank_pdf(f"({number})") for number in range(12)]
+    sad = everything.document_sad("alice", *pdfs)
+    documents = [sent(pdf, "P", signed_props=[prop("DocMDP", b"3")]) for pdf in pdfs]
+    answer = everything.call(METHOD, {"credentialID": of_alice(everything), "documents": documents}, sad)
+    assert answer.status_code == 200, answer.get_data(as_text=True)
+    made = [base64.b64decode(each) for each in answer.get_json()["DocumentWithSignature"]]
+    assert [each.startswith(pdf) for each, pdf in zip(made, pdfs, strict=True)] == [True] * len(pdfs)
+    root = chain(everything, sad)[-1]
+    assert verdict(made[0], root).bottom_line
+    assert verdict(made[-1], root).bottom_line
 
 
 def test_SAD_09_another_document_than_the_approved_one_is_not_signed(everything: Whole) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
+from datetime import UTC, datetime
 from io import BytesIO
+from random import Random
 from typing import Any
 
 import pytest
@@ -18,14 +21,16 @@ from pyhanko_certvalidator import ValidationContext
 
 from signing.ades import pades
 from signing.ades.cms import SignedByModule, room_for, signed_data
-from signing.ades.errors import DocumentNotAcceptable, SignatureTooLarge
-from signing.ades.pades import PreparedPdf, Stated
+from signing.ades.errors import AdesError, DocumentNotAcceptable, SignatureTooLarge
+from signing.ades.fields import Place
+from signing.ades.pades import PreparedPdf, Stated, Wanted
 from signing.sam.algorithms import SHA256, SignatureAlgorithm
 from signing.sam.tbs.cms import PdfSignature
 from signing.sam.tbs.pdf import ByteRangeDigest, PdfClaim
 from tests.documents import AT, Hand, blank_pdf, hand
 
 _READER: Any = PdfFileReader
+MOMENT = datetime.fromtimestamp(AT, UTC)
 PSS = SignatureAlgorithm("rsa-pss", SHA256, 32)
 ECDSA = SignatureAlgorithm("ecdsa", SHA256)
 
@@ -35,9 +40,10 @@ def signer() -> Hand:
     return hand(ec.generate_private_key(ec.SECP256R1()), ECDSA)
 
 
-def prepared(document: bytes, signer: Hand, **more: Any) -> PreparedPdf:
+def prepared(document: bytes, signer: Hand, stated: Stated | None = None, **wanted: Any) -> PreparedPdf:
     room = room_for([signer.der], signature_octets=400)
-    return pades.prepare(document, signer.der, hash_name=signer.hash_name, room=room, **more)
+    wish = Wanted(stated=stated or Stated(), **wanted)
+    return pades.prepare(document, signer.der, hash_name=signer.hash_name, room=room, at=MOMENT, wanted=wish)
 
 
 def signed(document: bytes, signer: Hand, **more: Any) -> bytes:
@@ -128,8 +134,25 @@ def test_SIG_10_what_is_no_sound_pdf_is_refused_in_words(signer: Hand, document:
     assert str(refused.value)
 
 
+TOKENS = (b"/Kids", b"/Parent", b"/Fields", b"/Pages", b"/Annots", b"null", b"<<", b"[", b"1 0 R", b"99 0 R", b"-1")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_SIG_10_whatever_is_changed_in_a_pdf_it_is_prepared_or_refused_in_words(signer: Hand, seed: int) -> None:
+    random = Random(seed)
+    whole = signed(blank_pdf(), signer, place=Place("One", box=(50, 50, 200, 100)))
+    for _ in range(60):
+        changed = bytearray(whole)
+        for _ in range(random.randint(1, 3)):
+            at, put = random.randrange(len(changed)), random.choice((*TOKENS, random.randbytes(1)))
+            changed[at : at + len(put)] = put
+        with suppress(AdesError):
+            made = prepared(bytes(changed), signer, place=Place("Two", box=(50, 200, 200, 300)))
+            assert made.octets.startswith(changed)
+
+
 def test_a_signature_that_has_no_room_is_refused(signer: Hand) -> None:
-    made = pades.prepare(blank_pdf(), signer.der, hash_name="sha256", room=100)
+    made = pades.prepare(blank_pdf(), signer.der, hash_name="sha256", room=100, at=MOMENT)
     assert made.filled(bytes(100))
     with pytest.raises(SignatureTooLarge):
         made.filled(bytes(101))

@@ -65,7 +65,8 @@ class Desk:
 
     def signed(self, level: str, *, lower: bool = False) -> Signed:
         digest = pades.digest(DOCUMENT, "sha256")
-        prepared = prepare(Wish("P", "Revision", level, digest, "sha256", DOCUMENT, lower=lower), self.chain)
+        wish = Wish("P", "Revision", level, digest, "sha256", DOCUMENT, lower=lower)
+        prepared = prepare(wish, self.chain, self.trust.clock.now())
         assert prepared.pdf is not None
         return Signed(prepared, signed_by_module(prepared.pdf, KEY, self.chain[0], self.trust.clock.now()))
 

@@ -97,6 +97,23 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"documents": [sent(signed_props=[{"attribute_name": name} for name in ("Reason", "x", "Name", "Reason")])]},
         "Invalid parameter signed_props (Reason, Name)",
     ),
+    "page no number": ({"documents": [stated("Page", "MA==")]}, "Invalid parameter signed_props (Page)"),
+    "box of three": ({"documents": [stated("Box", "MSAyIDM=")]}, "Invalid parameter signed_props (Box)"),
+    "box of no numbers": ({"documents": [stated("Box", "MSAyIG5hbiBpbmY=")]}, "Invalid parameter signed_props (Box)"),
+    "permissions": ({"documents": [stated("DocMDP", "NA==")]}, "Invalid parameter signed_props (DocMDP)"),
+    "permissions of an approval": (
+        {"documents": [{**stated("DocMDP", "Mg=="), "signed_envelope_property": "Revision"}]},
+        "Invalid parameter signed_props (DocMDP)",
+    ),
+    "code of two lines": ({"documents": [stated("QR", "QQpC")]}, "Invalid parameter signed_props (QR)"),
+    "picture too large": (
+        {"documents": [stated("Image", base64.b64encode(bytes(1024 * 1024 + 1)).decode())]},
+        "Invalid parameter signed_props (Image)",
+    ),
+    "picture none": ({"documents": [stated("Image", "QQ==")]}, "Invalid parameter signed_props (Image)"),
+    "text without a place": ({"documents": [stated("Text", "QQ==")]}, "Invalid parameter signed_props (Text)"),
+    "page without a box": ({"documents": [stated("Page", "MQ==")]}, "Invalid parameter signed_props (Page)"),
+    "name of no field": ({"documents": [stated("FieldName", "YS5i")]}, "Invalid parameter signed_props (FieldName)"),
     "property of a CMS": (
         {"documents": [{**stated("Reason", "QQ=="), "signature_format": "C"}]},
         "Invalid parameter signed_props (Reason)",
