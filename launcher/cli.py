@@ -20,6 +20,7 @@ GROUP = "privyseal.commands"
 
 SUMMARIES = {
     "account": "add people, see what they sign in with, activate, lock and unlock them",
+    "ades": "lift signed PDFs to levels that last, and renew archives",
     "anchor": "timestamp audit chains and copy them out of their database's reach",
     "audit": "verify and export the tamper-evident audit chain",
     "backup": "write encrypted backups of either side's database, and verify them",

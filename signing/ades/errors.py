@@ -76,3 +76,15 @@ class TokenUnreadable(AdesError):
     """A time-stamp token is none, or does not hold its signer's certificate."""
 
     code = "token_unreadable"
+
+
+class NothingSigned(AdesError):
+    """The document has no signature that could be lifted."""
+
+    code = "nothing_signed"
+
+
+class NotExtendable(AdesError):
+    """A signature is not good enough to be lifted, or the level was not reached; the text says which and why."""
+
+    code = "not_extendable"

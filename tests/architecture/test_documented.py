@@ -24,6 +24,7 @@ import operators.cli
 import portal.cli
 import signing.ades.validate.command
 import signing.enrolment.cli
+import signing.extension.command
 import signing.sam_cli
 from idp.storage.models import metadata
 from launcher import cli, dev
@@ -36,6 +37,7 @@ from tests.architecture.source import ROOT
 
 PARSERS = {
     "account": (idp.cli.people.parser, ("identity-provider.md",)),
+    "ades": (signing.extension.command.parser, ("long-term.md",)),
     "anchor": (anchoring.cli._parser, ("audit-events.md",)),
     "audit": (auditlog.cli._parser, ("audit-events.md",)),
     "backup idp": (lambda: archive.command.backup_parser("idp"), ("backup.md",)),

@@ -1,0 +1,1 @@
+"""``privyseal ades extend``: signed PDFs in files lifted to a higher level, archives renewed."""

@@ -1,0 +1,182 @@
+"""``privyseal ades extend`` with real authorities over HTTP, and archives judged by a clock that is years ahead."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from pyhanko.pdf_utils.reader import PdfFileReader
+
+from devservices import tsa
+from devservices.ca import Issuance
+from devservices.names import person_from_mapping
+from devservices.tsa import open_authority
+from foundation.clock import SystemClock
+from signing.extension import command
+from signing.extension.errors import FileChanged, FileUnusable
+from signing.extension.files import Found, found, read, replace
+from tests.documents import blank_pdf
+from tests.integration.devservices import ALICE, csr_for, running_ca, served
+from tests.trust import signed_pdf
+
+_READER: Any = PdfFileReader
+KEY = ec.generate_private_key(ec.SECP256R1())
+
+
+@dataclass
+class Place:
+    """A folder for PDFs, and the settings with which they are lifted."""
+
+    folder: Path
+    config: Path
+    root: Path
+    chain: tuple[bytes, ...]
+
+    def sign(self, name: str) -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(signed_pdf(blank_pdf(f"({name})"), KEY, self.chain, SystemClock().now()))
+        return path
+
+    def run(self, *arguments: object) -> int:
+        return command.main(["extend", *map(str, arguments), "--config", str(self.config)])
+
+
+@pytest.fixture(scope="module")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    directory = tmp_path_factory.mktemp("authorities")
+    with ExitStack() as stack:
+        ca = stack.enter_context(running_ca(directory / "ca"))
+        unit = stack.enter_context(served(tsa.build(directory / "tsa", ca.state)))
+        root = ca.state / "root.crt"
+        config = directory / "extend.toml"
+        config.write_text(
+            f"""mode = "development"
+[status]
+connector = "http"
+trust_anchors = ["{root}"]
+settings.egress_allow = ["{ca.url.removeprefix("http://")}"]
+[[timestamp_authorities]]
+connector = "rfc3161"
+[timestamp_authorities.settings]
+url = "{unit}/tsa"
+trust_anchors = ["{root}"]
+egress_allow = ["{unit.removeprefix("http://")}"]
+"""
+        )
+        authority = open_authority(ca.state, SystemClock())
+        chain = authority.issue(Issuance(csr_for(ALICE, KEY), person_from_mapping(ALICE), "the-signer"))
+        yield Place(directory, config, root, chain)
+
+
+@pytest.fixture
+def place(services: Place, tmp_path: Path) -> Place:
+    return Place(tmp_path / "archive", services.config, services.root, services.chain)
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, str]]:
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_a_folder_is_lifted_and_what_cannot_be_is_named_and_left(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, two = place.sign("one.pdf"), place.sign("below/two.PDF")
+    two.chmod(0o640)
+    broken, unsigned = place.folder / "broken.pdf", place.folder / "unsigned.pdf"
+    changed = bytearray(one.read_bytes())
+    changed[changed.index(b"(one.pdf)") + 1] ^= 1
+    broken.write_bytes(changed)
+    unsigned.write_bytes(blank_pdf())
+    (place.folder / "text.txt").write_text("no PDF")
+    (place.folder / "link.pdf").symlink_to(one)
+    before = one.read_bytes()
+    assert place.run(place.folder, "--level", "B-LTA", "--json") == 1
+    told = {Path(each["file"]).name: each for each in lines(capsys)}
+    assert {name: each["result"] for name, each in told.items()} == {
+        "one.pdf": "extended", "two.PDF": "extended", "broken.pdf": "failed", "unsigned.pdf": "unsigned",
+    }  # fmt: skip
+    assert (told["one.pdf"]["before"], told["one.pdf"]["after"]) == ("B-B", "B-LTA")
+    assert told["broken.pdf"]["error"] == "not_extendable"
+    assert "TOTAL_FAILED" in told["broken.pdf"]["reason"]
+    assert one.read_bytes().startswith(before)
+    assert stat.S_IMODE(two.stat().st_mode) == 0o640
+    assert broken.read_bytes() == bytes(changed)
+    assert sorted(path.name for path in place.folder.iterdir()) == sorted(
+        ["one.pdf", "below", "broken.pdf", "unsigned.pdf", "text.txt", "link.pdf"]
+    )
+    # Again: there is nothing to do; and a file that is named has to have a signature.
+    assert place.run(one, "--level", "B-LT") == 0
+    assert "B-LTA already" in capsys.readouterr().out
+    assert place.run(unsigned, "--level", "B-T") == 1
+    assert "no signature" in capsys.readouterr().err
+
+
+def test_where_nobody_stamps_a_file_is_left_as_it_was(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    path = place.sign("one.pdf")
+    before = path.read_bytes()
+    config = place.folder / "down.toml"
+    config.write_text(place.config.read_text().replace("/tsa", "/nowhere"))
+    assert command.main(["extend", str(path), "--level", "B-T", "--json", "--config", str(config)]) == 1
+    (told,) = lines(capsys)
+    assert told["error"] == "no_stamp"
+    config.write_text(place.config.read_text().replace("settings.egress_allow", "# "))
+    assert command.main(["extend", str(path), "--level", "B-LT", "--json", "--config", str(config)]) == 1
+    assert lines(capsys)[0]["error"] == "not_extendable"
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("nowhere.pdf", "--level", "B-T"), "no such file"),
+        ((".", "--level", "B-B"), "invalid choice"),
+        ((".",), "--level or --renew"),
+        ((".", "--level", "B-T", "--renew"), "archives"),
+    ],
+)
+def test_a_command_that_cannot_be_carried_out_does_nothing(
+    place: Place, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], words: str
+) -> None:
+    try:
+        code = place.run(*arguments)
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    assert code == 2
+    assert words in capsys.readouterr().err
+
+
+def test_settings_that_cannot_be_used_are_named_together(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.folder.mkdir()
+    config = place.folder / "extend.toml"
+    config.write_text('mode = "production"\ntimestamp_authorities = []\n[status]\nconnector = "http"\n')
+    assert command.main(["extend", str(place.folder), "--renew", "--config", str(config)]) == 2
+    told = capsys.readouterr().err
+    assert "trust_anchors" in told
+    config.write_text(place.config.read_text().replace(str(place.root), str(config)))
+    assert command.main(["extend", str(place.folder), "--renew", "--config", str(config)]) == 2
+
+
+def test_a_file_that_somebody_else_writes_is_left_to_them(tmp_path: Path) -> None:
+    path = tmp_path / "one.pdf"
+    path.write_bytes(b"first")
+    content = read(path)
+    path.write_bytes(b"theirs")
+    with pytest.raises(FileChanged):
+        replace(path, content, b"ours")
+    assert path.read_bytes() == b"theirs"
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(FileUnusable):
+        read(tmp_path / "nothing.pdf")
+    (tmp_path / "link.pdf").symlink_to(path)
+    replace(tmp_path / "link.pdf", read(tmp_path / "link.pdf"), b"ours")
+    assert (tmp_path / "link.pdf").is_symlink()
+    assert path.read_bytes() == b"ours"
+    assert found([tmp_path, path]) == [Found(path, named=False)]
