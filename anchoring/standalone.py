@@ -332,6 +332,7 @@ class Evidence:
                 raise Broken("idp and sam do not say the same: another digest")
             if self.approved.get("digests", authorized) != authorized:
                 raise Broken("idp: what was approved is not what the SAD was issued for")
+        check_shown(self.approved)
         decision: Any = self.idp_part["attachments"]["decisions"].get(self.approved["decision_id"])
         text = json.dumps(decision, sort_keys=True, separators=(",", ":"))
         if hashlib.sha256(text.encode()).hexdigest() != self.approved["decision_sha256"]:
@@ -394,6 +395,9 @@ class Evidence:
         for item in map(json.loads, first["evidence"]):
             yield f"factor {item['factor']} ({item['category']}) at {moment(item['at'])}"
         yield f"policy {approved['policy']} {approved['policy_sha256']}, decision {approved['decision_id']}"
+        if "shown" in self.approved:
+            seen = sum(line.split(" ")[1] == "shown" for line in self.approved["shown"])
+            yield f"documents: {seen} of {len(self.approved['shown'])} could be looked at before the approval"
         yield f"signer's proof: {self.proofs} verified" if self.proofs else "signer's proof: none was asked for"
         yield f"credential {first['credential_id']}, key: {' '.join(self.attributes) or 'no attributes recorded'}"
         for intent in self.intents:
@@ -405,6 +409,21 @@ class Evidence:
         """Positions of the approval, each with its digest; as many, by :meth:`verify_outcomes`."""
         positions, digests = intent["positions"], intent["digests"]
         return [(int(position), digests[at]) for at, position in enumerate(positions)]
+
+
+def check_shown(approved: Mapping[str, Any]) -> None:
+    """What the person was shown: its digest, and that it is about the documents that were approved.
+
+    :raises Broken: otherwise.
+    """
+    lines = approved.get("shown")
+    if lines is None:
+        return
+    text = "".join(line + "\n" for line in ("privyseal-shown-1", *lines))
+    if hashlib.sha256(text.encode()).hexdigest() != approved.get("shown_sha256"):
+        raise Broken("idp: what was shown is not what its digest says")
+    if [line.partition(" ")[0] for line in lines] != approved.get("digests"):
+        raise Broken("idp: what was shown are not the documents that were approved")
 
 
 def included(leaf: bytes, index: int, size: int, path: Sequence[bytes], root: bytes) -> bool:

@@ -47,3 +47,15 @@ class ExaminerUnavailable(DocumentsError):
     """No confined process was there to look at it: nothing is known of the document."""
 
     code = "examiner_unavailable"
+
+
+class RenderFailed(DocumentsError):
+    """A page takes too long or too much to draw, or is not there."""
+
+    code = "render_failed"
+
+
+class RenderBusy(DocumentsError):
+    """There is nobody to draw a page now."""
+
+    code = "render_busy"

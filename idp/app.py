@@ -57,6 +57,8 @@ from idp.web.policies import FixedPolicy, Policies, Surroundings
 from idp.web.prove import setup as prove
 from idp.web.remembered import RememberingTrail
 from idp.web.services import CredentialReader, Messaging, Services, services
+from idp.web.shown import documents
+from idp.web.shown import pages as shown
 
 __all__ = ["Services", "create_app", "open_database", "services"]
 
@@ -122,6 +124,7 @@ def create_app(
     composition.install(app, made)
     if settings.certificate is not None:
         trust.install(app, made, settings.certificate)
+    documents.install(app, made)
     _assemble(app, passwords)
     mutual_tls.setup(app, settings.mutual_tls)
     return app
@@ -166,7 +169,7 @@ def _assemble(app: Flask, passwords: Passwords | None) -> None:
     altered.install(app)
     faults.install(app)
     login.install(app, passwords)
-    for blueprint in (pages.blueprint, health.blueprint, oidc.blueprint):
+    for blueprint in (pages.blueprint, shown.blueprint, health.blueprint, oidc.blueprint):
         app.register_blueprint(blueprint)
     account.setup(app)
     present.setup(app)

@@ -229,6 +229,12 @@ class ConsentMismatch(IdpError):
     code = "consent_mismatch"
 
 
+class DocumentsNotShown(IdpError):
+    """A document that has to be shown before it is approved was not, or is another than its digest says."""
+
+    code = "documents_not_shown"
+
+
 class CredentialUnavailable(IdpError):
     """The credential to be used could not be read from the signing service."""
 

@@ -15,6 +15,7 @@ from foundation.proxied import is_proxy_network
 from idp.approval_settings import DeviceApprovalSettings
 from idp.certificate_settings import CertificateSettings, MutualTlsSettings
 from idp.code_settings import CodeSettings
+from idp.document_settings import DocumentSettings
 
 LANGUAGES: Final = ("en", "es", "de", "fr")
 """Languages in which the pages exist; the first is their source."""
@@ -328,6 +329,7 @@ class IdpSettings:
     codes: CodeSettings = field(default_factory=CodeSettings)
     tokens: TokenSettings = field(default_factory=TokenSettings)
     in_band: InBandSettings = field(default_factory=InBandSettings)
+    documents: DocumentSettings = field(default_factory=DocumentSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
     messaging: MessagingSettings = field(default_factory=MessagingSettings)
     certificate: CertificateSettings | None = None

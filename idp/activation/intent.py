@@ -23,6 +23,15 @@ class DocumentDigest:
 
 
 @dataclass(frozen=True, slots=True)
+class DocumentLocation:
+    """Where the document of one digest is kept, so that it can be shown before it is approved."""
+
+    uri: str
+    bearer: bool
+    """Whether it is fetched with a token that shows who comes for it."""
+
+
+@dataclass(frozen=True, slots=True)
 class SignatureIntent:
     """A request to activate one credential for exactly these digests (CSC API 2.0.0.2 clause 8.3.3, RFC 9396)."""
 
@@ -36,6 +45,8 @@ class SignatureIntent:
     locations: tuple[str, ...] = ()
     qualifier: str | None = None
     """``signatureQualifier`` of the credentials among which the person chooses."""
+    documents: tuple[DocumentLocation, ...] = ()
+    """Of each digest, in their order; none where the request names no locations."""
 
     @property
     def chosen(self) -> bool:
@@ -45,8 +56,10 @@ class SignatureIntent:
     def to_json(self) -> dict[str, Any]:
         """A JSON object from which :meth:`from_json` makes the same intent."""
         qualified = {} if self.qualifier is None else {"qualifier": self.qualifier}
+        documents = [{"uri": item.uri, "bearer": item.bearer} for item in self.documents]
         return {
             **qualified,
+            **({"documents": documents} if documents else {}),
             "credential_id": self.credential_id,
             "hash_alg": self.hash_alg,
             "digests": [
@@ -70,6 +83,7 @@ class SignatureIntent:
             sign_count=value["sign_count"],
             locations=tuple(value["locations"]),
             qualifier=value.get("qualifier"),
+            documents=tuple(DocumentLocation(**item) for item in value.get("documents", ())),
         )
 
 

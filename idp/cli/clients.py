@@ -54,6 +54,10 @@ def _client_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--require-par", action="store_true", help="every request must be pushed (RFC 9126)")
     command.add_argument("--plain-intents", action="store_true", help="signatures may be asked for without PAR")
     command.add_argument("--without-digests", action="store_true", help="signatures over digests not stated (SCAL1)")
+    command.add_argument(
+        "--document-location", action="append", default=[], metavar="URI", help="folder of documents to show; repeat"
+    )
+    command.add_argument("--documents-shown", action="store_true", help="nothing is approved without being shown")
     command.add_argument("--sad-token-type", action="store_true", help="SADs have token_type SAD (CSC API 1.0.4)")
     command.add_argument("--in-band-signatures", action="store_true", help="codes typed into it authorise (SCAL1)")
     command.add_argument("--in-band-login", action="store_true", help="auth/login signs in to it")
@@ -89,6 +93,8 @@ def _create_client(settings: IdpSettings, options: argparse.Namespace) -> dict[s
         require_par=options.require_par,
         plain_intents=options.plain_intents,
         without_digests=options.without_digests,
+        document_locations=tuple(options.document_location),
+        documents_shown=options.documents_shown,
         default_acr_values=tuple(options.default_acr),
         dpop_bound_access_tokens=options.dpop_bound,
         sad_token_type=options.sad_token_type,
@@ -100,6 +106,8 @@ def _create_client(settings: IdpSettings, options: argparse.Namespace) -> dict[s
         raise InputRefused("mutual_tls is missing in the settings: such a client could obtain no token")
     if settings.production and registration.plain_uris:
         raise InputRefused("mode is production: redirect URIs must be https, or a code would travel in clear")
+    if settings.production and registration.plain_documents:
+        raise InputRefused("mode is production: document locations must be https")
     if options.client_id in {ACCOUNT_CLIENT_ID, ADMIN_CLIENT_ID}:
         raise InputRefused(f"{options.client_id} names pages of this server")
     needs_secret = options.auth_method in {"client_secret_basic", "client_secret_post"}

@@ -14,6 +14,7 @@ from urllib.parse import unquote_plus, urlsplit
 
 from foundation.errors import JoseError
 from foundation.jose import VerificationKey, encode_base64url, import_verification_key
+from idp.oidc.document_locations import prefix_faults
 from idp.oidc.errors import ClientAuthenticationFailed, RequestInvalid
 
 AuthMethod = Literal["client_secret_basic", "client_secret_post", "private_key_jwt", "none"]
@@ -100,8 +101,17 @@ class Registration:
     """Its SADs have ``token_type`` ``SAD``, as CSC API 1.0.4.0 (8.3.3) has it, and not ``Bearer``."""
     in_band_signatures: bool = False
     """People may type into its application what authorises signatures (SCAL1 only)."""
+    document_locations: tuple[str, ...] = ()
+    """URIs of folders, below which its requests may name the documents that are to be shown before the approval."""
+    documents_shown: bool = False
+    """Nothing is approved for it unless every document could be shown."""
     in_band_login: bool = False
     """The signing service's ``auth/login`` signs in to it: for applications that know no other way."""
+
+    @property
+    def plain_documents(self) -> tuple[str, ...]:
+        """Folders of documents without TLS, for development."""
+        return tuple(uri for uri in self.document_locations if uri.partition(":")[0].lower() == "http")
 
     @property
     def plain_uris(self) -> tuple[str, ...]:
@@ -124,6 +134,7 @@ class Registration:
         yield from self._scope_faults()
         yield from self._in_band_faults()
         yield from self._uri_faults()
+        yield from self._document_faults()
         yield from self._key_faults()
         if len(self.default_acr_values) > MAX_ACR_VALUES or not all(map(ACR_VALUE.match, self.default_acr_values)):
             yield f"default_acr_values: at most {MAX_ACR_VALUES}, each 1 to 255 visible ASCII characters"
@@ -166,6 +177,15 @@ class Registration:
         for uri in (*self.redirect_uris, *self.post_logout_redirect_uris):
             if not _is_redirect_uri(uri):
                 yield "redirect_uris: absolute http or https URIs without fragment and without user information"
+
+    def _document_faults(self) -> Iterable[str]:
+        yield from prefix_faults(self.document_locations)
+        if self.documents_shown and not self.document_locations:
+            yield "documents_shown: needs document_locations, from where they are fetched"
+        if self.documents_shown and self.in_band_signatures:
+            yield "documents_shown: what is typed into an application is approved without being shown here"
+        if self.document_locations and "credential" not in self.scopes:
+            yield "document_locations: needs the scope credential"
 
     def _key_faults(self) -> Iterable[str]:
         if (self.auth_method == "private_key_jwt") != bool(self.jwks):
@@ -228,6 +248,9 @@ class Client:
             registration=replace(
                 kept,
                 redirect_uris=tuple(uri for uri in kept.redirect_uris if uri not in plain),
+                document_locations=tuple(
+                    uri for uri in kept.document_locations if uri not in kept.plain_documents
+                ),
                 post_logout_redirect_uris=tuple(uri for uri in kept.post_logout_redirect_uris if uri not in plain),
             ),
         )

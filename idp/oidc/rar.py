@@ -17,7 +17,8 @@ from typing import Any, Final
 from contract.digests import HASH_LENGTHS, MAX_DIGESTS
 from foundation.errors import TokenMalformed
 from foundation.jose import parse_json
-from idp.activation.intent import DocumentDigest, HashType, SignatureIntent
+from idp.activation.intent import DocumentDigest, DocumentLocation, HashType, SignatureIntent
+from idp.oidc import document_locations
 from idp.oidc.errors import AuthorizationDetailsInvalid, RequestInvalid
 
 TYPE_CSC_2_0: Final = "credential"
@@ -45,7 +46,15 @@ _SHA2_BY_LENGTH: Final = {
 """CSC API 1.0.4 names no hash algorithm when it asks for authorization; there the length tells which SHA-2 it is."""
 
 _MEMBERS_2_0: Final = frozenset(
-    {"type", "credentialID", "signatureQualifier", "documentDigests", "hashAlgorithmOID", "locations"}
+    {
+        "type",
+        "credentialID",
+        "signatureQualifier",
+        "documentDigests",
+        "documentLocations",
+        "hashAlgorithmOID",
+        "locations",
+    }
 )
 _MEMBERS_2_2: Final = _MEMBERS_2_0 | {"numSignatures"}
 _DIGEST_2_0: Final = frozenset({"hash", "label"})
@@ -68,11 +77,14 @@ _MAX_MARKS: Final = 4
 _MARKS_IN_A_ROW: Final = re.compile(rf"^m|m{{{_MAX_MARKS + 1},}}")
 
 
-def parse_details(text: str, locations: Sequence[str], *, choosable: bool = False) -> SignatureIntent:
+def parse_details(
+    text: str, locations: Sequence[str], *, choosable: bool = False, documents: Sequence[str] | None = ()
+) -> SignatureIntent:
     """Read ``authorization_details``: an array of exactly one object of a credential type.
 
     :param locations: what ``locations`` may name.
     :param choosable: whether ``signatureQualifier`` may stand for the credential, because the person can be asked.
+    :param documents: below which URIs ``documentLocations`` may name documents; None: wherever.
     :raises AuthorizationDetailsInvalid: anything that is not understood or not in bounds.
     """
     details = _parse_json(text)
@@ -95,6 +107,7 @@ def parse_details(text: str, locations: Sequence[str], *, choosable: bool = Fals
         sign_count=_count(value.get("numSignatures", len(digests)), len(digests)),
         locations=_locations(value.get("locations", []), locations),
         qualifier=qualifier,
+        documents=_document_locations(value, len(digests), hash_type, documents),
     )
 
 
@@ -157,6 +170,8 @@ def to_details(intent: SignatureIntent, kind: str = TYPE_CSC_2_0) -> list[dict[s
     }
     if intent.locations:
         value["locations"] = list(intent.locations)
+    if intent.documents:
+        value["documentLocations"] = document_locations.to_json(intent.documents)
     return [value]
 
 
@@ -238,6 +253,18 @@ def _documents(value: object, hash_alg: str, kind: str) -> tuple[tuple[DocumentD
     if len(types) != 1:
         raise AuthorizationDetailsInvalid("all digests of one request must have the same hashType")
     return tuple(digests), types.pop()
+
+
+def _document_locations(
+    value: Mapping[str, Any], digests: int, hash_type: HashType, prefixes: Sequence[str] | None
+) -> tuple[DocumentLocation, ...]:
+    if "documentLocations" not in value:
+        return ()
+    found = document_locations.parse_locations(value["documentLocations"], digests, prefixes)
+    if hash_type != "sdr":
+        # Of anything else nobody can tell whether it is the digest of the document that is shown.
+        raise AuthorizationDetailsInvalid("documentLocations go with digests of documents: hashType sdr")
+    return found
 
 
 def _hash_type(value: object) -> HashType:

@@ -329,8 +329,21 @@ def _intent(
     registration = client.registration
     if not context.pushed and not registration.plain_intents:
         raise RequestInvalid("requests for signatures must be pushed (RFC 9126)")
+    intent = _asked_signature(parameters, client, context, choosable=choosable)
+    if intent.documents and not context.pushed:
+        raise RequestInvalid("requests that name documentLocations must be pushed (RFC 9126)")
+    if registration.documents_shown and not intent.documents:
+        raise AuthorizationDetailsInvalid("this client's requests must name documentLocations")
+    return intent
+
+
+def _asked_signature(
+    parameters: Mapping[str, str], client: Client, context: RequestContext, *, choosable: bool
+) -> SignatureIntent:
+    details, registration = parameters.get("authorization_details"), client.registration
     if details is not None:
-        return rar.parse_details(details, context.config.locations, choosable=choosable)
+        places = registration.document_locations
+        return rar.parse_details(details, context.config.locations, choosable=choosable, documents=places)
     return rar.parse_query(parameters, without_digests=registration.without_digests, choosable=choosable)
 
 
@@ -388,7 +401,7 @@ def check_repeated_details(text: str, request: AuthorizationRequest, config: Oid
 
     :raises AuthorizationDetailsInvalid: they say anything else.
     """
-    repeated = rar.parse_details(text, config.locations, choosable=True)
+    repeated = rar.parse_details(text, config.locations, choosable=True, documents=None)
     if repeated.qualifier is not None and request.intent is not None:
         # The person chose the credential: what was approved says which, and what is repeated does not.
         repeated = replace(repeated, credential_id=request.intent.credential_id)

@@ -154,7 +154,7 @@ EVENTS: Final = (
         "transaction.approved",
         "The policy allowed an action and the person approved it.",
         frozenset({"account_id", "session_id", "acr", "amr"}) | _DECISION | _TRANSACTION,
-        frozenset({"credential_id", "hash_alg", "digests", "profile"}),
+        frozenset({"credential_id", "hash_alg", "digests", "profile", "shown", "shown_sha256"}),
     ),
     Event(
         "transaction.refused",

@@ -39,6 +39,7 @@ TRANSIENT: Final = frozenset(
         "passkey_answers",
         "reset_proposals",
         "sessions",
+        "shown_documents",
     }
 )
 KEPT: Final = frozenset(

@@ -17,12 +17,13 @@ from sqlalchemy.exc import OperationalError
 from werkzeug.wrappers import Response
 
 from foundation import log
+from foundation.clock import epoch
 from idp.activation import binding
 from idp.activation.intent import SignatureIntent
 from idp.authn.approval import Approval
 from idp.authn.roles import VISITS, AdminAction
 from idp.errors import InteractionExpired, InteractionLost
-from idp.storage import accounts, challenges, history, interactions, sessions
+from idp.storage import accounts, challenges, history, interactions, sessions, shown_documents
 from idp.storage.accounts import Account
 from idp.storage.engine import reading
 from idp.storage.interactions import StoredInteraction
@@ -283,6 +284,7 @@ def _tidy_sometimes(with_services: Services, now: datetime) -> None:
         with with_services.engine.begin() as connection:
             sessions.purge(connection, now)
             interactions.purge(connection, now)
+            shown_documents.purge(connection, epoch(now))
             challenges.purge(connection, now)
             history.purge(connection, now)
     except OperationalError as error:

@@ -47,6 +47,8 @@ from idp.web.offers import Offer, offers, parted
 from idp.web.progress import Assessment
 from idp.web.prove.registry import page_for
 from idp.web.services import services
+from idp.web.shown import documents
+from idp.web.shown.choice import show_documents
 
 blueprint = Blueprint("interaction", __name__, url_prefix="/interaction/<interaction_id>")
 
@@ -155,6 +157,9 @@ def consent(interaction_id: str) -> Response:
     found = assessed(interaction)
     if not isinstance(found.step, Allowed):
         return render(interaction)
+    showing = documents.view(interaction)
+    if showing is not None and not showing.approvable:
+        return render(interaction, Notice(_("This cannot be approved: not every document could be shown.")))
     if interaction.request.intent is not None and signing.wanted(found.credential):
         return signing.send(interaction, found.account.id)
     return progress.approve(interaction, found)
@@ -252,7 +257,8 @@ def render(
         return _page("refused.html", interaction, Notice("", _FORBIDDEN), found, refusal=found.step.refusal)
     if interaction.request.needs_consent:
         signing.allow_form(found.credential)
-        return _page("consent.html", interaction, notice, found, wording=wording, unfinished=tuple)
+        showing = show_documents(interaction)
+        return _page("consent.html", interaction, notice, found, wording=wording, unfinished=tuple, showing=showing)
     return _page("continue.html", interaction, notice, found)
 
 

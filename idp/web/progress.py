@@ -24,6 +24,7 @@ from idp.web.address import client_address
 from idp.web.approval import signing
 from idp.web.interaction import Finished, Interaction, finish, grant, page
 from idp.web.services import CredentialView, Services, services
+from idp.web.shown import documents
 
 _SILENT_ERRORS: Final = {"login": "login_required", "step_up": "interaction_required", "consent": "consent_required"}
 
@@ -199,8 +200,11 @@ def advance(interaction: Interaction, then: str | None = None) -> Response:
         if asked.silent:
             return refuse(interaction, _SILENT_ERRORS[needed], needed, found)
         return page(interaction, then if isinstance(found.step, AskFactor) and then in found.step.factors else None)
+    if asked.needs_consent and asked.silent:
+        return refuse(interaction, _SILENT_ERRORS["consent"], "consent", found)
     if asked.needs_consent:
-        return refuse(interaction, _SILENT_ERRORS["consent"], "consent", found) if asked.silent else page(interaction)
+        documents.arrive(interaction)
+        return page(interaction)
     return approve(interaction, found)
 
 
@@ -211,14 +215,17 @@ def approve(
 
     :param signer_proof: what the person's own device signed about it, where the credential demands that.
     :raises InteractionLost: it has ended already, or the policy does not allow it.
+    :raises DocumentsNotShown: a document had to be shown and was not.
     """
     with_services, asked = services(), interaction.request
-    approval = approval_of(interaction, found, signer_proof=signer_proof)
+    approval, shown = approval_of(interaction, found, signer_proof=signer_proof), documents.check(interaction)
     with with_services.engine.begin() as connection:
         if not interactions.close(connection, interaction.id):
             raise InteractionLost("the interaction has ended")
         kept = record_decision(connection, interaction, found, approval.decision_id)
         fields = approved_fields(interaction, approval) | {"decision_sha256": kept}
+        fields |= documents.record(interaction, shown)
+        documents.forget(connection, interaction)
         outcome = grant(connection, asked.kind, Finished(asked.payload, approval=approval))
         with_services.audit.record(connection, "transaction.approved", **fields)
     shadow.compare(approval.decision_id, interaction.txn, found.facts, found.decision)
@@ -272,6 +279,7 @@ def refuse(interaction: Interaction, error: str, cause: str, found: Assessment |
     with with_services.engine.begin() as connection:
         if not interactions.close(connection, interaction.id):
             raise InteractionLost("the interaction has ended")
+        documents.forget(connection, interaction)
         if found is not None:
             fields |= _decided(connection, interaction, found)
             # What a stranger's browser starts without anybody having signed in is no matter for the chain: it could

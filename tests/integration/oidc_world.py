@@ -481,10 +481,10 @@ def seed_sqlite(directory: Path) -> Seed:
     return seed(directory, f"sqlite:///{directory / 'idp.sqlite'}")
 
 
-def start_copy(seeded: Seed, directory: Path) -> World:
-    """An identity provider on a copy of a seeded SQLite database."""
+def start_copy(seeded: Seed, directory: Path, **settings: Any) -> World:
+    """An identity provider on a copy of a seeded SQLite database, with changed settings."""
     shutil.copytree(seeded.directory, directory, dirs_exist_ok=True)
-    return start(seeded, directory, f"sqlite:///{directory / 'idp.sqlite'}")
+    return start(seeded, directory, f"sqlite:///{directory / 'idp.sqlite'}", **settings)
 
 
 @contextmanager

@@ -229,6 +229,9 @@ ROUTES: dict[str, frozenset[str]] = {
     "enrol.show": frozenset({"enrolment_id"}),
     "enrol.confirm": frozenset({"enrolment_id"}),
     "enrol.send": frozenset({"enrolment_id"}),
+    "shown.page": frozenset({"interaction_id", "position", "number"}),
+    "shown.large": frozenset({"interaction_id", "position", "number"}),
+    "shown.file": frozenset({"interaction_id", "position"}),
     "static": frozenset({"filename"}),
 }
 """Variable parts of the identity provider's addresses, by endpoint or blueprint."""
@@ -272,6 +275,10 @@ FIELDS: dict[str, dict[str, str]] = {
         "credential_id": "looked up among the person's own: tests/integration/test_oidc_choosing.py",
         "choose": VALUE,
         "then": "kinds, compared with the ways that the policy offers this person",
+    },
+    "web/shown/choice.py": {
+        "document": "a place among the interaction's documents",
+        "page": "of one of the interaction's documents",
     },
     "web/passkeys.py": {
         "answer": "an authenticator's signature over this session's challenge",
@@ -371,7 +378,7 @@ def test_OAU_17_every_identifier_in_an_address_of_the_identity_provider_is_in_th
 
 def test_OAU_17_every_parameter_of_the_identity_provider_is_in_the_table() -> None:
     folder = Path(idp.__path__[0])
-    folders = ("web", "web/account", "web/approval", "oidc")
+    folders = ("web", "web/account", "web/approval", "web/shown", "oidc")
     for path in sorted(path for name in folders for path in folder.glob(f"{name}/*.py")):
         module = path.relative_to(folder).as_posix()
         read = set(_parameters_read(ast.parse(path.read_text(encoding="utf-8"))))
@@ -573,7 +580,7 @@ def test_OAU_17_nobody_sees_or_moves_another_persons_interaction(everything: Who
         for rule, method in routes:
             answers = []
             for named in (victim, "A" * len(victim)):
-                path = rule.replace("<interaction_id>", named)
+                path = re.sub(r"<int:[a-z]+>", "1", rule.replace("<interaction_id>", named))
                 response = browser.http.open(
                     path, method=method, data=data if method == "POST" else None, base_url=ISSUER
                 )

@@ -19,6 +19,7 @@ CLIENT = "a client that authenticated itself fills it; purged with every token, 
 PERSON = "a person who proved something fills it; so many a person are kept, the others go when their time is over"
 RECORD = "is a record of what was done by somebody who is known, and kept on purpose"
 OUTBOX = "holds what waits to be delivered, of deeds that were done"
+CLIENT_AND_PERSON = "a person at an approval has a client's documents fetched; capped for each and in all, gone with it"
 STRANGERS = "anybody's browser fills it: capped in all, and purged"
 
 BOUNDED_BY = {
@@ -62,6 +63,7 @@ BOUNDED_BY = {
     "reset_proposals": PERSON,
     "schema_version": OPERATORS,
     "sessions": STRANGERS,
+    "shown_documents": CLIENT_AND_PERSON,
     "token_keys": OPERATORS,
     "wrong_codes": PERSON,
 }

@@ -69,7 +69,8 @@ def address(rule: Rule, browser: FlaskClient, world: Idp) -> str:
     """The rule's path; an interaction is one of this browser's."""
     if "<interaction_id>" in rule.rule:
         world.begin(browser, signature())
-        return rule.rule.replace("<interaction_id>", world.begin(browser, signature()).location.rpartition("/")[2])
+        path = re.sub(r"<int:[a-z]+>", "1", rule.rule)
+        return path.replace("<interaction_id>", world.begin(browser, signature()).location.rpartition("/")[2])
     return re.sub(r"<[^>]*>", "style.css" if rule.endpoint == "static" else "A" * 22, rule.rule)
 
 

@@ -1,0 +1,44 @@
+"""Which document, and which of its pages, the approval's page shows: by the page's address, without a script."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flask import request
+
+from idp.activation.shown import Shown
+from idp.web.interaction import Interaction
+from idp.web.shown import documents
+from idp.web.shown.documents import View
+
+_MAX_DIGITS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What is shown; both numbers count from 1."""
+
+    view: View
+    document: int
+    page: int
+
+    def at(self, number: int) -> Shown:
+        """The document of that number."""
+        return self.view.documents[number - 1]
+
+
+def show_documents(interaction: Interaction) -> Choice | None:
+    """What this request asks to see; None: there are no documents to be shown."""
+    found = documents.view(interaction)
+    if found is None:
+        return None
+    document = _number(request.args.get("document", ""), len(found.documents))
+    page = _number(request.args.get("page", ""), found.documents[document - 1].pages)
+    return Choice(found, document, page)
+
+
+def _number(text: str, most: int) -> int:
+    """A number of the address; what is none, or out of bounds, is the first."""
+    if not text.isascii() or not text.isdecimal() or len(text) > _MAX_DIGITS:
+        return 1
+    return int(text) if 1 <= int(text) <= most else 1
