@@ -142,8 +142,16 @@ class _NoSession(SessionInterface):
         """Nothing: Flask does not even ask for it where the session is a null session."""
 
 
+class _Flask(Flask):
+    """Without coroutines: Flask looks at every function, whenever it is called, whether it is one."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """The function itself."""
+        return func
+
+
 def _flask(keys: KeyStore) -> Flask:
-    app = Flask("idp", template_folder="web/templates", static_folder="web/static")
+    app = _Flask("idp", template_folder="web/templates", static_folder="web/static")
     app.config.update(MAX_CONTENT_LENGTH=_MAX_REQUEST_OCTETS, MAX_FORM_MEMORY_SIZE=_MAX_REQUEST_OCTETS)
     app.session_interface = _NoSession()
     # For Flask-Login, which would otherwise trip over a cookie that somebody made up.

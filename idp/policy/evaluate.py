@@ -13,7 +13,7 @@ The steps, in order:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from idp.policy.body import Body, Reached, Standing
 from idp.policy.body import standing as standing_of
@@ -41,13 +41,20 @@ from idp.policy.reasons import no_rule, of_standing, reason
 from idp.policy.request import Wish, wish
 from idp.policy.strength import raised, recovering
 
-__all__ = ["evaluate", "join"]
+__all__ = ["applying", "decide", "evaluate", "join"]
 
 
 def evaluate(policy: Policy, facts: Facts) -> Decision:
     """Decide; the same arguments always give the same decision."""
     # 1. rules
-    clauses = _applying(policy, facts)
+    return decide(policy, facts, applying(policy, facts))
+
+
+def decide(policy: Policy, facts: Facts, clauses: Sequence[Clause]) -> Decision:
+    """The steps after the first.
+
+    :param clauses: what :func:`applying` found for these facts.
+    """
     if not clauses:
         nothing, why = Demand((), (), ()), no_rule(policy, facts.action)
         return _decision(policy, standing_of(policy, facts), nothing, [why], "deny", refusal="no_rule")
@@ -77,7 +84,11 @@ def evaluate(policy: Policy, facts: Facts) -> Decision:
     return _decision(policy, standing, demand, reasons, "step_up", options=found)
 
 
-def _applying(policy: Policy, facts: Facts) -> list[Clause]:
+def applying(policy: Policy, facts: Facts) -> list[Clause]:
+    """The rules about the action whose condition holds.
+
+    Client, groups, attributes, credential, network and time of day are looked at here, and nowhere later.
+    """
     circumstances = Circumstances(facts)
     if facts.action != SIGN_IN_BAND:
         return circumstances.applying(policy.clauses_about(facts.action))

@@ -6,6 +6,7 @@ import functools
 import os
 import sqlite3
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final, cast
@@ -27,6 +28,8 @@ _BUSY_MILLISECONDS: Final = 10_000
 _OWNER_ONLY: Final = 0o600
 _SNAPSHOT: Final = "privyseal_snapshot"
 _USED: Final = "privyseal_used_at"
+_MOST_PARKED: Final = 4
+"""Less than half of the pool's five connections and ten more: who writes always finds one."""
 _TRUSTED_SECONDS: Final = 1.0
 """A connection that was used so short a time ago is taken to stand; otherwise a ping is sent first."""
 
@@ -56,6 +59,7 @@ def _postgresql(url: URL) -> Engine:
     event.listen(engine, "begin", _begin_postgresql)
     event.listen(engine, "checkin", _note_use)
     event.listen(engine, "checkout", _look_after(engine.dialect))
+    _parked.begin(engine)
     return engine
 
 
@@ -198,14 +202,69 @@ def _begin_sqlite(connection: Connection) -> None:
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """A transaction that only reads, and on SQLite waits for no writer."""
-    with engine.connect() as connection:
-        connection.execution_options(**{READS: True})
-        if engine.dialect.name == "postgresql":
-            # There is nothing to begin: see _begin_postgresql, which SQLAlchemy's own statements come to.
+    if engine.dialect.name == "postgresql":
+        # There is nothing to begin: see _begin_postgresql, which SQLAlchemy's own statements come to.
+        connection = _parked.take(engine) or engine.connect().execution_options(**{READS: True})
+        try:
             yield connection
-            return
-        with connection.begin():
-            yield connection
+        finally:
+            _parked.put_back(engine, connection)
+        return
+    with engine.connect() as connection, connection.execution_options(**{READS: True}).begin():
+        yield connection
+
+
+class _Parked:
+    """Connections for reading that wait for the next who reads, since a request reads half a dozen times.
+
+    To take one from the pool and to give it back costs more than most of what is read.  A few stay out of it, each used
+    by one thread at a time; one that nobody used for a moment goes back, so that the pool looks after it.
+    """
+
+    def __init__(self) -> None:
+        self._lots: weakref.WeakKeyDictionary[Engine, list[tuple[float, Connection]]] = weakref.WeakKeyDictionary()
+
+    def begin(self, engine: Engine) -> None:
+        """Park connections of an engine from now on, until it is disposed of."""
+        lot: list[tuple[float, Connection]] = []
+        self._lots[engine] = lot
+        event.listen(engine, "engine_disposed", lambda _engine: self._clear(lot, for_good=True))
+
+    def take(self, engine: Engine) -> Connection | None:
+        """One that was used a moment ago, or None."""
+        lot = self._lots.get(engine, _NOBODY)
+        try:
+            used, connection = lot.pop()
+        except IndexError:
+            return None
+        if time.monotonic() - used < _TRUSTED_SECONDS:
+            return connection
+        connection.close()
+        self._clear(lot)
+        return None
+
+    def put_back(self, engine: Engine, connection: Connection) -> None:
+        """Park it; where it is not as it came, or there are enough, it goes back to the pool."""
+        lot = self._lots.get(engine)
+        spoilt = connection.closed or connection.invalidated
+        # SQLAlchemy begins something for each statement of its own, which the pool ends.
+        if lot is None or len(lot) >= _MOST_PARKED or spoilt or connection.in_transaction():
+            connection.close()
+        else:
+            lot.append((time.monotonic(), connection))
+
+    @staticmethod
+    def _clear(lot: list[tuple[float, Connection]], *, for_good: bool = False) -> None:
+        with suppress(IndexError):
+            while True:
+                _used, connection = lot.pop()
+                if for_good:  # its pool is no more: nobody would close it there
+                    connection.invalidate()
+                connection.close()
+
+
+_NOBODY: Final[list[tuple[float, Connection]]] = []
+_parked: Final = _Parked()
 
 
 def for_snapshot(engine: Engine) -> Engine:

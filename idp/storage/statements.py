@@ -278,8 +278,9 @@ def _row_of(
     decoders = [conversions.decoder(type_) for _, type_ in columns]
 
     def made(values: Sequence[Any]) -> Any:
+        # A list: a generator costs as much again, and rows are made dozens of times a request.
         return kind._make(
-            None if value is None else decode(value) for decode, value in zip(decoders, values, strict=True)
+            [None if value is None else decode(value) for decode, value in zip(decoders, values, strict=True)]
         )
 
     return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from flask import request
@@ -42,6 +43,7 @@ def address_behind(
     return None if address is None else str(address)
 
 
+@lru_cache(maxsize=1024)
 def _read(text: str | None) -> IPv4Address | IPv6Address | None:
     try:
         address = ip_address(text or "")

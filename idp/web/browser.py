@@ -34,6 +34,7 @@ _KNOWN: Final = "browser_known"
 """In ``g``: the session began in this request, with all that it has."""
 _SIGNED_IN: Final = "account_signed_in"
 """In ``g``: who signed in in this request, as the transaction that did it read them."""
+_UNREAD: Final = object()
 _TOKEN_OCTETS: Final = 32
 _ID_OCTETS: Final = 16
 _MAX_COOKIE: Final = 128
@@ -83,9 +84,10 @@ def cookie_name(with_services: Services) -> str:
 
 def current() -> BrowserSession | None:
     """The live session of this request's browser, or None."""
-    if "browser" not in g:
-        g.browser = _load()
-    return cast("BrowserSession | None", g.browser)
+    found = g.get("browser", _UNREAD)
+    if found is _UNREAD:
+        g.browser = found = _load()
+    return cast("BrowserSession | None", found)
 
 
 def lately() -> str | None:
@@ -317,8 +319,9 @@ def install(app: Flask) -> None:
     # Flask-Login's own cookies and its session are not used: the person is whoever the server-side session names.
     manager.session_protection = None
     manager.request_loader(_load_user)
-    # No template asks who it is: each would otherwise read the account once more.
-    manager.init_app(app, add_context_processor=False)
+    # What its init_app does beside this looks after each request for cookies of its own, which there are not, and gives
+    # every template the person, for whom the account would be read once more.
+    cast("Any", app).login_manager = manager
 
 
 def _load_user(_request: Any) -> User | None:

@@ -6,35 +6,70 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from gettext import NullTranslations
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import flask_babel  # type: ignore[import-untyped] # met here only; the functions below are its typed face
-from flask import Flask, g, request
+from flask import Flask, current_app, g, request
+from jinja2 import pass_eval_context
+from jinja2.nodes import EvalContext
+from markupsafe import Markup
 
 from idp.web.services import services
 
+_EXTENSION: Final = "privyseal.texts"
+_MOST_TEXTS: Final = 4096
+"""Of a language; there are some hundreds."""
 _CATALOGUE: Final = "catalogue"
 """In ``g``: the texts in the language that was chosen."""
 
 
+class _Texts:
+    """A language's texts, and those of its templates that have no values as they stand in pages; safe to share."""
+
+    def __init__(self, catalogue: NullTranslations) -> None:
+        self.catalogue = catalogue
+        self._ready: dict[str, Markup] = {}
+
+    def on_page(self, text: str) -> Markup:
+        """The text as a template has it: a format, also where it has no values."""
+        found = self._ready.get(text)
+        if found is None:
+            found = Markup(self.catalogue.gettext(text)) % {}  # noqa: S704 - as Jinja does: the catalogues are ours
+            if len(self._ready) < _MOST_TEXTS:
+                self._ready[text] = found
+        return found
+
+
 def gettext(text: str, **values: Any) -> str:
     """A text in the language of this request's answer."""
-    translated = _catalogue().gettext(text)
+    translated = _texts().catalogue.gettext(text)
     return translated % values if values else translated
 
 
 def ngettext(singular: str, plural: str, num: int, **values: Any) -> str:
     """A text that tells one from many."""
-    return _catalogue().ngettext(singular, plural, num) % {"num": num, **values}
+    return _texts().catalogue.ngettext(singular, plural, num) % {"num": num, **values}
 
 
-def _catalogue() -> NullTranslations:
+def _texts() -> _Texts:
     """The texts in the language of this request's answer, looked for once: a page has dozens of them."""
-    found: NullTranslations | None = g.get(_CATALOGUE)
+    found: _Texts | None = g.get(_CATALOGUE)
     if found is None:
-        found = flask_babel.get_translations()
+        known = cast("dict[str, _Texts]", current_app.extensions[_EXTENSION])
+        language = str(flask_babel.get_locale())
+        found = known.get(language)
+        if found is None:
+            found = known.setdefault(language, _Texts(flask_babel.get_translations()))
         setattr(g, _CATALOGUE, found)
     return found
+
+
+@pass_eval_context
+def _text_on_page(context: EvalContext, text: str, /, **values: Any) -> str:
+    # What Jinja's own newstyle functions do, without making the same text of the same parts for every page.
+    if not context.autoescape:
+        return _texts().catalogue.gettext(text) % values
+    return Markup(_texts().catalogue.gettext(text)) % values if values else _texts().on_page(text)  # noqa: S704 - as above: the catalogues are ours
 
 
 def _choose_anew() -> None:
@@ -86,6 +121,7 @@ def in_language(tag: str | None) -> Iterator[None]:
 
 def install(app: Flask) -> None:
     """Hook the catalogues into an app."""
+    app.extensions[_EXTENSION] = {}
     flask_babel.Babel(
         app, default_translation_directories="web/locales", default_domain="messages", locale_selector=select
     )
@@ -93,9 +129,9 @@ def install(app: Flask) -> None:
     # In the place of Flask-Babel's, which look for language and catalogue with every text.
     install_texts = environment.install_gettext_callables  # type: ignore[attr-defined] # the extension adds it
     install_texts(
-        gettext=lambda text: _catalogue().gettext(text),
-        ngettext=lambda singular, plural, num: _catalogue().ngettext(singular, plural, num),
+        gettext=gettext,
+        ngettext=lambda singular, plural, num: _texts().catalogue.ngettext(singular, plural, num),  # noqa: PLW0108 - each request has its own catalogue
         newstyle=True,
     )
-    environment.globals["_"] = environment.globals["gettext"]
+    environment.globals["_"] = environment.globals["gettext"] = _text_on_page
     environment.globals["language"] = select

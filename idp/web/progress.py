@@ -13,7 +13,6 @@ from idp.authn.approval import Approval
 from idp.authn.session import AuthnContext, context_of, decide
 from idp.authn.stepup import Allowed, AskFactor, AskPassword, Refused, Step, next_step
 from idp.errors import CredentialNotChosen, CredentialUnavailable, CredentialUnusable, InteractionLost
-from idp.policy.evaluate import evaluate
 from idp.policy.model import CredentialFacts, Decision, EnrolledFactor, Facts
 from idp.storage import authenticators, decisions, interactions
 from idp.storage.accounts import Account
@@ -142,7 +141,7 @@ def for_anybody(interaction: Interaction) -> Decision:
         force_reauthentication=asked.fresh,
         enrolled=methods.anybodys(services().messaging.factors, bound=interaction.binds_evidence),
     )
-    return evaluate(services().policy, facts)
+    return services().anybody.decide(services().policy, facts)
 
 
 def _credential(with_services: Services, interaction: Interaction, account: Account) -> CredentialView | None:

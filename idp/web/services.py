@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, cast
 
 from flask import Flask, current_app, g, has_app_context
@@ -12,6 +13,7 @@ from sqlalchemy import Connection, Engine
 from connectors.ports.messaging import Mailer, SmsGateway
 from foundation.clock import Clock
 from idp.authn.methods import available
+from idp.policy.anybody import Anybody
 from idp.policy.model import Policy
 from idp.policy.prepare import Prepared
 from idp.settings import IdpSettings
@@ -23,7 +25,9 @@ from idp.web.candidate import Candidate
 TOLD: Final = "privyseal_told"
 """In ``g``: this request may have written something into the outbox."""
 EXTENSION: Final = "privyseal"
-_VIEW: Final = "policy_view"
+_NOT_BEGUN: Final = object()
+_OUTER: Final = "privyseal_outer"
+"""In ``g``: what was held where this request began within another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +141,8 @@ class Services:
     credentials: CredentialReader
     random: Callable[[int], bytes]
     """Octets from the operating system's generator."""
+    anybody: Anybody = field(default_factory=Anybody, compare=False)
+    """What is asked of whoever it may be."""
 
     @property
     def outbox(self) -> Outbox:
@@ -158,11 +164,21 @@ class Services:
     @property
     def view(self) -> PolicyView:
         """The policy with all that follows from it, as this request began with it."""
-        if has_app_context():
-            source, view = g.get(_VIEW, (None, None))
-            if source is self.policies:
-                return cast("PolicyView", view)
-        return self.policies.current
+        held = _held.get()
+        return held.view if held is not None and held.services.policies is self.policies else self.policies.current
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What a request is answered by, from its beginning to its end."""
+
+    app: Flask
+    services: Services
+    view: PolicyView
+
+
+_held: ContextVar[_Held | None] = ContextVar("privyseal_services", default=None)
+"""Asked dozens of times a request: a look here instead of one at Flask's context, its app and that one's extensions."""
 
 
 def install(app: Flask, services: Services) -> None:
@@ -174,18 +190,23 @@ def install(app: Flask, services: Services) -> None:
 
 def _hold() -> None:
     """One policy for a whole request; an outer context's is not taken for it."""
-    source = services().policies
-    source.refresh()
-    setattr(g, _VIEW, (source, source.current))
+    app = cast("Any", current_app)._get_current_object()
+    found = of(app)
+    found.policies.refresh()
+    setattr(g, _OUTER, _held.get())
+    _held.set(_Held(app, found, found.policies.current))
 
 
 def _let_go(_error: BaseException | None) -> None:
-    g.pop(_VIEW, None)
+    outer = g.pop(_OUTER, _NOT_BEGUN)
+    if outer is not _NOT_BEGUN:
+        _held.set(outer)
 
 
 def services() -> Services:
     """The services of the app that handles the current request."""
-    return of(current_app)
+    held = _held.get()
+    return of(current_app) if held is None else held.services
 
 
 def of(app: Flask) -> Services:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 import psycopg
 import pytest
 from sqlalchemy import Connection, Engine, event, select, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from idp.storage import engine as module
 from idp.storage.engine import create_tables, open_engine, reading
 from idp.storage.models import schema_version
+from idp.storage.statements import Statement
 from tests.postgres import PostgresServer
 
 
@@ -154,3 +158,77 @@ def test_columns_of_a_result_that_is_gone_are_not_told(engine: Engine) -> None:
         cursor.execute("SELECT 2 AS two")
         with pytest.raises(psycopg.InterfaceError):
             list(description)
+
+
+MINE = Statement(select(schema_version.c.version))
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a busy machine takes, what was parked is trusted."""
+    monkeypatch.setattr(module, "_TRUSTED_SECONDS", 3600.0)
+
+
+def backend(connection: Connection) -> int:
+    """The server's process at the other end."""
+    driver: Any = connection.connection.driver_connection
+    return int(driver.info.backend_pid)
+
+
+def read(engine: Engine) -> int:
+    with reading(engine) as connection:
+        MINE(connection)
+        return backend(connection)
+
+
+@pytest.mark.usefixtures("slow")
+def test_whoever_reads_again_has_the_connection_that_was_parked_and_the_pool_the_others(engine: Engine) -> None:
+    first = read(engine)
+    assert [read(engine) for _ in range(3)] == [first] * 3
+    with reading(engine) as one, reading(engine) as two, engine.begin() as three:
+        assert len({backend(each) for each in (one, two, three)}) == 3
+    with engine.begin() as connection:
+        assert backend(connection) not in {read(engine), read(engine)}
+
+
+@pytest.mark.usefixtures("slow")
+def test_no_more_are_parked_than_leave_room_for_who_writes(engine: Engine) -> None:
+    with ExitStack() as stack:
+        for _ in range(10):
+            MINE(stack.enter_context(reading(engine)))
+    pool: Any = engine.pool
+    assert pool.checkedout() == module._MOST_PARKED
+    engine.dispose()
+    assert read(engine) > 0
+
+
+@pytest.mark.usefixtures("slow")
+def test_a_parked_connection_that_was_cut_fails_once_and_is_not_parked_again(engine: Engine) -> None:
+    cut = read(engine)
+    other = open_engine(engine.url.render_as_string(hide_password=False))
+    with other.begin() as connection:
+        connection.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": cut})
+    other.dispose()
+    with pytest.raises(DBAPIError) as lost:
+        read(engine)
+    assert lost.value.connection_invalidated
+    assert read(engine) != cut
+
+
+@pytest.mark.usefixtures("slow")
+def test_threads_that_read_at_one_time_never_share_a_connection(engine: Engine) -> None:
+    together = threading.Barrier(6, timeout=60)
+
+    def look(_number: int) -> list[int]:
+        found = []
+        for _ in range(20):
+            with reading(engine) as connection:
+                MINE(connection)
+                together.wait()
+                found.append(backend(connection))
+                together.wait()
+        return found
+
+    with ThreadPoolExecutor(6) as threads:
+        rounds = list(zip(*threads.map(look, range(6)), strict=True))
+    assert [len(set(at_once)) for at_once in rounds] == [6] * 20
