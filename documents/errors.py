@@ -7,22 +7,22 @@ from typing import Final
 from foundation.errors import PrivySealError
 
 REASONS: Final = {
-    "not_a_pdf": "The document is not a PDF",
-    "malformed": "The PDF is damaged",
-    "encrypted": "The PDF is encrypted",
-    "hybrid": "The PDF has two cross-references that may differ (a hybrid-reference file)",
-    "xfa": "The PDF is an XFA form",
-    "too_large": "The document is too large",
-    "too_many_objects": "The PDF has too many objects, pages, revisions or signatures",
-    "too_deep": "The PDF is nested too deeply",
-    "expands_too_far": "What is compressed in the PDF is too large",
-    "too_complex": "Reading the PDF takes too much time or memory",
-    "signature_broken": "A signature that the PDF already has does not fit what it covers",
-    "changed_after_signature": "The PDF was changed after it was signed, beyond what its signature permits",
-    "certified_final": "The PDF is certified against any further signature",
-    "finding_refused": "The PDF contains what is not accepted here",
+    "not_a_pdf": "the document is not a PDF",
+    "malformed": "the PDF is damaged",
+    "encrypted": "the PDF is encrypted",
+    "hybrid": "the PDF has two cross-references that may differ (a hybrid-reference file)",
+    "xfa": "the PDF is an XFA form",
+    "too_large": "the document is too large",
+    "too_many_objects": "the PDF has too many objects, pages, revisions or signatures",
+    "too_deep": "the PDF is nested too deeply",
+    "expands_too_far": "what is compressed in the PDF is too large",
+    "too_complex": "reading the PDF takes too much time or memory",
+    "signature_broken": "a signature that the PDF already has does not fit what it covers",
+    "changed_after_signature": "the PDF was changed after it was signed, beyond what its signature permits",
+    "certified_final": "the PDF is certified against any further signature",
+    "finding_refused": "the PDF contains what is not accepted here",
 }
-"""Code to what people are told of it."""
+"""Code to what is told of it, behind a colon."""
 
 
 class DocumentsError(PrivySealError):

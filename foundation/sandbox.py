@@ -33,7 +33,6 @@ MAX_ARGUMENT: Final = 16 * 1024
 READY: Final = b"ready"
 """What a process that is kept says once its libraries are loaded."""
 _ROOT: Final = Path(__file__).resolve().parent.parent
-_CHUNK: Final = 1024 * 1024
 
 
 def run(module: str, document: bytes | int, limits: Limits, argument: bytes = b"") -> bytes:
@@ -143,11 +142,12 @@ def new_file(name: str) -> Iterator[int]:
 
 
 def _read(file: int) -> bytes:
-    pieces, place = [], 0
-    while piece := os.pread(file, _CHUNK, place):
+    pieces, place, size = [], 0, os.fstat(file).st_size
+    # In one piece, where the kernel gives as much: a second copy would count.
+    while place < size and (piece := os.pread(file, size - place, place)):
         pieces.append(piece)
         place += len(piece)
-    return b"".join(pieces)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _ended(pid: int, seconds: float) -> bool:

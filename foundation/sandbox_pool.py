@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import threading
+import weakref
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,6 +29,11 @@ class _Worker:
         end(self.process)
 
 
+def _close(idle: list[_Worker]) -> None:
+    while idle:
+        idle.pop().close()
+
+
 class Pool:
     """So many warm processes at most, each started when it is first needed and replaced when it is lost."""
 
@@ -45,6 +51,7 @@ class Pool:
         self._files = files
         self._free = threading.Semaphore(workers)
         self._idle: list[_Worker] = []
+        weakref.finalize(self, _close, self._idle)
 
     def run(self, document: bytes | int, argument: bytes = b"") -> bytes:
         """Have the work done on one file; may be called by any thread.
@@ -66,9 +73,8 @@ class Pool:
             self._free.release()
 
     def close(self) -> None:
-        """End the processes that are idle."""
-        while worker := self._taken():
-            worker.close()
+        """End the processes that are idle; so does whoever forgets the pool."""
+        _close(self._idle)
 
     def _ask(self, file: int, answer: int, argument: bytes) -> int:
         """The exit code.  An idle process that is gone already is replaced, once."""

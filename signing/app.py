@@ -10,6 +10,7 @@ from werkzeug.exceptions import HTTPException
 
 from connectors.ports.pki import CertificateAuthority
 from connectors.registry import load as load_connector
+from documents.examiner import Examiner
 from foundation import log
 from foundation.certificates.reading import read_anchors
 from foundation.clock import Clock, SystemClock
@@ -45,10 +46,11 @@ def create_app(
     clock: Clock | None = None,
     sam: SamClient | None = None,
     authority: CertificateAuthority | None = None,
+    examiner: Examiner | None = None,
 ) -> Flask:
     """Build the application.
 
-    :param sam: the link's client, where a test has one already; so is ``authority``.
+    :param sam: the link's client, where a test has one already; so are ``authority`` and ``examiner``.
     :raises SettingsError: the files of a link over TLS cannot be used, or the proxy's secret.
     :raises ConnectorError: the connector of an authority, for certificates or time-stamps, cannot be used.
     :raises SettingsError: the jobs' database, or a trust anchor, cannot be used.
@@ -76,6 +78,7 @@ def create_app(
         stamper=stamper,
         evidence=evidence,
         jobs=jobs,
+        examiner=examiner,
     )
     app = Flask("signing", static_folder=str(Path(__file__).parent / "static"))
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY

@@ -131,11 +131,32 @@ class DocumentsSettings:
 
     max_body: int = 32 * 1024 * 1024
     """Octets of a request, its documents in base64; a request takes several times as much memory."""
+    max_objects: int = 200_000
+    """Of a PDF, over all its revisions."""
+    max_pages: int = 5_000
+    max_expanded: int = 128 * 1024 * 1024
+    """Octets of a PDF's streams, decompressed, and eight times its own size beyond."""
+    max_seconds: int = 20
+    """Of processor time for one PDF; a small one has less."""
+    max_memory: int = 512 * 1024 * 1024
+    """Octets of address space of a process that examines; a small PDF has less."""
+    workers: int = 2
+    """Processes, of each web process, that examine PDFs."""
+    refuse: tuple[str, ...] = ()
+    """Codes of findings with which no PDF is signed here, whatever the signer approved."""
 
     def faults(self) -> Iterator[str]:
         """What the types cannot say."""
         if not 1024 * 1024 <= self.max_body <= 256 * 1024 * 1024:
             yield "max_body must be 1 MiB to 256 MiB"
+        if not 10 <= self.max_objects <= 5_000_000 or not 1 <= self.max_pages <= 100_000:
+            yield "max_objects must be 10 to 5000000, max_pages 1 to 100000"
+        if not 1024 * 1024 <= self.max_expanded <= 4 * 1024 * 1024 * 1024:
+            yield "max_expanded must be 1 MiB to 4 GiB"
+        if not 192 * 1024 * 1024 <= self.max_memory <= 16 * 1024 * 1024 * 1024:
+            yield "max_memory must be 192 MiB to 16 GiB"
+        if not 1 <= self.max_seconds <= 300 or not 1 <= self.workers <= 64:
+            yield "max_seconds must be 1 to 300, workers 1 to 64"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 from connectors.ports.pki import CertificateAuthority
 from contract.confirmation import Confirmation
 from contract.sad import Sad
+from documents.examiner import Examiner
 from foundation.clock import Clock
 from foundation.errors import JoseError
 from foundation.jose import peek_claims
@@ -25,6 +26,7 @@ from signing.csc.bearer import Bearer
 from signing.csc.binding import UsedProofs, check_shown
 from signing.csc.certificate_status import CertificateStatus
 from signing.csc.facade import Facade
+from signing.csc.intake import Intake
 from signing.csc.issuer import Issuer
 from signing.csc.limits import Limits
 from signing.csc.service_token import SERVICE_SCOPE, ServiceToken
@@ -104,10 +106,14 @@ class Rssp:
     unfinished: Unfinished = field(default_factory=Unfinished)
     jobs: Jobs | None = None
     """Asynchronous operation, where this deployment has it."""
+    examiner: Examiner | None = None
+    """Who looks at PDFs; None: one as the settings say."""
     limits: Limits = field(init=False)
+    intake: Intake = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "limits", Limits(self.settings.limits))
+        object.__setattr__(self, "intake", Intake(self.settings.documents, self.examiner))
 
     def service_token(self, bearer: Bearer, scope: str = SERVICE_SCOPE) -> ServiceToken:
         """The service token of a request, or its token of another scope, shown by whom it is bound to.

@@ -51,6 +51,7 @@ def sign_doc(rssp: Rssp, call: Call) -> Answer:
     if signed is None:
         if rssp.evidence is not None:
             rssp.evidence.check(chain)
+        rssp.intake.check(request.wishes)
         now = rssp.clock.now()
         prepared = [prepare(wish, chain, now) for wish in request.wishes]
         done = Signing(rssp, presented, request).sign(prepared)

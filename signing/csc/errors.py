@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
+from documents.errors import REASONS
 from signing.errors import SigningError
 
 
@@ -286,6 +287,16 @@ def expired_certificate(organization: str | None, common_name: str | None) -> In
     """The credential's certificate is not valid any more (1.0.4.0, 11.9): with what it has of the two."""
     named = ",".join(f"{short}={name}" for short, name in (("O", organization), ("CN", common_name)) if name)
     return InvalidRequest(f"Signing certificate '{named}' is expired")
+
+
+def not_signable(reason: str, codes: Iterable[str] = ()) -> InvalidRequest:
+    """A PDF that was examined is not to be signed.
+
+    :param reason: of :data:`documents.errors.REASONS`.
+    :param codes: of findings.
+    """
+    listed = ", ".join(codes)
+    return InvalidRequest(f"{NOT_SIGNABLE}: {REASONS[reason]}{f' ({listed})' if listed else ''}")
 
 
 def invalid_properties(names: Iterable[str]) -> InvalidRequest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -189,4 +190,9 @@ def test_an_examination_survives_its_way_out(signed: bytes) -> None:
 
 
 def test_every_reason_is_told_in_words() -> None:
-    assert all(text and text[0].isupper() and not text.endswith(".") for text in REASONS.values())
+    assert all(text and text[0].islower() and not text.endswith(".") for text in REASONS.values())
+
+
+def test_every_reason_and_finding_is_documented() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "documents.md").read_text(encoding="utf-8")
+    assert {code for code in {*REASONS, *ACTIVE, *APPEARANCE} if f"`{code}`" not in page} == set()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from json import dumps
 from pathlib import Path
@@ -19,6 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from flask.testing import FlaskClient
 
+from documents.examiner import Examiner, ExaminerSettings
 from foundation.clock import FixedClock, epoch
 from foundation.files import write_secret
 from foundation.jose import SigningKey, generate_signing_key, sign_compact
@@ -198,6 +200,12 @@ def bench(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bench]:
         yield made
 
 
+@cache
+def shared_examiner() -> Examiner:
+    """One for all benches: its processes are as good for the next."""
+    return Examiner(ExaminerSettings(wait_seconds=300.0, seconds=300))
+
+
 @contextmanager
 def running(tmp_path: Path, **changes: Any) -> Iterator[Bench]:
     """A web tier with changed settings."""
@@ -225,7 +233,8 @@ def running(tmp_path: Path, **changes: Any) -> Iterator[Bench]:
     clock = FixedClock(NOW)
     bob = replace(VIEW, credential_id="cred-bob", owner="bob")
     sam = PlayedSam({view.credential_id: view for view in (VIEW, bob)})
-    app = create_app(settings, clock=clock, sam=sam)  # type: ignore[arg-type] # played by the test
+    examiner = None if "documents" in changes else shared_examiner()
+    app = create_app(settings, clock=clock, sam=sam, examiner=examiner)  # type: ignore[arg-type] # played by the test
     yield Bench(app.test_client(), sam, clock, issuer, Played, Described(app))
     httpd.shutdown()
     thread.join()

@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from connectors.ports.status import StatusUnavailable
 from connectors.ports.tsa import TsaUnavailable
@@ -24,8 +25,9 @@ from foundation.clock import epoch
 from signing.jobs.errors import JobsUnavailable
 from signing.link import codes
 from signing.link.errors import LinkError, LinkRefused, LinkUnavailable
-from tests import pki
-from tests.documents import blank_pdf
+from signing.sam.algorithms import SignatureAlgorithm
+from tests import hostile, pki
+from tests.documents import blank_pdf, hand
 from tests.fakes.status import FakeStatus
 from tests.fakes.tsa import FakeTsa
 from tests.unit.signing_csc.conftest import BASES, NOW, SAD_KEY, VIEW, Bench, certificate
@@ -245,6 +247,15 @@ class Case:
     versions: tuple[str, ...] = ALL
 
 
+def _signed_before(trial: Trial) -> Any:
+    """A certification comes first (ISO 32000-2 12.8.1)."""
+    signer = hand(ec.generate_private_key(ec.SECP256R1()), SignatureAlgorithm("ecdsa", SHA256))
+    document = hostile.signed(blank_pdf(), signer)
+    item = {"document": base64.b64encode(document).decode(), "signature_format": "P", "signAlgo": ECDSA}
+    sad = trial.sad(hash_type="sdr", dtbsr=(hashlib.sha256(document).digest(),))
+    return trial.documents(documents=[item], SAD=sad)
+
+
 MISSING: Final = "Missing (or invalid type) string parameter {}"
 INVALID: Final = "Invalid parameter {}"
 DENIED: Final = "The user or Remote Service denied the request."
@@ -386,8 +397,9 @@ CASES: Final = (
          versions=V2S),
     Case("Invalid parameter signed_props (SignerRoleV2)", lambda t: t.stated("SignerRoleV2"), versions=V2S),
     Case(INVALID.format("signed_props"), lambda t: t.stated("<script>"), versions=V2S),
-    Case("A document cannot be signed in the requested format",
+    Case("A document cannot be signed in the requested format: the document is not a PDF",
          lambda t: t.pdf(document=base64.b64encode(DOCUMENT).decode()), versions=V2S),
+    Case("A document cannot be signed in the requested format", _signed_before, versions=V2S),
     Case("Signing certificate is expired", _expired_for_documents, versions=V2S),
     Case("Signing certificate is revoked", _certificate(x509.ReasonFlags.key_compromise), versions=V2S),
     Case("Signing certificate is suspended", _certificate(x509.ReasonFlags.certificate_hold), versions=V2S),

@@ -64,7 +64,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "document missing": ({"documents": [sent(document=None)]}, MISSING.format("document")),
     "no PDF": (
         {"documents": [sent(document=base64.b64encode(b"text").decode())]},
-        "A document cannot be signed in the requested format",
+        "A document cannot be signed in the requested format: the document is not a PDF",
     ),
     "signAlgo missing": ({"documents": [sent(signAlgo=None)]}, MISSING.format("signAlgo")),
     "signAlgo no OID": ({"documents": [sent(signAlgo="ecdsa")]}, "Invalid parameter signAlgo"),
