@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from io import BytesIO
@@ -61,6 +60,7 @@ from tests.documents import Hand
 from tests.integration.devservices import ALICE, csr_for
 
 URL = "http://ca.example"
+NOTHING = ValidationData()
 _READER: Any = PdfFileReader
 """Partly typed: met here alone."""
 ECDSA = SignatureAlgorithm("ecdsa", SHA256)
@@ -100,7 +100,7 @@ class Trust:
     """By how much what the responder says is old."""
 
     def __post_init__(self) -> None:
-        self.ca = UnsafeDevelopmentCertificateAuthority(self.directory / "ca", URL, clock=self.clock)
+        self.reopen()
 
     @property
     def root(self) -> bytes:
@@ -120,22 +120,28 @@ class Trust:
         request = Issuance(csr_for(ALICE, key), person_from_mapping(ALICE), secrets.token_hex(8))
         return self.ca.issue(request)
 
+    def reopen(self) -> None:
+        """After years: whoever answers for the authorities gets a new certificate."""
+        self.ca = UnsafeDevelopmentCertificateAuthority(self.directory / "ca", URL, clock=self.clock)
+
+    def answer(self, certificate: bytes, issuer: bytes) -> bytes:
+        """An OCSPResponse about a certificate, made now."""
+        parsed, above = x509.load_der_x509_certificate(certificate), x509.load_der_x509_certificate(issuer)
+        request = ocsp.OCSPRequestBuilder().add_certificate(parsed, above, hashes.SHA256()).build()
+        clock = FixedClock(self.clock.now() - self.delay)
+        return OcspResponder(self.ca, clock).answer(request.public_bytes(Encoding.DER))
+
     def evidence(self, certificate: bytes, issuer: bytes, *, at_least: datetime | None) -> RevocationEvidence:
         """See :class:`connectors.ports.status.StatusSource`."""
         if self.silent:
             raise StatusUnavailable("nobody answers")
-        parsed, above = x509.load_der_x509_certificate(certificate), x509.load_der_x509_certificate(issuer)
-        label = "issuing" if above == self.ca.certificate("issuing") else "root"
-        clock = FixedClock(self.clock.now() - self.delay)
-        if label == "root":
-            held, self.ca._clock = self.ca._clock, clock
+        # Of authorities and units a list, of signers an answer, so that both are in what is made.
+        if issuer == self.root:
             made = self.ca.crl("root")
-            self.ca._clock = held
             crl = x509.load_der_x509_crl(made)
             found = RevocationEvidence("crl", made, (), crl.last_update_utc, crl.next_update_utc, "good")
         else:
-            request = ocsp.OCSPRequestBuilder().add_certificate(parsed, above, hashes.SHA256()).build()
-            der = OcspResponder(self.ca, clock).answer(request.public_bytes(Encoding.DER))
+            der = self.answer(certificate, issuer)
             answer = ocsp.load_der_ocsp_response(der)
             assert answer.this_update_utc is not None
             delegate = answer.certificates[0].public_bytes(Encoding.DER)
@@ -186,10 +192,10 @@ def gathered(trust: Trust, chain: tuple[bytes, ...], unit: Unit) -> ValidationDa
     return ValidationData((*chain, *signer.certificates, unit.certificate), (signer.der,), (issuing.der,))
 
 
-def judged(pdf: bytes, root: bytes, at: datetime, crls: Sequence[bytes] = (), place: int = 0) -> AdESSubIndic:
+def judged(pdf: bytes, root: bytes, at: datetime, told: ValidationData = NOTHING, place: int = 0) -> AdESSubIndic:
     """pyHanko's verdict by the process of the file's level (EN 319 102-1 5.5, 5.6.3), which fetches nothing.
 
-    :param crls: what is told today, beside what the file carries.
+    :param told: what is said today, beside what the file carries.
     :param place: of the signature.
     """
     policy = CertValidationPolicySpec(
@@ -198,15 +204,16 @@ def judged(pdf: bytes, root: bytes, at: datetime, crls: Sequence[bytes] = (), pl
     )
     reader = _READER(BytesIO(pdf))
     store = DocumentSecurityStore.read_dss(reader) if "/DSS" in reader.root else DocumentSecurityStore(None)
-    told = [asn1_crl.CertificateList.load(each) for each in crls]
-    kept = [asn1_crl.CertificateList.load(each.get_object().data) for each in store.crls]
-    answers = [asn1_ocsp.OCSPResponse.load(each.get_object().data) for each in store.ocsps]
+    lists = (*told.crls, *(each.get_object().data for each in store.crls))
+    answers = (*told.ocsps, *(each.get_object().data for each in store.ocsps))
     spec = SignatureValidationSpec(
         cert_validation_policy=policy,
         revinfo_gathering_policy=RevocationInfoGatheringSpec(RevinfoOnlineFetchingRule.LOCAL_ONLY),
         local_knowledge=LocalKnowledge(
-            known_crls=[CRLContainer(each) for each in told + kept],
-            known_ocsps=[each for answer in answers for each in OCSPContainer.load_multi(answer)],
+            known_crls=[CRLContainer(asn1_crl.CertificateList.load(each)) for each in lists],
+            known_ocsps=[
+                one for each in answers for one in OCSPContainer.load_multi(asn1_ocsp.OCSPResponse.load(each))
+            ],
             known_certs=list(store.load_certs()),
         ),
     )

@@ -14,8 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from signing.ades.pades import PreparedPdf
 from signing.csc.document_assembly import Prepared, Signed
 from signing.csc.document_requests import Wish
+from signing.link.documents import SignedDocument
 
 _MOST_OCTETS: Final = 16 * 1024 * 1024
 _OF_THE_LEVEL: Final = frozenset({"conformance_level", "allow_lower_level"})
@@ -23,19 +25,29 @@ _OF_THE_CARRIER: Final = frozenset({"SAD", "lang", "clientData"})
 
 
 @dataclass(frozen=True, slots=True)
+class _Part:
+    """What cannot be made again of one signature: the document and the wish come again with the request."""
+
+    document: SignedDocument
+    revision: PreparedPdf | None
+    """Of a PDF, the last revision alone."""
+
+    @property
+    def octets(self) -> int:
+        """About how many."""
+        own = len(self.document.tbs) + len(self.document.value)
+        return own if self.revision is None else own + len(self.revision.octets)
+
+
+@dataclass(frozen=True, slots=True)
 class _Kept:
-    signed: tuple[Signed, ...] = field(repr=False)
-    """Of PDFs the last revision alone: the document comes again with the request."""
+    parts: tuple[_Part, ...] = field(repr=False)
     until: int
 
     @property
     def octets(self) -> int:
-        return sum(
-            len(each.document.tbs)
-            + len(each.document.value)
-            + (len(each.prepared.pdf.octets) if each.prepared.pdf else 0)
-            for each in self.signed
-        )
+        """Of all parts."""
+        return sum(part.octets for part in self.parts)
 
 
 class Unfinished:
@@ -59,7 +71,7 @@ class Unfinished:
         :param name: of :func:`name_of`.
         :param until: NumericDate.
         """
-        kept = _Kept(tuple(map(_without_document, signed)), until)
+        kept = _Kept(tuple(map(_part, signed)), until)
         with self._lock:
             self._drop(name)
             if kept.octets <= self._most:
@@ -79,7 +91,7 @@ class Unfinished:
             kept = self._kept.get(name)
         if kept is None:
             return None
-        return [_with_document(each, wish) for each, wish in zip(kept.signed, wishes, strict=True)]
+        return [_whole(part, wish) for part, wish in zip(kept.parts, wishes, strict=True)]
 
     def forget(self, name: bytes) -> None:
         """It is finished."""
@@ -110,18 +122,13 @@ def _without_level(value: object) -> object:
     ]
 
 
-def _without_document(signed: Signed) -> Signed:
-    prepared = signed.prepared
-    pdf = (
-        None
-        if prepared.pdf is None
-        else replace(prepared.pdf, octets=prepared.pdf.octets[prepared.pdf.approved_octets :])
-    )
-    return replace(signed, prepared=Prepared(replace(prepared.wish, document=None), pdf))
-
-
-def _with_document(signed: Signed, wish: Wish) -> Signed:
+def _part(signed: Signed) -> _Part:
     pdf = signed.prepared.pdf
+    return _Part(signed.document, None if pdf is None else replace(pdf, octets=pdf.octets[pdf.approved_octets :]))
+
+
+def _whole(part: _Part, wish: Wish) -> Signed:
+    pdf = part.revision
     if pdf is not None and wish.document is not None:
         pdf = replace(pdf, octets=wish.document + pdf.octets)
-    return replace(signed, prepared=Prepared(wish, pdf))
+    return Signed(Prepared(wish, pdf), part.document)
