@@ -85,6 +85,11 @@ def create_app(
     for dialect in dialects(settings.csc_2_2_path):
         app.register_blueprint(csc_blueprint(dialect, rssp))
     app.register_blueprint(receiver_blueprint(sam))
+    if settings.validation is not None:
+        # A web tier that validates nothing loads nothing for it.
+        from signing.validation.start import install
+
+        install(app, settings, settings.validation, clock)
     app.register_error_handler(HTTPException, http_error)
     app.register_error_handler(Exception, unexpected)
     app.after_request(_headers)

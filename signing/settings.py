@@ -272,6 +272,37 @@ class StatusSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ValidationSettings:
+    """Table ``validation``: signed PDFs that anybody may have validated; without it nobody may."""
+
+    trust_anchors: tuple[Path, ...]
+    """PEM files with the authorities to which signers' certificates have to lead."""
+    timestamp_anchors: tuple[Path, ...] = ()
+    """The same for time-stamping authorities, where they are others."""
+    revocation: Literal["required", "declared", "none"] = "required"
+    """Whose certificates' status has to be known."""
+    fetch: bool = False
+    """Whether authorities are asked, through the connector of table ``status``."""
+    max_octets: int = 20 * 1024 * 1024
+    """Of a document."""
+    workers: int = 1
+    """Confined processes at one time, in each web process."""
+    seconds: int = 20
+    """Of processor time for one document."""
+    rate: Rate = Rate(2.0, 20)
+    """Of all together."""
+
+    def faults(self) -> Iterator[str]:
+        """What the types cannot say."""
+        if not self.trust_anchors:
+            yield "trust_anchors must name at least one file"
+        if not 1024 <= self.max_octets <= 256 * 1024 * 1024:
+            yield "max_octets is 1024 to 268435456"
+        if not 1 <= self.workers <= 64 or not 1 <= self.seconds <= 300:
+            yield "workers is 1 to 64, seconds 1 to 300"
+
+
+@dataclass(frozen=True, slots=True)
 class SamTlsSettings:
     """Table ``sam_tls``: the module on another host."""
 
@@ -333,6 +364,8 @@ class WebSettings:
     """Asked in this order; none: ``signatures/timestamp`` is not offered."""
     status: StatusSettings | None = None
     """None: nobody is asked about certificates, and no signature is made to last."""
+    validation: ValidationSettings | None = None
+    """None: no document is validated for anybody."""
     documents: DocumentsSettings = field(default_factory=DocumentsSettings)
     authentication: AuthenticationSettings = field(default_factory=AuthenticationSettings)
     limits: LimitsSettings = field(default_factory=LimitsSettings)
@@ -368,6 +401,8 @@ class WebSettings:
                 yield "descriptions must have language tags, and texts of 1 to 255 characters"
         if self.csc_2_2_path and not _BASE_OF_2_2.match(self.csc_2_2_path):
             yield "csc_2_2_path must be a path of its own that ends in /csc/v2, or empty"
+        if self.validation is not None and self.validation.fetch and self.status is None:
+            yield "validation.fetch needs the table status: who is asked stands there"
         if self.jobs is not None and not self.issuer.sad_keys:
             yield "jobs needs issuer.sad_keys: what is taken in is verified first"
         if self.mode == "production":

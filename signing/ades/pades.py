@@ -189,9 +189,7 @@ def _prepare(  # noqa: PLR0917 - one revision's description, which nobody else m
     wanted: Wanted,
 ) -> PreparedPdf:
     found, stated = find(writer, wanted.place), wanted.stated
-    signer = ExternalSigner(
-        signing_cert=certificate, cert_registry=_STORE(), signature_value=_PLACEHOLDER_OCTETS
-    )
+    signer = ExternalSigner(signing_cert=certificate, cert_registry=_STORE(), signature_value=_PLACEHOLDER_OCTETS)
     metadata = PdfSignatureMetadata(
         field_name=found.name,
         md_algorithm=hash_name,
@@ -202,9 +200,9 @@ def _prepare(  # noqa: PLR0917 - one revision's description, which nobody else m
         certify=wanted.certify,
         docmdp_permissions=MDPPerm(wanted.permissions),
     )
-    session = PdfSigner(
-        metadata, signer=signer, stamp_style=NOTHING, new_field_spec=found.spec
-    ).init_signing_session(writer, existing_fields_only=found.spec is None)
+    session = PdfSigner(metadata, signer=signer, stamp_style=NOTHING, new_field_spec=found.spec).init_signing_session(
+        writer, existing_fields_only=found.spec is None
+    )
     session.system_time = at
     check_seed(session.sig_field, timestamped=wanted.timestamped)
     facts = Facts(_name_of(certificate), at, stated.reason, stated.location)

@@ -31,9 +31,7 @@ if TYPE_CHECKING:
 MIN_VALIDITY: Final = 1000
 """Milliseconds: less is too short to be asked again."""
 MAX_REQUEST_ID: Final = 128
-_PASSING: Final = frozenset(
-    {codes.DEVICE_UNAVAILABLE, codes.AUDIT_UNAVAILABLE, codes.LEDGER_SET_BACK, codes.BUSY}
-)
+_PASSING: Final = frozenset({codes.DEVICE_UNAVAILABLE, codes.AUDIT_UNAVAILABLE, codes.LEDGER_SET_BACK, codes.BUSY})
 """Refusals of the module's after which nothing is spent, and the same may be asked again."""
 _RETRY_SECONDS: Final = 5
 

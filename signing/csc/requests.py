@@ -205,4 +205,3 @@ def _later(body: Mapping[str, Any]) -> Later | None:
     if validity_period is not None:
         raise errors.invalid("validity_period")
     return None
-

@@ -27,7 +27,6 @@ About = tuple[str | None, str]
 SIGN_DOC: Final = "signatures/signDoc"
 
 
-
 class _Statement(core.Sequence):  # type: ignore[misc] # asn1crypto is untyped
     """QCStatement (RFC 3739 3.2.6)."""
 

@@ -12,7 +12,5 @@ def authority_of(pki: PkiSettings, settings: WebSettings) -> CertificateAuthorit
 
     :raises ConnectorError: there is none of that name, it is refused in production, or it refused its settings.
     """
-    authority: CertificateAuthority = load(
-        "pki", pki.connector, pki.settings, production=settings.mode == "production"
-    )
+    authority: CertificateAuthority = load("pki", pki.connector, pki.settings, production=settings.mode == "production")
     return authority

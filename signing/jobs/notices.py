@@ -70,14 +70,17 @@ class Notices:
         """
         body = json.dumps({"responseID": job}).encode()
         try:
-            with self._egress.brief_session(self._timeout) as session, session.post(
-                uri,
-                data=body,
-                headers={"Content-Type": "application/json"},
-                verify=True if self._authorities is None else str(self._authorities),
-                stream=True,
-                allow_redirects=False,
-            ) as response:
+            with (
+                self._egress.brief_session(self._timeout) as session,
+                session.post(
+                    uri,
+                    data=body,
+                    headers={"Content-Type": "application/json"},
+                    verify=True if self._authorities is None else str(self._authorities),
+                    stream=True,
+                    allow_redirects=False,
+                ) as response,
+            ):
                 status = response.status_code
         except (requests.RequestException, EgressRefused) as error:
             _log.warning("a client could not be told", extra={"fields": {"job": job, "cause": type(error).__name__}})

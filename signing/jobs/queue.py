@@ -44,9 +44,7 @@ class Jobs:
 
     def background(self, work: Work) -> Background:
         """What carries jobs out; not started yet."""
-        runner = Runner(
-            self.store, work, self.notices.send, self.clock, notice_attempts=self.settings.notice_attempts
-        )
+        runner = Runner(self.store, work, self.notices.send, self.clock, notice_attempts=self.settings.notice_attempts)
         running = Background(runner, self.settings.workers)
         self.wake = running.wake
         return running

@@ -95,9 +95,7 @@ class JobStore:
     def postpone(self, claimed: Claimed, until: int, *, maybe_done: bool) -> None:
         """Let it be due again later."""
         with self._writing() as connection:
-            connection.execute(
-                self._mine(claimed).values(due_at=until, maybe_done=claimed.maybe_done or maybe_done)
-            )
+            connection.execute(self._mine(claimed).values(due_at=until, maybe_done=claimed.maybe_done or maybe_done))
 
     def finish(self, claimed: Claimed, outcome: Outcome, now: int) -> bool:
         """Put the outcome in the request's place, and let its client be told where it wants to be.
@@ -195,5 +193,3 @@ class JobStore:
                 yield connection
         except SQLAlchemyError as error:
             raise JobsUnavailable("the jobs' database does not answer") from error
-
-

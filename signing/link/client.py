@@ -54,9 +54,7 @@ class SamClient:
         :param timeout_seconds: for a whole request, the wait for a free connection included.
         :raises SettingsError: the files of TLS cannot be used.
         """
-        self._connect = (
-            _TlsConnector(endpoint) if isinstance(endpoint, TlsEndpoint) else _UnixConnector(endpoint)
-        )
+        self._connect = _TlsConnector(endpoint) if isinstance(endpoint, TlsEndpoint) else _UnixConnector(endpoint)
         self._timeout = timeout_seconds
         self._idle: queue.LifoQueue[socket.socket] = queue.LifoQueue()
         self._slots = threading.BoundedSemaphore(pool_size)
@@ -112,9 +110,7 @@ class SamClient:
             raise MessageInvalid("the module answered with another number of signatures")
         return signed
 
-    def sign_pdfs(
-        self, request: SignPdfsRequest, chunks: Iterable[bytes], octets: int
-    ) -> tuple[SignedDocument, ...]:
+    def sign_pdfs(self, request: SignPdfsRequest, chunks: Iterable[bytes], octets: int) -> tuple[SignedDocument, ...]:
         """Spend a SAD's allowance for PDFs that are prepared for their signatures, and for what is asked with them.
 
         :param chunks: the whole files one after another, with zeros in the places of the signatures.

@@ -111,9 +111,7 @@ def accepting(wanted: ImportParameters, policy: SamPolicy) -> Profile:
     return profile
 
 
-def verified_key(
-    wanted: ImportParameters, profile: Profile, device: SignatureDevice
-) -> tuple[GeneratedKey, bytes]:
+def verified_key(wanted: ImportParameters, profile: Profile, device: SignatureDevice) -> tuple[GeneratedKey, bytes]:
     """The key as the device tells it, and the DER CertificationRequest by which it shows that it fits.
 
     :raises OperationRefused: it does not unwrap, is not as a user's key has to be, or is not the public key's.

@@ -147,9 +147,7 @@ class Store(Protocol):
         """
         ...
 
-    def spend_order(
-        self, order: SpentOrder, record: Record, anchoring: Anchoring | None = None
-    ) -> SpentOrder | None:
+    def spend_order(self, order: SpentOrder, record: Record, anchoring: Anchoring | None = None) -> SpentOrder | None:
         """Insert the order; where its issuer and ``jti`` are there already, change nothing and give back what is."""
         ...
 

@@ -98,7 +98,6 @@ class SamPolicy:
     proof: ProofPolicy | None = None
     """Where people approve with a passkey; None: no passkey is bound here."""
 
-
     def last_second(self, sad: Sad) -> int:
         """The first second in which no SAD of the transaction serves any more: NumericDate."""
         return max(sad.exp, sad.since + self.max_transaction_seconds) if sad.dtbsr else sad.exp

@@ -43,9 +43,7 @@ def evidence(store: SqlStore, txn: str, anchors: Path | None, checkpoint: Callab
     rows = {name: store.credential(name) for name in sorted(names)}
     attachments = {"credentials": {name: _shown(row.credential) for name, row in rows.items() if row is not None}}
     with transactions.snapshot() as connection:
-        made = part(
-            connection, audit, note=note, sequences=sequences, attachments=attachments, anchor=anchor
-        )
+        made = part(connection, audit, note=note, sequences=sequences, attachments=attachments, anchor=anchor)
     return {**made, "side": "sam", "txn": txn}
 
 

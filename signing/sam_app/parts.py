@@ -113,9 +113,7 @@ def build(
         ),
         lifecycle=lifecycle,
         operators=operators,
-        rewrapping=Rewrapping(
-            device, store, custody=custody, lifecycle=lifecycle, operators=operators, clock=clock
-        ),
+        rewrapping=Rewrapping(device, store, custody=custody, lifecycle=lifecycle, operators=operators, clock=clock),
         orphans=Orphans(
             device,
             store,

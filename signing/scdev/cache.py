@@ -29,9 +29,7 @@ class Held:
 class HandleCache:
     """Least recently used first out.  For one thread."""
 
-    def __init__(
-        self, most: int, seconds: float, *, destroy: Callable[[Any], None], now: Callable[[], float]
-    ) -> None:
+    def __init__(self, most: int, seconds: float, *, destroy: Callable[[Any], None], now: Callable[[], float]) -> None:
         """An empty one.
 
         :param most: how many handles are kept; 0: none.

@@ -96,9 +96,7 @@ def _slot_of(module: Cryptoki, label: str) -> int:
     return slots[0]
 
 
-def _create_server_keys(
-    module: Cryptoki, label: str, so_pin: bytes, user_pin: bytes, kind: _KekKind
-) -> dict[str, str]:
+def _create_server_keys(module: Cryptoki, label: str, so_pin: bytes, user_pin: bytes, kind: _KekKind) -> dict[str, str]:
     session = module.open(_slot_of(module, label))
     _refuse_second_time(module, session, user_pin)
     mac_id, canary_id, checkpoint_id = (secrets.token_bytes(16) for _ in range(3))

@@ -47,8 +47,6 @@ _INDEX: Final = {
 }
 
 
-
-
 class InitializeArgs(ctypes.Structure):
     """``CK_C_INITIALIZE_ARGS`` (PKCS #11 2.40, 3.7)."""
 

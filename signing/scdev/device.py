@@ -69,9 +69,7 @@ class Pkcs11Device:
             key = WrappedKey(blob, kek_id.decode(), profile.name, mechanism.decode())
         else:
             identifier = secrets.token_bytes(_IDENTIFIER_OCTETS)
-            told, *parts = self._supervisor.call(
-                [b"generate-kept", profile.name.encode(), realm.encode(), identifier]
-            )
+            told, *parts = self._supervisor.call([b"generate-kept", profile.name.encode(), realm.encode(), identifier])
             key = WrappedKey(identifier, "", profile.name, ON_TOKEN)
         public = _public_key(profile, parts)
         encoded = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
@@ -115,9 +113,7 @@ class Pkcs11Device:
         """Destroy a key that stays on the token for an installation."""
         self._supervisor.call([b"destroy-kept", realm.encode(), blob])
 
-    def sign(
-        self, key: WrappedKey, algorithm: SignatureAlgorithm, digests: Sequence[bytes]
-    ) -> tuple[bytes, ...]:
+    def sign(self, key: WrappedKey, algorithm: SignatureAlgorithm, digests: Sequence[bytes]) -> tuple[bytes, ...]:
         """Unwrap once, unless a worker has the key at hand, and sign each digest in order.
 
         :raises WrappedKeyRefused: the blob does not unwrap.
@@ -251,9 +247,7 @@ def _ec_public_key(bits: int, point: bytes) -> ec.EllipticCurvePublicKey:
     return ec.EllipticCurvePublicKey.from_encoded_point(_CURVES[bits], point[-octets:])
 
 
-def _public_key(
-    profile: KeyProfile, parts: Sequence[bytes]
-) -> ec.EllipticCurvePublicKey | rsa.RSAPublicKey:
+def _public_key(profile: KeyProfile, parts: Sequence[bytes]) -> ec.EllipticCurvePublicKey | rsa.RSAPublicKey:
     """:raises DeviceLost: what the device gave is no public key of the profile."""
     try:
         if profile.kind == "EC":

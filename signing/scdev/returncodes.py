@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-Kind = Literal[
-    "device_unavailable", "device_lost", "wrapped_key_refused", "operation_not_permitted", "pin_refused"
-]
+Kind = Literal["device_unavailable", "device_lost", "wrapped_key_refused", "operation_not_permitted", "pin_refused"]
 """Wire codes of the port's errors."""
 
 CKR_GENERAL_ERROR: Final = 0x05
@@ -179,8 +177,6 @@ def worth_another_try(code: int) -> bool:
 def may_be_the_blob(code: int) -> bool:
     """Whether a token says this of an altered blob and of itself alike, so that only another operation tells."""
     return code in {CKR_GENERAL_ERROR, CKR_FUNCTION_FAILED} or code >= CKR_VENDOR_DEFINED
-
-
 
 
 def kind_of(code: int, *, sent: bool) -> Kind:

@@ -155,9 +155,7 @@ class Supervisor:
                 self._starting.abandon()
             self._dismiss_if_hopeless()
             self._state.notify_all()
-            self._state.wait_for(
-                lambda: len(self._idle) == len(self._members), self._settings.deadline_seconds
-            )
+            self._state.wait_for(lambda: len(self._idle) == len(self._members), self._settings.deadline_seconds)
             for worker in self._members:
                 busy = worker not in self._idle
                 (worker.abandon if busy else worker.close)()

@@ -29,8 +29,7 @@ from signing.scdev.settings import ServerKeys
 _SECONDS: Final = 60.0
 _NO_ENVIRONMENT: Final[Mapping[str, str]] = MappingProxyType({})
 _ERRORS: Final[dict[str, type[TokenError]]] = {
-    kind.__name__: kind
-    for kind in (TokenExists, TokenMissing, TokenKeysExist, TokenPinRefused, CeremonyFailed)
+    kind.__name__: kind for kind in (TokenExists, TokenMissing, TokenKeysExist, TokenPinRefused, CeremonyFailed)
 }
 
 

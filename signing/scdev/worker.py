@@ -72,14 +72,10 @@ class Device:
             expect(self._mac_key, MAC_LABEL, {**KEPT, Attribute.SIGN: True})
             self._canary_key = self._only(CANARY_LABEL, ObjectClass.PRIVATE_KEY)
             expect(self._canary_key, CANARY_LABEL, {**KEPT, Attribute.SIGN: True})
-            self.canary_point = bytes(
-                self._only(CANARY_LABEL, ObjectClass.PUBLIC_KEY)[Attribute.EC_POINT]
-            )
+            self.canary_point = bytes(self._only(CANARY_LABEL, ObjectClass.PUBLIC_KEY)[Attribute.EC_POINT])
             self._checkpoint_key = self._only(CHECKPOINT_LABEL, ObjectClass.PRIVATE_KEY)
             expect(self._checkpoint_key, CHECKPOINT_LABEL, {**KEPT, Attribute.SIGN: True})
-            self.checkpoint_point = bytes(
-                self._only(CHECKPOINT_LABEL, ObjectClass.PUBLIC_KEY)[Attribute.EC_POINT]
-            )
+            self.checkpoint_point = bytes(self._only(CHECKPOINT_LABEL, ObjectClass.PUBLIC_KEY)[Attribute.EC_POINT])
             self.keys = UserKeys(
                 self._session,
                 keks,
@@ -96,9 +92,7 @@ class Device:
     def _only(self, label: str, kind: ObjectClass) -> Any:
         found = list(self._session.get_objects({Attribute.LABEL: label, Attribute.CLASS: kind}))
         if len(found) != 1:
-            raise Refused(
-                "operation_not_permitted", f"the token holds {len(found)} objects labelled {label}, not one"
-            )
+            raise Refused("operation_not_permitted", f"the token holds {len(found)} objects labelled {label}, not one")
         return found[0]
 
     def token(self) -> dict[str, Any]:

@@ -52,9 +52,7 @@ _log = log.get(__name__)
 class Reserve(Job[tuple[int, ...]]):
     """A reservation that is asked for; or, where nothing is redeemed, only that the SAD is the live one from now on."""
 
-    def __init__(
-        self, reservation: Reservation, assign: Assign, record: MakeRecord, *, redeems: bool = True
-    ) -> None:
+    def __init__(self, reservation: Reservation, assign: Assign, record: MakeRecord, *, redeems: bool = True) -> None:
         super().__init__()
         self.redeems = redeems
         self.reservation = reservation

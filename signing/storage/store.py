@@ -251,9 +251,7 @@ class SqlStore:
 
     # Writing
 
-    def spend_order(
-        self, order: SpentOrder, record: Record, anchoring: Anchoring | None = None
-    ) -> SpentOrder | None:
+    def spend_order(self, order: SpentOrder, record: Record, anchoring: Anchoring | None = None) -> SpentOrder | None:
         with self._transactions.writing() as connection:
             if connection.execute(self._add_order, _order_row(order)).first() is None:
                 return _order(connection.execute(order_query(order.issuer, order.jti)).all())
@@ -372,6 +370,7 @@ class SqlStore:
             # The head is locked: a record that is there already stands after a head that somebody set back (AUD-04).
             _log.critical("the audit chain's head was set back")
             raise StoreUnavailable("the audit chain's head was set back") from error
+
 
 def _readable(row: Row[*tuple[Any, ...]]) -> SealedCredential | None:
     try:

@@ -84,9 +84,7 @@ credentials: Final = Table(
     Column("not_before", BigInteger, nullable=False),
     Column("mac", LargeBinary, nullable=False),
     Index("credentials_owner", "owner"),
-    Index(
-        "credentials_pending", "created", postgresql_where=text(_PENDING), sqlite_where=text(_PENDING)
-    ),
+    Index("credentials_pending", "created", postgresql_where=text(_PENDING), sqlite_where=text(_PENDING)),
 )
 """A row is replaced as a whole, by its next version, under the next MAC."""
 

@@ -28,7 +28,8 @@ from idp.oidc.rar import TYPE_CSC_2_2
 from signing.ades.validation_data import ValidationData
 from signing.sam.algorithms import pss_parameters
 from signing.scdev.device import Pkcs11Device
-from signing.settings import StatusSettings, TimestampSettings
+from signing.settings import StatusSettings, TimestampSettings, ValidationSettings
+from signing.validation.start import VALIDATOR
 from tests.documents import blank_pdf
 from tests.fakes.sam import ALICE, Authority
 from tests.fakes.softhsm import make_token
@@ -194,6 +195,8 @@ def desk(directory: Path) -> Iterator[Desk]:
                 cast=Cast(KEYS, DevelopmentChain(ca), RealTime()),
                 timestamp_authorities=(TimestampSettings("rfc3161", stamps),),
                 status=StatusSettings("http", (root,), {"egress_allow": allowed}),
+                validation=ValidationSettings((root,), fetch=True, max_octets=1024 * 1024),
             )
         )
+        stack.callback(running.web.extensions[VALIDATOR].close)
         yield Desk(running, ca)

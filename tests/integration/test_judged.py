@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from signing.ades.validate.document import validate
 from signing.ades.validate.policy import Circumstances, ValidationPolicy
@@ -56,3 +60,61 @@ def test_SIG_01_every_level_is_taken_by_everybody_and_is_what_it_says(
     assert judged(running, tmp_path, pdf, whole=level == "B-T") == stamps
     # From B-LT on the file has all that is needed, except what is told of the last time-stamp.
     assert passed(running, pdf, None if level == "B-LT" else running.told(pdf)) == level
+
+
+def asked(running: Desk, pdf: bytes) -> Any:
+    """``POST /validate``, by its confined process and with authorities that answer."""
+    answer = running.everything.web.test_client().post("/validate", data=pdf, content_type="application/pdf")
+    assert answer.status_code == 200, answer.text
+    document = running.everything.web.test_client().get("/validate/openapi.json").get_json()
+    schema = {"$ref": "#/components/schemas/Report", "components": document["components"]}
+    Draft202012Validator(schema).validate(answer.get_json())
+    return answer.get_json()
+
+
+@pytest.mark.parametrize("level", ["B-B", "B-LTA"])
+def test_anybody_may_have_a_signature_validated_and_authorities_are_asked(running: Desk, level: str) -> None:
+    report = asked(running, running.signed("alice", f"Ades-{level}"))
+    assert report["verdict"] == {"indication": "TOTAL_PASSED"}, json.dumps(report, indent=1)
+    assert report["signatures"][0]["level"] == level
+    assert "outside" in {each["source"] for each in report["signatures"][0]["revocation"]}
+
+
+def packed(mebi: int) -> bytes:
+    """So many MiB of zeros."""
+    packer = zlib.compressobj(9)
+    return b"".join(packer.compress(bytes(1024 * 1024)) for _ in range(mebi)) + packer.flush()
+
+
+def bomb(filters: int) -> bytes:
+    """A PDF whose cross-reference stream has 128 MiB when it is unpacked so many times."""
+    data = packed(128)
+    for _filter in range(1, filters):
+        data = zlib.compress(data, 9)
+    head, names = b"%PDF-1.7\n", b"/FlateDecode " * filters
+    body = b"1 0 obj\n<</Type/XRef/Size 2/W[1 4 2]/Root 1 0 R/Filter[" + names + b"]/Length %d>>\nstream\n" % len(data)
+    return head + body + data + b"\nendstream\nendobj\nstartxref\n%d\n%%%%EOF\n" % len(head)
+
+
+def nested() -> bytes:
+    return b"%PDF-1.7\n1 0 obj\n" + b"[" * 400_000 + b"\nendobj\ntrailer<</Root 1 0 R>>\nstartxref\n9\n%%EOF\n"
+
+
+def backwards() -> bytes:
+    """Its cross-reference table says that the one before is itself."""
+    return b"%PDF-1.7\nxref\n0 1\n0000000000 65535 f \ntrailer<</Size 1/Prev 9>>\nstartxref\n9\n%%EOF\n"
+
+
+HOSTILE = {"unpacked": lambda: bomb(1), "unpacked twice": lambda: bomb(2), "nested": nested, "backwards": backwards}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_DOS_01_a_bomb_costs_one_confined_process_and_the_next_document_is_validated(running: Desk, name: str) -> None:
+    answer = running.everything.web.test_client().post(
+        "/validate", data=HOSTILE[name](), content_type="application/pdf"
+    )
+    if answer.status_code == 200:
+        assert answer.get_json()["verdict"]["sub_indication"] == "FORMAT_FAILURE"
+    else:
+        assert (answer.status_code, answer.get_json()["error"]) == (422, "document_too_complex")
+    assert asked(running, b"%PDF-1.7")["verdict"]["indication"] == "TOTAL_FAILED"

@@ -214,9 +214,7 @@ def test_with_https_the_cookie_is_this_hosts_alone(tmp_path: Path) -> None:
     [{"state": "another"}, {"iss": "https://evil.example.org"}, {"state": ""}],
     ids=["another state", "another issuer", "no state"],
 )
-def test_an_answer_that_is_not_to_this_browsers_request_signs_nobody_in(
-    one: World, changes: dict[str, str]
-) -> None:
+def test_an_answer_that_is_not_to_this_browsers_request_signs_nobody_in(one: World, changes: dict[str, str]) -> None:
     alice = one.person("alice")
     alice.get("/")
     asked = one.pushed(alice.post("/sign-in"))

@@ -11,7 +11,7 @@ import hashlib
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any, Final
 
@@ -43,6 +43,8 @@ log = logging.getLogger(__name__)
 
 _MALFORMED: Final = "FORMAT_FAILURE"
 _MAX_TEXT: Final = 500
+CLOCKS_DIFFER: Final = timedelta(minutes=1)
+"""By which an authority's clock may be ahead of the one that is validated by."""
 Chain = tuple[asn1_x509.Certificate, ...]
 """From the end entity up."""
 Stamp = tuple[TimestampReport, Chain]
@@ -65,7 +67,14 @@ def validate(document: bytes, policy: ValidationPolicy, circumstances: Circumsta
 
     Pure: nothing is fetched, and what the document's store lacks can be handed in.
     """
-    reader = None
+    return validate_with_chains(document, policy, circumstances)[0]
+
+
+def validate_with_chains(
+    document: bytes, policy: ValidationPolicy, circumstances: Circumstances
+) -> tuple[Report, tuple[tuple[bytes, ...], ...]]:
+    """The same with the chains, DER, of all that lead to an anchor by their names: about which one may ask further."""
+    reader, found = None, None
     try:
         reader = reading.open_pdf(document)
         found = _Validation(reader, policy, circumstances)
@@ -75,7 +84,7 @@ def validate(document: bytes, policy: ValidationPolicy, circumstances: Circumsta
         verdict = Verdict("TOTAL_FAILED", _MALFORMED, str(error))
     else:
         verdict = overall((*(each.verdict for each in signatures), *(each.verdict for each in timestamps)))
-    return Report(
+    report = Report(
         verdict=verdict,
         at=circumstances.at,
         octets=len(document),
@@ -84,6 +93,7 @@ def validate(document: bytes, policy: ValidationPolicy, circumstances: Circumsta
         timestamps=timestamps,
         pages=None if reader is None else _pages(reader),
     )
+    return report, () if found is None else tuple(found.chains)
 
 
 class _Validation:
@@ -98,6 +108,8 @@ class _Validation:
         except FAULTS as error:
             raise DocumentNotReadable("the document security store cannot be read") from error
         self._known = Knowledge(stored, circumstances.outside, circumstances.at)
+        self.chains: dict[tuple[bytes, ...], None] = {}
+        """As a set that keeps its order."""
         self._archived: list[tuple[int, datetime, ValidationData]] = []
 
     async def everything(self) -> tuple[tuple[SignatureReport, ...], tuple[TimestampReport, ...]]:
@@ -113,6 +125,10 @@ class _Validation:
         if report.verdict.indication == "TOTAL_PASSED":
             self._prove(each, report.time)
         return report
+
+    def _keep(self, chain: Chain) -> None:
+        if chain:
+            self.chains[tuple(each.dump() for each in chain)] = None
 
     def _unread_stamp(self, each: Embedded) -> TimestampReport:
         verdict = Verdict("TOTAL_FAILED", _MALFORMED, each.trouble)
@@ -130,6 +146,7 @@ class _Validation:
         chain: Chain = ()
         if judged is not None:
             verdict, chain = judged.verdict(), judged.chain
+            self._keep(chain)
         if each is not None and each.trouble is not None:
             verdict = verdict.worse(Verdict("TOTAL_FAILED", _MALFORMED, each.trouble))
         info = signed["encap_content_info"]["content"].parsed
@@ -176,6 +193,7 @@ class _Validation:
         digest = each.imprint(each.signature.external_md_algorithm)
         judged = await judge_signature(each.signed, digest, self._policy, self._known, proven)
         verdict = self._with_form(judged.verdict(), each, stamps, proven)
+        self._keep(judged.chain)
         chain = judged.chain or _leaf(each.signed)
         baseline = levels.is_baseline(each.subfilter, each.signature.signer_info["signed_attrs"])
         passed = [stamp for stamp in stamps if stamp[0].verdict.indication == "TOTAL_PASSED"]
@@ -210,7 +228,7 @@ class _Validation:
         if own and later and min(later) < min(own):
             text = "the document was time-stamped before the signature in it"
             verdict = verdict.worse(Verdict("INDETERMINATE", "TIMESTAMP_ORDER_FAILURE", text))
-        if proven is not None and proven > self._known.at:
+        if proven is not None and proven > self._known.at + CLOCKS_DIFFER:
             text = "the signature was time-stamped after the time of validation"
             verdict = verdict.worse(Verdict("INDETERMINATE", "TIMESTAMP_ORDER_FAILURE", text))
         for report, _ in stamps:

@@ -122,9 +122,7 @@ def _request(dialect: Dialect, ours: Mapping[str, Any]) -> dict[str, Any]:
     required = ours.get("required", [])
     wanted = {**given, **{name: name for name in _ALWAYS}}
     properties = {name: _member(dialect, member) for name, member in wanted.items()}
-    properties = {
-        name: schema if name in required else _or_null(schema) for name, schema in properties.items()
-    }
+    properties = {name: schema if name in required else _or_null(schema) for name, schema in properties.items()}
     rest = {name: value for name, value in ours.items() if name not in {"properties", "required"}}
     schema: dict[str, Any] = {"type": "object", **rest, "properties": properties}
     if required:
