@@ -161,6 +161,44 @@ def sign_hash(
         raise ProtocolError(message) from e
 
 
+def sign_document(
+    http: requests.Session,
+    csc: str,
+    sad: str,
+    *,
+    credential_id: str,
+    document: bytes,
+    level: str,
+    hash_algorithm_oid: str,
+    sign_algo: str,
+    sign_algo_params: str | None = None,
+) -> bytes:
+    """`signatures/signDoc` of one PDF with the SAD as bearer: the signed PDF.
+
+    :param level: of `conformance_levels` in the service's `info`.
+    """
+    item: dict[str, Any] = {
+        "document": base64.b64encode(document).decode(),
+        "signature_format": "P",
+        "conformance_level": level,
+        "signed_envelope_property": "Revision",
+        "hashAlgorithmOID": hash_algorithm_oid,
+        "signAlgo": sign_algo,
+    }
+    if sign_algo_params is not None:
+        item["signAlgoParams"] = sign_algo_params
+    body = {"credentialID": credential_id, "documents": [item]}
+    signed = _call(http, csc, "signatures/signDoc", sad, body).get("DocumentWithSignature")
+    if not isinstance(signed, list) or len(signed) != 1:
+        message = "signatures/signDoc did not return one document."
+        raise ProtocolError(message)
+    try:
+        return base64.b64decode(signed[0], validate=True)
+    except (TypeError, binascii.Error) as e:
+        message = "signatures/signDoc returned something that is not base64."
+        raise ProtocolError(message) from e
+
+
 def _common_name(name: x509.Name) -> str:
     found = name.get_attributes_for_oid(NameOID.COMMON_NAME)
     return str(found[0].value) if found else name.rfc4514_string()

@@ -43,6 +43,8 @@ from examples.http_local import prepare_session
 
 SIGN_IN_SCOPE = "openid service"
 SIGNING_SCOPE = "credential"
+DOCUMENT_TYPE = "https://cloudsignatureconsortium.org/2025/credential"
+"""Type of `authorization_details` in CSC API 2.2."""
 ID_TOKEN_ALGORITHMS = ("ES256",)
 CLOCK_SKEW = 30
 """Seconds by which the issuer's clock may differ from ours."""
@@ -191,6 +193,15 @@ def credential_details(
             "locations": [csc],
         }
     ]
+
+
+def document_details(
+    credential_id: str, documents: Sequence[tuple[str, str]], hash_algorithm_oid: str, csc: str
+) -> list[dict[str, object]]:
+    """The same for documents that are handed over: the digests are their own (CSC API 2.2, `hashType` `sdr`)."""
+    (details,) = credential_details(credential_id, documents, hash_algorithm_oid, csc)
+    digests = [{"hash": digest, "hashType": "sdr", "label": label} for digest, label in documents]
+    return [{**details, "type": DOCUMENT_TYPE, "documentDigests": digests}]
 
 
 def begin_signing(

@@ -13,6 +13,7 @@ from examples.http_local import local_session
 from examples.oauth_client import Client, read_secret
 from examples.pdf_signing import Verdict, load_certificates, make_sample_pdf
 from examples.person import Browser, Identity, Inbox, Person
+from examples.ways import DEFAULT_LEVEL, LEVELS, WAYS
 
 MAX_PDF_BYTES = 20 * 1024 * 1024
 
@@ -32,6 +33,8 @@ class Setting:
     out: Path
     roots: tuple[bytes, ...] = field(repr=False)
     hard_fail: bool
+    way: str
+    level: str
 
 
 def parser(prog: str, description: str, exit_codes: str) -> argparse.ArgumentParser:
@@ -54,6 +57,8 @@ def parser(prog: str, description: str, exit_codes: str) -> argparse.ArgumentPar
     add("--pdf", type=Path, help="what to sign; a sample contract if not given")
     add("--out", type=Path, default=Path(), help="folder for the signed PDF")
     add("--root", type=Path, help="PEM file of the root certificates that the verdict trusts (needed to sign)")
+    add("--way", choices=WAYS, default=WAYS[0], help="whether the service gets the PDF, or only a digest (PAdES B-B)")
+    add("--level", choices=LEVELS, default=DEFAULT_LEVEL, help="what the service shall make of a whole PDF")
     add("--no-revocation", action="store_true", help="do not insist on OCSP or CRL answers in the verdict")
     add("--json", action="store_true", help="print one JSON object in place of the steps")
     return made
@@ -85,6 +90,8 @@ def setting(options: argparse.Namespace) -> Setting:
         out=options.out,
         roots=roots,
         hard_fail=not options.no_revocation,
+        way=options.way,
+        level=options.level,
     )
 
 
@@ -114,7 +121,8 @@ def describe(verdict: Verdict) -> list[str]:
         f"integrity    {'intact' if verdict.intact else 'BROKEN'}, {coverage} covered",
         f"value        {'valid' if verdict.valid else 'WRONG'} ({verdict.mechanism}, {verdict.digest_algorithm})",
         f"certificate  {'trusted' if verdict.trusted else 'NOT TRUSTED'}; revocation {revocation}",
-        f"format       PAdES B-B ({verdict.subfilter})",
+        f"format       PAdES {verdict.level} ({verdict.subfilter})",
+        *([f"time-stamp   {verdict.stamped_at.isoformat()}"] if verdict.stamped_at else []),
         f"bottom line  {'VALID' if verdict.bottom_line else 'NOT VALID'}",
     ]
     return [*lines, f"problem      {verdict.problem}"] if verdict.problem else lines

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.general import CMSExtractionError, CMSStructuralError
 from pyhanko.sign.validation import async_validate_pdf_signature
+from pyhanko.sign.validation.dss import DocumentSecurityStore
 from pyhanko.sign.validation.errors import SignatureValidationError, ValidationInfoReadingError
 from pyhanko_certvalidator import ValidationContext
 from pyhanko_certvalidator.fetchers.aiohttp_fetchers import AIOHttpFetcherBackend
@@ -109,6 +110,10 @@ class Verdict:
     signed_at: datetime | None
     """The time that the signing application wrote into the PDF; nobody vouches for it at level B-B."""
     revocation_checked: bool
+    level: str = "B-B"
+    """PAdES level by what is in the file (ETSI EN 319 142-1): B-B, B-T, B-LT, B-LTA."""
+    stamped_at: datetime | None = None
+    """The time to which a time-stamping authority put its name; none at level B-B."""
     problem: str = ""
     """Why not, in one line, when validation could not be carried through."""
 
@@ -137,9 +142,18 @@ def prepare(
     """
     with _in_our_words():
         cms.check_acceptable(pdf)
-        is_rsa = isinstance(x509.load_der_x509_certificate(chain[0]).public_key(), rsa.RSAPublicKey)
-        scheme = scheme_for(chain[0], (algorithms.RSASSA_PSS,) if prefer_pss and is_rsa else ())
+        scheme = choose_scheme(chain[0], prefer_pss=prefer_pss)
         return Prepared(cms.prepare_pdf(pdf, chain, scheme, reason=reason), scheme)
+
+
+def choose_scheme(certificate: bytes, *, prefer_pss: bool = False) -> Scheme:
+    """The signature algorithm for a key.
+
+    :param certificate: DER, the signer's.
+    :param prefer_pss: for an RSA key, RSASSA-PSS in place of PKCS#1 v1.5.
+    """
+    is_rsa = isinstance(x509.load_der_x509_certificate(certificate).public_key(), rsa.RSAPublicKey)
+    return scheme_for(certificate, (algorithms.RSASSA_PSS,) if prefer_pss and is_rsa else ())
 
 
 def assemble(prepared: Prepared, signature_value: bytes) -> bytes:
@@ -204,6 +218,7 @@ async def _verify(pdf: bytes, roots: Sequence[bytes], fetch_revocation: bool, ha
     try:
         signatures = reader.embedded_regular_signatures
         embedded = signatures[-1] if signatures else None
+        level = "" if embedded is None else _level(reader, embedded)
     except (CMSExtractionError, CMSStructuralError, *PDF_FAULTS) as e:
         message = "The signature in this PDF is damaged."
         raise PdfNotAcceptableError(message) from e
@@ -211,18 +226,20 @@ async def _verify(pdf: bytes, roots: Sequence[bytes], fetch_revocation: bool, ha
         message = "There is no signature in this PDF."
         raise PdfNotAcceptableError(message)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=LocalhostResolver())) as session:
-        return await _judge(embedded, roots, session, fetch_revocation, hard_fail)
+        return await _judge(reader, embedded, level, roots, session, fetch_revocation, hard_fail)
 
 
-async def _judge(
-    embedded: Any, roots: Sequence[bytes], session: aiohttp.ClientSession, fetch_revocation: bool, hard_fail: bool
+async def _judge(  # noqa: PLR0917 - private, and each said once
+    reader: PdfFileReader,
+    embedded: Any,
+    level: str,
+    roots: Sequence[bytes],
+    session: aiohttp.ClientSession,
+    fetch_revocation: bool,
+    hard_fail: bool,
 ) -> Verdict:
-    context = ValidationContext(
-        fetcher_backend=AIOHttpFetcherBackend(session),
-        trust_roots=[asn1_x509.Certificate.load(der) for der in roots],
-        allow_fetching=fetch_revocation or hard_fail,
-        revocation_mode="require" if hard_fail else "soft-fail",
-    )
+    anchors = [asn1_x509.Certificate.load(der) for der in roots]
+    lasts = level in {"B-LT", "B-LTA"}
     certificate = embedded.signer_cert
     subject = {
         "signer": _common_name(certificate.subject),
@@ -230,9 +247,19 @@ async def _judge(
         "serial_number": f"{certificate.serial_number:x}",
         "subfilter": str(embedded.sig_object.get("/SubFilter", "")),
         "signed_at": embedded.self_reported_timestamp,
-        "revocation_checked": fetch_revocation or hard_fail,
+        "revocation_checked": fetch_revocation or hard_fail or lasts,
+        "level": level,
     }
     try:
+        if lasts:
+            context = _by_the_file_alone(reader, embedded, anchors)
+        else:
+            context = ValidationContext(
+                fetcher_backend=AIOHttpFetcherBackend(session),
+                trust_roots=anchors,
+                allow_fetching=fetch_revocation or hard_fail,
+                revocation_mode="require" if hard_fail else "soft-fail",
+            )
         status = await async_validate_pdf_signature(embedded, signer_validation_context=context)
     except (SignatureValidationError, ValidationInfoReadingError, CMSStructuralError, *PDF_FAULTS) as e:
         return Verdict(
@@ -244,8 +271,42 @@ async def _judge(
         intact=bool(status.intact), valid=bool(status.valid), trusted=bool(status.trusted),
         bottom_line=bool(status.bottom_line), coverage=status.coverage.name if status.coverage else "UNCLEAR",
         digest_algorithm=status.md_algorithm, mechanism=status.pkcs7_signature_mechanism,
+        stamped_at=status.timestamp_validity.timestamp if status.timestamp_validity else None,
         problem=problem, **subject,
     )  # fmt: skip
+
+
+def _by_the_file_alone(reader: PdfFileReader, embedded: Any, anchors: Sequence[Any]) -> ValidationContext:
+    """What the file carries validates it as of its time-stamp, which the same context validates: nobody is asked."""
+    store: Any = DocumentSecurityStore.read_dss(reader)
+    context: ValidationContext = store.as_validation_context(
+        {
+            "trust_roots": anchors,
+            "allow_fetching": False,
+            "revocation_mode": "require",
+            "moment": _stamped_at(embedded),
+            "retroactive_revinfo": True,
+        }
+    )
+    return context
+
+
+def _stamped_at(embedded: Any) -> datetime | None:
+    """The time in the time-stamp over the signature, if there is one; unverified."""
+    for attribute in embedded.signer_info["unsigned_attrs"]:
+        if attribute["type"].native == "signature_time_stamp_token":
+            info = attribute["values"][0]["content"]["encap_content_info"]["content"].parsed
+            at: datetime = info["gen_time"].native
+            return at
+    return None
+
+
+def _level(reader: PdfFileReader, embedded: Any) -> str:
+    if _stamped_at(embedded) is None:
+        return "B-B"
+    if "/DSS" not in reader.root:
+        return "B-T"
+    return "B-LTA" if reader.embedded_timestamp_signatures else "B-LT"
 
 
 def _problem(status: Any) -> str:

@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from examples import csc_client, oauth_client, pdf_signing
+from examples import csc_client, oauth_client, ways
 from examples.errors import ExampleError, ProtocolError, StepUpRequiredError, UsageError, VerdictError
 from examples.options import Setting, describe, parser, person, setting, signed_name
 from examples.person import Person, PolicyReason, Returned, save_owner_only
+from examples.ways import Order
 
 EXIT_CODES = """exit codes:
   0  the PDF is signed and the verdict is valid (or the order was written)
@@ -76,30 +77,22 @@ def sign(given: Setting, report: Report) -> Path:
         "Discovery",
         f"identity provider {metadata.issuer}",
         f'signing service "{info.get("name", "")}", CSC {info.get("specs", "")} at {given.csc}',
+        f"levels of signatures: {', '.join(ways.offered(info)) or '(none told)'}",
     )
     token = _sign_in(given, metadata, report)
     try:
         credential = _choose_credential(given, token, report)
     except StepUpRequiredError as challenge:
         credential = _choose_credential(given, _sign_in(given, metadata, report, challenge), report)
-    prepared = pdf_signing.prepare(given.pdf, credential.certificates, prefer_pss=credential.prefers_pss)
+    order = ways.prepare(given.way, given.pdf, credential, given.level)
     report.step(
         f"PDF prepared: {given.pdf_name}",
-        f"signed attributes hashed with {prepared.digest_algorithm}: {prepared.dtbsr_base64}",
+        f"digest of {order.subject} with {order.scheme.hash_name}: {order.digest.hex()}",
     )
-    sad = _authorise(given, metadata, credential, prepared, report)
-    values = csc_client.sign_hash(
-        given.http,
-        given.csc,
-        sad,
-        credential_id=credential.credential_id,
-        hashes=[prepared.dtbsr_base64],
-        hash_algorithm_oid=prepared.hash_algorithm_oid,
-        sign_algo=prepared.sign_algo,
-        sign_algo_params=prepared.sign_algo_params,
-    )
-    report.step("signatures/signHash", f"one value of {len(values[0])} bytes for the digest that was approved")
-    return _finish(given, pdf_signing.assemble(prepared, values[0]), report)
+    sad = _authorise(given, metadata, credential, order, report)
+    signed = order.redeem(given.http, given.csc, sad, credential.credential_id)
+    report.step(order.done_by, f"a signed PDF of {len(signed)} bytes around the digest that was approved")
+    return _finish(given, order, signed, report)
 
 
 def order_credential(who: Person, issuer: str, path: Path, report: Report) -> None:
@@ -167,24 +160,19 @@ def _authorise(
     given: Setting,
     metadata: oauth_client.ServerMetadata,
     credential: csc_client.Credential,
-    prepared: pdf_signing.Prepared,
+    order: Order,
     report: Report,
 ) -> str:
     """Push the request, have the person step up and approve, and collect the SAD."""
-    details = oauth_client.credential_details(
-        credential.credential_id,
-        [(prepared.dtbsr_base64, given.pdf_name)],
-        prepared.hash_algorithm_oid,
-        given.csc,
-    )
+    details = order.details(credential.credential_id, given.pdf_name, given.csc)
     pending, url = oauth_client.begin_signing(metadata, given.client, details)
     report.step("Request pushed", "authorization_details: credential, one digest, its label, where it shall be used")
-    parameters = arrive(given.person, url, [prepared.dtbsr.hex()])
+    parameters = arrive(given.person, url, [order.digest.hex()])
     pages = given.person.pages
     report.step(
         "Stepped up and approved",
         f"pages: {', '.join(pages)}" + (f"; one-time code by {given.channel}" if "otp" in pages else ""),
-        f"the approval page showed the digest {prepared.dtbsr.hex()}",
+        f"the approval page showed the digest {order.digest.hex()}",
         reasons=given.person.reasons,
     )
     tokens = oauth_client.finish(given.http, metadata, given.client, pending, parameters)
@@ -192,15 +180,15 @@ def _authorise(
     return tokens.access_token
 
 
-def _finish(given: Setting, signed: bytes, report: Report) -> Path:
+def _finish(given: Setting, order: Order, signed: bytes, report: Report) -> Path:
     path = given.out / signed_name(given.pdf_name)
     try:
         path.write_bytes(signed)
     except OSError as e:
         message = f"{path} cannot be written"
         raise UsageError(message) from e
-    report.step("PDF assembled", str(path.resolve()))
-    verdict = pdf_signing.verify(signed, given.roots, fetch_revocation=given.hard_fail, hard_fail=given.hard_fail)
+    report.step("PDF kept", str(path.resolve()))
+    verdict = ways.judge(order, signed, given.roots, revocation=given.hard_fail)
     report.step("Verdict of pyHanko against the given root", *describe(verdict))
     report.finish({"ok": verdict.bottom_line, "pdf": str(path.resolve()), "verdict": dataclasses.asdict(verdict)})
     if not verdict.bottom_line:

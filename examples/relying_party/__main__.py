@@ -16,6 +16,7 @@ from examples.errors import ExampleError, UsageError
 from examples.oauth_client import Client, read_secret
 from examples.pdf_signing import load_certificates
 from examples.relying_party.app import Settings, create_app
+from examples.ways import DEFAULT_LEVEL, LEVELS, WAYS
 
 
 class QuietHandler(WSGIRequestHandler):
@@ -71,6 +72,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     made.add_argument("--csc", default="http://sign.localhost:8402/csc/v2")
     made.add_argument("--root", type=Path, help="PEM file of the root certificates the verification summary trusts")
     made.add_argument("--no-revocation", action="store_true", help="do not ask OCSP and CRL when verifying")
+    made.add_argument("--way", choices=WAYS, default=WAYS[0], help="whether the service gets the PDF, or a digest")
+    made.add_argument("--level", choices=LEVELS, default=DEFAULT_LEVEL, help="of a PDF that the service gets")
     return made.parse_args(arguments)
 
 
@@ -88,6 +91,8 @@ def _settings(options: argparse.Namespace) -> Settings:
         state=options.state,
         roots=roots,
         check_revocation=not options.no_revocation,
+        way=options.way,
+        level=options.level,
     )
 
 

@@ -15,7 +15,7 @@ from flask import Flask, Response, abort, g, redirect, render_template, request,
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge, SecurityError
 from werkzeug.wrappers import Response as BaseResponse
 
-from examples import csc_client, oauth_client, pdf_signing
+from examples import csc_client, oauth_client, pdf_signing, ways
 from examples.errors import (
     AuthorizationRefusedError,
     ExampleError,
@@ -31,6 +31,7 @@ from examples.oauth_client import Client, ServerMetadata
 from examples.relying_party.explain import Explanation, explain
 from examples.relying_party.visits import Document, Visit, Visits
 from examples.sample_contract import make_sample_pdf
+from examples.ways import DEFAULT_LEVEL, WAYS
 
 COOKIE = "example_contracts"
 MAX_PDF_BYTES = 20 * 1024 * 1024
@@ -53,6 +54,8 @@ class Settings:
     roots: tuple[bytes, ...] = field(default=(), repr=False)
     """DER certificates that the verification summary trusts."""
     check_revocation: bool = True
+    way: str = WAYS[0]
+    level: str = DEFAULT_LEVEL
 
 
 class Services:
@@ -223,7 +226,7 @@ def _register_flow(app: Flask, services: Services) -> None:
         if visit.document.verdict is not None:
             return redirect(url_for("signed"), 303)
         if "again" in request.args:
-            visit.credentials, visit.credential_id, visit.prepared = (), None, None
+            visit.credentials, visit.credential_id, visit.order = (), None, None
         if visit.tokens is None or not _load_credentials(services, visit):
             return redirect(url_for("sign_in"), 303)
         usable = [each for each in visit.credentials if each.usable]
@@ -231,13 +234,15 @@ def _register_flow(app: Flask, services: Services) -> None:
             visit.credential_id = usable[0].credential_id
         if visit.credential is None:
             return render_template("choose.html", step=2, document=visit.document, credentials=usable)
-        _prepare(visit, visit.credential)
+        if visit.order is None:
+            pdf = visit.document.path.read_bytes()
+            visit.order = ways.prepare(settings.way, pdf, visit.credential, settings.level)
         return render_template(
             "review.html",
             step=3,
             document=visit.document,
             credential=visit.credential,
-            prepared=visit.prepared,
+            order=visit.order,
             several=len(usable) > 1,
             provider=urlsplit(settings.issuer).netloc,
         )
@@ -246,21 +251,16 @@ def _register_flow(app: Flask, services: Services) -> None:
     def choose() -> BaseResponse:
         wanted = request.form.get("credential_id", "")
         offered = [each.credential_id for each in g.visit.credentials if each.usable]
-        g.visit.prepared = None
+        g.visit.order = None
         g.visit.credential_id = wanted if wanted in offered else None
         return redirect(url_for("review"), 303)
 
     @app.post("/sign")
     def sign() -> BaseResponse:
         visit: Visit = g.visit
-        if visit.document is None or visit.credential is None or visit.prepared is None:
+        if visit.document is None or visit.credential is None or visit.order is None:
             return redirect(url_for("review"), 303)
-        details = oauth_client.credential_details(
-            visit.credential.credential_id,
-            [(visit.prepared.dtbsr_base64, visit.document.name)],
-            visit.prepared.hash_algorithm_oid,
-            settings.csc,
-        )
+        details = visit.order.details(visit.credential.credential_id, visit.document.name, settings.csc)
         visit.pending, url = oauth_client.begin_signing(services.metadata, client, details)
         return redirect(url, 303)
 
@@ -291,7 +291,7 @@ def _register_errors(app: Flask) -> None:
 
     @app.errorhandler(ExampleError)
     def failed(error: ExampleError) -> tuple[str, int]:
-        g.visit.prepared = None
+        g.visit.order = None
         status = 502
         if isinstance(error, (AuthorizationRefusedError, FormNotCurrentError, ResponseForgedError)):
             status = 400
@@ -399,41 +399,19 @@ def _refresh(services: Services, visit: Visit) -> None:
     )
 
 
-def _prepare(visit: Visit, credential: csc_client.Credential) -> None:
-    if visit.prepared is None and visit.document is not None:
-        visit.prepared = pdf_signing.prepare(
-            visit.document.path.read_bytes(), credential.certificates, prefer_pss=credential.prefers_pss
-        )
-
-
 def _sign(services: Services, visit: Visit, sad: str) -> None:
-    """Spend the SAD, assemble the PDF, verify it, keep both."""
-    prepared, document, credential = visit.prepared, visit.document, visit.credential
-    if prepared is None or document is None or credential is None:
+    """Spend the SAD, verify the signed PDF, keep both."""
+    order, document, credential = visit.order, visit.document, visit.credential
+    if order is None or document is None or credential is None:
         message = "The document is no longer here. Please hand it in again."
         raise ResponseForgedError(message)
     settings = services.settings
-    values = csc_client.sign_hash(
-        services.http,
-        settings.csc,
-        sad,
-        credential_id=credential.credential_id,
-        hashes=[prepared.dtbsr_base64],
-        hash_algorithm_oid=prepared.hash_algorithm_oid,
-        sign_algo=prepared.sign_algo,
-        sign_algo_params=prepared.sign_algo_params,
-    )
-    signed = pdf_signing.assemble(prepared, values[0])
+    signed = order.redeem(services.http, settings.csc, sad, credential.credential_id)
     path = services.visits.new_path()
     path.write_bytes(signed)
     document.signed_path = path
-    document.verdict = pdf_signing.verify(
-        signed,
-        settings.roots,
-        fetch_revocation=settings.check_revocation,
-        hard_fail=settings.check_revocation,
-    )
-    visit.prepared = None
+    document.verdict = ways.judge(order, signed, settings.roots, revocation=settings.check_revocation)
+    visit.order = None
 
 
 def _set_cookie(response: BaseResponse, value: str, settings: Settings) -> None:

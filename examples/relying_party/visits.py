@@ -14,7 +14,8 @@ from pathlib import Path
 from examples.csc_client import Credential
 from examples.errors import StepUpRequiredError
 from examples.oauth_client import Pending, Tokens
-from examples.pdf_signing import Prepared, Verdict
+from examples.pdf_signing import Verdict
+from examples.ways import Order
 
 IDLE_SECONDS = 3600.0
 MAX_VISITS = 200
@@ -47,7 +48,7 @@ class Visit:
     document: Document | None = None
     credentials: tuple[Credential, ...] = ()
     credential_id: str | None = None
-    prepared: Prepared | None = field(default=None, repr=False)
+    order: Order | None = field(default=None, repr=False)
     step_up: StepUpRequiredError | None = None
     """What the signing service asked for, until a sign-in has met it."""
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -75,10 +76,10 @@ class Visit:
             self.document.path.unlink(missing_ok=True)
             if self.document.signed_path is not None:
                 self.document.signed_path.unlink(missing_ok=True)
-        self.document = self.prepared = None
+        self.document = self.order = None
 
     def forget_person(self) -> None:
-        self.tokens, self.pending, self.prepared, self.credential_id, self.credentials = None, None, None, None, ()
+        self.tokens, self.pending, self.order, self.credential_id, self.credentials = None, None, None, None, ()
 
 
 class Visits:

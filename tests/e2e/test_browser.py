@@ -48,7 +48,8 @@ def assert_signed(person: Visitor, product: Product, original: Path) -> None:
     assert pdf.startswith(original.read_bytes()), "the signature is an addition to the document"
     found = verdict(pdf, product)
     assert found.bottom_line, found
-    assert (found.signer, found.coverage) == ("Alice Example", "ENTIRE_FILE")
+    # What validates it later is appended behind the signature's own revision.
+    assert (found.signer, found.level, found.coverage) == ("Alice Example", "B-LT", "ENTIRE_REVISION")
 
 
 def test_a_person_signs_with_a_code_by_text_message(product: Product, visitor: NewVisitor, contract: Path) -> None:
@@ -88,7 +89,7 @@ def test_a_person_signs_with_a_code_by_text_message(product: Product, visitor: N
     expect(shown).to_contain_text("Signed in as Alice Example")
     documents = re.compile(f"{DOCUMENT}.*Name as stated by Example Contracts", re.DOTALL)
     expect(shown.locator(".documents")).to_contain_text(documents)
-    expect(shown.locator(".documents")).to_contain_text("Digest of the data to be signed, SHA-256")
+    expect(shown.locator(".documents")).to_contain_text("Digest of the document, SHA-256")
     assert shown.locator("[data-digest]").get_attribute("data-digest") == stated, "both sites show the same digest"
     assert re.sub(r"\s", "", shown.locator("[data-digest]").inner_text()) == stated, "what is marked is what is shown"
     expect(shown).to_contain_text("Privy Seal Development Issuing CA")

@@ -10,6 +10,7 @@ import resource
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from urllib.request import urlopen
@@ -17,7 +18,7 @@ from urllib.request import urlopen
 import pytest
 
 from launcher.ports import Ports
-from tests.e2e.conftest import AS_ROOT, Product, children, free_ports, start
+from tests.e2e.conftest import AS_ROOT, ROOT, Product, children, free_ports, start
 
 SECRET_FILES = (
     "sam/user-pin", "sam/so-pin", "dev/person-password", "dev/admin-password", "dev/rp-secret", "dev/ca-token",
@@ -39,6 +40,15 @@ def test_the_walkthrough_signs_a_pdf_and_says_what_the_policy_decided(product: P
     assert len(signed) == 1
     pdfsig = subprocess.run(["pdfsig", str(signed[0])], capture_output=True, text=True, check=False)
     assert "Signature is Valid." in pdfsig.stdout, pdfsig.stdout + pdfsig.stderr
+    # The level by which the file lasts, as the walkthrough says it and as the product's own validation finds it.
+    assert "format       PAdES B-LT" in shown
+    command = ["validate", "--json", "--trust", str(product.root_certificate), str(signed[0])]
+    told = subprocess.run(
+        [sys.executable, "-m", "launcher", *command], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert told.returncode == 0, told.stdout + told.stderr
+    (signature,) = json.loads(told.stdout)["signatures"]
+    assert signature["level"] == "B-LT"
 
 
 def test_each_trust_domain_runs_as_its_own_user(product: Product) -> None:

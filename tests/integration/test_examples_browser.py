@@ -48,6 +48,7 @@ def site(stub: Stub, tmp_path: Path) -> Iterator[str]:
         state=tmp_path / "state",
         roots=(stub.signer.root,),
         check_revocation=False,
+        level="Ades-B-B",
     )
     server = make_server("127.0.0.1", port, create_app(settings), threaded=True, request_handler=QuietHandler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)

@@ -98,6 +98,7 @@ def test_the_walkthrough_runs_as_a_command_and_needs_nothing_of_the_product(tmp_
                 *("--issuer", stub.issuer, "--csc", stub.csc, "--inbox", stub.inbox),
                 *("--client-secret-file", str(secret), "--password-file", str(password)),
                 *("--out", str(tmp_path), "--root", str(root), "--no-revocation"),
+                *("--level", "Ades-B-B"),
             ],
             cwd=ROOT,
             capture_output=True,

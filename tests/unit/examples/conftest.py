@@ -38,4 +38,5 @@ def arguments(stub: Stub, tmp_path: Path) -> list[str]:
         *("--client-id", CLIENT_ID, "--client-secret-file", str(tmp_path / "secret"), "--redirect-uri", REDIRECT_URI),
         *("--username", "alice", "--password-file", str(tmp_path / "password"), "--phone", "+15550100"),
         *("--out", str(tmp_path / "out"), "--root", str(tmp_path / "root.pem"), "--no-revocation"),
+        *("--level", "Ades-B-B"),
     ]

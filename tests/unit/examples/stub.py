@@ -22,6 +22,7 @@ from joserfc.jwk import ECKey
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Response as BaseResponse
 
+from examples import pdf_signing
 from foundation.clock import SystemClock
 from tests.unit.examples.certificates import Signer, make_signer
 
@@ -91,6 +92,8 @@ class Stub:
         self.last_push: dict[str, str] = {}
         self.last_authorize: dict[str, str] = {}
         self.signed_hashes: list[str] = []
+        self.digest_types: set[str] = set()
+        self.asked_level = ""
         self.sessions: set[str] = set()
         self.refreshes = 0
         self.app = _app(self)
@@ -256,6 +259,7 @@ def _provider(app: Flask, stub: Stub) -> None:
             details = json.loads(parameters["authorization_details"])
             sad = secrets.token_urlsafe(24)
             stub.sads[sad] = [each["hash"] for each in details[0]["documentDigests"]]
+            stub.digest_types = {each.get("hashType", "dtbsr") for each in details[0]["documentDigests"]}
             return jsonify(
                 access_token=sad, token_type="Bearer", expires_in=300, credentialID=details[0]["credentialID"]
             ), 200
@@ -421,6 +425,23 @@ def _service(app: Flask, stub: Stub) -> None:
             SCAL=stub.screws.scal,
             multisign=10,
         ), 200
+
+    @app.post("/csc/v2/signatures/signDoc")
+    def sign_document() -> tuple[Response, int]:
+        (item,) = request.get_json()["documents"]
+        stub.asked_level = item["conformance_level"]
+        if stub.screws.refuse_signing:
+            return jsonify(error="invalid_request", error_description=stub.screws.refuse_signing), 400
+        document = base64.b64decode(item["document"])
+        digest = base64.b64encode(hashlib.sha256(document).digest()).decode()
+        if stub.sads.pop(bearer(), None) != [digest] or stub.digest_types != {"sdr"}:
+            return jsonify(error="invalid_hash", error_description="not what was authorised"), 403
+        stub.signed_hashes.append(digest)
+        prepared = pdf_signing.prepare(document, stub.signer.chain)
+        signed = pdf_signing.assemble(prepared, stub.signer.sign_digest(prepared.dtbsr))
+        if stub.screws.wrong_value:
+            signed = signed.replace(b"%PDF-", b"%pdf-", 1)
+        return jsonify(DocumentWithSignature=[base64.b64encode(signed).decode()]), 200
 
     @app.post("/csc/<version>/signatures/signHash")
     def sign(version: str) -> tuple[Response, int]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,7 +27,11 @@ from examples.pdf_signing import (
     prepare,
     verify,
 )
+from foundation.clock import FixedClock, SystemClock
+from signing.csc.document_requests import ARCHIVED, BASIC, STAMPED, VALIDATABLE
+from tests.trust import Trust
 from tests.unit.examples.certificates import Signer, make_signer, pem
+from tests.unit.signing_csc.test_document_assembly import KEY, Desk
 
 
 @pytest.fixture(scope="module")
@@ -205,3 +211,21 @@ def test_certificates_are_read_from_pem_and_der(signer: Signer) -> None:
     assert load_certificates(signer.root) == [signer.root]
     with pytest.raises(ValueError, match="no certificate"):
         load_certificates(b"-----BEGIN EC PRIVATE KEY-----\nMAA=\n-----END EC PRIVATE KEY-----\n")
+
+
+@pytest.mark.parametrize(
+    ("level", "named"),
+    [(BASIC, "B-B"), (STAMPED, "B-T"), (VALIDATABLE, "B-LT"), (ARCHIVED, "B-LTA")],
+)
+def test_the_level_is_that_of_what_is_in_the_file_and_what_lasts_is_judged_by_the_file_alone(
+    tmp_path: Path, level: str, named: str
+) -> None:
+    trust = Trust(tmp_path, FixedClock(SystemClock().now() - timedelta(hours=1)))
+    desk = Desk(trust, trust.unit("unit"), trust.signer(KEY))
+    trust.clock.advance(1)
+    made = desk.assemble(level)
+    verdict = verify(made.octets, [trust.root])
+    assert (verdict.level, verdict.bottom_line, verdict.problem) == (named, True, "")
+    assert verdict.revocation_checked is (named in {"B-LT", "B-LTA"})
+    assert (verdict.stamped_at is None) is (named == "B-B")
+    assert not verify(made.octets, [make_signer().root]).bottom_line

@@ -29,7 +29,13 @@ BASE = "http://rp.localhost:8405"
 
 
 @pytest.fixture
-def app(stub: Stub, client: Client, tmp_path: Path) -> Flask:
+def way() -> str:
+    """How the site has documents signed."""
+    return "whole"
+
+
+@pytest.fixture
+def app(stub: Stub, client: Client, tmp_path: Path, way: str) -> Flask:
     return create_app(
         Settings(
             public_url=BASE,
@@ -39,6 +45,8 @@ def app(stub: Stub, client: Client, tmp_path: Path) -> Flask:
             state=tmp_path / "state",
             roots=(stub.signer.root,),
             check_revocation=False,
+            way=way,
+            level="Ades-B-B",
         )
     )
 
@@ -91,11 +99,13 @@ def visitor(app: Flask, stub: Stub, client: Client) -> Visitor:
     return Visitor(app, stub, client)
 
 
-def test_a_pdf_goes_in_and_comes_out_signed(visitor: Visitor, stub: Stub) -> None:
+@pytest.mark.parametrize("way", ["whole", "kept"])
+def test_a_pdf_goes_in_and_comes_out_signed(visitor: Visitor, stub: Stub, way: str) -> None:
     assert visitor.hand_in(make_sample_pdf()).headers["Location"] == "/sign-in"
     review = visitor.sign_in()
     assert "lease.pdf" in review.text
     assert "Signed in as" in review.text
+    assert ("Digest of the document" if way == "whole" else "Digest of the data to be signed") in review.text
     shown = parse(review.text).xpath("//@data-digest")
     back = visitor.at_provider(visitor.post("/sign"))
     assert back.headers["Location"] == "/signed"

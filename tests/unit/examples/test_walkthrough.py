@@ -19,11 +19,14 @@ from tests.unit.examples.stub import CLIENT_SECRET, EMAIL, ORDER, PASSWORD, Stub
 pytestmark = pytest.mark.loopback
 
 
+@pytest.mark.parametrize(("way", "method"), [("whole", "signatures/signDoc"), ("kept", "signatures/signHash")])
 def test_a_pdf_is_signed_from_outside_and_every_step_is_told(
-    stub: Stub, arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    stub: Stub, arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], way: str, method: str
 ) -> None:
-    assert walkthrough.main(arguments) == 0
+    assert walkthrough.main([*arguments, "--way", way]) == 0
     printed = capsys.readouterr().out
+    assert method in printed
+    assert any(seen.endswith(method) for seen in stub.seen)
     signed = tmp_path / "out" / "contract-signed.pdf"
     assert str(signed) in printed
     assert verify(signed.read_bytes(), [stub.signer.root]).bottom_line
@@ -86,6 +89,22 @@ def test_a_pdf_of_ones_own_is_signed_under_its_name(stub: Stub, arguments: list[
     assert walkthrough.main([*arguments, "--pdf", str(tmp_path / "lease.pdf")]) == 0
     assert (tmp_path / "out" / "lease-signed.pdf").exists()
     assert json.loads(stub.last_push["authorization_details"])[0]["documentDigests"][0]["label"] == "lease.pdf"
+
+
+def test_a_pdf_of_a_lower_level_than_was_ordered_is_not_called_valid(
+    stub: Stub, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert walkthrough.main([*arguments[:-2]]) == 8
+    assert stub.asked_level == "Ades-B-LT"
+    assert "The signature is of level B-B, and not B-LT." in capsys.readouterr().out
+
+
+def test_a_value_that_is_not_of_the_prepared_document_is_refused_where_it_was_kept(
+    stub: Stub, arguments: list[str], tmp_path: Path
+) -> None:
+    stub.screws.wrong_value = True
+    assert walkthrough.main([*arguments, "--way", "kept"]) == 8
+    assert not list((tmp_path / "out").glob("*.pdf"))
 
 
 @pytest.mark.parametrize(
