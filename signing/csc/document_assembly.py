@@ -9,7 +9,9 @@ then, once, what is said of the certificates, so that it is not older than any s
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Protocol, TypeVar
@@ -32,6 +34,8 @@ from signing.csc.document_requests import ALL_LEVELS, ARCHIVED, BASIC, STAMPED, 
 from signing.csc.stamper import Stamper, TimestampRequest
 from signing.link.documents import SignedDocument
 
+_AT_ONCE: Final = 4
+"""Stamps that a request asks for at one time."""
 _SIGNATURE_OCTETS: Final = 512
 """Of the longest value of a key that is offered."""
 T = TypeVar("T")
@@ -145,22 +149,24 @@ class Assembly:
     evidence: Evidence | None
     chain: tuple[bytes, ...]
     """The signer's, hers first."""
+    given_up: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
+    """No authority gave a stamp to one of the request's signatures: the others do not wait for the same."""
 
     def assemble(self, signed: Sequence[Signed]) -> list[Assembled]:
         """All of a request, in its order.
 
         :raises errors.TemporarilyUnavailable: a level is not reached now whose wish allows no lower one.
         """
-        made = [self._filled(self._stamped(_Made(each))) for each in signed]
+        stamped = _side_by_side(self._stamped, [_Made(each) for each in signed])
+        made = [self._filled(each) for each in stamped]
         data = self._validation_data(made)
-        done = [self._archived(self._validatable(each, data)) for each in made]
+        done = _side_by_side(self._archived, [self._validatable(each, data) for each in made])
         return [_assembled(each, data) for each in done]
 
     def _stamped(self, made: _Made) -> _Made:
         def stamp() -> _Made:
             # EN 319 122-1 5.3: over the value's octets.
-            imprint = hashlib.sha256(made.signed.document.value).digest()
-            token = self.stamper.stamp(TimestampRequest(imprint, "sha256", None))
+            token = self._stamp(hashlib.sha256(made.signed.document.value).digest())
             return replace(made, token=token, level=STAMPED)
 
         return _or_lower(made, STAMPED, stamp)
@@ -200,12 +206,27 @@ class Assembly:
 
     def _archived(self, made: _Made) -> _Made:
         def archive() -> _Made:
-            return replace(made, octets=with_document_timestamp(made.octets, self._stamp), level=ARCHIVED)
+            stamped = with_document_timestamp(made.octets, lambda digest: self._stamp(digest).der)
+            return replace(made, octets=stamped, level=ARCHIVED)
 
         return _or_lower(made, ARCHIVED, archive)
 
-    def _stamp(self, digest: bytes) -> bytes:
-        return self.stamper.stamp(TimestampRequest(digest, "sha256", None)).der
+    def _stamp(self, digest: bytes) -> TimestampToken:
+        if self.given_up.is_set():
+            raise errors.TemporarilyUnavailable(errors.NO_STAMP)
+        try:
+            return self.stamper.stamp(TimestampRequest(digest, "sha256", None))
+        except errors.TemporarilyUnavailable:
+            self.given_up.set()
+            raise
+
+
+def _side_by_side(step: Callable[[_Made], _Made], made: Sequence[_Made]) -> list[_Made]:
+    """What waits for authorities, for some signatures at a time."""
+    if len(made) < 2:
+        return [step(each) for each in made]
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="stamps") as pool:
+        return list(pool.map(step, made))
 
 
 def _or_lower(made: _Made, level: str, step: Callable[[], _Made]) -> _Made:
