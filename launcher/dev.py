@@ -35,6 +35,8 @@ IDP_THREADS = 8
 PORTAL_THREADS = 8
 SIGNING_THREADS = 16
 """Requests that wait at the same time share their commits: the more there may be, the less each costs."""
+HEAD_MILLISECONDS = 10_000
+"""For which a client may take to send a request's head, or nothing on an idle connection."""
 
 
 def say(text: str) -> None:
@@ -180,7 +182,8 @@ def _granian(here: Installation, role: Role, title: str, host: str, factory: str
     command = preparation.command(
         here, role, "granian", "--interface", "wsgi", "--factory",
         "--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--blocking-threads", str(threads),
-        "--no-ws", "--log-level", "warning", f"wsgi:{factory}", **variable,
+        "--http1-header-read-timeout", str(HEAD_MILLISECONDS), "--no-ws", "--log-level", "warning",
+        f"wsgi:{factory}", **variable,
     )  # fmt: skip
     return Service(role, title, command, answers_http(host, port, "/health/ready"))
 

@@ -24,6 +24,7 @@ from signing.csc.openapi.validation import RequestCheck
 STRANGE: Final = (errors.MissingToken, errors.InvalidToken, errors.ExpiredToken, errors.InvalidDpopProof)
 """Whoever is refused so has not shown who they are."""
 _ALGORITHMS: Final = " ".join(ALGORITHMS)
+_PIECE: Final = 64 * 1024
 _log = get(__name__)
 
 
@@ -58,8 +59,10 @@ def csc_blueprint(dialect: Dialect, rssp: Rssp) -> Blueprint:
                 rssp.limits.stranger()
             try:
                 return view()
-            except STRANGE:
-                rssp.limits.stranger()
+            except errors.CscError as error:
+                _throw_away(most)
+                if isinstance(error, STRANGE):
+                    rssp.limits.stranger()
                 raise
 
         return limited
@@ -103,6 +106,17 @@ def _bound(rssp: Rssp, bearer: Bearer | None, most: int) -> None:
     if bearer is None:
         raise errors.MissingToken
     rssp.check_known(bearer)
+
+
+def _throw_away(most: int) -> None:
+    """Take what is left of a request's body, and keep nothing of it.
+
+    To a proxy that is still sending an early answer is a failure (502).
+    """
+    request.max_content_length = most
+    if (request.content_length or 0) <= most:
+        while request.stream.read(_PIECE):
+            pass
 
 
 def _json_body() -> dict[str, Any]:

@@ -326,8 +326,11 @@ def behind(made: Site) -> Iterator[None]:
 
 
 @contextmanager
-def nginx(made: Site, directory: Path) -> Iterator[None]:
-    """Debian's nginx as nobody in particular."""
+def nginx(made: Site, directory: Path, host: str = IDP) -> Iterator[None]:
+    """Debian's nginx as nobody in particular.
+
+    :param host: whose server behind it is there.
+    """
     program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/sbin")
     assert program is not None, "the Debian package nginx is missing (script/test installs it)"
     as_nobody: dict[str, Any] = {}
@@ -340,7 +343,8 @@ def nginx(made: Site, directory: Path) -> Iterator[None]:
     with (made.directory / "nginx.out").open("wb") as log:
         process = subprocess.Popen(command, cwd=directory, stdout=log, stderr=log, **as_nobody)
         try:
-            wait(lambda: made.ask("GET", f"{made.issuer}/health/ready").status == 200, process, made)
+            url = f"https://{host}:{made.port}/health/{'ready' if host == IDP else 'live'}"
+            wait(lambda: made.ask("GET", url).status == 200, process, made)
             yield
         finally:
             process.terminate()

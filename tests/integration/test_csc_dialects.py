@@ -7,18 +7,25 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import secrets
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from contract import order as orders
 from contract import sad as sads
+from contract.order import CredentialParameters, Operation, Order
+from foundation.clock import epoch
 from foundation.jose import encode_base64url, generate_signing_key, peek_claims, sign_compact
 from signing.csc.dialect import dialects
 from signing.csc.openapi import document
+from signing.sam.verify import LEEWAY_SECONDS
 from signing.scdev.device import Pkcs11Device
+from tests.fakes.sam import ECDSA_SHA256
 from tests.fakes.softhsm import make_token
+from tests.integration.oidc_world import ISSUER, SAM
 from tests.integration.test_bola import IDENTIFIERS, VALUES, readable, sad_for, shape, to_dialect, unknown_credential
 from tests.integration.whole_world import Whole, sign_hash, whole
 
@@ -240,6 +247,44 @@ def test_SAD_08_what_the_credential_demands_holds_whatever_the_identity_provider
         forged = sign_compact({**claims, **weaker, "jti": "weaker", "txn": "weaker"}, key, sads.SAD_TYPE)
         assert description(call(everything, version, body, forged)) == (400, "Invalid parameter SAD"), weaker
     assert call(everything, version, body, sad).status_code == 200
+
+
+def order(everything: Whole, username: str, operation: Operation) -> None:
+    """Have an order carried out, as the identity provider gives it."""
+    person, now = everything.people[username], epoch(everything.idp.clock.now())
+    made = Order(
+        ISSUER, SAM, person.account_id, secrets.token_hex(8), now, now + 600, operation,
+        CredentialParameters(person.credential_id), "decision-1",
+    )  # fmt: skip
+    key = everything.idp.app.extensions["privyseal"].keys.activation_key()
+    everything.sam.execute_order(orders.encode(made, key))
+
+
+def test_SAD_06_a_sad_from_before_its_credential_was_suspended_is_refused_in_every_version(
+    everything: Whole,
+) -> None:
+    """While it is suspended, and once it serves again."""
+    bob, approved = everything.people["bob"].credential_id, b"before it was suspended"
+    refusals = {"suspended": (400, "The credential identified by credentialID is disabled")}
+    refusals["resumed"] = (400, "Invalid parameter SAD")
+    sads_of = {version: everything.sad("bob", approved) for version in DIALECTS}
+    around = {version: everything.document_sad("bob", approved) for version in DIALECTS if version != "v1"}
+    document = {"document": base64.b64encode(approved).decode(), "signature_format": "C", "signAlgo": ECDSA_SHA256}
+    order(everything, "bob", "credential.suspend")
+    for state, refusal in refusals.items():
+        if state == "resumed":
+            order(everything, "bob", "credential.resume")
+            # What is approved within the leeway of a change passes for being from before it.
+            everything.idp.clock.advance(LEEWAY_SECONDS + 2)
+        for version, sad in sads_of.items():
+            assert description(call(everything, version, sign_hash(bob, approved), sad)) == refusal, (state, version)
+        for version, sad in around.items():
+            body = {"credentialID": bob, "documents": [document]}
+            answer = everything.call("signatures/signDoc", body, sad, version)
+            assert description(answer) == refusal, (state, version)
+    for version in DIALECTS:
+        after = everything.sad("bob", approved)
+        assert call(everything, version, sign_hash(bob, approved), after).status_code == 200, version
 
 
 def test_SAD_06_an_expired_sad_is_refused_in_every_version(everything: Whole) -> None:

@@ -29,6 +29,7 @@ from idp.web.services import Services
 from signing.scdev.device import Pkcs11Device
 from tests.fakes.softhsm import make_token
 from tests.integration.oidc_world import ACCOUNT, ISSUER, PASSWORD, POLICY, RESOURCE, SAM, Browser, answer
+from tests.integration.test_bola import DIALECTS, to_dialect
 from tests.integration.whole_world import Whole, sign_hash, whole
 
 pytestmark = pytest.mark.hsm
@@ -81,8 +82,11 @@ def approve(line: Whole, document: bytes, username: str = "alice") -> tuple[str,
     return str(response.get_json()["access_token"]), browser
 
 
-def redeem(line: Whole, sad: str, document: bytes, username: str = "alice") -> tuple[int, str]:
-    response = line.call("signatures/signHash", sign_hash(line.people[username].credential_id, document), sad)
+def redeem(
+    line: Whole, sad: str, document: bytes, username: str = "alice", version: str = "v2"
+) -> tuple[int, str]:
+    body = to_dialect(DIALECTS[version], sign_hash(line.people[username].credential_id, document))
+    response = line.call("signatures/signHash", body, sad, version)
     return response.status_code, response.get_json().get("error_description", "signed")
 
 
@@ -159,7 +163,7 @@ def test_OAU_02_SAD_11_a_code_that_comes_again_takes_the_sad_of_the_first_time_a
 def test_SAD_06_a_sad_from_before_a_factor_was_replaced_is_refused_and_one_from_after_is_not(
     line: Whole, directory: Path, what: str
 ) -> None:
-    sad, _ = approve(line, b"one")
+    before = {version: approve(line, version.encode())[0] for version in DIALECTS}
     others, _ = approve(line, b"two", "bob")
     options: tuple[str, ...]
     if what == "phone":
@@ -172,11 +176,13 @@ def test_SAD_06_a_sad_from_before_a_factor_was_replaced_is_refused_and_one_from_
     command(line, directory, "account", *options)
     # In the very second of the change; by the clock nobody could tell which was first.
     deliver(line)
-    assert redeem(line, sad, b"one") == REFUSED
+    for version, sad in before.items():
+        assert redeem(line, sad, version.encode(), version=version) == REFUSED
     assert redeem(line, others, b"two", "bob") == SIGNED
     line.idp.clock.advance(AGAIN)
-    after, _ = approve(line, b"three")
-    assert redeem(line, after, b"three") == SIGNED
+    for version in DIALECTS:
+        after, _ = approve(line, b"three")
+        assert redeem(line, after, b"three", version=version) == SIGNED
 
 
 def test_SAD_11_a_sad_of_an_account_that_was_disabled_is_refused(line: Whole, directory: Path) -> None:

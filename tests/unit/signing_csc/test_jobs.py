@@ -488,15 +488,39 @@ def test_PKI_01_no_private_address_and_no_redirect(tmp_path: Path) -> None:
     with receiver(tmp_path, status=302) as (own, port, pem):
         own.location = f"https://app.localhost:{port}/elsewhere"
         # As a name server may answer for a name, and the C library for numbers in other forms.
-        resolver = {"2130706433": "127.0.0.1", "0x7f000001": "127.0.0.1", "inside.example": "10.0.0.1"}
-        egress = Egress(resolver=lambda host, _port: [resolver.get(host, "127.0.0.1")])
+        resolver = {
+            "app.localhost": "127.0.0.1",
+            "2130706433": "127.0.0.1",
+            "0x7f000001": "127.0.0.1",
+            "0177.0.0.1": "127.0.0.1",
+            "::1": "::1",
+            "::ffff:127.0.0.1": "::ffff:127.0.0.1",
+            "169.254.169.254": "169.254.169.254",
+            "metadata.example": "169.254.169.254",
+            "inside.example": "10.0.0.1",
+            "6to4.example": "2002:7f00:1::",
+        }
+        egress = Egress(resolver=lambda host, _port: [resolver.get(host, host)])
         guarded = Notices({}, egress, timeout_seconds=5, authorities=pem)
-        for host in ("app.localhost", "127.0.0.1", "[::1]", *resolver):
-            assert not guarded.send(f"https://{host}:{port}/ready", "job-1")
+        for host in ("127.0.0.1", *resolver):
+            literal = f"[{host}]" if ":" in host else host
+            assert not guarded.send(f"https://{literal}:{port}/ready", "job-1"), host
         assert own.got == []
-        allowed = Notices({}, Egress((f"app.localhost:{port}",)), timeout_seconds=5, authorities=pem)
+        looked_up: list[str] = []
+
+        def rebinding(host: str, _port: int) -> list[str]:
+            looked_up.append(host)
+            return ["127.0.0.1" if len(looked_up) == 1 else "169.254.169.254"]
+
+        # What was judged is what is connected to: nobody asks a second time.
+        allowed = Notices({}, Egress((f"app.localhost:{port}",), rebinding), timeout_seconds=5, authorities=pem)
         assert not allowed.send(f"https://app.localhost:{port}/ready", "job-1")
-        assert [path for path, _content, _authorization in own.got] == ["/ready"]
+        assert looked_up == ["app.localhost"]
+        allowed = Notices({}, Egress((f"app.localhost:{port}",)), timeout_seconds=5, authorities=pem)
+        for location in ("file:///etc/passwd", "gopher://127.0.0.1/", "http://169.254.169.254/", "/elsewhere"):
+            own.location = location
+            assert not allowed.send(f"https://app.localhost:{port}/ready", "job-1"), location
+        assert [path for path, _content, _authorization in own.got] == ["/ready"] * 5
 
 
 @pytest.mark.parametrize(

@@ -202,7 +202,7 @@ def test_DOS_01_a_strangers_request_is_not_read_beyond_what_any_method_takes(ben
     stranger = generate_signing_key()
     good = sad_over(bench) if kind == "sad" else bench.service_token()
     made_up = sad_over(bench, key=stranger) if kind == "sad" else bench.service_token(stranger)
-    # 400: it was read.
+    # 400: somebody looked into it.
     assert (post(good, MAX_BODY + 1), post(made_up, MAX_BODY + 1)) == (400, 401)
     assert post(made_up, MAX_BODY) == 400
 
