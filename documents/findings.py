@@ -57,6 +57,9 @@ class Page:
     height: float
     rotation: int
     """Degrees clockwise: 0, 90, 180 or 270."""
+    left: float = 0.0
+    """Of the box in the page's own coordinates; so is :attr:`bottom`."""
+    bottom: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,10 @@ class Examination:
         try:
             table: dict[str, Any] = json.loads(octets)
             findings = tuple(Finding(each["code"], each["page"]) for each in table["findings"])
-            pages = tuple(Page(each["width"], each["height"], each["rotation"]) for each in table["pages"])
+            pages = tuple(
+                Page(each["width"], each["height"], each["rotation"], each["left"], each["bottom"])
+                for each in table["pages"]
+            )
             signatures = tuple(
                 PriorSignature(each["field"], each["kind"], each["signer"], each["whole_document"])
                 for each in table["signatures"]

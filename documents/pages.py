@@ -13,7 +13,7 @@ from documents.errors import DocumentRefused
 from documents.findings import Page
 from documents.reading import key_of, resolved, value
 
-_LETTER: Final = (612.0, 792.0)
+_LETTER: Final = (0.0, 0.0, 612.0, 792.0)
 """Of a page that says nothing, which it may not."""
 
 
@@ -67,14 +67,17 @@ def _raw_items(array: Any) -> Iterator[Any]:
 
 
 def _page(own: dict[str, Any]) -> Page:
-    width, height = _size(own.get("/CropBox")) or _size(own.get("/MediaBox")) or _LETTER
+    left, bottom, width, height = _box(own.get("/CropBox")) or _box(own.get("/MediaBox")) or _LETTER
     rotation = own.get("/Rotate", 0)
-    return Page(width, height, int(rotation) % 360 if isinstance(rotation, int) else 0)
+    return Page(width, height, int(rotation) % 360 if isinstance(rotation, int) else 0, left, bottom)
 
 
-def _size(box: Any) -> tuple[float, float] | None:
+def _box(box: Any) -> tuple[float, float, float, float] | None:
+    """Left, bottom, width and height."""
     if not isinstance(box, generic.ArrayObject) or len(box) != 4:
         return None
     left, low, right, high = (float(each) for each in box)
     size = (round(abs(right - left), 2), round(abs(high - low), 2))
-    return size if all(0 < each < 1_000_000 for each in size) else None
+    origin = (round(min(left, right), 2), round(min(low, high), 2))
+    sound = all(0 < each < 1_000_000 for each in size) and all(abs(each) < 1_000_000 for each in origin)
+    return (*origin, *size) if sound else None

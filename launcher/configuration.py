@@ -115,7 +115,11 @@ def idp(here: Installation) -> Mapping[str, object]:
         "key_dir": here.file("idp", "keys"),
         "policy_file": here.code.root / "policies" / "default.yaml",
         "database_url": f"sqlite:///{here.file('idp', 'idp.sqlite')}",
-        "egress_allow": [f"127.0.0.1:{ports.of('inbox')}", f"sign.localhost:{ports.of('web')}"],
+        "egress_allow": [
+            f"127.0.0.1:{ports.of('inbox')}",
+            f"sign.localhost:{ports.of('web')}",
+            f"portal.localhost:{ports.of('portal')}",
+        ],
         "signing": {"csc_base": here.csc_base, "sam_id": SAM_ID, "profiles": ["default", "sole-control"]},
         "approval": {"origin": here.approval_origin, "profiles": ["sole-control"]},
         # Whoever tries it out asks for more codes than anybody should be sent.

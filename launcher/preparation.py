@@ -253,6 +253,7 @@ def _portal(here: Installation, idp: tuple[str, ...]) -> Iterator[Step]:
          "--auth-method", "private_key_jwt", "--jwks-file", str(here.portal_client_key),
          "--redirect-uri", f"{here.ports.url('portal')}/callback",
          "--post-logout-redirect-uri", f"{here.ports.url('portal')}/",
+         "--document-location", f"{here.ports.url('portal')}/shown/",
          "--scope", "openid", "--scope", "service", "--scope", "credential", "--grant-type", "authorization_code"),
     )  # fmt: skip
     yield Step(

@@ -11,12 +11,16 @@ from flask import Flask, Request
 from flask.sessions import NullSession, SessionInterface, SessionMixin
 from sqlalchemy import Engine
 
+from documents.bounds import Bounds
+from documents.examiner import Examiner, ExaminerSettings
+from documents.findings import Examination
+from documents.render import Renderer
 from foundation.clock import Clock, SystemClock
 from portal.outside.provider import Outside
 from portal.settings import PortalSettings
 from portal.store.database import check_schema, open_engine
 from portal.store.seal import Sealer
-from portal.web import browser, faults, headers, language, library, pages, signing
+from portal.web import browser, faults, headers, language, library, pages, shown, signing
 from portal.web.parts import Parts, install, parts
 
 _FORM_OCTETS: Final = 256 * 1024
@@ -58,8 +62,12 @@ def create_app(
     clock: Clock | None = None,
     engine: Engine | None = None,
     random: Callable[[int], bytes] = secrets.token_bytes,
+    examine: Callable[[bytes], Examination] | None = None,
+    draw: Callable[[bytes, int], bytes] | None = None,
 ) -> Flask:
     """The WSGI application.
+
+    :param examine: :param draw: in the place of confined processes of our own.
 
     :raises PrivySealError: the database, a key or a setting cannot be used.
     """
@@ -69,12 +77,14 @@ def create_app(
     most = settings.limits.request_octets + _FORM_OCTETS
     app.config.update(MAX_CONTENT_LENGTH=most, MAX_FORM_MEMORY_SIZE=_FORM_OCTETS, MAX_FORM_PARTS=1000)
     seal = Sealer.from_file(settings.key_file, random)
-    install(app, Parts(settings, clock or SystemClock(), random, engine, seal, Outside(settings)))
+    examine = examine or Examiner(ExaminerSettings(bounds=Bounds(octets=settings.limits.file_octets))).examine
+    draw = draw or Renderer(workers=1).page
+    install(app, Parts(settings, clock or SystemClock(), random, engine, seal, Outside(settings), examine, draw))
     headers.install(app)
     language.install(app)
     faults.install(app)
     browser.install(app)
-    for blueprint in (pages.blueprint, library.blueprint, signing.blueprint):
+    for blueprint in (pages.blueprint, library.blueprint, signing.blueprint, shown.blueprint):
         app.register_blueprint(blueprint)
     app.context_processor(lambda: {"service_name": parts().settings.service_name})
     return app

@@ -72,6 +72,16 @@ class NotPdf(PortalError):
     code = "not_pdf"
 
 
+class DocumentNotAcceptable(PortalError):
+    """A PDF that is not one to be signed; ``reason`` is of ``documents.errors.REASONS``."""
+
+    code = "document_not_acceptable"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 class TooLarge(PortalError):
     """A file, or all that were sent together, is larger than the settings allow."""
 

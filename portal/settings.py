@@ -91,6 +91,9 @@ class PortalSettings:
     database_url: str | None = field(default=None, repr=False)
     database_url_file: Path | None = None
     service_name: str = "Privy Seal"
+    show_documents: bool = True
+    """The identity provider fetches the documents and shows them before the approval; it has to have registered the
+    client for that (``--document-location``)."""
     languages: tuple[str, ...] = LANGUAGES
     """The first is used where the browser asks for none of them."""
     ca_file: Path | None = None

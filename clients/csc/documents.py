@@ -31,6 +31,8 @@ class Document:
     """`signed_envelope_property`; None: the format's default."""
     properties: tuple[Mapping[str, Any], ...] = ()
     """Elements of `signed_props`."""
+    location: str | None = None
+    """Where the authorization server may fetch it, with a token of its own, to show it before the approval."""
     more: Mapping[str, Any] = field(default_factory=dict)
     """Other members of the request's element, as they are."""
 
@@ -66,6 +68,10 @@ def document_details(
     """
     if not documents:
         raise UsageError("there is no document to be approved")
+    locations = [each.location for each in documents if each.location is not None]
+    if len(locations) not in {0, len(documents)}:
+        raise UsageError("all documents have a location, or none")
+    shown = [{"uri": each, "method": {"type": "OAuth_20"}} for each in locations]
     digests = [
         {
             "hash": base64.b64encode(each.digest(hash_name)).decode("ascii"),
@@ -81,6 +87,7 @@ def document_details(
             "documentDigests": digests,
             "hashAlgorithmOID": HASH_OIDS[hash_name],
             "locations": [service],
+            **({"documentLocations": shown} if shown else {}),
         }
     ]
 

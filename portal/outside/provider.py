@@ -37,12 +37,15 @@ from clients.csc import (
 )
 from clients.csc.keys import Key
 from foundation.errors import SettingsError
+from foundation.jose import VerificationKey
 from portal.errors import AnswerNotOurs, NotApproved, ServiceUnavailable, SignInAgain, SigningRefused
+from portal.outside.identity import keys_at
 from portal.settings import PortalSettings
 
 SIGN_IN_SCOPES: Final = "openid service"
 _KNOWN_SECONDS: Final = 300.0
 """How long what the services say of themselves is taken as said."""
+_KEYS_SECONDS: Final = 60.0
 _ANSWER_SPARE: Final = 1024 * 1024
 _SIGNED_SPARE: Final = 4
 """A signed document in base64 has at most so many times the octets that a request may have: validation data and an
@@ -93,6 +96,15 @@ class Line:
         """The tokens for an authorization response."""
         return self.oauth.finish(pending, parameters)
 
+    def keys(self) -> tuple[VerificationKey, ...]:
+        """The identity provider's public keys, as it publishes them now.
+
+        :raises ServiceUnavailable: it publishes none.
+        """
+        if self.known.server.jwks_uri is None:
+            raise ServiceUnavailable("the identity provider publishes no keys")
+        return keys_at(self.transport, self.known.server.jwks_uri)
+
     def sign_out_url(self) -> str | None:
         """Where a browser signs out of the identity provider as well; without a token in the address."""
         if self.known.server.end_session_endpoint is None:
@@ -113,6 +125,7 @@ class Outside:
             raise SettingsError((f"client_key_file: {error}",)) from error
         self._now = now
         self._known: Known | None = None
+        self._keys: tuple[float, tuple[VerificationKey, ...]] | None = None
         self._lock = threading.Lock()
 
     @contextmanager
@@ -132,6 +145,21 @@ class Outside:
                 yield Line(settings, transport, self._discovered(transport), self._key)
         finally:
             transport.close()
+
+    def keys(self) -> tuple[VerificationKey, ...]:
+        """The keys of the identity provider, asked for once a minute at most: anybody may make us look.
+
+        :raises ServiceUnavailable: they cannot be had.
+        """
+        with self._lock:
+            known = self._keys
+        if known is not None and self._now() - known[0] < _KEYS_SECONDS:
+            return known[1]
+        with self.line() as line:
+            found = line.keys()
+        with self._lock:
+            self._keys = (self._now(), found)
+        return found
 
     def _discovered(self, transport: Transport) -> Known:
         with self._lock:

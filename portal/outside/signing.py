@@ -36,6 +36,8 @@ class Wish:
     content: bytes = field(repr=False)
     properties: tuple[Mapping[str, Any], ...] = ()
     """Of ``signed_props``: where the signature shows."""
+    location: str | None = None
+    """Where the identity provider fetches it."""
 
 
 def best_level(info: ServiceInfo) -> str:
@@ -98,4 +100,11 @@ def _scheme(credential: Credential) -> Any:
 
 
 def _document(wish: Wish, level: str) -> Document:
-    return Document(wish.content, wish.name, level=level, envelope="Revision", properties=wish.properties)
+    return Document(
+        wish.content,
+        wish.name,
+        level=level,
+        envelope="Revision",
+        properties=wish.properties,
+        location=wish.location,
+    )

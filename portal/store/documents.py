@@ -1,15 +1,15 @@
-"""People's documents.  Every function takes the owner's mark, and finds nothing of anybody else's."""
+"""People's documents.  Every function takes the owner's mark, and finds nothing of anybody else's; but one."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from portal.errors import NoSuchDocument, QuotaReached
+from portal.placement import Sheet, packed, unpacked
 from portal.settings import LimitSettings
 from portal.store.seal import Sealer
 from portal.store.tables import contents, documents
@@ -44,6 +44,10 @@ class Document:
     signed: int | None = None
     """When."""
     outcome: Outcome | None = None
+    sheets: tuple[Sheet, ...] = ()
+    """Its pages."""
+    notes: tuple[str, ...] = ()
+    """What is said of it before it is signed: ``active``, ``appearance``."""
 
     @property
     def signed_name(self) -> str:
@@ -73,11 +77,6 @@ def add(
     _keep(connection, seal, document, "original", content)
 
 
-def new(document_id: str, owner: str, name: str, content: bytes, *, now: int, until: int) -> Document:
-    """A document that has just been brought."""
-    return Document(document_id, owner, name, len(content), hashlib.sha256(content).hexdigest(), now, until)
-
-
 def everyone_of(connection: Connection, seal: Sealer, owner: str, now: int) -> list[Document]:
     """All of a person's documents, the newest first."""
     chosen = select(documents).where(documents.c.owner == owner, documents.c.until > now)
@@ -93,6 +92,18 @@ def find(connection: Connection, seal: Sealer, owner: str, document_id: str, now
     chosen = select(documents).where(
         documents.c.id == document_id, documents.c.owner == owner, documents.c.until > now
     )
+    row = connection.execute(chosen).first()
+    if row is None:
+        raise NoSuchDocument("no such document")
+    return _document(seal, row)
+
+
+def find_any(connection: Connection, seal: Sealer, document_id: str, now: int) -> Document:
+    """Whose ever it is: for somebody who has shown that they may know this very document.
+
+    :raises NoSuchDocument: none, or expired.
+    """
+    chosen = select(documents).where(documents.c.id == document_id, documents.c.until > now)
     row = connection.execute(chosen).first()
     if row is None:
         raise NoSuchDocument("no such document")
@@ -129,10 +140,7 @@ def store_signed(
 
     :raises NoSuchDocument: the document was deleted meanwhile.
     """
-    after = Document(
-        document.id, document.owner, document.name, document.octets, document.sha256, document.brought, until, now,
-        outcome,
-    )  # fmt: skip
+    after = replace(document, until=until, signed=now, outcome=outcome)
     changed = connection.execute(
         update(documents)
         .where(documents.c.id == document.id, documents.c.owner == document.owner)
@@ -182,6 +190,8 @@ def _seal(seal: Sealer, document: Document) -> bytes:
         "octets": document.octets,
         "sha256": document.sha256,
         "outcome": None if document.outcome is None else asdict(document.outcome),
+        "sheets": packed(document.sheets),
+        "notes": document.notes,
     }
     return seal.seal_json(value, *_about(document, "description"))
 
@@ -190,5 +200,15 @@ def _document(seal: Sealer, row: Row[Any]) -> Document:
     value = seal.open_json(row.sealed, "document", row.id, row.owner, "description")
     outcome = None if value["outcome"] is None else Outcome(**value["outcome"])
     return Document(
-        row.id, row.owner, value["name"], value["octets"], value["sha256"], row.brought, row.until, row.signed, outcome
+        id=row.id,
+        owner=row.owner,
+        name=value["name"],
+        octets=value["octets"],
+        sha256=value["sha256"],
+        brought=row.brought,
+        until=row.until,
+        signed=row.signed,
+        outcome=outcome,
+        sheets=unpacked(value["sheets"]),
+        notes=tuple(value["notes"]),
     )

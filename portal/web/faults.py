@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response
 
 from foundation import log
 from portal.errors import (
+    DocumentNotAcceptable,
     NotApproved,
     PortalError,
     SignedOut,
@@ -52,6 +53,8 @@ def page(title: str, text: str, status: int, *, detail: str = "") -> Response:
 
 def sentence(error: PortalError) -> str:
     """What went wrong and what can be done about it, for the person."""
+    if isinstance(error, DocumentNotAcceptable):
+        return _reason(error.reason)
     limits = parts().settings.limits
     megabytes = limits.file_octets // (1024 * 1024)
     texts = {
@@ -72,6 +75,23 @@ def sentence(error: PortalError) -> str:
         "service_unavailable": _("A service that is needed for this does not answer. Please try again later."),
     }
     return texts.get(error.code, _("The request could not be completed. Please try again later."))
+
+
+def _reason(reason: str) -> str:
+    """Why a PDF is not one to be signed (``documents.errors.REASONS``)."""
+    texts = {
+        "encrypted": _("This PDF is encrypted. Remove the password, then upload it again."),
+        "hybrid": _("This PDF can be read in two ways that may differ. Save it anew with another program."),
+        "xfa": _("This PDF is an XFA form, which cannot be signed. Print it to a PDF first."),
+        "too_large": _("This PDF is too large."),
+        "signature_broken": _("A signature that this PDF already has does not fit the document."),
+        "changed_after_signature": _("This PDF was changed after it was signed, beyond what its signature permits."),
+        "certified_final": _("This PDF is certified against any further signature."),
+        "finding_refused": _("This PDF contains something that is not accepted here."),
+        "malformed": _("This PDF is damaged. Save it anew with another program."),
+        "not_a_pdf": _("This file is not a PDF, or its end is missing."),
+    }
+    return texts.get(reason, _("This PDF is too large or too complicated to be read safely."))
 
 
 def _ours(error: PortalError) -> Response:

@@ -13,8 +13,8 @@ from werkzeug.wrappers import Response
 from clients.csc import ClientError, StepUpRequiredError, Tokens
 from foundation import log
 from foundation.jose import encode_base64url
-from portal.errors import AnswerNotOurs, PortalError, ServiceUnavailable
-from portal.outside.identity import keys_at, subject_of
+from portal.errors import AnswerNotOurs, PortalError
+from portal.outside.identity import subject_of
 from portal.outside.provider import Line, pending_from_json
 from portal.store import sessions
 from portal.web import browser, language, signing, way
@@ -97,11 +97,8 @@ def _parameters() -> dict[str, str]:
 
 
 def _signed_in(line: Line, tokens: Tokens, nonce: str) -> Response:
-    with_parts, server = parts(), line.known.server
-    if server.jwks_uri is None:
-        raise ServiceUnavailable("the identity provider publishes no keys")
-    keys = keys_at(line.transport, server.jwks_uri)
-    settings = with_parts.settings
+    with_parts = parts()
+    keys, settings = line.keys(), with_parts.settings
     subject = subject_of(tokens, keys, settings.issuer, settings.client_id, nonce, with_parts.now)
     with with_parts.engine.begin() as connection:
         sessions.end(connection, with_parts.seal, browser.token())

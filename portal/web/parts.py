@@ -9,6 +9,7 @@ from typing import Final, cast
 from flask import Flask, current_app
 from sqlalchemy import Engine
 
+from documents.findings import Examination
 from foundation.clock import Clock, epoch
 from portal.outside.provider import Outside
 from portal.settings import PortalSettings
@@ -27,6 +28,10 @@ class Parts:
     engine: Engine = field(repr=False)
     seal: Sealer = field(repr=False)
     outside: Outside = field(repr=False)
+    examine: Callable[[bytes], Examination] = field(repr=False)
+    """As :meth:`documents.examiner.Examiner.examine`."""
+    draw: Callable[[bytes, int], bytes] = field(repr=False)
+    """A page as a PNG, as :meth:`documents.render.Renderer.page`."""
 
     @property
     def now(self) -> int:

@@ -13,10 +13,11 @@ from clients.csc import Bearer, Pending
 from portal.errors import AlreadySigned, NothingChosen, TooManyAtOnce
 from portal.outside.provider import Line
 from portal.outside.signing import Wish, best_level, chosen_credential, details, sign, usable_credentials
+from portal.placement import CORNERS, MAX_STATED, Sheet, at_corner, packed, parse, properties
 from portal.store import documents
 from portal.store.documents import Document, Outcome
 from portal.store.sessions import Session
-from portal.web import browser, language, way
+from portal.web import browser, language, shown, way
 from portal.web.parts import parts
 
 blueprint = Blueprint("signing", __name__)
@@ -31,8 +32,17 @@ def ask() -> str:
         level = best_level(line.known.info)
         usable = usable_credentials(line.service, person.service_token)
     return render_template(
-        "sign.html", documents=chosen, credentials=usable, level=level, issuer=parts().settings.issuer
-    )
+        "sign.html",
+        documents=chosen,
+        credentials=usable,
+        level=level,
+        issuer=parts().settings.issuer,
+        corners=CORNERS,
+        usual=at_corner(chosen[0].sheets[-1], "bottom-right"),
+        pages=[[count, *Sheet(width, height, int(turn)).shown]
+               for count, width, height, turn, _, _ in packed(chosen[0].sheets)],
+        most=MAX_STATED,
+    )  # fmt: skip
 
 
 @blueprint.post("/sign")
@@ -40,13 +50,15 @@ def begin() -> Response:
     """One approval for all that was chosen: the person goes to the identity provider."""
     person = browser.person()
     chosen = _chosen(person, request.form.getlist("document"))
+    placement = parse(request.form)
     with parts().outside.line() as line:
         level = best_level(line.known.info)
         usable = usable_credentials(line.service, person.service_token)
         credential = chosen_credential(usable, request.form.get("credential"))
         if len(chosen) > credential.multisign:
             raise TooManyAtOnce("the credential signs fewer at once")
-        wishes = _wishes(person, chosen, ())
+        wanted = [properties(placement, each.sheets) for each in chosen]
+        wishes = _wishes(person, chosen, wanted)
         pending = line.begin_approval(details(line.service, credential, wishes, level), language.select())
     value = {
         "what": "sign",
@@ -54,7 +66,7 @@ def begin() -> Response:
         "documents": [each.id for each in chosen],
         "credential": credential.id,
         "level": level,
-        "properties": [],
+        "properties": wanted,
     }
     return way.send(pending, value)
 
@@ -108,7 +120,10 @@ def _chosen(person: Session, ids: Sequence[str]) -> list[Document]:
     return found
 
 
-def _wishes(person: Session, chosen: Sequence[Document], properties: Sequence[Mapping[str, Any]]) -> list[Wish]:
+def _wishes(
+    person: Session, chosen: Sequence[Document], wanted: Sequence[Sequence[Mapping[str, Any]]]
+) -> list[Wish]:
+    """:param wanted: properties of each."""
     with_parts = parts()
     with with_parts.engine.connect() as connection:
         return [
@@ -116,7 +131,8 @@ def _wishes(person: Session, chosen: Sequence[Document], properties: Sequence[Ma
                 each.id,
                 each.name,
                 documents.content_of(connection, with_parts.seal, each, "original"),
-                tuple(properties),
+                tuple(its),
+                shown.address(each) if with_parts.settings.show_documents else None,
             )
-            for each in chosen
+            for each, its in zip(chosen, wanted, strict=True)
         ]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import expect
+from pyhanko.pdf_utils.reader import PdfFileReader
 
 from examples.sample_contract import make_sample_pdf
 from tests.documents import blank_pdf
@@ -54,11 +57,49 @@ def approve(person: Visitor) -> None:
     person.at("Your documents")
 
 
+def place(person: Visitor, *, scripts: bool) -> None:
+    """Choose where the signatures show: from a list; with scripts then with mouse and keyboard, on the page."""
+    chosen = person.page.get_by_label("Place", exact=True)
+    chosen.select_option("bottom right")
+    stamp = person.page.get_by_role("button", name="Your signature")
+    expect(stamp).to_be_visible(visible=scripts)
+    if not scripts:
+        return
+    stamp.scroll_into_view_if_needed()
+    before = stamp.bounding_box()
+    assert before is not None
+    person.page.mouse.move(before["x"] + 20, before["y"] + 10)
+    person.page.mouse.down()
+    person.page.mouse.move(before["x"] - 30, before["y"] - 60, steps=4)
+    person.page.mouse.up()
+    expect(chosen).to_have_value("custom")
+    dragged = stamp.bounding_box()
+    assert dragged is not None
+    assert (dragged["x"], dragged["y"]) == pytest.approx((before["x"] - 50, before["y"] - 70), abs=2)
+    width = float(person.page.get_by_label("Width, mm").input_value())
+    expect(chosen).to_have_value("custom")
+    stamp.focus()
+    person.page.keyboard.press("Shift+ArrowLeft")
+    expect(person.page.get_by_label("Width, mm")).to_have_value(f"{width - 2:g}")
+    top = float(person.page.get_by_label("From the top, mm").input_value())
+    person.page.keyboard.press("ArrowUp")
+    moved = float(person.page.get_by_label("From the top, mm").input_value())
+    assert moved == pytest.approx(top - 2, abs=0.2)
+
+
 def row(person: Visitor, name: str) -> str:
     """The identifier of a document in the list, by its name."""
     found = person.page.locator("[data-document]").filter(has_text=name)
     expect(found).to_have_count(1)
     return str(found.get_attribute("data-document"))
+
+
+def shown_box(pdf: bytes) -> tuple[float, ...] | None:
+    """The rectangle of the first signature's field, where it has a size."""
+    reader: Any = PdfFileReader
+    (signature,) = reader(BytesIO(pdf)).embedded_regular_signatures
+    box = tuple(float(each) for each in signature.sig_field["/Rect"])
+    return box if box[2] > box[0] and box[3] > box[1] else None
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
@@ -74,6 +115,7 @@ def test_a_person_signs_two_documents_with_one_approval_and_finds_them_again(
     for path in contracts:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         expect(alice.page.locator(f'[data-digest="{digest}"]')).to_be_visible()
+    place(alice, scripts=scripts)
     if scripts:
         alice.picture("portal-review", everywhere=True)
         assert alice.barriers() == []
@@ -94,6 +136,7 @@ def test_a_person_signs_two_documents_with_one_approval_and_finds_them_again(
         # Validation data is a revision of its own, after the one that is signed.
         assert (found.signer, found.coverage) == ("Alice Example", "ENTIRE_REVISION")
         assert b"/DSS" in pdf
+        assert shown_box(pdf) is not None, "the signature shows"
 
     alice.form("sign-out").get_by_role("button").click()
     alice.at("Sign out of Privy Seal?")

@@ -16,6 +16,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from documents.errors import DocumentRefused
+from documents.findings import Examination, Finding, Page
 from foundation.clock import FixedClock, SystemClock, epoch
 from foundation.files import write_secret
 from foundation.jose import SigningKey, export_signing_key, generate_signing_key, sign_compact
@@ -129,6 +131,19 @@ class World:
         return 200, {"DocumentWithSignature": [base64.b64encode(each).decode() for each in signed]}, {}
 
 
+def examined(content: bytes) -> Examination:
+    """What the confined processes say; of a document with a telling word in it something else."""
+    if b"REFUSE" in content:
+        raise DocumentRefused("encrypted")
+    findings = (Finding("javascript"), Finding("form_fields", 1)) if b"ACTIVE" in content else ()
+    return Examination(findings, (Page(595.28, 841.89, 0), Page(841.89, 595.28, 90)), (), 9, "1.7")
+
+
+def drawn(_content: bytes, number: int) -> bytes:
+    """A page's picture, as it were."""
+    return f"picture of page {number}".encode()
+
+
 @contextmanager
 def world(directory: Path, database_url: str, **limits: int) -> Iterator[World]:
     """:param limits: of the settings."""
@@ -153,7 +168,7 @@ def world(directory: Path, database_url: str, **limits: int) -> Iterator[World]:
         assert create_tables(engine)
         try:
             made = World(
-                create_app(settings, clock=clock, engine=engine), server, settings, clock,
+                create_app(settings, clock=clock, engine=engine, examine=examined, draw=drawn), server, settings, clock,
                 generate_signing_key(), client_key, make_signer(),
             )  # fmt: skip
             _script(made)

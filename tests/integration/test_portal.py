@@ -7,13 +7,16 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
 
-from foundation.jose import peek_claims, verify_compact
+from foundation.clock import epoch
+from foundation.jose import generate_signing_key, peek_claims, sign_compact, verify_compact
 from portal.purger import purge
 from portal.web.parts import of
+from portal.web.shown import SHA256, TOKEN_TYPE
 from tests.integration.portal_world import CLIENT, PDF, Person, World, world
 
 NAME = "lease-of-alice.pdf"
@@ -58,6 +61,9 @@ def test_many_documents_are_signed_with_one_approval(running: World, alice: Pers
         for name, digest in zip(contents, digests, strict=True)
     ]
     assert details["locations"] == [running.settings.csc_base]
+    assert details["documentLocations"] == [
+        {"uri": f"{running.settings.public_url}/shown/{each}.pdf", "method": {"type": "OAuth_20"}} for each in ids
+    ]
     arrived = alice.approve(asked)
     assert arrived.status_code == 303, arrived.text
     request = running.server.last("/csc/v2/signatures/signDoc")
@@ -95,6 +101,7 @@ def test_OAU_17_another_persons_documents_are_not_there(running: World, alice: P
         assert bob.post("/sign", document=ids).status_code == 404
         assert running.server.count("/as/par") == pushed
     assert bob.post(f"/documents/{document_id}/delete").status_code == 404
+    assert bob.get(f"/documents/{document_id}/page/1.png").status_code == 404
     assert alice.get(f"/documents/{document_id}/signed.pdf").status_code == 200
 
 
@@ -167,6 +174,81 @@ def test_a_request_larger_than_all_may_be_is_answered_with_our_page(one: World) 
     page = alice.bring(("large.pdf", b"%PDF-" + b"x" * 400_000))
     assert page.status_code == 413
     assert "That is too much at once" in page.text
+
+
+def test_a_document_that_is_not_one_to_be_signed_is_refused_with_its_reason(one: World) -> None:
+    page = signed_in(one).bring(("secret.pdf", PDF + b"% REFUSE\n%%EOF\n"), ("good.pdf", PDF))
+    assert page.status_code == 400
+    assert "This PDF is encrypted." in page.text
+    assert page.text.count("data-document=") == 1
+
+
+def test_what_could_deceive_is_told_before_anything_is_signed(one: World) -> None:
+    alice = signed_in(one)
+    document_id = alice.brought("active.pdf", PDF + b"% ACTIVE\n%%EOF\n")
+    for page in (alice.get("/documents"), alice.get(f"/sign?document={document_id}")):
+        assert "acts when it is opened" in page.text
+        assert "can look different elsewhere" in page.text
+
+
+def test_the_visible_signature_is_asked_for_where_the_person_wants_it(one: World) -> None:
+    alice = signed_in(one)
+    place = {"place": "custom", "page": "first", "left": "10", "top": "20", "width": "70", "height": "25"}
+    alice.approve(alice.begin(alice.brought(NAME), **place, reason="I agree"))
+    (document,) = one.server.last("/csc/v2/signatures/signDoc").json["documents"]
+    told = {each["attribute_name"]: base64.b64decode(each["attribute_value"]) for each in document["signed_props"]}
+    assert told == {"Page": b"1", "Box": b"28.35 714.33 226.77 785.20", "Reason": b"I agree"}
+
+
+def test_a_place_that_is_on_no_page_is_refused_before_anybody_is_asked(one: World) -> None:
+    alice = signed_in(one)
+    document_id, pushed = alice.brought(NAME), one.server.count("/as/par")
+    for place in ({"place": "custom", "left": "1"}, {"place": "top-left", "page": "number", "page_number": "3"}):
+        page = alice.post("/sign", document=[document_id], **place)
+        assert page.status_code == 400
+        assert "do not make a place on a page" in page.text
+    assert one.server.count("/as/par") == pushed
+
+
+def fetched(made: World, document_id: str, **changes: Any) -> int:
+    """The identity provider comes for a document; the status."""
+    key, typ = changes.pop("key", made.token_key), changes.pop("typ", TOKEN_TYPE)
+    now = epoch(made.clock.now())
+    claims = {"iss": made.issuer, "aud": CLIENT, "iat": now, "exp": now + 60, "jti": "1",
+              "digest": hashlib.sha256(PDF).hexdigest(), "hashAlgorithmOID": SHA256, **changes}  # fmt: skip
+    token = sign_compact({name: value for name, value in claims.items() if value is not None}, key, typ)
+    http = made.app.test_client()
+    answer = http.get(f"/shown/{document_id}.pdf", headers={"Authorization": f"Bearer {token}"})
+    assert (answer.data == PDF) == (answer.status_code == 200)
+    return answer.status_code
+
+
+def test_the_identity_provider_fetches_the_document_that_it_shows_and_nobody_else_does(one: World) -> None:
+    alice = signed_in(one)
+    document_id = alice.brought(NAME)
+    assert fetched(one, document_id) == 200
+    now = epoch(one.clock.now())
+    for changes in (
+        {"iss": "https://evil.example.org"}, {"aud": "another"}, {"digest": hashlib.sha256(b"").hexdigest()},
+        {"digest": None}, {"hashAlgorithmOID": "1.2.3"}, {"exp": now - 60}, {"iat": now + 61}, {"exp": "later"},
+        {"typ": "JWT"}, {"key": generate_signing_key()},
+    ):  # fmt: skip
+        assert fetched(one, document_id, **changes) == 401, changes
+    assert fetched(one, "0" * 32) == 401, "whether there is one is not told"
+    assert alice.get(f"/shown/{document_id}.pdf").status_code == 401, "its owner downloads it elsewhere"
+    one.clock.advance(one.settings.keeping.document_seconds)
+    assert fetched(one, document_id) == 401
+
+
+def test_a_page_is_drawn_for_its_owner_and_only_where_there_is_one(one: World) -> None:
+    alice = signed_in(one)
+    document_id = alice.brought(NAME)
+    picture = alice.get(f"/documents/{document_id}/page/2.png")
+    assert (picture.mimetype, picture.data) == ("image/png", b"picture of page 2")
+    assert picture.headers["Cache-Control"] == "no-store"
+    for number in (0, 3):
+        assert alice.get(f"/documents/{document_id}/page/{number}.png").status_code == 404
+    assert one.person("nobody").get(f"/documents/{document_id}/page/1.png").status_code == 401
 
 
 def test_SES_04_a_post_without_this_browsers_form_token_changes_nothing(one: World) -> None:

@@ -88,7 +88,7 @@ def test_a_finding_says_on_which_page_it_is() -> None:
 
 def test_a_page_is_measured_and_turned_as_its_tree_says() -> None:
     tree = {2: b"<< /Type /Pages /Kids [3 0 R] /Count 1 /Rotate 450 /CropBox [10 10 110 60] >>"}
-    assert examine(hostile.written(hostile.objects(more=tree))).pages == (Page(100.0, 50.0, 90),)
+    assert examine(hostile.written(hostile.objects(more=tree))).pages == (Page(100.0, 50.0, 90, 10.0, 10.0),)
 
 
 def test_SIG_09_signatures_that_are_whole_are_told_and_may_be_followed_by_another(signed: bytes, signer: Hand) -> None:
