@@ -178,6 +178,7 @@ def web(here: Installation) -> Mapping[str, object]:
             "trust_anchors": [here.root_certificate],
             "settings": {"egress_allow": [ports.url("trust").removeprefix("http://")]},
         },
+        "validation": {"trust_anchors": [here.root_certificate], "fetch": True},
         "jobs": {
             "database_url": f"sqlite:///{here.file('web', 'jobs.sqlite')}",
             "key_file": here.file("web", JOBS_KEY),

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -49,6 +49,16 @@ def test_the_walkthrough_signs_a_pdf_and_says_what_the_policy_decided(product: P
     assert told.returncode == 0, told.stdout + told.stderr
     (signature,) = json.loads(told.stdout)["signatures"]
     assert signature["level"] == "B-LT"
+
+
+def test_the_signing_service_says_what_the_signature_is_worth(product: Product) -> None:
+    (signed,) = (product.state / "signed").glob("*.pdf")
+    url = f"http://127.0.0.1:{product.ports.of('web')}/validate"
+    request = Request(url, signed.read_bytes(), {"Content-Type": "application/pdf"})
+    with urlopen(request, timeout=120) as answer:
+        report = json.load(answer)
+    assert report["verdict"] == {"indication": "TOTAL_PASSED"}, report
+    assert report["signatures"][0]["level"] == "B-LT"
 
 
 def test_each_trust_domain_runs_as_its_own_user(product: Product) -> None:
