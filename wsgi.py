@@ -42,7 +42,7 @@ def idp() -> WSGIApplication:
 
 def signing() -> WSGIApplication:
     """The signing web tier: the CSC API."""
-    from foundation.memory import keep_for_good
+    from foundation.memory import give_back_large_blocks, keep_for_good
     from foundation.settings import load
     from signing.app import create_app, start_jobs
     from signing.settings import WebSettings
@@ -50,6 +50,7 @@ def signing() -> WSGIApplication:
     app = create_app(load(WebSettings, _config("WEB"), prefix="WEB"))
     start_jobs(app)
     keep_for_good()
+    give_back_large_blocks()
     return app
 
 

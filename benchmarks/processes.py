@@ -107,6 +107,11 @@ class Processes:
                 raise StandFailed(f"{name} was not ready in time; the end of its log:\n{tail(self._log(name))}")
             time.sleep(_POLL_SECONDS)
 
+    def pids(self, name: str) -> list[int]:
+        """Of a part that was started here: its process and those below it."""
+        table, root = _process_table(), self._running[name].pid
+        return sorted(pid for pid in table if owner_of(pid, table, {root: name}) == root)
+
     def add_guest(self, name: str, pid: int) -> None:
         """A process that somebody else ends, whose processor time is wanted as well."""
         self._guests[name] = pid

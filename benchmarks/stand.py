@@ -40,6 +40,9 @@ ISSUER: Final = "http://idp.localhost:8401"
 SAM_ID: Final = "urn:privyseal:sam:benchmark"
 OWNER: Final = "alice"
 CLIENT: Final = "example-contracts"
+CA: Final = "certification authority"
+TSA: Final = "time-stamping authority"
+"""Parts that stand for other people's services."""
 _PROFILE: Final = "default"
 _UNLIMITED: Final = {"per_second": 1_000_000.0, "burst": 1_000_000}
 _TOKEN_LABEL: Final = "privy-seal-benchmark"
@@ -105,6 +108,8 @@ class SigningStand:
     processes: Processes
     directory: Path
     """Private; for what a benchmark adds."""
+    authorities: Mapping[str, str] = field(default_factory=dict)
+    """Addresses of :data:`CA` and :data:`TSA`."""
     others: Mapping[str, tuple[str, bytes]] = field(default_factory=dict)
     """Further credentials by their key profile: identifier and certificate in DER."""
 
@@ -163,12 +168,15 @@ def running(directory: Path) -> Iterator[Processes]:
 
 
 @contextmanager
-def signing_stand(pairs: int, workers: int, say: Say, others: Sequence[str] = ()) -> Iterator[SigningStand]:
+def signing_stand(
+    pairs: int, workers: int, say: Say, others: Sequence[str] = (), *, authorities: bool = False
+) -> Iterator[SigningStand]:
     """Start everything, with one credential (P-256, SCAL2).
 
     :param pairs: web tiers, each with a module of its own behind it; the modules share database and token.
     :param workers: device processes of each module.
     :param others: key profiles of which there is a credential as well.
+    :param authorities: with a time-stamping authority, and what the CA says of its certificates: for levels above B-B.
     :raises StandFailed: a part did not start.
     """
     with ExitStack() as stack:
@@ -184,10 +192,19 @@ def signing_stand(pairs: int, workers: int, say: Say, others: Sequence[str] = ()
         ca_port = free_port()
         ca_url = f"http://{HOST}:{ca_port}"
         processes.start(
-            "certification authority", answers_http(HOST, ca_port, "/healthz"), "devservices.ca_http",
+            CA, answers_http(HOST, ca_port, "/healthz"), "devservices.ca_http",
             "--port", str(ca_port), "--state", str(directory / "ca"), "--public-url", ca_url,
             "--token-file", str(layout.ca_token),
         )  # fmt: skip
+        asked = {CA: ca_url}
+        if authorities:
+            say("time-stamping authority")
+            tsa_port = free_port()
+            asked[TSA] = f"http://{HOST}:{tsa_port}"
+            processes.start(
+                TSA, answers_http(HOST, tsa_port, "/healthz"), "devservices.tsa", "--port", str(tsa_port),
+                "--state", str(directory / "tsa"), "--ca-state", str(directory / "ca"),
+            )  # fmt: skip
         say("token, server keys, database")
         configs = [layout.write_sam(number) for number in range(pairs)]
         processes.run("sam init", "launcher", "sam", "init", "--config", str(configs[0]))
@@ -195,7 +212,7 @@ def signing_stand(pairs: int, workers: int, say: Say, others: Sequence[str] = ()
         ports = []
         for number, config in enumerate(configs):
             port = free_port()
-            web = layout.write_web(number, port, ca_url)
+            web = layout.write_web(number, port, asked)
             processes.start(
                 _name("sam", number), accepts_unix(layout.socket(number)),
                 "launcher", "sam", "serve", "--config", str(config),
@@ -217,6 +234,7 @@ def signing_stand(pairs: int, workers: int, say: Say, others: Sequence[str] = ()
             token=layout.token(),
             processes=processes,
             directory=directory,
+            authorities=asked,
             others=found,
         )
 
@@ -298,7 +316,8 @@ class _Layout:
             },
         )
 
-    def write_web(self, number: int, port: int, ca_url: str) -> Path:
+    def write_web(self, number: int, port: int, authorities: Mapping[str, str]) -> Path:
+        ca_url = authorities[CA]
         return self._write(
             f"web-{number}.toml",
             {
@@ -319,8 +338,22 @@ class _Layout:
                     "profile": "signer",
                     "settings": {"base_url": ca_url, "token_file": self.ca_token},
                 },
+                **(self._lasting(ca_url, authorities[TSA]) if TSA in authorities else {}),
             },
         )
+
+    def _lasting(self, ca_url: str, tsa_url: str) -> Mapping[str, object]:
+        root = self._directory / "ca" / "root.crt"
+        allowed = {"egress_allow": [ca_url.removeprefix("http://")]}
+        stamps = {
+            "url": f"{tsa_url}/tsa",
+            "trust_anchors": [str(root)],
+            "egress_allow": [tsa_url.removeprefix("http://")],
+        }
+        return {
+            "timestamp_authorities": [{"connector": "rfc3161", "settings": stamps}],
+            "status": {"connector": "http", "trust_anchors": [root], "settings": allowed},
+        }
 
     def write_order(self, key: SigningKey, profile: str) -> Path:
         now = epoch(SystemClock().now())

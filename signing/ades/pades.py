@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from io import BytesIO
 from typing import Any, Final
 
@@ -108,7 +109,8 @@ class PreparedPdf:
         if len(text) > room:
             raise SignatureTooLarge("the signature does not fit into the place that was left for it")
         # Between angle brackets, which the byte range leaves out as well (EN 319 142-1 5.3).
-        return b"".join((self.octets[: before + 1], text, b"0" * (room - len(text)), self.octets[after - 1 :]))
+        whole = memoryview(self.octets)
+        return b"".join((whole[: before + 1], text, b"0" * (room - len(text)), whole[after - 1 :]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +147,7 @@ def prepare(
         writer = _Appending(BytesIO(document))
         if writer.prev.encrypted:
             raise DocumentNotAcceptable("the PDF is encrypted")
-        return _prepare(writer, document, asn1_x509.Certificate.load(certificate), hash_name, room, at, wanted)
+        return _prepare(writer, document, certificate, hash_name, room, at, wanted)
     except _FAULTS as error:
         raise DocumentNotAcceptable("the PDF is damaged, or does not take another signature") from error
 
@@ -163,6 +165,9 @@ class _Appending(IncrementalPdfFileWriter):
 
     def _write_header(self, stream: Any) -> None:
         """The document stays where it is."""
+
+    def _update_meta(self) -> None:
+        """What is said of the document stays as well: a signature is no new edition, and has a time of its own."""
 
 
 class _Tail(BytesIO):
@@ -182,14 +187,13 @@ class _Tail(BytesIO):
 def _prepare(  # noqa: PLR0917 - one revision's description, which nobody else makes
     writer: IncrementalPdfFileWriter,
     document: bytes,
-    certificate: Any,
+    certificate: bytes,
     hash_name: str,
     room: int,
     at: datetime,
     wanted: Wanted,
 ) -> PreparedPdf:
     found, stated = find(writer, wanted.place), wanted.stated
-    signer = ExternalSigner(signing_cert=certificate, cert_registry=_STORE(), signature_value=_PLACEHOLDER_OCTETS)
     metadata = PdfSignatureMetadata(
         field_name=found.name,
         md_algorithm=hash_name,
@@ -200,9 +204,9 @@ def _prepare(  # noqa: PLR0917 - one revision's description, which nobody else m
         certify=wanted.certify,
         docmdp_permissions=MDPPerm(wanted.permissions),
     )
-    session = PdfSigner(metadata, signer=signer, stamp_style=NOTHING, new_field_spec=found.spec).init_signing_session(
-        writer, existing_fields_only=found.spec is None
-    )
+    session = PdfSigner(
+        metadata, signer=_signer(certificate), stamp_style=NOTHING, new_field_spec=found.spec
+    ).init_signing_session(writer, existing_fields_only=found.spec is None)
     session.system_time = at
     check_seed(session.sig_field, timestamped=wanted.timestamped)
     facts = Facts(_name_of(certificate), at, stated.reason, stated.location)
@@ -214,8 +218,20 @@ def _prepare(  # noqa: PLR0917 - one revision's description, which nobody else m
     return PreparedPdf(octets, len(document), (0, before, after, len(octets) - after))
 
 
-def _name_of(certificate: Any) -> str:
+@lru_cache(maxsize=16)
+def _signer(certificate: bytes) -> ExternalSigner:
+    """What pyHanko takes for a signer: it says whose certificate it is, and signs nothing."""
+    return ExternalSigner(
+        signing_cert=asn1_x509.Certificate.load(certificate),
+        cert_registry=_STORE(),
+        signature_value=_PLACEHOLDER_OCTETS,
+    )
+
+
+@lru_cache(maxsize=16)
+def _name_of(certificate: bytes) -> str:
     """The subject's common name, or what there is."""
-    said = certificate.subject.native
-    name = said.get("common_name") or said.get("organization_name") or certificate.subject.human_friendly
+    subject = asn1_x509.Certificate.load(certificate).subject
+    said = subject.native
+    name = said.get("common_name") or said.get("organization_name") or subject.human_friendly
     return name if isinstance(name, str) else str(name[0])

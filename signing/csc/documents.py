@@ -36,6 +36,12 @@ def sign_doc(rssp: Rssp, call: Call) -> Answer:
 
     :raises errors.CscError: with the specification's words.
     """
+    # What came, and what it was made into on the way, is not in memory any more once the answer is put into words.
+    made, named, info = _made(rssp, call)
+    return Answer(_told(made, named=named) | info)
+
+
+def _made(rssp: Rssp, call: Call) -> tuple[list[Assembled], bool, dict[str, Any]]:
     redeemer = redeemer_of(rssp, call)
     request = parse_sign_doc(call.body, levels(rssp.settings))
     if request.validation_info and rssp.evidence is None:
@@ -46,7 +52,7 @@ def sign_doc(rssp: Rssp, call: Call) -> Answer:
     # Client and person were counted when it was verified.
     presented = replace(presented, whose=(("credential", content.credential_id),))
     chain = _chain(rssp, content.credential_id)
-    name = name_of(presented.sad, presented.client_id, call.body)
+    name = name_of(presented.sad, presented.client_id, call.body, request.wishes)
     signed = rssp.unfinished.of(name, request.wishes, epoch(rssp.clock.now()))
     if signed is None:
         if rssp.evidence is not None:
@@ -66,7 +72,7 @@ def sign_doc(rssp: Rssp, call: Call) -> Answer:
         rssp.unfinished.keep(name, signed, content.exp)
         raise
     rssp.unfinished.forget(name)
-    return Answer(_told(made, named=any(wish.lower for wish in request.wishes)) | info)
+    return made, any(wish.lower for wish in request.wishes), info
 
 
 def _validation_info(

@@ -20,7 +20,8 @@ from signing.csc.document_requests import Wish
 from signing.link.documents import SignedDocument
 
 _MOST_OCTETS: Final = 16 * 1024 * 1024
-_OF_THE_LEVEL: Final = frozenset({"conformance_level", "allow_lower_level"})
+_NOT_NAMED: Final = frozenset({"conformance_level", "allow_lower_level", "document"})
+"""What is of the level, and what is known by its digest."""
 _OF_THE_CARRIER: Final = frozenset({"SAD", "lang", "clientData"})
 
 
@@ -104,20 +105,22 @@ class Unfinished:
             self._octets -= kept.octets
 
 
-def name_of(sad: str, client_id: str | None, body: Mapping[str, Any]) -> bytes:
+def name_of(sad: str, client_id: str | None, body: Mapping[str, Any], wishes: Sequence[Wish]) -> bytes:
     """What two requests share that are the same but for the levels that they wish for.
 
     :param client_id: of whoever presented the SAD, where that was another token's.
+    :param wishes: of the body; their digests stand for the documents, which are not copied again for it.
     """
     asked = {member: _without_level(value) for member, value in body.items() if member not in _OF_THE_CARRIER}
-    return hashlib.sha256(json.dumps([sad, client_id, asked], sort_keys=True).encode()).digest()
+    digests = [wish.digest.hex() for wish in wishes]
+    return hashlib.sha256(json.dumps([sad, client_id, asked, digests], sort_keys=True).encode()).digest()
 
 
 def _without_level(value: object) -> object:
     if not isinstance(value, list):
         return value
     return [
-        {name: each for name, each in item.items() if name not in _OF_THE_LEVEL} if isinstance(item, dict) else item
+        {name: each for name, each in item.items() if name not in _NOT_NAMED} if isinstance(item, dict) else item
         for item in value
     ]
 

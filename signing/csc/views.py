@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, current_app, jsonify, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
 from foundation.errors import ClientCertificateInvalid, TokenMalformed
@@ -50,9 +50,12 @@ def csc_blueprint(dialect: Dialect, rssp: Rssp) -> Blueprint:
                 shown = Shown(uri, proofs, _certificate(rssp.proxies))
                 bearer = parse_authorization(header, shown)
             _bound(rssp, bearer, most)
-            body = _checked(check, names, _json_body())
-            _note(dialect, method, body)
-            return _answer(method.handler(rssp, Call(dialect, body, bearer, header)))
+            call = Call(dialect, _checked(check, names, _json_body()), bearer, header)
+            _note(dialect, method, call.body)
+            answer = method.handler(rssp, call)
+            # A document that came is not kept while others go out.
+            del call
+            return _answer(answer)
 
         def limited() -> Response:
             if not method.bearer:
@@ -148,7 +151,10 @@ def _note(dialect: Dialect, method: Method, body: Mapping[str, Any]) -> None:
 
 
 def _answer(answer: Answer) -> Response:
-    response = Response() if answer.body is None else jsonify(answer.body)
+    # Encoded at once: jsonify() puts a line's end behind the text, which copies documents once more.
+    response = Response()
+    if answer.body is not None:
+        response = Response(current_app.json.dumps(answer.body).encode(), mimetype="application/json")
     response.status_code = 204 if answer.body is None else answer.status
     return response
 

@@ -51,7 +51,7 @@ class FollowingLimits:
 
     seconds: float = 60.0
     """For all of it to arrive."""
-    at_once: int = 4
+    at_once: int = 16
     """Requests at a time; what one of them holds in memory is its handler's to bound."""
 
 

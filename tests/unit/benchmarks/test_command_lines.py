@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from benchmarks import credentials, csc, login, policy, sign_hash
+from benchmarks import credentials, csc, documents, login, policy, sign_hash
 from contract.sad import decode, encode
 from foundation.jose import generate_signing_key
 
@@ -16,6 +16,7 @@ MAINS: dict[str, Callable[[Sequence[str]], int]] = {
     "policy": policy.main,
     "credentials": credentials.main,
     "csc": csc.main,
+    "documents": documents.main,
 }
 
 
@@ -32,6 +33,8 @@ MAINS: dict[str, Callable[[Sequence[str]], int]] = {
         ("credentials", ["--most", "99"]),
         ("credentials", ["--blocks", "0"]),
         ("csc", ["--seconds", "0"]),
+        ("documents", ["--seconds", "0"]),
+        ("documents", ["--connections", "65"]),
         ("csc", ["--batch", "101"]),
         ("csc", ["--connections", "65"]),
     ],
