@@ -66,7 +66,7 @@ def extended(pdf: bytes, wished: Level, means: Means, *, renew: bool = False) ->
         return Extended(pdf, before, before, changed=False)
     lifting = _Lifting(means, pdf, before, renew=renew)
     lifting.to(wished)
-    after = _lowest(_validated(lifting.octets, means, known | lifting.found))
+    after = _lowest(_validated(lifting.octets, means, known | lifting.told))
     if LEVELS.index(after) < LEVELS.index(wished):
         raise NotExtendable(f"the level that was reached is only {after}")
     return Extended(lifting.octets, before, after, changed=True)
@@ -80,25 +80,26 @@ class _Lifting:
         self._before = LEVELS.index(before)
         self._renew = renew
         self.octets = pdf
-        self.found = ValidationData()
+        self.told = ValidationData()
+        """What was said on the way: of the last time-stamp nothing has to be in the file before the next one comes."""
 
     def to(self, wished: Level) -> None:
         """Each level is the one before and something more."""
         if self._lacks("B-T"):
             self._stamp()
         if wished in {"B-LT", "B-LTA"} and (self._renew or self._lacks("B-LT")):
-            self.found = self._fresh()
-            self.octets = with_validation_data(self.octets, self.found)
+            found = self._fresh()
+            self.octets = with_validation_data(self.octets, found)
+            self.told |= found
         if wished == "B-LTA" and (self._renew or self._lacks("B-LTA")):
             self._stamp()
-            # Nothing of the new time-stamp's own has to be in the file before the next one comes.
-            self.found |= self._of_stamps(_embedded(self.octets))
 
     def _lacks(self, level: Level) -> bool:
         return self._before < LEVELS.index(level)
 
     def _stamp(self) -> None:
         self.octets = with_document_timestamp(self.octets, self._means.stamp)
+        self.told |= self._of_stamps(_embedded(self.octets))
 
     def _fresh(self) -> ValidationData:
         """What is said now: of the signers where it is not kept yet, and of whoever stamped."""

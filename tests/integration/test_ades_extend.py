@@ -119,6 +119,17 @@ def test_a_folder_is_lifted_and_what_cannot_be_is_named_and_left(
     assert "no signature" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("level", ["B-T", "B-LT"])
+def test_a_file_is_lifted_step_by_step(place: Place, capsys: pytest.CaptureFixture[str], level: str) -> None:
+    path = place.sign("one.pdf")
+    assert place.run(path, "--level", level) == 0
+    assert f"B-B -> {level}" in capsys.readouterr().out
+    assert place.run(path, "--level", "B-LTA") == 0
+    assert f"{level} -> B-LTA" in capsys.readouterr().out
+    assert place.run(path, "--renew") == 0
+    assert "B-LTA -> B-LTA" in capsys.readouterr().out
+
+
 def test_where_nobody_stamps_a_file_is_left_as_it_was(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     path = place.sign("one.pdf")
     before = path.read_bytes()
