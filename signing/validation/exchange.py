@@ -18,6 +18,8 @@ from signing.ades.validation_data import ValidationData
 from signing.validation.errors import TooComplex
 
 _LENGTH: Final = struct.Struct(">I")
+NAME: Final = "document"
+"""What a report for people calls the document."""
 MAX_CHAINS: Final = 20
 """About which somebody may be asked for one document."""
 

@@ -10,12 +10,12 @@ from connectors.ports.status import StatusSource
 from connectors.registry import load as load_connector
 from foundation.certificates.reading import read_anchors
 from foundation.clock import Clock
-from signing.ades.validate.policy import ValidationPolicy, der_of
+from foundation.sandbox_pool import Pool
 from signing.settings import ValidationSettings, WebSettings
-from signing.validation.validator import Trusted, Validator
+from signing.validation.validator import WORKER, Validator, limits_for, trusted
 from signing.validation.views import validation_blueprint
 
-VALIDATOR: Final = "privyseal-validator"
+PROCESSES: Final = "privyseal-validation-processes"
 """Among an app's extensions."""
 
 
@@ -27,10 +27,10 @@ def install(app: Flask, settings: WebSettings, table: ValidationSettings, clock:
     """
     anchors = read_anchors(table.trust_anchors, "validation.trust_anchors")
     stamping = read_anchors(table.timestamp_anchors, "validation.timestamp_anchors")
-    policy = ValidationPolicy(der_of(anchors), der_of(stamping), table.revocation)
-    validator = Validator(table, Trusted((*anchors, *stamping), policy), clock, _source(settings, table))
+    pool = Pool(WORKER, limits_for(table.max_octets, table.seconds), workers=table.workers)
+    validator = Validator(pool.run, trusted(anchors, stamping, table.revocation), clock, _source(settings, table))
     app.register_blueprint(validation_blueprint(table, validator, settings.public_url))
-    app.extensions[VALIDATOR] = validator
+    app.extensions[PROCESSES] = pool
 
 
 def _source(settings: WebSettings, table: ValidationSettings) -> StatusSource | None:

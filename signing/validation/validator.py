@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from cryptography import x509
@@ -16,15 +18,16 @@ from foundation.clock import Clock
 from foundation.confinement import Limits
 from foundation.errors import SandboxUnavailable, WorkCrashed, WorkTooLarge, WorkTooLong
 from foundation.log import get
-from foundation.sandbox_pool import Pool
-from signing.ades.validate.policy import Circumstances, ValidationPolicy
+from signing.ades.validate.policy import Circumstances, Revocation, ValidationPolicy, der_of
 from signing.ades.validation_data import ValidationData
-from signing.settings import ValidationSettings
 from signing.validation.errors import TooComplex, ValidatorUnavailable
 from signing.validation.exchange import Result, Task
 
-_WORKER: Final = "signing.validation.worker"
-_ANSWER_OCTETS: Final = 4 * 1024 * 1024
+WORKER: Final = "signing.validation.worker"
+"""Does the work; see :mod:`foundation.sandbox`."""
+Confined = Callable[[bytes], bytes]
+"""Has it done; raises :class:`foundation.errors.SandboxError`."""
+_ANSWER_OCTETS: Final = 8 * 1024 * 1024
 _TIMES: Final = 12
 """The document's own octets, and what is read of them in all revisions."""
 _LEAST_MEMORY: Final = 384 * 1024 * 1024
@@ -36,37 +39,48 @@ _log = get(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Trusted:
-    """Whom the operator trusts."""
+    """Whom one trusts."""
 
     anchors: tuple[x509.Certificate, ...]
+    """All of them: authorities are asked about certificates below one of these."""
     policy: ValidationPolicy
+
+
+def trusted(
+    anchors: tuple[x509.Certificate, ...], stamping: tuple[x509.Certificate, ...], revocation: Revocation
+) -> Trusted:
+    """Signers' anchors, and those of time-stamping authorities where they are others."""
+    return Trusted((*anchors, *stamping), ValidationPolicy(der_of(anchors), der_of(stamping), revocation))
+
+
+def limits_for(octets: int, seconds: int) -> Limits:
+    """What a process may use for a document of so many octets at most."""
+    return Limits(
+        address_space=_LEAST_MEMORY + _TIMES * octets,
+        cpu_seconds=seconds,
+        wall_seconds=3.0 * seconds,
+        file_octets=_ANSWER_OCTETS,
+    )
 
 
 class Validator:
     """May be used by any thread."""
 
-    def __init__(
-        self, settings: ValidationSettings, trusted: Trusted, clock: Clock, source: StatusSource | None = None
-    ) -> None:
+    def __init__(self, confined: Confined, trusted: Trusted, clock: Clock, source: StatusSource | None = None) -> None:
         """:param source: who is asked about certificates' status; None: nobody."""
-        limits = Limits(
-            address_space=_LEAST_MEMORY + _TIMES * settings.max_octets,
-            cpu_seconds=settings.seconds,
-            wall_seconds=3.0 * settings.seconds,
-            file_octets=_ANSWER_OCTETS,
-        )
-        self._pool = Pool(_WORKER, limits, workers=settings.workers)
+        self._confined = confined
         self._trusted = trusted
         self._clock = clock
         self._source = source
 
-    def validate(self, document: bytes) -> Result:
-        """A report for now.
+    def validate(self, document: bytes, at: datetime | None = None) -> Result:
+        """A report.
 
+        :param at: for which time; None: for now.
         :raises TooComplex: it takes too much.
         :raises ValidatorUnavailable: nobody is free.
         """
-        found = self._in_confinement(document, Circumstances(self._clock.now()))
+        found = self._in_confinement(document, Circumstances(at or self._clock.now()))
         if self._source is None or not found.chains:
             return found
         told = self._told(found, self._source)
@@ -76,14 +90,10 @@ class Validator:
         at = max(self._clock.now(), *(each.this_update for each in told))
         return self._in_confinement(document, Circumstances(at, _data(told)))
 
-    def close(self) -> None:
-        """End the processes."""
-        self._pool.close()
-
     def _in_confinement(self, document: bytes, circumstances: Circumstances) -> Result:
         task = Task(self._trusted.policy, circumstances, document)
         try:
-            return Result.from_octets(self._pool.run(task.to_octets()))
+            return Result.from_octets(self._confined(task.to_octets()))
         except (WorkTooLong, WorkTooLarge, WorkCrashed) as error:
             raise TooComplex("the document takes more than it may") from error
         except SandboxUnavailable as error:

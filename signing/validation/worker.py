@@ -8,14 +8,14 @@ from foundation.sandbox import serve
 from signing.ades.validate.document import validate_with_chains
 from signing.ades.validate.readable import lines
 from signing.ades.validate.report import as_json
-from signing.validation.exchange import Result, Task
+from signing.validation.exchange import NAME, Result, Task
 
 
 def work(octets: bytes, _argument: bytes) -> bytes:
     """Validate."""
     task = Task.from_octets(octets)
     report, chains = validate_with_chains(task.document, task.policy, task.circumstances)
-    return Result(as_json(report), "\n".join(lines("document", report)), chains).to_octets()
+    return Result(as_json(report), "\n".join(lines(NAME, report)), chains).to_octets()
 
 
 if __name__ == "__main__":

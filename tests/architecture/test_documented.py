@@ -22,10 +22,10 @@ import idp.cli.people
 import idp.cli.policy
 import operators.cli
 import portal.cli
-import signing.ades.validate.command
 import signing.enrolment.cli
 import signing.extension.command
 import signing.sam_cli
+import signing.validation.command
 from idp.storage.models import metadata
 from launcher import cli, dev
 from portal.settings import PortalSettings
@@ -54,7 +54,7 @@ PARSERS = {
     "restore sam": (lambda: archive.command.restore_parser("sam"), ("backup.md",)),
     "sign": (clients.csc.sign.cli.parser, ("sign.md",)),
     "sam": (signing.sam_cli._parser, ("signing.md", "evidence.md")),
-    "validate": (signing.ades.validate.command.parser, ("validation.md",)),
+    "validate": (signing.validation.command.parser, ("validation.md",)),
 }
 """Command lines, and where they are described."""
 

@@ -29,7 +29,7 @@ from signing.ades.validation_data import ValidationData
 from signing.sam.algorithms import pss_parameters
 from signing.scdev.device import Pkcs11Device
 from signing.settings import StatusSettings, TimestampSettings, ValidationSettings
-from signing.validation.start import VALIDATOR
+from signing.validation.start import PROCESSES
 from tests.documents import blank_pdf
 from tests.fakes.sam import ALICE, Authority
 from tests.fakes.softhsm import make_token
@@ -198,5 +198,5 @@ def desk(directory: Path) -> Iterator[Desk]:
                 validation=ValidationSettings((root,), fetch=True, max_octets=1024 * 1024),
             )
         )
-        stack.callback(running.web.extensions[VALIDATOR].close)
+        stack.callback(running.web.extensions[PROCESSES].close)
         yield Desk(running, ca)

@@ -14,6 +14,7 @@ from jsonschema import Draft202012Validator
 from signing.ades.validate.document import validate
 from signing.ades.validate.policy import Circumstances, ValidationPolicy
 from signing.ades.validation_data import ValidationData
+from signing.validation.command import EXIT_INDETERMINATE, EXIT_PASSED, main
 from tests.integration.judged_world import KEYS, Desk, desk
 from tests.judges import Judges
 
@@ -118,3 +119,17 @@ def test_DOS_01_a_bomb_costs_one_confined_process_and_the_next_document_is_valid
     else:
         assert (answer.status_code, answer.get_json()["error"]) == (422, "document_too_complex")
     assert asked(running, b"%PDF-1.7")["verdict"]["indication"] == "TOTAL_FAILED"
+
+
+def test_the_command_asks_authorities_where_it_is_told_to(
+    running: Desk, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A signature of level B-B does not say itself whether its certificates were revoked."""
+    path, allowed = tmp_path / "signed.pdf", running.ca.url.removeprefix("http://")
+    path.write_bytes(running.signed("alice", "Ades-B-B"))
+    command = [str(path), "--trust", str(running.ca.state / "root.crt"), "--json"]
+    assert main(command) == EXIT_INDETERMINATE
+    assert main([*command, "--fetch"]) == EXIT_INDETERMINATE, "an address inside is not asked unless it was named"
+    assert main([*command, "--fetch", "--allow", allowed]) == EXIT_PASSED
+    *_, told = map(json.loads, capsys.readouterr().out.splitlines())
+    assert {each["source"] for each in told["signatures"][0]["revocation"]} == {"outside"}

@@ -15,14 +15,12 @@ import pytest
 from asn1crypto import cms
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
 from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.pdf_utils.reader import PdfFileReader
 
 from foundation.clock import FixedClock, SystemClock
 from signing.ades.long_term import with_document_timestamp, with_validation_data
-from signing.ades.validate.command import main
 from signing.ades.validate.document import validate
 from signing.ades.validate.policy import Circumstances, Revocation, ValidationPolicy
 from signing.ades.validate.report import Report, as_json
@@ -288,43 +286,6 @@ def test_two_signatures_are_each_reported(world: World) -> None:
     first = report.signatures[0].modifications
     assert first is not None
     assert (first.level, first.allowed, first.covers_whole_file) == ("forms_and_signatures", True, False)
-
-
-def run(world: World, tmp_path: Path, *pdfs: bytes, more: tuple[str, ...] = ()) -> int:
-    anchor = tmp_path / "root.pem"
-    certificate = x509.load_der_x509_certificate(world.trust.root)
-    anchor.write_bytes(certificate.public_bytes(Encoding.PEM))
-    names = []
-    for number, pdf in enumerate(pdfs):
-        (tmp_path / f"{number}.pdf").write_bytes(pdf)
-        names.append(str(tmp_path / f"{number}.pdf"))
-    return main([*names, "--trust", str(anchor), *more], FixedClock(world.trust.clock.now()))
-
-
-def test_the_command_tells_by_its_exit_code(
-    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], logging_restored: None
-) -> None:
-    altered = world.archived.replace(b"(one page)", b"(two page)")
-    assert run(world, tmp_path, world.archived) == 0
-    assert "TOTAL_PASSED" in capsys.readouterr().out
-    assert run(world, tmp_path, world.archived, world.plain) == 3
-    assert run(world, tmp_path, altered, world.plain) == 1
-    capsys.readouterr()
-    assert run(world, tmp_path, world.archived, altered, more=("--json",)) == 1
-    good, bad = map(json.loads, capsys.readouterr().out.splitlines())
-    assert (good["signatures"][0]["level"], good["verdict"]) == ("B-LTA", {"indication": "TOTAL_PASSED"})
-    assert bad["signatures"][0]["verdict"]["sub_indication"] == "HASH_FAILURE"
-    assert run(world, tmp_path, world.plain, more=("--revocation", "none")) == 0
-    assert main([str(tmp_path / "0.pdf"), "--trust", str(tmp_path / "missing.pem")]) == 2
-    assert main([str(tmp_path / "missing.pdf"), "--trust", str(tmp_path / "root.pem")]) == 2
-
-
-@pytest.fixture
-def logging_restored() -> Any:
-    import logging
-
-    yield
-    logging.disable(logging.NOTSET)
 
 
 def test_what_a_document_says_of_itself_cannot_steer_a_terminal(world: World) -> None:

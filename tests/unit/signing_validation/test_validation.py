@@ -22,7 +22,7 @@ from signing.ades.validation_data import ValidationData
 from signing.settings import Rate, ValidationSettings
 from signing.validation.errors import TooComplex, ValidationError, ValidatorUnavailable
 from signing.validation.exchange import MAX_CHAINS, Result, Task
-from signing.validation.validator import MAX_QUESTIONS, Trusted, Validator
+from signing.validation.validator import MAX_QUESTIONS, Validator, trusted
 from signing.validation.views import openapi, validation_blueprint
 from tests.documents import blank_pdf
 from tests.trust import Trust, signed_pdf
@@ -181,9 +181,7 @@ class Source:
 
 def validator(trust: Trust, pool: FakePool, source: Source | None) -> Validator:
     anchors = (x509.load_der_x509_certificate(trust.root),)
-    made = Validator(SETTINGS, Trusted(anchors, ValidationPolicy((trust.root,))), trust.clock, source)
-    made._pool = pool  # type: ignore[assignment] # a fake
-    return made
+    return Validator(pool.run, trusted(anchors, (), "required"), trust.clock, source)
 
 
 @pytest.fixture(scope="module")
