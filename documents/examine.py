@@ -6,6 +6,7 @@ Pure, and for confined processes: pyHanko reads whatever a stranger made.  Serve
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 from pyhanko.pdf_utils import generic
@@ -14,8 +15,8 @@ from documents.bounds import Bounds
 from documents.content import Content, unused
 from documents.expansion import Expansion
 from documents.findings import Examination
-from documents.pages import Leaf, pages_of
-from documents.prior import check_prior
+from documents.pages import pages_of
+from documents.prior import SignatureDictionaries, check_prior
 from documents.reading import faults_as, open_pdf, references
 from documents.walk import Walk
 
@@ -29,33 +30,39 @@ def examine(document: bytes, bounds: Bounds = _BOUNDS) -> Examination:
     :raises MemoryError: it needs more than this process has.
     """
     reader = open_pdf(document, bounds)
-    content = Content()
+    content, signed = Content(), SignatureDictionaries()
     with faults_as("malformed"):
         leaves = pages_of(reader, bounds)
-        _walk(reader, leaves, Expansion(bounds, len(document)), bounds, content)
+        expansion = Expansion(bounds, len(document))
+
+        def visit(node: Any, page: int | None) -> None:
+            content.visit(node, page)
+            signed.visit(node)
+            if isinstance(node, generic.StreamObject):
+                expansion.count(node)
+
+        walk = Walk(reader, bounds, visit)
+        walk.from_pages(leaves)
+        walk.from_trailer()
+        for node in _unreachable(reader, walk):
+            signed.visit(node)
+            if unused(node):
+                content.add("unused_content")
+            if isinstance(node, generic.StreamObject):
+                expansion.count(node)
     signatures = check_prior(reader, document, bounds, content)
+    signed.check(reader)
     with faults_as("malformed"):
         version = ".".join(map(str, reader.input_version))
         objects = len(set(references(reader)))
     return Examination(content.findings, tuple(leaf.page for leaf in leaves), signatures, objects, version)
 
 
-def _walk(reader: Any, leaves: list[Leaf], expansion: Expansion, bounds: Bounds, content: Content) -> None:
-    def visit(node: Any, page: int | None) -> None:
-        content.visit(node, page)
-        if isinstance(node, generic.StreamObject):
-            expansion.count(node)
-
-    walk = Walk(reader, bounds, visit)
-    walk.from_pages(leaves)
-    walk.from_trailer()
-    # What nothing refers to is not shown, but counts, and may be waiting for a revision that refers to it.
+def _unreachable(reader: Any, walk: Walk) -> Iterator[Any]:
+    """What nothing refers to is not shown, but counts, and may be waiting for a revision that refers to it."""
     for key in sorted(set(references(reader)) - walk.seen):
         reference = generic.Reference(*key, pdf=reader)
-        if reader.xrefs[reference] is None:
-            continue
-        node = reader.get_object(reference)
-        if unused(node):
-            content.add("unused_content")
-        if isinstance(node, generic.StreamObject):
-            expansion.count(node)
+        if reader.xrefs[reference] is not None:
+            node = reader.get_object(reference)
+            if isinstance(node, generic.DictionaryObject):
+                yield node

@@ -48,6 +48,33 @@ def check_prior(reader: Any, document: bytes, bounds: Bounds, content: Content) 
         return tuple(_checked(each, document, names, content) for each in found)
 
 
+class SignatureDictionaries:
+    """Everything in a document that looks like a signature: what no field has, nobody would check."""
+
+    def __init__(self) -> None:
+        self._found: set[tuple[int, int]] = set()
+
+    def visit(self, node: Any) -> None:
+        """A dictionary."""
+        if "/ByteRange" in node and "/Contents" in node:
+            self._found.add((node.container_ref.idnum, node.container_ref.generation))
+
+    def check(self, reader: Any) -> None:
+        """Each is the value of a field that was checked, or about usage rights (12.8.2.3), which are no signer's.
+
+        :raises DocumentRefused: one is not.
+        """
+        with faults_as(_BROKEN):
+            permissions = value(reader.root, "/Perms")
+            rights = None if permissions is None else value(permissions, "/UR3")
+            known = [each.sig_object for each in reader.embedded_signatures]
+            for each in (*known, rights):
+                if each is not None:
+                    self._found.discard((each.container_ref.idnum, each.container_ref.generation))
+        if self._found:
+            raise DocumentRefused(_BROKEN, "no field has it")
+
+
 def _filled(reader: Any, bounds: Bounds) -> Iterator[tuple[str, Any]]:
     """Name and dictionary of every signature field with a value, wherever in the tree (12.7.4)."""
     form = value(reader.root, "/AcroForm")
@@ -127,7 +154,14 @@ def _check_range(byte_range: list[int], octets: bytes, document: bytes) -> None:
         raise DocumentRefused(_BROKEN, "its byte range leaves out more than its value")
 
 
+def _padding(octets: bytes) -> bytes:
+    """What stands behind the DER: room that was not needed."""
+    return octets[len(core.Any.load(octets).dump()) :]
+
+
 def _check_value(each: Any) -> None:
+    if _padding(bytes(each.pkcs7_content)).strip(b"\0"):
+        raise DocumentRefused(_BROKEN, "there is more than a signature in its value")
     digest, kind = each.compute_digest(), "data"
     content = each.signed_data["encap_content_info"]
     if value(each.sig_object, "/SubFilter") == "/ETSI.RFC3161":

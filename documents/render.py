@@ -22,9 +22,7 @@ PAGE_WIDTH: Final = 1000
 """Pixels: a page of A4 at 121 dots an inch."""
 LARGE_WIDTH: Final = 1900
 MAX_PIXELS: Final = 6_000_000
-LIMITS: Final = Limits(
-    address_space=1024 * 1024 * 1024, cpu_seconds=10, wall_seconds=15.0, file_octets=4 * MAX_PIXELS
-)
+LIMITS: Final = Limits(address_space=1024 * 1024 * 1024, cpu_seconds=10, wall_seconds=15.0, file_octets=4 * MAX_PIXELS)
 """Of one page; uncompressed, it has 18 MB."""
 
 

@@ -511,6 +511,8 @@ ATTACKS: Mapping[str, tuple[str, Callable[[bytes], bytes]]] = {
     "USF short ByteRange": ("signature_broken", forged_range(b"[0 10]")),
     "USF long ByteRange": ("signature_broken", forged_range(b"[0 10 20 99999999]")),
     "unknown kind": ("signature_broken", other_kind),
+    "a value without a field": ("signature_broken", lambda document: document.replace(b"/FT /Sig", b"/XX /Sig", 1)),
+    "a field without a form": ("signature_broken", lambda document: document.replace(b"/AcroForm", b"/AcroXXXX")),
     "SWA": ("malformed", wrapped),
     "octet": ("signature_broken", flipped),
     "value": ("signature_broken", value_altered),
