@@ -196,12 +196,20 @@ def credential_details(
 
 
 def document_details(
-    credential_id: str, documents: Sequence[tuple[str, str]], hash_algorithm_oid: str, csc: str
+    credential_id: str,
+    documents: Sequence[tuple[str, str]],
+    hash_algorithm_oid: str,
+    csc: str,
+    locations: Sequence[Mapping[str, object]] = (),
 ) -> list[dict[str, object]]:
-    """The same for documents that are handed over: the digests are their own (CSC API 2.2, `hashType` `sdr`)."""
+    """The same for documents that are handed over: the digests are their own (CSC API 2.2, `hashType` `sdr`).
+
+    :param locations: where the provider finds the documents, to show them; one for each, or none.
+    """
     (details,) = credential_details(credential_id, documents, hash_algorithm_oid, csc)
     digests = [{"hash": digest, "hashType": "sdr", "label": label} for digest, label in documents]
-    return [{**details, "type": DOCUMENT_TYPE, "documentDigests": digests}]
+    shown = {"documentLocations": list(locations)} if locations else {}
+    return [{**details, "type": DOCUMENT_TYPE, "documentDigests": digests, **shown}]
 
 
 def begin_signing(
@@ -410,14 +418,10 @@ def verify_id_token(
     if tokens.id_token is None:
         message = "The provider sent no id_token."
         raise ProtocolError(message)
-    keys = _json(_get(http, metadata.jwks_uri))
+    keys = signing_keys(http, metadata)
     try:
         # 1.
-        token = jwt.decode(
-            tokens.id_token,
-            KeySet.import_key_set(keys),  # type: ignore[arg-type] # a document from the network, checked by the import
-            algorithms=list(ID_TOKEN_ALGORITHMS),
-        )
+        token = jwt.decode(tokens.id_token, keys, algorithms=list(ID_TOKEN_ALGORITHMS))
         # 2.
         CodeIDToken(
             token.claims,
@@ -432,6 +436,19 @@ def verify_id_token(
         message = f"The id_token is not acceptable ({type(e).__name__})."
         raise ResponseForgedError(message) from e
     return dict(token.claims)
+
+
+def signing_keys(http: requests.Session, metadata: ServerMetadata) -> KeySet:
+    """The provider's public keys.
+
+    :raises ResponseForgedError: they cannot be read.
+    """
+    keys = _json(_get(http, metadata.jwks_uri))
+    try:
+        return KeySet.import_key_set(keys)  # type: ignore[arg-type] # a document from the network, checked by the import
+    except (JoseError, ValueError, KeyError, TypeError) as e:
+        message = "The provider's keys cannot be read."
+        raise ResponseForgedError(message) from e
 
 
 def _s256(code_verifier: str) -> str:

@@ -50,8 +50,13 @@ class Order(Protocol):
     def done_by(self) -> str:
         """The method of the CSC API."""
 
-    def details(self, credential_id: str, label: str, csc: str) -> list[dict[str, object]]:
-        """`authorization_details` that ask for the approval."""
+    def details(
+        self, credential_id: str, label: str, csc: str, location: Mapping[str, object] | None = None
+    ) -> list[dict[str, object]]:
+        """`authorization_details` that ask for the approval.
+
+        :param location: where the provider finds the document, to show it (`shown_documents.location`).
+        """
 
     def redeem(self, http: requests.Session, csc: str, sad: str, credential_id: str) -> bytes:
         """Spend the SAD; the signed PDF.
@@ -75,9 +80,12 @@ class WholeDocument:
         """Of the PDF as it is."""
         return hashlib.new(self.scheme.hash_name, self.pdf).digest()
 
-    def details(self, credential_id: str, label: str, csc: str) -> list[dict[str, object]]:
+    def details(
+        self, credential_id: str, label: str, csc: str, location: Mapping[str, object] | None = None
+    ) -> list[dict[str, object]]:
         """See `Order`: the digest is one of a document (`hashType` `sdr`, CSC API 2.2)."""
-        return oauth_client.document_details(credential_id, [(_text(self.digest), label)], self.scheme.hash_oid, csc)
+        documents, locations = [(_text(self.digest), label)], [] if location is None else [location]
+        return oauth_client.document_details(credential_id, documents, self.scheme.hash_oid, csc, locations)
 
     def redeem(self, http: requests.Session, csc: str, sad: str, credential_id: str) -> bytes:
         """See `Order`."""
@@ -118,8 +126,10 @@ class KeptDocument:
         """See `Order`."""
         return self.prepared.scheme
 
-    def details(self, credential_id: str, label: str, csc: str) -> list[dict[str, object]]:
-        """See `Order`."""
+    def details(
+        self, credential_id: str, label: str, csc: str, location: Mapping[str, object] | None = None
+    ) -> list[dict[str, object]]:
+        """See `Order`: that the digest is one of this document, nobody else could tell, so it is not shown."""
         documents = [(self.prepared.dtbsr_base64, label)]
         return oauth_client.credential_details(credential_id, documents, self.scheme.hash_oid, csc)
 

@@ -119,6 +119,7 @@ def idp(here: Installation) -> Mapping[str, object]:
             f"127.0.0.1:{ports.of('inbox')}",
             f"sign.localhost:{ports.of('web')}",
             f"portal.localhost:{ports.of('portal')}",
+            f"rp.localhost:{ports.of('rp')}",
         ],
         "signing": {"csc_base": here.csc_base, "sam_id": SAM_ID, "profiles": ["default", "sole-control"]},
         "approval": {"origin": here.approval_origin, "profiles": ["sole-control"]},

@@ -147,7 +147,7 @@ def services(here: Installation) -> tuple[tuple[Service, ...], ...]:
             _granian(here, "portal", "portal", "portal.localhost", "portal", threads=PORTAL_THREADS),
             _stand_in(here, "rp", "examples.relying_party", "--client-id", RP_CLIENT,
                       "--client-secret-file", str(here.file("dev", "rp-secret")), "--issuer", here.ports.url("idp"),
-                      "--csc", here.csc_base, "--root", str(here.root_certificate), path="/"),
+                      "--csc", here.csc_base, "--root", str(here.root_certificate), "--show-documents", path="/"),
         ),
     )  # fmt: skip
 

@@ -191,6 +191,7 @@ def before_start(here: Installation) -> tuple[Step, ...]:
              "--post-logout-redirect-uri", f"{ports.url('rp')}/",
              "--scope", "openid", "--scope", "service", "--scope", "credential",
              "--scope", "credential-creation", "--scope", "credential-deletion",
+             "--document-location", f"{ports.url('rp')}/shown/",
              "--grant-type", "authorization_code", "--grant-type", "refresh_token", "--grant-type", CIBA),
             lambda: give("rp-secret", "dev"),
         ),

@@ -74,6 +74,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     made.add_argument("--no-revocation", action="store_true", help="do not ask OCSP and CRL when verifying")
     made.add_argument("--way", choices=WAYS, default=WAYS[0], help="whether the service gets the PDF, or a digest")
     made.add_argument("--level", choices=LEVELS, default=DEFAULT_LEVEL, help="of a PDF that the service gets")
+    made.add_argument(
+        "--show-documents", action="store_true", help="let the identity provider fetch documents to show them"
+    )
     return made.parse_args(arguments)
 
 
@@ -93,6 +96,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         check_revocation=not options.no_revocation,
         way=options.way,
         level=options.level,
+        show_documents=options.show_documents,
     )
 
 

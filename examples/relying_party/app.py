@@ -15,7 +15,7 @@ from flask import Flask, Response, abort, g, redirect, render_template, request,
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge, SecurityError
 from werkzeug.wrappers import Response as BaseResponse
 
-from examples import csc_client, oauth_client, pdf_signing, ways
+from examples import csc_client, oauth_client, pdf_signing, shown_documents, ways
 from examples.errors import (
     AuthorizationRefusedError,
     ExampleError,
@@ -56,6 +56,8 @@ class Settings:
     check_revocation: bool = True
     way: str = WAYS[0]
     level: str = DEFAULT_LEVEL
+    show_documents: bool = False
+    """Whether the identity provider fetches documents here, below `/shown/`, and shows them for the approval."""
 
 
 class Services:
@@ -129,7 +131,7 @@ def _register_security(app: Flask, services: Services) -> None:
 
     @app.after_request
     def add_headers(response: Response) -> Response:
-        if request.endpoint not in ("static", "health") and not g.get("known", True):
+        if request.endpoint not in ("static", "health", "shown") and not g.get("known", True):
             _set_cookie(response, services.visits.add(g.visit), services.settings)
         response.headers["Content-Security-Policy"] = policy
         response.headers["X-Content-Type-Options"] = "nosniff"
@@ -172,6 +174,20 @@ def _register_pages(app: Flask, services: Services) -> None:
     def original() -> Response:
         document = _document()
         return send_file(document.path.resolve(), mimetype="application/pdf", download_name=document.name)
+
+    @app.get("/shown/<name>.pdf")
+    def shown(name: str) -> Response:
+        visit = services.visits.with_document(name) if services.settings.show_documents else None
+        if visit is None or visit.document is None or visit.order is None:
+            abort(404)
+        authorization = request.headers.get("Authorization", "")
+        try:
+            shown_documents.check_fetch(
+                services.http, services.metadata, services.settings.client, authorization, visit.order.digest
+            )
+        except ResponseForgedError:
+            abort(401)
+        return send_file(visit.document.path.resolve(), mimetype="application/pdf")
 
     @app.get("/documents/signed.pdf")
     def download() -> Response:
@@ -260,7 +276,8 @@ def _register_flow(app: Flask, services: Services) -> None:
         visit: Visit = g.visit
         if visit.document is None or visit.credential is None or visit.order is None:
             return redirect(url_for("review"), 303)
-        details = visit.order.details(visit.credential.credential_id, visit.document.name, settings.csc)
+        place = _place(settings, visit.document)
+        details = visit.order.details(visit.credential.credential_id, visit.document.name, settings.csc, place)
         visit.pending, url = oauth_client.begin_signing(services.metadata, client, details)
         return redirect(url, 303)
 
@@ -412,6 +429,13 @@ def _sign(services: Services, visit: Visit, sad: str) -> None:
     document.signed_path = path
     document.verdict = ways.judge(order, signed, settings.roots, revocation=settings.check_revocation)
     visit.order = None
+
+
+def _place(settings: Settings, document: Document) -> dict[str, object] | None:
+    """Where the identity provider finds a document, to show it."""
+    if not settings.show_documents:
+        return None
+    return shown_documents.location(f"{settings.public_url}/shown/{document.shown_as}.pdf")
 
 
 def _set_cookie(response: BaseResponse, value: str, settings: Settings) -> None:

@@ -30,6 +30,8 @@ class Document:
     """As shown to the signer; cleaned, without a path."""
     size: int
     path: Path
+    shown_as: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+    """Under which name the identity provider fetches it."""
     signed_path: Path | None = None
     verdict: Verdict | None = None
 
@@ -105,6 +107,13 @@ class Visits:
                 visit.last_seen = now
                 self._visits.move_to_end(_key(cookie))
         return visit
+
+    def with_document(self, shown_as: str) -> Visit | None:
+        """The visit whose document has this name for the identity provider, while it waits for an approval."""
+        with self._lock:
+            self._expire(self._monotonic())
+            waiting = [each for each in self._visits.values() if each.document is not None and each.order is not None]
+        return next((each for each in waiting if each.document and each.document.shown_as == shown_as), None)
 
     def add(self, visit: Visit) -> str:
         """Keep a visit; returns the cookie value under which it is found."""

@@ -89,6 +89,8 @@ def test_a_person_signs_with_a_code_by_text_message(product: Product, visitor: N
     expect(shown).to_contain_text("Signed in as Alice Example")
     documents = re.compile(f"{DOCUMENT}.*Name as stated by Example Contracts", re.DOTALL)
     expect(shown.locator(".documents")).to_contain_text(documents)
+    expect(shown.locator(".documents")).to_contain_text("The document was fetched from Example Contracts")
+    expect(shown.locator(".documents")).to_contain_text("Page 1 of 1")
     expect(shown.locator(".documents")).to_contain_text("Digest of the document, SHA-256")
     assert shown.locator("[data-digest]").get_attribute("data-digest") == stated, "both sites show the same digest"
     assert re.sub(r"\s", "", shown.locator("[data-digest]").inner_text()) == stated, "what is marked is what is shown"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ import lxml.html
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from joserfc import jwt
+from joserfc.jwk import ECKey
 from werkzeug.datastructures import FileStorage
 from werkzeug.test import TestResponse, encode_multipart
 
@@ -20,7 +24,8 @@ from examples.pdf_signing import make_sample_pdf, verify
 from examples.person import Browser, Identity, Inbox, Person, Returned
 from examples.relying_party.app import COOKIE, MAX_PDF_BYTES, Settings, clean_name, create_app
 from examples.relying_party.visits import IDLE_SECONDS, MAX_VISITS, Document, Visit, Visits
-from tests.unit.examples.stub import EMAIL, PASSWORD, PHONE, Stub
+from foundation.clock import SystemClock
+from tests.unit.examples.stub import CLIENT_ID, EMAIL, PASSWORD, PHONE, Stub
 from tests.unit.examples.test_pdf_signing import encrypted_sample
 
 pytestmark = pytest.mark.loopback
@@ -47,6 +52,7 @@ def app(stub: Stub, client: Client, tmp_path: Path, way: str) -> Flask:
             check_revocation=False,
             way=way,
             level="Ades-B-B",
+            show_documents=True,
         )
     )
 
@@ -420,3 +426,60 @@ def test_documents_left_by_an_earlier_run_are_deleted(tmp_path: Path) -> None:
     left = Visits(tmp_path / "d").new_path()
     Visits(tmp_path / "d")
     assert not left.exists()
+
+
+def fetch_token(stub: Stub, digest: str, **changes: Any) -> str:
+    """What the identity provider shows when it comes for a document."""
+    header = {"alg": "ES256", "kid": "one", "typ": changes.pop("typ", "document-fetch+jwt")}
+    now = int(SystemClock().now().timestamp())
+    claims = {"iss": stub.issuer, "aud": CLIENT_ID, "digest": digest, "iat": now, "exp": now + 60, "jti": "x"}
+    key = changes.pop("key", stub.key)
+    return jwt.encode(header, {**claims, **changes}, key)
+
+
+def waiting(visitor: Visitor, stub: Stub) -> tuple[str, str]:
+    """A document waits for its approval: under which path the provider finds it, and its digest."""
+    visitor.hand_in(make_sample_pdf())
+    visitor.sign_in()
+    visitor.post("/sign")
+    (details,) = json.loads(stub.last_push["authorization_details"])
+    ((place,), (digest,)) = details["documentLocations"], details["documentDigests"]
+    assert place["method"] == {"type": "OAuth_20"}
+    return place["uri"].removeprefix(BASE), base64.b64decode(digest["hash"]).hex()
+
+
+def test_the_provider_gets_the_document_that_it_shows_and_leaves_no_visit_behind(visitor: Visitor, stub: Stub) -> None:
+    path, digest = waiting(visitor, stub)
+    provider = visitor.http.application.test_client()
+    headers = {"Authorization": f"Bearer {fetch_token(stub, digest)}"}
+    answer = provider.get(path, base_url=BASE, headers=headers, buffered=True)
+    assert answer.status_code == 200
+    assert hashlib.sha256(answer.data).hexdigest() == digest
+    assert "Set-Cookie" not in answer.headers
+
+
+OTHER_KEY = ECKey.generate_key("P-256", {"kid": "one"})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"aud": "somebody-else"},
+        {"iss": "http://evil.localhost"},
+        {"exp": 1_000_000_000},
+        {"typ": "JWT"},
+        {"digest": "00" * 32},
+        {"key": OTHER_KEY},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_whoever_else_asks_for_the_document_does_not_get_it(
+    visitor: Visitor, stub: Stub, changes: dict[str, Any]
+) -> None:
+    path, digest = waiting(visitor, stub)
+    assert visitor.http.get(path, base_url=BASE).status_code == 401
+    token = fetch_token(stub, **{"digest": digest, **changes})
+    assert visitor.http.get(path, base_url=BASE, headers={"Authorization": f"Bearer {token}"}).status_code == 401
+    headers = {"Authorization": f"Bearer {fetch_token(stub, digest)}"}
+    assert visitor.http.get("/shown/unknown.pdf", base_url=BASE, headers=headers).status_code == 404
+
