@@ -200,6 +200,7 @@ def portal(here: Installation) -> Mapping[str, object]:
         "issuer": here.ports.url("idp"),
         "csc_base": here.csc_base,
         "client_id": PORTAL_CLIENT,
+        "validate_url": f"{here.ports.url('web')}/validate",
         "client_key_file": here.file("portal", PORTAL_KEY),
         "key_file": here.file("portal", "portal.key"),
         "database_url": f"sqlite:///{here.file('portal', 'portal.sqlite')}",

@@ -20,7 +20,7 @@ from portal.outside.provider import Outside
 from portal.settings import PortalSettings
 from portal.store.database import check_schema, open_engine
 from portal.store.seal import Sealer
-from portal.web import browser, faults, headers, language, library, pages, shown, signing
+from portal.web import browser, faults, headers, language, library, pages, shown, signing, validation
 from portal.web.parts import Parts, install, parts
 
 _FORM_OCTETS: Final = 256 * 1024
@@ -84,9 +84,12 @@ def create_app(
     language.install(app)
     faults.install(app)
     browser.install(app)
-    for blueprint in (pages.blueprint, library.blueprint, signing.blueprint, shown.blueprint):
+    for blueprint in (pages.blueprint, library.blueprint, signing.blueprint, shown.blueprint, validation.blueprint):
         app.register_blueprint(blueprint)
-    app.context_processor(lambda: {"service_name": parts().settings.service_name})
+    app.context_processor(_page_values)
     return app
 
 
+def _page_values() -> dict[str, Any]:
+    settings = parts().settings
+    return {"service_name": settings.service_name, "validates": settings.validate_url is not None}

@@ -158,6 +158,20 @@ class SigningRefused(PortalError):
         self.reason = reason
 
 
+class NotValidated(PortalError):
+    """The validation takes no such document: too large, or more time and memory than one may."""
+
+    code = "not_validated"
+    status = 422
+
+
+class TooOften(PortalError):
+    """The validation is asked too often by everybody together."""
+
+    code = "too_often"
+    status = 429
+
+
 class ServiceUnavailable(PortalError):
     """The identity provider or the signing service does not answer, or not in its protocol's form."""
 

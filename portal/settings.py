@@ -94,6 +94,8 @@ class PortalSettings:
     show_documents: bool = True
     """The identity provider fetches the documents and shows them before the approval; it has to have registered the
     client for that (``--document-location``)."""
+    validate_url: str | None = None
+    """The signing service's ``POST /validate``; without it there is no page that validates."""
     languages: tuple[str, ...] = LANGUAGES
     """The first is used where the browser asks for none of them."""
     ca_file: Path | None = None
@@ -123,6 +125,8 @@ class PortalSettings:
         """What types cannot say, production refusals among them."""
         for name in ("public_url", "issuer", "csc_base"):
             yield from _address_faults(name, getattr(self, name), https=self.production)
+        if self.validate_url is not None:
+            yield from _address_faults("validate_url", self.validate_url, https=self.production)
         if urlsplit(self.public_url).path:
             yield "public_url has no path: cookies with the prefix __Host- hold for a whole host"
         if (self.database_url is None) == (self.database_url_file is None):

@@ -109,6 +109,10 @@ class Transport:
         """Send a form.  Raises as :meth:`get`."""
         return self._send("POST", url, {"Accept": "application/json", **headers}, dict(form))
 
+    def post_octets(self, url: str, content: bytes, content_type: str) -> Reply:
+        """Send octets as they are, such as a document; asks for JSON.  Raises as :meth:`get`."""
+        return self._send("POST", url, {"Accept": "application/json", "Content-Type": content_type}, content)
+
     def _send(self, method: str, url: str, headers: Mapping[str, str], data: bytes | dict[str, str] | None) -> Reply:
         check_address(url)
         where = url.partition("?")[0]

@@ -40,6 +40,7 @@ from foundation.errors import SettingsError
 from foundation.jose import VerificationKey
 from portal.errors import AnswerNotOurs, NotApproved, ServiceUnavailable, SignInAgain, SigningRefused
 from portal.outside.identity import keys_at
+from portal.outside.validation import Report, validated
 from portal.settings import PortalSettings
 
 SIGN_IN_SCOPES: Final = "openid service"
@@ -134,15 +135,30 @@ class Outside:
 
         :raises AnswerNotOurs: :raises NotApproved: :raises SigningRefused: :raises ServiceUnavailable:
         """
+        transport = self._transport()
+        try:
+            with translated():
+                yield Line(self._settings, transport, self._discovered(transport), self._key)
+        finally:
+            transport.close()
+
+    def _transport(self) -> Transport:
         settings = self._settings
-        transport = Transport(
+        return Transport(
             timeouts=Timeouts(between=settings.timeout_seconds, whole=settings.timeout_seconds),
             max_answer=_SIGNED_SPARE * settings.limits.request_octets + _ANSWER_SPARE,
             trusted=settings.ca_file,
         )
+
+    def validated(self, document: bytes) -> Report:
+        """What the signing service's validation finds out about a PDF.
+
+        :raises NotValidated: :raises TooOften: :raises ServiceUnavailable: it does not.
+        """
+        transport = self._transport()
         try:
             with translated():
-                yield Line(settings, transport, self._discovered(transport), self._key)
+                return validated(transport, self._settings.validate_url or "", document)
         finally:
             transport.close()
 

@@ -72,6 +72,8 @@ def sentence(error: PortalError) -> str:
         "id_token_invalid": _("The identity provider's answer cannot be believed. Nobody was signed in."),
         "not_approved": _("Nothing was signed. Your documents are unchanged."),
         "signing_refused": _("The signing service did not sign. Your documents are unchanged."),
+        "not_validated": _("This file cannot be validated here: it is too large or too complicated."),
+        "too_often": _("Too many files are being validated just now. Please try again in a moment."),
         "service_unavailable": _("A service that is needed for this does not answer. Please try again later."),
     }
     return texts.get(error.code, _("The request could not be completed. Please try again later."))

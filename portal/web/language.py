@@ -30,12 +30,18 @@ def install(app: Flask) -> None:
     )
     app.jinja_env.globals["language"] = select
     app.jinja_env.filters["day"] = _day
+    app.jinja_env.filters["moment"] = _moment
     app.jinja_env.filters["size"] = _size
 
 
 def _day(seconds: int) -> str:
     """A time, in UTC, as the language writes it."""
-    at = datetime.fromtimestamp(seconds, UTC)
+    return _moment(datetime.fromtimestamp(seconds, UTC))
+
+
+def _moment(at: datetime) -> str:
+    """The same of an aware time."""
+    at = at.astimezone(UTC)
     day, time = flask_babel.format_date(at, "medium", rebase=False), flask_babel.format_time(at, "short", rebase=False)
     return f"{day}, {time} UTC"
 

@@ -11,7 +11,7 @@ PUBLISHED: Final = frozenset(
     {
         "sign-in", "step-up", "step-up-phone", "consent", "signed", "admin-overview", "admin-policy", "admin-explore",
         "admin-try", "admin-roles", "admin-audit", "admin-decision", "approval", "approval-phone",
-        "approvals", "approval-request", "portal-documents", "portal-review",
+        "approvals", "approval-request", "portal-documents", "portal-review", "portal-validate",
     }
 )  # fmt: skip
 """The pages that docs/ and README show."""

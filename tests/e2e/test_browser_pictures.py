@@ -16,7 +16,7 @@ MAX_OCTETS = 160_000
 def test_the_published_pictures_are_those_that_the_browser_takes() -> None:
     assert {path.stem for path in IMAGES.iterdir()} == PUBLISHED
     # Seven of them are the guide's to the administration's pages, two those of the page where a device approves, two
-    # those of what waits for a person, two the portal's.
+    # those of what waits for a person, three the portal's.
     assert len(PUBLISHED) <= 20
 
 

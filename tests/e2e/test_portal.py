@@ -87,6 +87,25 @@ def place(person: Visitor, *, scripts: bool) -> None:
     assert moved == pytest.approx(top - 2, abs=0.2)
 
 
+def check(person: Visitor, signed: Path, *, scripts: bool) -> None:
+    """Have a signed document validated, and the same with a changed octet."""
+    changed = signed.with_name("changed.pdf")
+    content = signed.read_bytes()
+    place_of_text = content.index(b"stream\n") + 12
+    changed.write_bytes(content[:place_of_text] + bytes([content[place_of_text] ^ 1]) + content[place_of_text + 1 :])
+    person.page.get_by_role("link", name="Check a signature").click()
+    for path, indication in ((changed, "TOTAL_FAILED"), (signed, "TOTAL_PASSED")):
+        person.at("Check a signature")
+        with person.page.expect_navigation():
+            person.page.get_by_label("Signed PDF").set_input_files(path)
+            person.form("validate").get_by_role("button", name="Check", exact=True).click()
+        expect(person.page.locator("[data-indication]")).to_have_attribute("data-indication", indication)
+    expect(person.page.locator("main")).to_contain_text("PAdES B-LT")
+    if scripts:
+        person.picture("portal-validate", everywhere=True)
+        assert person.barriers() == []
+
+
 def row(person: Visitor, name: str) -> str:
     """The identifier of a document in the list, by its name."""
     found = person.page.locator("[data-document]").filter(has_text=name)
@@ -104,7 +123,7 @@ def shown_box(pdf: bytes) -> tuple[float, ...] | None:
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
 def test_a_person_signs_two_documents_with_one_approval_and_finds_them_again(
-    product: Product, visitor: NewVisitor, contracts: list[Path], scripts: bool
+    product: Product, visitor: NewVisitor, contracts: list[Path], tmp_path: Path, scripts: bool
 ) -> None:
     alice = visitor(scripts=scripts)
     arrive(alice)
@@ -137,6 +156,9 @@ def test_a_person_signs_two_documents_with_one_approval_and_finds_them_again(
         assert (found.signer, found.coverage) == ("Alice Example", "ENTIRE_REVISION")
         assert b"/DSS" in pdf
         assert shown_box(pdf) is not None, "the signature shows"
+
+        (tmp_path / f"{path.stem}-signed.pdf").write_bytes(pdf)
+    check(alice, tmp_path / "lease-2026-signed.pdf", scripts=scripts)
 
     alice.form("sign-out").get_by_role("button").click()
     alice.at("Sign out of Privy Seal?")

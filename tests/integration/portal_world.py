@@ -159,6 +159,7 @@ def world(directory: Path, database_url: str, **limits: int) -> Iterator[World]:
             client_key_file=directory / "client.pem",
             key_file=directory / "portal.key",
             mode="development",
+            validate_url=f"{server.url}/validate",
             database_url=database_url,
             limits=LimitSettings(**{"file_octets": 4096, "request_octets": 16384, "octets": 65536, **limits}),
             keeping=KeepingSettings(),

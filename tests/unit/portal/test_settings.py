@@ -54,6 +54,7 @@ def test_without_a_mode_it_is_production_with_cookies_for_https_alone() -> None:
         ({"keeping": {"purge_seconds": 0}}, "purge_seconds is from a second"),
         ({"service_name": " "}, "service_name has 1"),
         ({"timeout_seconds": 0}, "timeout_seconds is 1"),
+        ({"validate_url": "http://sign.example.org/validate"}, "validate_url must be https"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(changes: dict[str, Any], fault: str) -> None:
