@@ -31,8 +31,8 @@ from pyhanko_certvalidator import ValidationContext
 from pyhanko_certvalidator.fetchers.requests_fetchers import RequestsFetcherBackend
 from pyhanko_certvalidator.registry import SimpleCertificateStore
 
-from connectors.pki.devca import UnsafeDevelopmentCa
-from connectors.ports.pki import CertificateRequest, SubjectName
+from connectors import registry
+from connectors.ports.pki import CertificateAuthority, CertificateRequest, SubjectName
 
 _STORE: Any = SimpleCertificateStore
 _KEY: Any = keys.PrivateKeyInfo
@@ -108,7 +108,8 @@ def _certified(key: ec.EllipticCurvePrivateKey, options: argparse.Namespace) -> 
         x509.NameAttribute(x509.NameOID.SURNAME, "Example"),
     ]
     asked = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(names)).sign(key, hashes.SHA256())
-    authority = UnsafeDevelopmentCa({"base_url": options.ca, "token_file": str(options.ca_token)})
+    settings = {"base_url": options.ca, "token_file": str(options.ca_token)}
+    authority: CertificateAuthority = registry.load("pki", "devca", settings, production=False)
     name = f"pyhanko-{time.monotonic_ns()}"
     return authority.issue(CertificateRequest(asked.public_bytes(Encoding.DER), subject, "signer", name)).chain
 
