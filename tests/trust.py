@@ -49,7 +49,7 @@ from devservices.state import read_certificate
 from foundation.clock import FixedClock
 from signing.ades import pades
 from signing.ades.cms import SignedByModule, room_for, signed_data
-from signing.ades.pades import PreparedPdf
+from signing.ades.pades import PreparedPdf, Wanted
 from signing.ades.validation_data import ValidationData
 from signing.link.documents import SignedDocument
 from signing.sam.algorithms import SHA256, SignatureAlgorithm
@@ -61,6 +61,7 @@ from tests.integration.devservices import ALICE, csr_for
 
 URL = "http://ca.example"
 NOTHING = ValidationData()
+PLAIN = Wanted()
 _READER: Any = PdfFileReader
 """Partly typed: met here alone."""
 ECDSA = SignatureAlgorithm("ecdsa", SHA256)
@@ -175,11 +176,16 @@ def signed_by_module(
 
 
 def signed_pdf(
-    document: bytes, key: ec.EllipticCurvePrivateKey, chain: tuple[bytes, ...], at: datetime, unit: Unit | None = None
+    document: bytes,
+    key: ec.EllipticCurvePrivateKey,
+    chain: tuple[bytes, ...],
+    at: datetime,
+    unit: Unit | None = None,
+    wanted: Wanted = PLAIN,
 ) -> bytes:
     """As the web tier and the module make it; with a unit: level B-T."""
     room = room_for(chain, signature_octets=400, timestamp_octets=0 if unit is None else 16_384)
-    made = pades.prepare(document, chain[0], hash_name="sha256", room=room, at=at)
+    made = pades.prepare(document, chain[0], hash_name="sha256", room=room, at=at, wanted=wanted)
     done = signed_by_module(made, key, chain[0], at)
     token = None if unit is None else unit.stamp(hashlib.sha256(done.value).digest(), "sha256").der
     return made.filled(signed_data(SignedByModule(done.tbs, done.value, chain), timestamp=token))

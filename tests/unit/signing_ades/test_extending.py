@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,13 +15,14 @@ from pyhanko.sign.ades.report import AdESPassed
 from foundation.clock import FixedClock, SystemClock
 from signing.ades.errors import DocumentNotReadable, EvidenceMissing, NotExtendable, NothingSigned
 from signing.ades.extending import LEVELS, Extended, Means, extended
+from signing.ades.pades import Wanted
 from signing.ades.validate.policy import ValidationPolicy
 from signing.ades.validate.report import Level
 from signing.ades.validation_data import ValidationData
 from signing.csc.certificate_status import CertificateStatus
 from signing.settings import StatusSettings
 from tests.documents import blank_pdf
-from tests.trust import Trust, Unit, judged, signed_pdf
+from tests.trust import PLAIN, Trust, Unit, judged, signed_pdf
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 SETTINGS = StatusSettings("played", (Path("root"),))
@@ -35,9 +37,9 @@ class Office:
         self.chain = self.trust.signer(KEY)
         self.trust.clock.advance(1)
 
-    def signed(self, unit: Unit | None = None, document: bytes | None = None) -> bytes:
+    def signed(self, unit: Unit | None = None, document: bytes | None = None, wanted: Wanted = PLAIN) -> bytes:
         self.trust.clock.advance(1)
-        return signed_pdf(document or blank_pdf(), KEY, self.chain, self.trust.clock.now(), unit)
+        return signed_pdf(document or blank_pdf(), KEY, self.chain, self.trust.clock.now(), unit, wanted)
 
     def extend(self, pdf: bytes, wished: Level, *, renew: bool = False) -> Extended:
         return extended(pdf, wished, self.means(), renew=renew)
@@ -73,9 +75,27 @@ def test_a_file_is_lifted_to_each_level_by_revisions_alone(office: Office, wishe
         assert judged(found.octets, office.trust.root, office.trust.clock.now()) is AdESPassed.OK
 
 
+def test_a_certification_that_lets_nothing_be_changed_takes_data_and_stamps(office: Office) -> None:
+    archive = office.extend(office.signed(office.unit, wanted=Wanted(certify=True, permissions=1)), "B-LTA").octets
+    assert judged(archive, office.trust.root, office.trust.clock.now()) is AdESPassed.OK
+    assert office.extend(archive, "B-LTA", renew=True).changed
+
+
+@pytest.mark.parametrize("form", ["--object-streams=generate", "--linearize"])
+def test_SIG_10_every_form_of_pdf_takes_the_revisions(office: Office, tmp_path: Path, form: str) -> None:
+    before, after = tmp_path / "before.pdf", tmp_path / "after.pdf"
+    before.write_bytes(blank_pdf())
+    subprocess.run(["qpdf", form, before, after], check=True)
+    archive = office.extend(office.signed(office.unit, after.read_bytes()), "B-LTA").octets
+    assert judged(archive, office.trust.root, office.trust.clock.now()) is AdESPassed.OK
+    after.write_bytes(archive)
+    said = subprocess.run(["qpdf", "--check", after], check=True, capture_output=True, text=True)
+    assert "WARNING" not in said.stdout + said.stderr
+
+
 def test_what_is_reached_is_not_done_again(office: Office) -> None:
     archive = office.extend(office.signed(), "B-LTA").octets
-    for wished in LEVELS:
+    for wished in ("B-T", "B-LTA"):
         again = office.extend(archive, wished)
         assert (again.octets, again.changed, again.after) == (archive, False, "B-LTA")
 
