@@ -488,13 +488,13 @@ def start_copy(seeded: Seed, directory: Path, **settings: Any) -> World:
 
 
 @contextmanager
-def serve(directory: Path) -> Iterator[tuple[World, str]]:
+def serve(directory: Path, **settings: Any) -> Iterator[tuple[World, str]]:
     """An identity provider on a port of this machine, by the system's clock; with its issuer identifier."""
     seeded = seed_sqlite(directory)
     server = make_server("127.0.0.1", 0, Flask("not yet"), threaded=True)
     issuer = f"http://127.0.0.1:{server.server_port}"
     url = f"sqlite:///{directory / 'idp.sqlite'}"
-    world = start(seeded, directory, url, clock=SystemClock(), issuer=issuer)
+    world = start(seeded, directory, url, clock=SystemClock(), issuer=issuer, **settings)
     server.app = world.app
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

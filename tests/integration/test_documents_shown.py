@@ -7,6 +7,7 @@ import json
 import re
 import secrets
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,17 @@ from sqlalchemy import func, select
 from werkzeug.test import TestResponse
 from werkzeug.wrappers import Response
 
+from documents.examiner import Examiner, ExaminerSettings
+from documents.render import LIMITS, Renderer
+from foundation.egress import Egress
 from foundation.jose import VerificationKey, import_verification_key, verify_compact
 from idp.activation import shown
 from idp.document_settings import DocumentSettings
 from idp.oidc.client import Registration
 from idp.storage import clients
 from idp.storage.shown_documents import shown_documents
+from idp.web.shown.documents import Showing
+from idp.web.shown.fetching import Fetcher
 from tests.integration.document_holder import Holder, holding
 from tests.integration.oidc_world import (
     ISSUER,
@@ -46,14 +52,25 @@ def holder() -> Iterator[Holder]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def processes() -> Iterator[tuple[Renderer, Examiner]]:
+    """Started once, with time for a machine that is busy."""
+    renderer = Renderer(replace(LIMITS, wall_seconds=120.0), workers=1, wait_seconds=120.0)
+    examiner = Examiner(ExaminerSettings(workers=1, wait_seconds=120.0, seconds=60))
+    yield renderer, examiner
+    renderer.close()
+    examiner.close()
+
+
 @pytest.fixture
-def shower(seeded: Seed, tmp_path: Path, holder: Holder) -> Iterator[World]:
-    made = start_copy(
-        seeded,
-        tmp_path,
-        egress_allow=(holder.origin.removeprefix("http://"),),
-        documents=DocumentSettings(max_octets=64 * 1024, max_total_octets=96 * 1024, kept_octets=128 * 1024),
+def shower(seeded: Seed, tmp_path: Path, holder: Holder, processes: tuple[Renderer, Examiner]) -> Iterator[World]:
+    allowed = (holder.origin.removeprefix("http://"),)
+    settings = DocumentSettings(
+        max_octets=64 * 1024, max_total_octets=96 * 1024, kept_octets=128 * 1024, fetch_seconds=30.0
     )
+    made = start_copy(seeded, tmp_path, egress_allow=allowed, documents=settings)
+    fetcher = Fetcher(Egress(allowed), *processes, settings)
+    made.app.extensions["privyseal.shown"] = Showing(fetcher, processes[0])
     with made.engine.begin() as connection:
         for client_id, demanded in (("holder", False), ("strict", True)):
             registration = Registration(
@@ -119,6 +136,19 @@ def test_a_person_sees_the_pages_of_what_they_approve(shower: World, holder: Hol
     file = browser.get(picture.replace("/1.png", "/file"))
     assert file.get_data() == CONTRACT
     assert file.headers["Content-Disposition"].startswith("attachment")
+
+
+def test_SIG_02_what_does_not_show_on_the_pages_is_told_before_the_approval(shower: World, holder: Holder) -> None:
+    program = "/OpenAction << /S /JavaScript /JS (app.alert\\(1\\)) >>"
+    holder.documents["contract.pdf"] = pdf("A page", catalogue=program)
+    browser, page = at_approval(shower, holder, "contract.pdf")
+    assert "It contains a program (JavaScript)" in page.text
+    assert "It uses fonts that it does not contain" in page.text
+    assert len(pictures(page)) == 1
+    assert answer(browser.approve(page))["code"]
+    (event,) = shower.events("transaction.approved")
+    found = event["shown"][0].rpartition("findings=")[2].split(",")
+    assert {"javascript", "font_not_embedded"} <= set(found)
 
 
 def test_the_record_of_the_approval_names_what_was_shown_and_nothing_is_kept_of_it(
@@ -320,10 +350,11 @@ def test_DOS_04_all_documents_of_an_approval_and_of_all_approvals_are_bounded(sh
     assert "Too many documents" in page.text
 
 
-def test_a_place_that_nobody_is_at_is_said(shower: World, holder: Holder) -> None:
-    shower.app.extensions["privyseal.shown"].fetcher._egress = type(
-        shower.app.extensions["privyseal.shown"].fetcher._egress
-    )()
+def test_an_address_that_is_not_public_is_reached_only_where_the_operator_allows_it(
+    shower: World, holder: Holder, processes: tuple[Renderer, Examiner]
+) -> None:
+    fetcher = Fetcher(Egress(), *processes, DocumentSettings())
+    shower.app.extensions["privyseal.shown"] = Showing(fetcher, processes[0])
     _, page = at_approval(shower, holder, "contract.pdf")
     assert "does not answer" in page.text
     assert holder.tokens == []

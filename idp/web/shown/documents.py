@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from flask import Flask, current_app
 from sqlalchemy import Connection
 
+from documents.examiner import Examiner, ExaminerSettings
 from documents.render import Renderer
 from foundation.egress import Egress
 from idp.activation.shown import NOT_FETCHED, OTHER_DOCUMENT, Shown, digest_of, lines_of
@@ -63,7 +65,10 @@ def install(app: Flask, made: Services) -> None:
     """Make them ready to be fetched and drawn; processes are started when the first is."""
     settings = made.settings.documents
     renderer = Renderer(workers=settings.drawing)
-    fetcher = Fetcher(Egress(made.settings.egress_allow), renderer, settings)
+    examiner = Examiner(ExaminerSettings(workers=settings.drawing))
+    fetcher = Fetcher(Egress(made.settings.egress_allow), renderer, examiner, settings)
+    # Its processes end with the app, whoever forgets to close it.
+    weakref.finalize(fetcher, examiner.close)
     app.extensions[_EXTENSION] = Showing(fetcher, renderer)
 
 

@@ -15,7 +15,8 @@ from typing import Final
 
 import requests
 
-from documents.errors import DocumentRefused, DocumentsError
+from documents.errors import DocumentRefused, DocumentsError, ExaminerUnavailable
+from documents.examiner import Examiner
 from documents.render import Renderer
 from foundation import log
 from foundation.clock import epoch
@@ -40,6 +41,9 @@ _HASHES: Final = {
     "2.16.840.1.101.3.4.2.9": "sha3_384",
     "2.16.840.1.101.3.4.2.10": "sha3_512",
 }
+SIGNED_BEFORE: Final = "signed_before"
+NOT_EXAMINED: Final = "not_examined"
+"""Findings of this module's; the others are codes of :mod:`documents.findings`, or why it was refused."""
 _logger = log.get(__name__)
 
 
@@ -54,9 +58,10 @@ class _NotFetched(Exception):
 class Fetcher:
     """Fetches for one approval at a time in each of few threads."""
 
-    def __init__(self, egress: Egress, renderer: Renderer, settings: DocumentSettings) -> None:
+    def __init__(self, egress: Egress, renderer: Renderer, examiner: Examiner, settings: DocumentSettings) -> None:
         self._egress = egress
         self._renderer = renderer
+        self._examiner = examiner
         self._settings = settings
         self._turns = threading.Semaphore(settings.fetching)
 
@@ -175,7 +180,20 @@ class Fetcher:
             return Shown("unreadable", error.reason, octets=len(content))
         except DocumentsError as error:
             return Shown("unreadable", error.code, octets=len(content))
-        return Shown("shown", octets=len(content), pages=found.pages, renderer=found.renderer)
+        findings = self._examined(content)
+        return Shown("shown", "", len(content), found.pages, found.renderer, findings)
+
+    def _examined(self, content: bytes) -> tuple[tuple[str, int], ...]:
+        """What the signer is told of a document whose pages they see."""
+        try:
+            examined = self._examiner.examine(content)
+        except DocumentRefused as error:
+            # The signing service will not take it; somebody else may.
+            return ((error.reason, 0),)
+        except ExaminerUnavailable:
+            return ((NOT_EXAMINED, 0),)
+        before = ((SIGNED_BEFORE, 0),) if examined.signatures else ()
+        return (*before, *((item.code, item.page or 0) for item in examined.findings))
 
 
 def _read(response: requests.Response, most: int) -> bytes:
