@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -35,6 +35,10 @@ from foundation.settings import from_table
 
 _MAX_EVIDENCE: Final = 10_000
 _MAX_ISSUERS: Final = 1000
+_MAX_SILENT: Final = 1000
+_PAUSE: Final = timedelta(seconds=60)
+"""For which an address that did not answer is asked after the others."""
+_UNANSWERED: Final = frozenset({"deadline", "unreachable"})
 _MAX_ISSUER_OCTETS: Final = 64 * 1024
 _MAX_GET_OCTETS: Final = 255
 """RFC 6960 A.1; RFC 5019 5."""
@@ -102,13 +106,16 @@ class HttpStatus:
         self._random = random
         self._monotonic = monotonic
         egress = egress or Egress(own.egress_allow, plain=True)
+        waiting = (own.concurrent + 1) // 2
         self._fetcher = Fetcher(
-            egress, own.timeout_seconds, concurrent=own.concurrent, waiting=own.concurrent, monotonic=monotonic
+            egress, own.timeout_seconds, concurrent=own.concurrent, waiting=waiting, monotonic=monotonic
         )
         self._max_age = timedelta(seconds=own.max_age_seconds)
         self._evidence: Memory[RevocationEvidence] = Memory(_MAX_EVIDENCE)
         self._lists: Memory[_List] = Memory(2 * own.max_crl_octets, lambda item: len(item.der))
         self._issuers: Memory[tuple[bytes, ...]] = Memory(_MAX_ISSUERS)
+        self._silent: Memory[str] = Memory(_MAX_SILENT)
+        """Addresses that did not answer just now, and how."""
 
     def evidence(self, certificate: bytes, issuer: bytes, *, at_least: datetime | None) -> RevocationEvidence:
         """See :meth:`connectors.ports.status.StatusSource.evidence`."""
@@ -155,21 +162,23 @@ class HttpStatus:
     def _ask(self, inquiry: _Inquiry) -> RevocationEvidence:
         """The first answer that can be relied on."""
         failures: list[StatusError] = []
-        for url, ask in self._ways(inquiry.certificate):
+        for url, ask in self._ways(inquiry):
             try:
                 return ask(url, inquiry)
             except NotChecked as error:
+                if error.detail in _UNANSWERED:
+                    self._silent.keep(url, error.detail, inquiry.now + _PAUSE)
                 failures.append(self._noted(error, url))
         if not failures:
             raise StatusInvalid("the certificate does not say where its status can be asked")
         raise _worst(failures)
 
-    def _ways(
-        self, certificate: x509.Certificate
-    ) -> Iterator[tuple[str, Callable[[str, _Inquiry], RevocationEvidence]]]:
-        by_ocsp = [(url, self._by_ocsp) for url in ocsp.addresses(certificate)]
-        by_crl = [(url, self._by_crl) for url in crl.addresses(certificate)]
-        yield from by_ocsp + by_crl if self._settings.prefer == "ocsp" else by_crl + by_ocsp
+    def _ways(self, inquiry: _Inquiry) -> list[tuple[str, Callable[[str, _Inquiry], RevocationEvidence]]]:
+        """Whom to ask, in order."""
+        by_ocsp = [(url, self._by_ocsp) for url in ocsp.addresses(inquiry.certificate)]
+        by_crl = [(url, self._by_crl) for url in crl.addresses(inquiry.certificate)]
+        ways = by_ocsp + by_crl if self._settings.prefer == "ocsp" else by_crl + by_ocsp
+        return sorted(ways, key=lambda way: self._silent.get(way[0], inquiry.now) is not None)
 
     def _by_ocsp(self, url: str, inquiry: _Inquiry) -> RevocationEvidence:
         policy = self._settings.ocsp_nonce

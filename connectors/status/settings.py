@@ -29,7 +29,8 @@ class HttpStatusSettings:
     """From an answer's thisUpdate; what is older says nothing, whatever its nextUpdate."""
     max_crl_octets: int = 16 * 1024 * 1024
     concurrent: int = 8
-    """Who asks authorities at one time; as many again wait for a place, further ones are told at once."""
+    """Who asks authorities at one time; half as many again wait for a place, further ones are told at once: whoever
+    asks or waits holds a thread of the server's (DOS-03)."""
 
     def faults(self) -> Iterator[str]:
         """Bounds."""

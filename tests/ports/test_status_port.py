@@ -286,6 +286,20 @@ def test_PKI_05_a_second_responder_answers_where_the_first_hangs_or_drips(author
     assert (slow.asked, dripping.asked, authority.asked) == (["ocsp"], ["ocsp"], ["ocsp"])
 
 
+def test_PKI_05_who_did_not_answer_is_asked_after_the_others_for_a_while(authority: Responder) -> None:
+    clock = FixedClock(NOW)
+    with answering() as down:
+        urls = (f"http://{down.address}/ocsp", f"http://{authority.address}/ocsp")
+        people = [ROOT.issue(authority.leaf(ocsp=urls, crl=())) for _ in range(3)]
+        egress = Egress((down.address, authority.address), plain=True)
+        source = HttpStatus(PATIENT, clock=clock, egress=egress)
+        for ana, asked in zip(people, (1, 1, 2), strict=True):
+            authority.ocsp = about(ana)
+            assert source.evidence(ana.der, ROOT.der, at_least=None).status == "good"
+            assert len(down.asked) == asked
+            clock.advance(40)
+
+
 def test_PKI_05_when_all_are_down_nobody_is_waited_for_beyond_the_deadline(authority: Responder) -> None:
     moments = iter(range(1000))
     ana = ROOT.issue(authority.leaf())
