@@ -62,7 +62,8 @@ def _unreachable(reader: Any, walk: Walk) -> Iterator[Any]:
     """What nothing refers to is not shown, but counts, and may be waiting for a revision that refers to it."""
     for key in sorted(set(references(reader)) - walk.seen):
         reference = generic.Reference(*key, pdf=reader)
-        if reader.xrefs[reference] is not None:
+        # Tables that are streams were read already, and bounded.
+        if reference not in reader.xrefs.xref_stream_refs and reader.xrefs[reference] is not None:
             node = reader.get_object(reference)
             if isinstance(node, generic.DictionaryObject):
                 yield node

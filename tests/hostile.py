@@ -96,6 +96,12 @@ def linearised() -> bytes:
     return bytes(first)
 
 
+def large(octets: int) -> bytes:
+    """An image of that many octets, which are not compressed."""
+    image = stream(bytes(range(256)) * (octets // 256), b"/Subtype /Image /Width 4096 /Height %d" % (octets // 4096))
+    return written(objects(b"/Resources << /XObject << /I 5 0 R >> >>", more={5: image}))
+
+
 # What is refused, by reason.
 
 
