@@ -33,8 +33,8 @@ class Setting:
     out: Path
     roots: tuple[bytes, ...] = field(repr=False)
     hard_fail: bool
-    way: str
-    level: str
+    way: str = WAYS[0]
+    level: str = DEFAULT_LEVEL
 
 
 def parser(prog: str, description: str, exit_codes: str) -> argparse.ArgumentParser:
@@ -57,11 +57,19 @@ def parser(prog: str, description: str, exit_codes: str) -> argparse.ArgumentPar
     add("--pdf", type=Path, help="what to sign; a sample contract if not given")
     add("--out", type=Path, default=Path(), help="folder for the signed PDF")
     add("--root", type=Path, help="PEM file of the root certificates that the verdict trusts (needed to sign)")
-    add("--way", choices=WAYS, default=WAYS[0], help="whether the service gets the PDF, or only a digest (PAdES B-B)")
-    add("--level", choices=LEVELS, default=DEFAULT_LEVEL, help="what the service shall make of a whole PDF")
     add("--no-revocation", action="store_true", help="do not insist on OCSP or CRL answers in the verdict")
     add("--json", action="store_true", help="print one JSON object in place of the steps")
     return made
+
+
+def add_ways(made: argparse.ArgumentParser) -> None:
+    """How a document is signed, where a command knows more than one way."""
+    made.add_argument(
+        "--way", choices=WAYS, default=WAYS[0], help="whether the service gets the PDF, or only a digest (PAdES B-B)"
+    )
+    made.add_argument(
+        "--level", choices=LEVELS, default=DEFAULT_LEVEL, help="what the service shall make of a PDF that it gets"
+    )
 
 
 def setting(options: argparse.Namespace) -> Setting:
@@ -90,8 +98,8 @@ def setting(options: argparse.Namespace) -> Setting:
         out=options.out,
         roots=roots,
         hard_fail=not options.no_revocation,
-        way=options.way,
-        level=options.level,
+        way=getattr(options, "way", WAYS[0]),
+        level=getattr(options, "level", DEFAULT_LEVEL),
     )
 
 

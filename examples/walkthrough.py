@@ -16,7 +16,7 @@ from typing import Any
 
 from examples import csc_client, oauth_client, ways
 from examples.errors import ExampleError, ProtocolError, StepUpRequiredError, UsageError, VerdictError
-from examples.options import Setting, describe, parser, person, setting, signed_name
+from examples.options import Setting, add_ways, describe, parser, person, setting, signed_name
 from examples.person import Person, PolicyReason, Returned, save_owner_only
 from examples.ways import Order
 
@@ -224,6 +224,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "Signs a PDF from outside, over HTTP only, as a relying party and as a person.",
         EXIT_CODES,
     )
+    add_ways(made)
     made.add_argument(
         "--create-credential-order",
         type=Path,

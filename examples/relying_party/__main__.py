@@ -14,9 +14,9 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from examples.errors import ExampleError, UsageError
 from examples.oauth_client import Client, read_secret
+from examples.options import add_ways
 from examples.pdf_signing import load_certificates
 from examples.relying_party.app import Settings, create_app
-from examples.ways import DEFAULT_LEVEL, LEVELS, WAYS
 
 
 class QuietHandler(WSGIRequestHandler):
@@ -72,8 +72,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     made.add_argument("--csc", default="http://sign.localhost:8402/csc/v2")
     made.add_argument("--root", type=Path, help="PEM file of the root certificates the verification summary trusts")
     made.add_argument("--no-revocation", action="store_true", help="do not ask OCSP and CRL when verifying")
-    made.add_argument("--way", choices=WAYS, default=WAYS[0], help="whether the service gets the PDF, or a digest")
-    made.add_argument("--level", choices=LEVELS, default=DEFAULT_LEVEL, help="of a PDF that the service gets")
+    add_ways(made)
     made.add_argument(
         "--show-documents", action="store_true", help="let the identity provider fetch documents to show them"
     )

@@ -27,7 +27,7 @@ def client() -> Client:
 
 @pytest.fixture
 def arguments(stub: Stub, tmp_path: Path) -> list[str]:
-    """The command line of the walkthroughs, for the stub."""
+    """The command line of the walkthrough, for the stub, which knows nothing of time-stamps."""
     for name, content in (("secret", CLIENT_SECRET), ("password", PASSWORD)):
         path = tmp_path / name
         path.touch(mode=0o600)
