@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from benchmarks import credentials, csc, documents, login, policy, sign_hash
+from benchmarks import credentials, csc, documents, intake, login, policy, sign_hash
 from contract.sad import decode, encode
 from foundation.jose import generate_signing_key
 
@@ -17,6 +17,7 @@ MAINS: dict[str, Callable[[Sequence[str]], int]] = {
     "credentials": credentials.main,
     "csc": csc.main,
     "documents": documents.main,
+    "intake": intake.main,
 }
 
 
@@ -35,6 +36,7 @@ MAINS: dict[str, Callable[[Sequence[str]], int]] = {
         ("csc", ["--seconds", "0"]),
         ("documents", ["--seconds", "0"]),
         ("documents", ["--connections", "65"]),
+        ("intake", ["--repetitions", "99"]),
         ("csc", ["--batch", "101"]),
         ("csc", ["--connections", "65"]),
     ],
