@@ -18,6 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.validation.generic_cms import extract_tst_data_iter
+from werkzeug.test import TestResponse
 
 from connectors.pki.devca import UnsafeDevelopmentCa
 from connectors.ports.pki import CertificateRequest, SubjectName
@@ -138,6 +139,19 @@ class Desk:
 
         :param level: of the CSC API's, such as ``Ades-B-LT``.
         """
+        answer = self.post(*self.approved(username, level, document, hash_name))
+        assert answer.status_code == 200, answer.get_data(as_text=True)
+        (made,) = answer.get_json()["DocumentWithSignature"]
+        return base64.b64decode(made)
+
+    def post(self, body: Mapping[str, Any], sad: str) -> TestResponse:
+        """Send a request to sign."""
+        return self.everything.call("signatures/signDoc", body, sad)
+
+    def approved(
+        self, username: str, level: str, document: bytes | None = None, hash_name: str = "sha256"
+    ) -> tuple[dict[str, Any], str]:
+        """What somebody approved, as a request, and their SAD."""
         document = document or blank_pdf(f"({level} for {username})")
         person, rp = self.everything.people[username], self.everything.idp.rp()
         digest = base64.b64encode(hashlib.new(hash_name, document).digest()).decode()
@@ -154,12 +168,7 @@ class Desk:
             **algorithm(KEYS[username], hash_name),
         }
         sad = self.everything.approved(rp, asked, username)
-        answer = self.everything.call(
-            "signatures/signDoc", {"credentialID": person.credential_id, "documents": [wish]}, sad
-        )
-        assert answer.status_code == 200, answer.get_data(as_text=True)
-        (made,) = answer.get_json()["DocumentWithSignature"]
-        return base64.b64decode(made)
+        return {"credentialID": person.credential_id, "documents": [wish]}, sad
 
 
 def _read(ca: RunningCa, name: str) -> x509.Certificate:

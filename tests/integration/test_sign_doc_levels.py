@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from cryptography import x509
@@ -25,11 +25,16 @@ from devservices.profiles import TSA_POLICY
 from devservices.serving import Handler
 from devservices.state import read_certificate, read_key, write_certificate
 from foundation.clock import SystemClock
+from signing.ades.errors import EvidenceMissing
+from signing.ades.validate.document import validate
+from signing.ades.validate.policy import Circumstances, ValidationPolicy
+from signing.csc.certificate_status import CertificateStatus
 from signing.scdev.device import Pkcs11Device
 from signing.settings import TimestampSettings
 from tests.documents import blank_pdf
 from tests.fakes.softhsm import make_token
 from tests.integration.devservices import running_ca, served
+from tests.integration.judged_world import Desk, desk
 from tests.integration.test_sign_doc import METHOD, of_alice, refused, sent
 from tests.integration.whole_world import Whole, whole
 from tests.ports.test_tsa_port import (
@@ -47,6 +52,7 @@ pytestmark = pytest.mark.hsm
 _READER: Any = PdfFileReader
 DOCUMENTS = [blank_pdf(f"(document {number})") for number in range(12)]
 NO_STAMP = "No time-stamping authority is available"
+NO_EVIDENCE = "No revocation data is available that is fresh enough"
 
 
 @dataclass
@@ -212,3 +218,30 @@ def test_PKI_05_the_second_authority_stamps_where_the_first_does_not(site: Site)
     told = site.post(DOCUMENTS[-2], site.sad(), conformance_level="Ades-B-T", allow_lower_level=True)
     check_stamped(told)
     assert told.get_json()["reachedLevels"] == {"DocumentWithSignature": ["Ades-B-T"]}
+
+
+@pytest.fixture(scope="module")
+def today(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """The product by the real clock, with an authority that says something of certificates."""
+    with desk(tmp_path_factory.mktemp("today")) as running:
+        yield running
+
+
+def test_SIG_06_PKI_05_what_cannot_be_made_to_last_now_is_finished_when_it_can(
+    today: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody(_status: object, _certificates: object, _since: object) -> NoReturn:
+        raise EvidenceMissing("nobody says anything any more")
+
+    body, sad = today.approved("alice", "Ades-B-LT")
+    with monkeypatch.context() as silence:
+        # Before anything is spent it is said that she is good; after the stamp nothing is.
+        silence.setattr(CertificateStatus, "of", nobody)
+        for _time in range(2):
+            refused(today.post(body, sad), 503, "temporarily_unavailable", NO_EVIDENCE)
+    told = today.post(body, sad)
+    assert told.status_code == 200, told.get_data(as_text=True)
+    pdf = base64.b64decode(told.get_json()["DocumentWithSignature"][0])
+    report = validate(pdf, ValidationPolicy((today.root,)), Circumstances(today.now()))
+    assert (report.verdict.indication, report.signatures[0].level) == ("TOTAL_PASSED", "B-LT")
+    refused(today.post(body, sad), 400, "invalid_request", "Invalid parameter SAD")
