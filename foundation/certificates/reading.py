@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -15,6 +15,7 @@ from foundation.certificates.errors import CertificateRefused
 from foundation.errors import SettingsError
 from foundation.proxied import MAX_CERTIFICATE_OCTETS
 
+_NEVER_REVOKED: Final = (x509.ObjectIdentifier("2.5.29.56"), x509.ObjectIdentifier("0.4.0.194121.2.1"))
 _E = TypeVar("_E", bound=x509.ExtensionType)
 
 
@@ -66,6 +67,16 @@ def extension_of(extensions: x509.Extensions, kind: type[_E]) -> _E | None:
         return extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
         return None
+
+
+def is_never_revoked(certificate: x509.Certificate) -> bool:
+    """Whether an end entity's certificate says that nothing will ever be said of its revocation: it lives too briefly.
+
+    noRevAvail (RFC 9608) and id-etsi-ext-valassured-ST-certs (ETSI EN 319 412-1, 5.2).  RFC 9608, 4: an authority's
+    certificate cannot say so.
+    """
+    basic = extension_of(certificate.extensions, x509.BasicConstraints)
+    return not (basic is not None and basic.ca) and any(each.oid in _NEVER_REVOKED for each in certificate.extensions)
 
 
 def identity(certificate: x509.Certificate) -> str:

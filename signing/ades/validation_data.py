@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from connectors.ports.status import IssuerSource, RevocationEvidence, StatusSource
 from foundation.certificates.errors import CertificateRefused
 from foundation.certificates.path import Path, validate
-from foundation.certificates.reading import read
+from foundation.certificates.reading import is_never_revoked, read
 from signing.ades.errors import CertificateRevoked, ChainNotTrusted, TokenUnreadable
 
 _MAX_FETCHED: Final = 4
@@ -105,6 +105,8 @@ def gather_along(
     """As :func:`gather`, where the path has been validated."""
     found = ValidationData(tuple(_der(each) for each in (*path.certificates, path.anchor)))
     for place, (certificate, issuer) in enumerate(path.steps):
+        if is_never_revoked(certificate):
+            continue
         evidence = status.evidence(_der(certificate), _der(issuer), at_least=at_least if place == 0 else None)
         _check_good(evidence, valid_at)
         found |= _carried(evidence)

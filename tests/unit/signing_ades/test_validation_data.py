@@ -88,6 +88,24 @@ def test_a_place_that_names_itself_as_its_issuer_is_not_asked_for_ever() -> None
     assert len(shelf.asked) <= 4
 
 
+@pytest.mark.parametrize("oid", ["2.5.29.56", "0.4.0.194121.2.1"])
+def test_of_a_short_lived_certificate_that_is_never_revoked_nobody_is_asked(oid: str) -> None:
+    mark = x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), b"\x05\x00")
+    brief = ISSUING.issue(Leaf(more=((mark, False),)))
+    source = status()
+    data = gather((brief.der, ISSUING.der), source, ANCHORS, NOW)
+    assert data.certificates == (brief.der, ISSUING.der, ROOT.der)
+    assert [asked for asked, _ in source.asked] == [identity(ISSUING.certificate)]
+
+
+def test_an_authority_that_says_it_is_never_revoked_is_asked_about_all_the_same() -> None:
+    mark = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.56"), b"\x05\x00")
+    bold = ROOT.authority("Bold", mark)
+    source = FakeStatus((ROOT, bold), revoked={identity(bold.certificate): None})
+    with pytest.raises(CertificateRevoked):
+        gather((bold.issue().der, bold.der), source, ANCHORS, NOW)
+
+
 LATER = NOW + 400 * DAY
 BELOW: Authority = ISSUING.authority("Below")
 REFUSED: dict[str, tuple[tuple[bytes, ...], Any, str]] = {
