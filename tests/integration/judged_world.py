@@ -134,10 +134,20 @@ class Desk:
         """What the service offers."""
         return tuple(self.everything.call("info", {}).get_json()["conformance_levels"])
 
-    def signed(self, username: str, level: str, document: bytes | None = None, hash_name: str = "sha256") -> bytes:
+    def signed(
+        self,
+        username: str,
+        level: str,
+        document: bytes | None = None,
+        hash_name: str = "sha256",
+        *,
+        seen: Mapping[str, str] | None = None,
+        certifies: bool = True,
+    ) -> bytes:
         """A PDF that somebody approved and the product signed.
 
         :param level: of the CSC API's, such as ``Ades-B-LT``.
+        :param seen: what is seen of the signature, by the names of the API.
         """
         answer = self.post(*self.approved(username, level, document, hash_name))
         assert answer.status_code == 200, answer.get_data(as_text=True)
@@ -165,6 +175,11 @@ class Desk:
             "document": base64.b64encode(document).decode(),
             "signature_format": "P",
             "conformance_level": level,
+            "signed_envelope_property": "Certification" if certifies else "Revision",
+            "signed_props": [
+                {"attribute_name": name, "attribute_value": base64.b64encode(value.encode()).decode()}
+                for name, value in (seen or {}).items()
+            ],
             **algorithm(KEYS[username], hash_name),
         }
         sad = self.everything.approved(rp, asked, username)

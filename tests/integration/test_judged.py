@@ -63,6 +63,19 @@ def test_SIG_01_every_level_is_taken_by_everybody_and_is_what_it_says(
     assert passed(running, pdf, None if level == "B-LT" else running.told(pdf)) == level
 
 
+def test_SIG_09_signatures_that_are_seen_of_two_people_are_taken_together(running: Desk, tmp_path: Path) -> None:
+    seen = {"Page": "1", "Box": "50 700 300 780", "QR": "https://example.org/"}
+    once = running.signed("alice", "Ades-B-LT", seen=seen, certifies=False)
+    twice = running.signed("petra", "Ades-B-T", once, seen={**seen, "Box": "50 600 300 680"}, certifies=False)
+    assert twice.startswith(once)
+    assert judged(running, tmp_path, twice, whole=False) == 2
+    report = validate(twice, ValidationPolicy((running.root,)), Circumstances(running.now(), running.told(twice)))
+    assert [(each.level, each.verdict.indication) for each in report.signatures] == [
+        ("B-LT", "TOTAL_PASSED"),
+        ("B-T", "TOTAL_PASSED"),
+    ]
+
+
 def asked(running: Desk, pdf: bytes) -> Any:
     """``POST /validate``, by its confined process and with authorities that answer."""
     answer = running.everything.web.test_client().post("/validate", data=pdf, content_type="application/pdf")

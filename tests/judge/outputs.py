@@ -32,7 +32,7 @@ def write(folder: Path) -> None:
                 for ending, ders in (("ocsp", told.ocsps), ("crl", told.crls)):
                     for der in ders:
                         (folder / f"{hashlib.sha256(der).hexdigest()[:16]}.{ending}").write_bytes(der)
-        for name, pdf in lifted(running):
+        for name, pdf in (*lifted(running), *shaped(running)):
             (folder / f"{name}.pdf").write_bytes(pdf)
         altered = running.signed("alice", "Ades-B-LT", blank_pdf("(what was signed)"))
         (folder / "altered.REFUSED.pdf").write_bytes(altered.replace(b"(what was signed)", b"(what is altered)"))
@@ -54,6 +54,18 @@ def lifted(running: Desk) -> Iterator[tuple[str, bytes]]:
         pdf = extended(pdf, level, means).octets
         yield f"lifted.PAdES-BASELINE-{level.removeprefix('B-')}", pdf
     yield "renewed.PAdES-BASELINE-LTA", extended(pdf, "B-LTA", means, renew=True).octets
+
+
+def shaped(running: Desk) -> Iterator[tuple[str, bytes]]:
+    """Signatures that are seen, that certify nothing, and of two people one after the other."""
+    seen = {"Page": "1", "Box": "50 700 300 780", "Text": "{name}\n{time}", "QR": "https://example.org/"}
+    once = running.signed("alice", "Ades-B-LT", seen=seen, certifies=False)
+    yield "seen.PAdES-BASELINE-LT", once
+    twice = running.signed("petra", "Ades-B-LT", once, seen={**seen, "Box": "50 600 300 680"}, certifies=False)
+    yield "twice.PAdES-BASELINE-LT", twice
+    certified = running.signed("alice", "Ades-B-LTA", blank_pdf("(certified)"))
+    yield "certified.PAdES-BASELINE-LTA", certified
+    yield "under-a-certification.PAdES-BASELINE-LTA", running.signed("pekka", "Ades-B-LTA", certified, certifies=False)
 
 
 if __name__ == "__main__":

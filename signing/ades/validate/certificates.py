@@ -37,15 +37,19 @@ def common_name(certificate: asn1_x509.Certificate) -> str:
 
 
 def qualified(certificate: asn1_x509.Certificate) -> QualifiedStatements | None:
-    """What the certificate states; None where it has no qcStatements.
+    """What the certificate states; None where it has no qcStatements, or none that can be read."""
+    try:
+        return _stated(certificate)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
 
-    :raises ValueError: they cannot be read.
-    """
+
+def _stated(certificate: asn1_x509.Certificate) -> QualifiedStatements | None:
     found = {each["statement_id"].native: each["statement_info"] for each in get_qc_statements(certificate)}
     if not found:
         return None
-    types = found["qc_type"].parsed.native if "qc_type" in found else []
-    countries = found["qc_cc_legislation"].parsed.native if "qc_cc_legislation" in found else []
+    types = found["qc_type"].native if "qc_type" in found else []
+    countries = found["qc_cc_legislation"].native if "qc_cc_legislation" in found else []
     return QualifiedStatements(
         compliance="qc_compliance" in found,
         sscd="qc_sscd" in found,

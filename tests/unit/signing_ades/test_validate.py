@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from asn1crypto import cms
+from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from pyhanko.pdf_utils import generic
@@ -21,10 +22,13 @@ from pyhanko.pdf_utils.reader import PdfFileReader
 
 from foundation.clock import FixedClock, SystemClock
 from signing.ades.long_term import with_document_timestamp, with_validation_data
+from signing.ades.validate.certificates import qualified
 from signing.ades.validate.document import validate
 from signing.ades.validate.policy import Circumstances, Revocation, ValidationPolicy
-from signing.ades.validate.report import Report, as_json
+from signing.ades.validate.readable import lines
+from signing.ades.validate.report import QualifiedStatements, Report, as_json
 from signing.ades.validation_data import ValidationData
+from tests import pki
 from tests.documents import Hand, blank_pdf, cms_of, prepared_pdf, sign
 from tests.trust import ECDSA, Trust, Unit, gathered, signed_pdf
 from tests.unit.signing_ades.test_pades import encrypted
@@ -272,6 +276,65 @@ def test_a_document_without_a_signature_passes_nothing(world: World) -> None:
 def test_a_signature_of_a_kind_that_is_not_validated_is_not_passed_over(world: World) -> None:
     old = world.plain.replace(b"/ETSI.CAdES.detached", b"/adbe.x509.rsa_sha1 ")
     assert said(world.report(old, outside=world.now)) == ("TOTAL_FAILED", "FORMAT_FAILURE", None)
+
+
+def test_a_forged_time_stamp_is_told_and_neither_counts_nor_is_passed_over(world: World) -> None:
+    (embedded,) = _READER(BytesIO(world.stamped)).embedded_signatures
+    (token,) = (
+        each["values"][0]
+        for each in embedded.signer_info["unsigned_attrs"]
+        if each["type"].native == "signature_time_stamp_token"
+    )
+    value = token["content"]["signer_infos"][0]["signature"].native.hex()
+    forged = world.stamped.replace(value.encode(), other_digit(value).encode())
+    assert forged != world.stamped
+    report = world.report(forged, outside=world.now)
+    (stamp,) = report.signatures[0].timestamps
+    assert (stamp.verdict.indication, stamp.verdict.sub_indication) == ("TOTAL_FAILED", "SIG_CRYPTO_FAILURE")
+    assert said(report) == ("INDETERMINATE", "SIG_CONSTRAINTS_FAILURE", "B-B")
+    assert report.signatures[0].proven_time is None
+
+
+def test_a_stamp_of_another_signature_proves_nothing_of_this_one(world: World) -> None:
+    """The tokens are alike in length: one file's is put in the place of another's."""
+    others = signed_pdf(blank_pdf("(another)"), KEY, world.chain, world.tick(), world.unit)
+    tokens = []
+    for pdf in (world.stamped, others):
+        (embedded,) = _READER(BytesIO(pdf)).embedded_signatures
+        (attribute,) = embedded.signer_info["unsigned_attrs"]
+        tokens.append(attribute["values"][0]["content"]["encap_content_info"]["content"].parsed)
+    imprints = [each["message_imprint"]["hashed_message"].native.hex().encode() for each in tokens]
+    swapped = world.stamped.replace(imprints[0], imprints[1])
+    report = world.report(swapped, outside=world.now)
+    assert report.signatures[0].proven_time is None
+    assert report.verdict.indication != "TOTAL_PASSED"
+
+
+def test_qualified_statements_are_reported_as_the_issuer_states_them() -> None:
+    authority = pki.authority("Example CA")
+    compliance = bytes.fromhex("3008060604008e460101")
+    countries = bytes.fromhex("300e060604008e4601073004130243") + b"H"
+    stated = pki.statements(compliance, pki.QC_SSCD, pki.QC_TYPE_ESIGN, countries)
+    for more, expected in (
+        ((), None),
+        (((stated, False),), QualifiedStatements(compliance=True, sscd=True, types=("esign",), countries=("CH",))),
+        (((pki.statements(bytes.fromhex("300b060604008e460106020105")), False),), None),
+        (((pki.statements(pki.QC_SSCD), False),), QualifiedStatements(compliance=False, sscd=True, types=())),
+    ):
+        issued = authority.issue(pki.Leaf(more=more))
+        assert qualified(asn1_x509.Certificate.load(issued.der)) == expected
+
+
+def test_a_report_for_people_says_everything_in_lines(world: World) -> None:
+    text = "\n".join(lines("contract.pdf", world.report(world.archived, outside=world.now)))
+    for words in (
+        "contract.pdf: TOTAL_PASSED", "Signature Signature1: TOTAL_PASSED", "level: B-LTA", "signer: Alice Example",
+        "time, proven: not after", "changes since: validation data and time-stamps only", "trust anchor",
+        "Signature time-stamp", "Document time-stamp", "good", "(OCSP of", "in the document", "from outside",
+    ):  # fmt: skip
+        assert words in text, text
+    failed = "\n".join(lines("x.pdf", world.report(world.plain.replace(b"(one page)", b"(two page)"))))
+    assert "TOTAL_FAILED/HASH_FAILURE: what was signed is not what is there" in failed
 
 
 def test_two_signatures_are_each_reported(world: World) -> None:
