@@ -12,10 +12,11 @@ from werkzeug.wrappers import Response
 from foundation import log
 from foundation.certificates.errors import CertificateRefused
 from foundation.errors import PrivySealError
-from idp.errors import ConsentMismatch, CsrfRefused, IdpError, InteractionExpired, InteractionLost
+from idp.errors import ConsentMismatch, CsrfRefused, DocumentsNotShown, IdpError, InteractionExpired, InteractionLost
 from idp.web.language import gettext as _
 
 _SERVER_ERROR: Final = 500
+_FORBIDDEN: Final = 403
 _GONE: Final = 410
 _logger = log.get(__name__)
 
@@ -27,6 +28,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(InteractionLost, _lost)
     app.register_error_handler(InteractionExpired, _expired)
     app.register_error_handler(ConsentMismatch, _mismatch)
+    app.register_error_handler(DocumentsNotShown, _not_shown)
     app.register_error_handler(IdpError, _internal)
     app.register_error_handler(CertificateRefused, _internal)
     app.register_error_handler(HTTPException, _http)
@@ -111,6 +113,10 @@ def _mismatch(_error: ConsentMismatch) -> Response:
         ),
         400,
     )
+
+
+def _not_shown(_error: DocumentsNotShown) -> Response:
+    return page(_("Nothing was approved"), _("This cannot be approved: not every document could be shown."), _FORBIDDEN)
 
 
 def _internal(error: PrivySealError) -> Response:

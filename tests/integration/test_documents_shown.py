@@ -22,10 +22,12 @@ from foundation.egress import Egress
 from foundation.jose import VerificationKey, import_verification_key, verify_compact
 from idp.activation import shown
 from idp.document_settings import DocumentSettings
-from idp.oidc.client import Registration
+from idp.oidc.client import BACKCHANNEL_GRANT, Registration
 from idp.storage import clients
 from idp.storage.shown_documents import shown_documents
-from idp.web.shown.documents import Showing
+from idp.web.interaction import Interaction
+from idp.web.shown import documents
+from idp.web.shown.documents import Showing, View
 from idp.web.shown.fetching import Fetcher
 from tests.integration.document_holder import Holder, holding
 from tests.integration.oidc_world import (
@@ -40,6 +42,7 @@ from tests.integration.oidc_world import (
     error_of,
     start_copy,
 )
+from tests.integration.test_oidc_ciba import opened, waiting
 from tests.paper import pdf
 
 CONTRACT = pdf("First page", "Second page", "Third page")
@@ -79,6 +82,7 @@ def shower(seeded: Seed, tmp_path: Path, holder: Holder, processes: tuple[Render
                 "client_secret_basic",
                 redirect_uris=(REDIRECT_URI,),
                 scopes=("openid", "service", "credential"),
+                grant_types=("authorization_code", BACKCHANNEL_GRANT),
                 document_locations=(holder.prefix,),
                 documents_shown=demanded,
             )
@@ -400,3 +404,37 @@ def test_an_altered_row_is_believed_by_nobody(shower: World, holder: Holder) -> 
         )
     assert browser.get(f"{page.request.path}/documents/2/1.png").status_code == 500
     assert json.loads(json.dumps(shower.events("transaction.approved"))) == []
+
+
+def test_who_is_asked_without_a_browser_sees_the_documents_too(shower: World, holder: Holder) -> None:
+    rp = shower.rp("holder")
+    wanted = rp.document_signing(CONTRACT, documentLocations=places(holder, "contract.pdf"))
+    asking = {"scope": "credential", "login_hint": "alice", "authorization_details": wanted["authorization_details"]}
+    assert rp.post("/oauth2/bc-authorize", asking).status_code == 200
+    assert holder.tokens == []
+    browser = shower.browser()
+    browser.sign_in(browser.get("/account/"))
+    page = opened(browser, waiting(browser)[0])
+    (picture,) = pictures(page)
+    assert browser.get(picture).mimetype == "image/png"
+    browser.approve(page)
+    event = shower.events("transaction.approved")[-1]
+    assert event["shown"][0].startswith(f"{hashlib.sha256(CONTRACT).hexdigest()} shown ")
+
+
+def test_what_was_lost_after_the_page_was_shown_is_not_approved_where_it_has_to_be_seen(
+    shower: World, holder: Holder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser, page = at_approval(shower, holder, "contract.pdf", client_id="strict")
+    with shower.engine.begin() as connection:
+        connection.execute(shown_documents.delete())
+    # As where a device approves: what was judged before it was asked is judged again.
+    real, before = documents.view, [None]
+
+    def seen(interaction: Interaction) -> View | None:
+        return before.pop() if before else real(interaction)
+
+    monkeypatch.setattr(documents, "view", seen)
+    refused = browser.approve(page)
+    assert (refused.status_code, shower.events("transaction.approved")) == (403, [])
+    assert "not every document could be shown" in refused.text

@@ -6,6 +6,7 @@ import json
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from documents.errors import DocumentRefused, RenderBusy, RenderFailed
 from documents.render import LIMITS, MAX_PIXELS, Renderer
 from documents.render_worker import work
 from foundation.confinement import Limits
+from tests.hostile import REFUSED
 from tests.paper import pdf
 
 TWO = pdf("The first page", "The second page")
@@ -161,6 +163,14 @@ def test_DOS_01_what_takes_too_much_is_ended_and_the_next_document_is_drawn() ->
         small.page(TWO, 1)
     assert small.look(TWO).pages == 2
     small.close()
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED))
+def test_DOS_01_whatever_a_file_does_the_next_one_is_drawn(renderer: Renderer, name: str) -> None:
+    with suppress(DocumentRefused, RenderFailed):
+        renderer.look(REFUSED[name][1]())
+        assert renderer.page(REFUSED[name][1](), 1, 400).startswith(b"\x89PNG")
+    assert renderer.page(TWO, 1, 400) == drawn(TWO, 1)[1]
 
 
 def test_nobody_waits_for_ever_for_a_turn() -> None:
