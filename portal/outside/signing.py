@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from clients.csc import (
     Bearer,
+    BusyError,
     Credential,
     Document,
     Sad,
@@ -25,6 +27,8 @@ from portal.errors import NoCredential, NotApproved, ServiceUnavailable
 PREFERRED: Final = "Ades-B-LT"
 """Valid for as long as the archive of the validation data is: what a person wants who asks for nothing."""
 _TRIES: Final = 2
+_LONGEST_PAUSE: Final = 5.0
+"""Seconds that a person waits before their page, besides what it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +79,20 @@ def details(service: Service, credential: Credential, wishes: Sequence[Wish], le
 
 
 def sign(
-    service: Service, credential: Credential, tokens: Tokens, wishes: Sequence[Wish], level: str
+    service: Service,
+    credential: Credential,
+    tokens: Tokens,
+    wishes: Sequence[Wish],
+    level: str,
+    *,
+    pause: Callable[[float], None] = time.sleep,
 ) -> list[bytes]:
     """The signed PDFs, in the order of the wishes.
 
-    Where no answer came the identical request is sent once more: the service gives the same values, and signs nothing
-    a second time.
+    Where no answer came, or a time-stamp or what is said of certificates was not to be had, the identical request is
+    sent once more, the approval being spent: the service finishes what it began, and signs nothing a second time.
+
+    :param pause: seconds to wait.
     """
     if tokens.credential_id is not None and tokens.credential_id != credential.id:
         raise NotApproved("another credential was approved")
@@ -89,9 +101,11 @@ def sign(
     for tried in range(_TRIES):
         try:
             return service.sign_documents(None, sad, credential, documents, _scheme(credential))
-        except UnreachableError:
+        except (UnreachableError, BusyError) as error:
             if tried + 1 == _TRIES:
                 raise
+            if isinstance(error, BusyError):
+                pause(min(error.retry_after or _LONGEST_PAUSE, _LONGEST_PAUSE))
     raise ServiceUnavailable("no answer")
 
 
