@@ -149,7 +149,7 @@ class Desk:
         :param level: of the CSC API's, such as ``Ades-B-LT``.
         :param seen: what is seen of the signature, by the names of the API.
         """
-        answer = self.post(*self.approved(username, level, document, hash_name))
+        answer = self.post(*self.approved(username, level, document, hash_name, seen=seen, certifies=certifies))
         assert answer.status_code == 200, answer.get_data(as_text=True)
         (made,) = answer.get_json()["DocumentWithSignature"]
         return base64.b64decode(made)
@@ -159,7 +159,14 @@ class Desk:
         return self.everything.call("signatures/signDoc", body, sad)
 
     def approved(
-        self, username: str, level: str, document: bytes | None = None, hash_name: str = "sha256"
+        self,
+        username: str,
+        level: str,
+        document: bytes | None = None,
+        hash_name: str = "sha256",
+        *,
+        seen: Mapping[str, str] | None = None,
+        certifies: bool = True,
     ) -> tuple[dict[str, Any], str]:
         """What somebody approved, as a request, and their SAD."""
         document = document or blank_pdf(f"({level} for {username})")
