@@ -22,7 +22,7 @@ class ExaminerSettings:
     """How many processes, and how much each may use for one document."""
 
     workers: int = 2
-    wait_seconds: float = 15.0
+    wait_seconds: float = 30.0
     """For a process that is free."""
     memory: int = 512 * 1024 * 1024
     """Octets of address space."""

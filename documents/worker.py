@@ -13,7 +13,7 @@ from foundation.confinement import lower
 from foundation.sandbox import serve
 
 _MEBI: Final = 1024 * 1024
-_LEAST_SECONDS: Final = 3
+_LEAST_SECONDS: Final = 5
 _SECONDS_A_MEBI: Final = 0.5
 _LEAST_MEMORY: Final = 192 * _MEBI
 """Octets of address space, of which the interpreter and its libraries have a third."""

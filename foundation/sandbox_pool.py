@@ -15,7 +15,7 @@ from foundation.sandbox import MAX_ARGUMENT, READY, answer_of, as_file, end, new
 
 _GRACE: Final = 5.0
 """Seconds beyond the wall limit, at which a process ends itself, until it and its parent are killed."""
-_START: Final = 60.0
+_START: Final = 120.0
 """Seconds for loading libraries, on a machine that is busy."""
 
 

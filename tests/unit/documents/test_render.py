@@ -102,9 +102,7 @@ def test_a_page_of_any_form_stays_within_the_pixels(width: int, height: int) -> 
         pixels(picture)
 
 
-@pytest.mark.parametrize(
-    "document", [b"", b"some text", b"%PDF-1.7\nand nothing", TWO[:100], bytes(range(256)) * 40]
-)
+@pytest.mark.parametrize("document", [b"", b"some text", b"%PDF-1.7\nand nothing", TWO[:100], bytes(range(256)) * 40])
 def test_what_is_no_pdf_is_said(document: bytes) -> None:
     assert drawn(document) == ({"fault": "not_a_pdf"}, b"")
 
