@@ -23,9 +23,9 @@ from signing.csc.core import Rssp
 from signing.csc.dialect import dialects
 from signing.csc.facade import Facade
 from signing.csc.issuer import Issuer
-from signing.csc.jobs import SigningWork
 from signing.csc.stamper import Stamper
 from signing.csc.views import csc_blueprint, http_error, unexpected
+from signing.csc.work import SigningWork
 from signing.enrolment.authority import authority_of
 from signing.link.client import SamClient
 from signing.link.endpoint import open_client

@@ -206,6 +206,9 @@ class JobsSettings:
     max_validity_seconds: int = 86_400
     max_jobs: int = 100_000
     max_jobs_of_a_client: int = 1000
+    max_octets: int = 1024 * 1024 * 1024
+    """Of all requests and outcomes in the database, where documents are among them."""
+    max_octets_of_a_client: int = 256 * 1024 * 1024
     response_uris: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """By client: where it may be told that values can be fetched.  One that ends with a slash allows all below it."""
     response_authorities: Path | None = None
@@ -222,8 +225,8 @@ class JobsSettings:
             yield "default_validity_seconds must be 1 to max_validity_seconds, and that at most 30 days"
         if not 1 <= self.workers <= 16 or not 1 <= self.notice_attempts <= 16 or not 0 < self.notice_seconds <= 15:
             yield "workers and notice_attempts must be 1 to 16, notice_seconds above 0 and at most 15"
-        if self.max_jobs < 1 or self.max_jobs_of_a_client < 1:
-            yield "max_jobs and max_jobs_of_a_client must be positive"
+        if min(self.max_jobs, self.max_jobs_of_a_client, self.max_octets, self.max_octets_of_a_client) < 1:
+            yield "max_jobs, max_octets, and those of a client must be positive"
         for uris in self.response_uris.values():
             for uri in uris:
                 parts = urlsplit(uri)

@@ -10,6 +10,7 @@ from typing import Any, Final
 from contract.digests import HASH_LENGTHS, MAX_DIGESTS
 from signing.csc import errors, parameters, requests
 from signing.csc.document_properties import Properties, parse_properties
+from signing.csc.requests import Later
 from signing.settings import WebSettings
 
 _HASH_NAMES: Final = {
@@ -75,6 +76,8 @@ class SignDocRequest:
     sign_algorithm_parameters: bytes | None
     validation_info: bool = False
     """Whether what validates the signatures is given out beside them."""
+    later: Later | None = None
+    """None: whoever asks waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,6 @@ def parse_sign_doc(body: Mapping[str, Any], offered: Collection[str]) -> SignDoc
     """
     credential_id = requests.parse_credential_id(body)
     sad = parameters.optional_text(body, "SAD")
-    _check_mode(body)
     kept, sent = body.get("documentDigests"), body.get("documents")
     if not kept and not sent:
         raise errors.InvalidRequest(errors.EMPTY_DOCUMENTS)
@@ -125,6 +127,7 @@ def parse_sign_doc(body: Mapping[str, Any], offered: Collection[str]) -> SignDoc
         algorithm.sign_algorithm,
         algorithm.parameters,
         parameters.flag(body, "returnValidationInfo"),
+        requests.parse_later(body),
     )
 
 
@@ -211,9 +214,3 @@ def _texts(value: object) -> list[str]:
     if not isinstance(value, list) or not value or not all(isinstance(item, str) for item in value):
         raise errors.invalid_of("object", "documentDigests")
     return value
-
-
-def _check_mode(body: Mapping[str, Any]) -> None:
-    # Said, and not passed over: who wants the answer later would wait for nothing.
-    if parameters.choice(body, "operationMode", ("S", "A"), "S") == "A":
-        raise errors.invalid("operationMode")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from foundation.jose import encode_base64url
 from signing.ades.pades import PreparedPdf
@@ -16,6 +16,21 @@ from signing.csc.document_requests import SignDocRequest, Wish
 from signing.csc.signatures import Presented, redeem
 from signing.link.documents import Asker, SignDocumentsRequest, SignedDocument, SignPdfsRequest
 
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Through(Protocol):
+    """Wraps a call of the module."""
+
+    def __call__(self, call: Callable[[T], R], /) -> Callable[[T], R]:
+        """The same call, as it is to be made."""
+        ...
+
+
+def _directly(call: Callable[[T], R], /) -> Callable[[T], R]:
+    return call
+
 
 @dataclass(frozen=True, slots=True)
 class Signing:
@@ -24,6 +39,8 @@ class Signing:
     rssp: Rssp
     presented: Presented
     request: SignDocRequest
+    through: Through = _directly
+    """What each call of the module goes through."""
 
     def sign(self, prepared: list[Prepared]) -> list[SignedDocument]:
         """What the module signed, in the order of the wishes."""
@@ -42,9 +59,9 @@ class Signing:
         asker = self._asker(presented)
         if not pdfs:
             asked = SignDocumentsRequest(asker, templates)
-            return list(redeem(self.rssp, presented, self.rssp.sam.sign_documents, asked))
+            return list(redeem(self.rssp, presented, self.through(self.rssp.sam.sign_documents), asked))
         request = SignPdfsRequest(asker, tuple(pdf.claim(wish.digest) for _, wish, pdf in pdfs), templates=templates)
-        signed = redeem(self.rssp, presented, self._sign_pdfs, (request, [pdf for _, _, pdf in pdfs]))
+        signed = redeem(self.rssp, presented, self.through(self._sign_pdfs), (request, [pdf for _, _, pdf in pdfs]))
         found = dict(zip([*(place for place, _, _ in pdfs), *plain], signed, strict=True))
         return [found[place] for place in range(len(prepared))]
 

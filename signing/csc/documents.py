@@ -9,21 +9,23 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from contract.sad import Sad
 from foundation.clock import epoch
-from signing.csc import errors
+from signing.csc import errors, jobs
 from signing.csc.call import Answer, Call
 from signing.csc.core import Rssp
 from signing.csc.document_assembly import Assembled, Assembly, Signed, prepare, validation_info
 from signing.csc.document_requests import SignDocRequest, levels, parse_sign_doc
-from signing.csc.document_signing import Signing
-from signing.csc.signatures import redeemer_of, verified
+from signing.csc.document_signing import Signing, Through
+from signing.csc.signatures import Presented, redeemer_of, verified
 from signing.csc.unfinished import name_of
 from signing.settings import WebSettings
+
+METHOD: Final = "signatures/signDoc"
 
 
 def offered(settings: WebSettings) -> bool:
@@ -31,17 +33,45 @@ def offered(settings: WebSettings) -> bool:
     return bool(settings.issuer.sad_keys)
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request that may be carried out."""
+
+    request: SignDocRequest
+    presented: Presented
+    name: bytes
+    """Of :func:`signing.csc.unfinished.name_of`."""
+    until: int
+    """NumericDate: when the SAD expires."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What came of it."""
+
+    signatures: Sequence[Assembled]
+    named: bool
+    """Whether the levels that were reached are."""
+    info: Mapping[str, Any]
+    """``validationInfo``, where it is wanted."""
+
+
 def sign_doc(rssp: Rssp, call: Call) -> Answer:
     """``signatures/signDoc``: each document's signature in the request's order, of its kind.
 
     :raises errors.CscError: with the specification's words.
     """
+    asked = _asked(rssp, call)
+    if isinstance(asked, Answer):
+        return asked
+    made = _made(rssp, asked, None)
     # What came, and what it was made into on the way, is not in memory any more once the answer is put into words.
-    made, named, info = _made(rssp, call)
-    return Answer(_told(made, named=named) | info)
+    del asked
+    return Answer(_told(made))
 
 
-def _made(rssp: Rssp, call: Call) -> tuple[list[Assembled], bool, dict[str, Any]]:
+def _asked(rssp: Rssp, call: Call) -> Asked | Answer:
+    """What is to be carried out now, or that it will be later."""
     redeemer = redeemer_of(rssp, call)
     request = parse_sign_doc(call.body, levels(rssp.settings))
     if request.validation_info and rssp.evidence is None:
@@ -49,10 +79,48 @@ def _made(rssp: Rssp, call: Call) -> tuple[list[Assembled], bool, dict[str, Any]
     presented = redeemer.present(rssp, request.sad)
     content = verified(rssp, presented.sad, redeemer)
     _check_approved(request, content)
+    if request.later is not None:
+        jobs.check_offered(rssp, call.dialect)
+        digests = tuple(wish.digest for wish in request.wishes)
+        task = jobs.Task(_kept_request(call.body, presented), request.credential_id, digests)
+        return jobs.accept(rssp, content, task, request.later)
     # Client and person were counted when it was verified.
     presented = replace(presented, whose=(("credential", content.credential_id),))
-    chain = _chain(rssp, content.credential_id)
     name = name_of(presented.sad, presented.client_id, call.body, request.wishes)
+    return Asked(request, presented, name, content.exp)
+
+
+def _kept_request(body: Mapping[str, Any], presented: Presented) -> dict[str, Any]:
+    """As jobs keep it: sealed, until it was carried out."""
+    told = {name: value for name, value in body.items() if name != "SAD"}
+    shown = {"dpop": presented.dpop, "certificate": presented.certificate}
+    return {"method": METHOD, "body": told, "sad": presented.sad, "client_id": presented.client_id, **shown}
+
+
+def asked_later(rssp: Rssp, kept: Mapping[str, Any], until: int) -> Asked:
+    """The same request, for whoever carries it out.
+
+    :param kept: what was taken in, verified.
+    :param until: NumericDate when its SAD expires.
+    """
+    body, sad, client_id = kept["body"], kept["sad"], kept["client_id"]
+    presented = Presented(sad, client_id, kept["dpop"], kept["certificate"], None)
+    request = parse_sign_doc(body, levels(rssp.settings))
+    return Asked(request, presented, name_of(sad, client_id, body, request.wishes), until)
+
+
+def carry_out(rssp: Rssp, asked: Asked, through: Through) -> dict[str, Any]:
+    """The answer's members, for whoever fetches them.
+
+    :param through: what each call of the module goes through.
+    :raises errors.CscError: with the specification's words.
+    """
+    return _told(_made(rssp, asked, through))
+
+
+def _made(rssp: Rssp, asked: Asked, through: Through | None) -> _Made:
+    request, presented, name = asked.request, asked.presented, asked.name
+    chain = _chain(rssp, request.credential_id)
     signed = rssp.unfinished.of(name, request.wishes, epoch(rssp.clock.now()))
     if signed is None:
         if rssp.evidence is not None:
@@ -60,7 +128,8 @@ def _made(rssp: Rssp, call: Call) -> tuple[list[Assembled], bool, dict[str, Any]
         rssp.intake.check(request.wishes)
         now = rssp.clock.now()
         prepared = [prepare(wish, chain, now) for wish in request.wishes]
-        done = Signing(rssp, presented, request).sign(prepared)
+        signing = Signing(rssp, presented, request)
+        done = (signing if through is None else replace(signing, through=through)).sign(prepared)
         signed = [Signed(each, one) for each, one in zip(prepared, done, strict=True)]
     else:
         rssp.limits.take(presented.whose)
@@ -69,10 +138,10 @@ def _made(rssp: Rssp, call: Call) -> tuple[list[Assembled], bool, dict[str, Any]
         info = _validation_info(rssp, request, chain, made)
     except Exception:
         # The SAD is spent, the values are made: whoever asks again gets them finished.
-        rssp.unfinished.keep(name, signed, content.exp)
+        rssp.unfinished.keep(name, signed, asked.until)
         raise
     rssp.unfinished.forget(name)
-    return made, any(wish.lower for wish in request.wishes), info
+    return _Made(made, any(wish.lower for wish in request.wishes), info)
 
 
 def _validation_info(
@@ -87,16 +156,15 @@ def _validation_info(
     }
 
 
-def _told(made: Sequence[Assembled], *, named: bool) -> dict[str, Any]:
-    """:param named: whether the levels that were reached are."""
+def _told(made: _Made) -> dict[str, Any]:
     answer: dict[str, Any] = {}
     levels_reached: dict[str, list[str]] = {}
     for member, of_pdf in (("DocumentWithSignature", True), ("SignatureObject", False)):
-        found = [each for each in made if each.is_pdf is of_pdf]
+        found = [each for each in made.signatures if each.is_pdf is of_pdf]
         if found:
             answer[member] = [base64.b64encode(each.octets).decode() for each in found]
             levels_reached[member] = [each.level for each in found]
-    return answer | ({"reachedLevels": levels_reached} if named else {})
+    return answer | ({"reachedLevels": levels_reached} if made.named else {}) | dict(made.info)
 
 
 def _check_approved(request: SignDocRequest, sad: Sad) -> None:

@@ -1,12 +1,11 @@
-"""Asynchronous operation (CSC API 2.0.0.2 11.10, 11.12): taken in, carried out by a worker, and fetched."""
+"""Asynchronous operation (CSC API 2.0.0.2 11.10 to 11.12): taken in, and fetched.  Workers: :mod:`signing.csc.work`."""
 
 from __future__ import annotations
 
-import base64
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from contract.sad import Sad
@@ -18,11 +17,8 @@ from signing.csc.core import Rssp
 from signing.csc.dialect import Dialect
 from signing.csc.requests import Later
 from signing.csc.service_token import ServiceToken
-from signing.jobs.errors import JobsUnavailable, NotYet, TooManyJobs, UnknownJob
-from signing.jobs.model import Claimed, Outcome, Wanted
-from signing.link import codes
-from signing.link.errors import LinkError, LinkRefused
-from signing.link.messages import SignRequest
+from signing.jobs.errors import JobsUnavailable, TooManyJobs, UnknownJob
+from signing.jobs.model import Wanted
 from signing.settings import WebSettings
 
 if TYPE_CHECKING:
@@ -31,13 +27,22 @@ if TYPE_CHECKING:
 MIN_VALIDITY: Final = 1000
 """Milliseconds: less is too short to be asked again."""
 MAX_REQUEST_ID: Final = 128
-_PASSING: Final = frozenset({codes.DEVICE_UNAVAILABLE, codes.AUDIT_UNAVAILABLE, codes.LEDGER_SET_BACK, codes.BUSY})
-"""Refusals of the module's after which nothing is spent, and the same may be asked again."""
 _RETRY_SECONDS: Final = 5
 
 T = TypeVar("T")
 
 _log = get(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is to be carried out later."""
+
+    request: Mapping[str, Any] = field(repr=False)
+    """JSON that :mod:`signing.csc.work` understands."""
+    credential_id: str
+    digests: tuple[bytes, ...]
+    """Of the SAD's, for what is to be signed."""
 
 
 def offered(settings: WebSettings) -> bool:
@@ -51,7 +56,7 @@ def check_offered(rssp: Rssp, dialect: Dialect) -> None:
         raise errors.invalid("operationMode")
 
 
-def accept(rssp: Rssp, sad: Sad, asked: SignRequest, later: Later) -> Answer:
+def accept(rssp: Rssp, sad: Sad, task: Task, later: Later) -> Answer:
     """Take a request in.
 
     :param sad: that of the request, verified, of the person and client that ask.
@@ -61,18 +66,18 @@ def accept(rssp: Rssp, sad: Sad, asked: SignRequest, later: Later) -> Answer:
     keep_for = _keep_for(jobs, later.validity_period)
     if later.response_uri is not None and not jobs.notices.may_have(sad.client_id, later.response_uri):
         raise errors.invalid("response_uri")
-    if sad.credential_id != asked.credential_id:
+    if sad.credential_id != task.credential_id:
         raise errors.invalid("credentialID")
-    if sad.dtbsr and Counter(asked.digests) - Counter(sad.dtbsr):
+    if sad.dtbsr and Counter(task.digests) - Counter(sad.dtbsr):
         raise errors.InvalidRequest(errors.NOT_AUTHORIZED)
     rssp.limits.take((("credential", sad.credential_id),))
     wanted = Wanted(
         client_id=sad.client_id,
         account=sad.sub,
-        request=json.dumps(asked.to_json()).encode(),
+        request=json.dumps(task.request).encode(),
         ends_at=sad.exp * 1000,
         keep_for=keep_for,
-        once=serves_once(sad, asked.digests),
+        once=serves_once(sad, task.digests),
         response_uri=later.response_uri,
     )
     job = _stored(lambda: jobs.add(wanted))
@@ -106,58 +111,6 @@ def serves_once(sad: Sad, digests: tuple[bytes, ...]) -> bool:
         return sad.sign_count < 2 * len(digests)
     authorised = Counter(sad.dtbsr)
     return any(authorised[digest] < 2 * count for digest, count in Counter(digests).items())
-
-
-@dataclass(frozen=True, slots=True)
-class SigningWork:
-    """Carries ``signHash`` out for whoever fetches it later."""
-
-    rssp: Rssp
-
-    def carry_out(self, claimed: Claimed) -> Outcome:
-        """Ask the module, as it is asked where somebody waits.
-
-        :raises NotYet: it does not answer, or cannot sign now.
-        """
-        asked = SignRequest.from_json(json.loads(claimed.request))
-
-        def sign(request: SignRequest) -> tuple[bytes, ...]:
-            try:
-                return self.rssp.sam.sign(request)
-            except LinkRefused as error:
-                if error.refusal in _PASSING:
-                    raise NotYet(certainly_undone=True) from error
-                if error.refusal == codes.SAD_USED and claimed.maybe_done:
-                    # By an attempt of ours, whose answer nobody has.
-                    raise LinkRefused(codes.INDETERMINATE) from error
-                raise
-            except LinkError as error:
-                raise NotYet(certainly_undone=False) from error
-
-        try:
-            values = self.rssp.ask(sign, asked)
-        except errors.CscError as error:
-            return _failed(error)
-        return Outcome(_octets({"signatures": [base64.b64encode(value).decode() for value in values]}), good=True)
-
-    def given_up(self, claimed: Claimed, *, maybe_done: bool) -> Outcome:
-        """The SAD has expired, or what may have been signed is not asked for again."""
-        _log.error("a job was given up", extra={"fields": {"job": claimed.id, "maybe_done": maybe_done}})
-        if maybe_done:
-            return _failed(errors.TemporarilyUnavailable(errors.INDETERMINATE))
-        return _failed(errors.InvalidRequest(errors.SAD_EXPIRED))
-
-
-def _failed(error: errors.CscError) -> Outcome:
-    if error.status == 401:
-        # Of the token with which it was asked for, not of that with which it is fetched.
-        error = errors.invalid("SAD")
-    content = {"status": error.status, "error": error.code, "error_description": error.description}
-    return Outcome(_octets(content), good=False)
-
-
-def _octets(content: Mapping[str, Any]) -> bytes:
-    return json.dumps(content).encode()
 
 
 def _jobs(rssp: Rssp) -> Jobs:

@@ -129,7 +129,7 @@ def parse_sign_hash(body: Mapping[str, Any]) -> SignHashRequest:
             raise errors.invalid("hashAlgorithmOID")
         if any(len(digest) != length for digest in digests):
             raise errors.InvalidRequest(errors.INVALID_LENGTH)
-    later = _later(body)
+    later = parse_later(body)
     parameters_of_it = sign_algorithm_parameters(body)
     return SignHashRequest(credential_id, sad, digests, hash_algorithm, sign_algorithm, parameters_of_it, later)
 
@@ -191,7 +191,11 @@ def sign_algorithm_parameters(body: Mapping[str, Any]) -> bytes | None:
         raise errors.invalid("signAlgoParams") from error
 
 
-def _later(body: Mapping[str, Any]) -> Later | None:
+def parse_later(body: Mapping[str, Any]) -> Later | None:
+    """Whether whoever asks fetches the outcome later.
+
+    :raises errors.InvalidRequest: with the specification's description.
+    """
     validity_period, response_uri = body.get("validity_period"), body.get("response_uri")
     if parameters.choice(body, "operationMode", ("S", "A"), "S") == "A":
         if validity_period is not None and (not isinstance(validity_period, int) or isinstance(validity_period, bool)):

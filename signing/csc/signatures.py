@@ -128,7 +128,8 @@ def sign_hash(rssp: Rssp, call: Call) -> Answer:
     )
     if request.later is not None:
         jobs.check_offered(rssp, call.dialect)
-        return jobs.accept(rssp, verified(rssp, presented.sad, redeemer), asked, request.later)
+        task = jobs.Task(asked.to_json(), request.credential_id, request.digests)
+        return jobs.accept(rssp, verified(rssp, presented.sad, redeemer), task, request.later)
     values = redeem(rssp, presented, rssp.sam.sign, asked)
     return Answer({"signatures": [base64.b64encode(value).decode() for value in values]})
 

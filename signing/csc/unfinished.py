@@ -66,6 +66,11 @@ class Unfinished:
         with self._lock:
             return len(self._kept)
 
+    def __contains__(self, name: bytes) -> bool:
+        """Whether something is kept for a request."""
+        with self._lock:
+            return name in self._kept
+
     def keep(self, name: bytes, signed: Sequence[Signed], until: int) -> None:
         """Keep what was made for a request.
 

@@ -10,7 +10,7 @@ from foundation.clock import Clock
 from foundation.egress import Egress
 from foundation.files import read_secret
 from signing.jobs.database import make_tables, open_database
-from signing.jobs.model import Outcome, Wanted, milliseconds
+from signing.jobs.model import Claimed, Outcome, Wanted, milliseconds
 from signing.jobs.notices import Notices
 from signing.jobs.runner import Background, Runner, Work
 from signing.jobs.sealing import JobSeals, read_key
@@ -42,6 +42,10 @@ class Jobs:
         """What came of it; see :meth:`JobStore.fetch`."""
         return self.store.fetch(job, client_id, account, milliseconds(self.clock.now()))
 
+    def hold(self, claimed: Claimed, milliseconds_more: int) -> bool:
+        """Have a job for longer, from now on; False where another worker has it by now."""
+        return self.store.hold(claimed, milliseconds(self.clock.now()) + milliseconds_more)
+
     def background(self, work: Work) -> Background:
         """What carries jobs out; not started yet."""
         runner = Runner(self.store, work, self.notices.send, self.clock, notice_attempts=self.settings.notice_attempts)
@@ -67,6 +71,8 @@ def open_jobs(settings: JobsSettings, egress: Egress, clock: Clock) -> Jobs:
         secrets.token_bytes,
         most=settings.max_jobs,
         most_of_a_client=settings.max_jobs_of_a_client,
+        most_octets=settings.max_octets,
+        most_octets_of_a_client=settings.max_octets_of_a_client,
     )
     notices = Notices(
         settings.response_uris,

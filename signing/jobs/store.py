@@ -16,6 +16,8 @@ from signing.jobs.tables import jobs
 
 _ID_OCTETS: Final = 24
 _CANDIDATES: Final = 8
+_SMALL: Final = 256 * 1024
+"""Octets of a request without documents, at most."""
 _REQUEST, _URI, _OUTCOME = "request", "response_uri", "outcome"
 _CLAIMED: Final = (Phase.WORK, Phase.NOTICE)
 
@@ -27,14 +29,26 @@ class JobStore:
     """
 
     def __init__(
-        self, engine: Engine, seals: JobSeals, random: Callable[[int], bytes], *, most: int, most_of_a_client: int
+        self,
+        engine: Engine,
+        seals: JobSeals,
+        random: Callable[[int], bytes],
+        *,
+        most: int,
+        most_of_a_client: int,
+        most_octets: int = 1 << 30,
+        most_octets_of_a_client: int = 1 << 28,
     ) -> None:
-        """:param most: jobs at a time; beyond, none is taken in."""
+        """:param most: jobs at a time; beyond, none is taken in.
+        :param most_octets: of requests and outcomes; beyond, no large request is taken in.
+        """
         self._engine = engine
         self._seals = seals
         self._random = random
         self._most = most
         self._most_of_a_client = most_of_a_client
+        self._most_octets = most_octets
+        self._most_octets_of_a_client = most_octets_of_a_client
 
     def add(self, wanted: Wanted, now: int) -> str:
         """Take a job in, due at once.
@@ -64,6 +78,13 @@ class JobStore:
         with self._writing() as connection:
             if self._count(connection) >= self._most or self._count(connection, client) >= self._most_of_a_client:
                 raise TooManyJobs("there are as many jobs as there may be")
+            # The number bounds what small ones take together.
+            octets = len(wanted.request)
+            if octets > _SMALL and (
+                self._octets(connection) + octets > self._most_octets
+                or self._octets(connection, client) + octets > self._most_octets_of_a_client
+            ):
+                raise TooManyJobs("there is as much in jobs as there may be")
             connection.execute(insert(jobs).values(row))
         return job
 
@@ -91,6 +112,11 @@ class JobStore:
                 except BoxBroken:
                     connection.execute(delete(jobs).where(jobs.c.id == row.id))
         return None
+
+    def hold(self, claimed: Claimed, until: int) -> bool:
+        """Keep it from other workers until then; False where one has it by now."""
+        with self._writing() as connection:
+            return connection.execute(self._mine(claimed).values(due_at=until)).rowcount == 1
 
     def postpone(self, claimed: Claimed, until: int, *, maybe_done: bool) -> None:
         """Let it be due again later."""
@@ -178,6 +204,14 @@ class JobStore:
         if client is not None:
             counted = counted.where(jobs.c.client == client)
         return int(connection.execute(counted).scalar_one())
+
+    @staticmethod
+    def _octets(connection: Connection, client: str | None = None) -> int:
+        boxes = (func.coalesce(func.length(column), 0) for column in (jobs.c.request, jobs.c.outcome))
+        summed = select(func.coalesce(func.sum(sum(boxes)), 0)).select_from(jobs)
+        if client is not None:
+            summed = summed.where(jobs.c.client == client)
+        return int(connection.execute(summed).scalar_one())
 
     @staticmethod
     def _at(job: str, attempt: int) -> Update:

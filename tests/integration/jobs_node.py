@@ -16,7 +16,7 @@ from typing import NoReturn
 from foundation.clock import Clock, SystemClock
 from signing.app import create_app
 from signing.csc.core import Rssp
-from signing.csc.jobs import SigningWork
+from signing.csc.work import SigningWork
 from signing.jobs.model import Claimed, Outcome
 from signing.jobs.runner import Runner
 from signing.link.client import SamClient

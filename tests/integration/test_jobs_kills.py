@@ -14,7 +14,8 @@ import pytest
 
 from foundation.clock import SystemClock
 from foundation.files import write_secret
-from signing.csc.jobs import SigningWork, serves_once
+from signing.csc.jobs import serves_once
+from signing.csc.work import SigningWork
 from signing.jobs.model import Wanted, milliseconds
 from signing.jobs.runner import LEASE, Runner
 from signing.link.client import SamClient

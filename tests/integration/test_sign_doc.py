@@ -26,9 +26,12 @@ from connectors.ports.status import StatusUnavailable
 from devservices import tsa
 from foundation.certificates import ocsp
 from foundation.certificates.reading import identity
+from foundation.files import write_secret
 from signing.csc.certificate_status import CertificateStatus
+from signing.csc.work import SigningWork
+from signing.jobs.runner import Runner
 from signing.scdev.device import Pkcs11Device
-from signing.settings import StatusSettings, TimestampSettings
+from signing.settings import JobsSettings, StatusSettings, TimestampSettings
 from tests import pki
 from tests.documents import blank_pdf
 from tests.fakes.sam import ECDSA_SHA256
@@ -50,9 +53,14 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
     with (
         Pkcs11Device(make_token(directory / "token")) as device,
         served_tsa(directory) as authority,
-        whole(directory, device, timestamp_authorities=(authority,)) as running,
+        whole(directory, device, timestamp_authorities=(authority,), jobs=jobs_in(directory)) as running,
     ):
         yield running
+
+
+def jobs_in(directory: Path) -> JobsSettings:
+    write_secret(directory / "jobs.key", b"k" * 32)
+    return JobsSettings(directory / "jobs.key", f"sqlite:///{directory / 'jobs.sqlite'}")
 
 
 @contextmanager
@@ -226,6 +234,30 @@ def test_SAD_09_another_document_than_the_approved_one_is_not_signed(everything:
     # Nothing was begun: what was approved is not spent by a request that asked for more.
     body = {"credentialID": of_alice(everything), "documents": [sent(approved, "P")]}
     assert [everything.call(METHOD, body, sad).status_code for _time in range(2)] == [200, 400]
+
+
+@pytest.mark.parametrize("version", ["v2", "v2_2"])
+def test_documents_are_signed_later_and_fetched(everything: Whole, tmp_path: Path, version: str) -> None:
+    pdf, text = blank_pdf(), f"Signed later, {version}.\r\n".encode()
+    sad = everything.document_sad("alice", pdf, text)
+    documents = [sent(pdf, "P", signed_envelope_property="Revision"), sent(text, "C", conformance_level="Ades-B-T")]
+    body = {"credentialID": of_alice(everything), "documents": documents, "operationMode": "A"}
+    taken = everything.call(METHOD, body, sad, version)
+    assert taken.status_code == 200, taken.text
+    polled = {"requestID": taken.get_json()["responseID"]}
+    assert everything.call("signatures/signPolling", polled, sad, version).status_code == 202
+    rssp = everything.web.extensions["privyseal-rssp"]
+    runner = Runner(rssp.jobs.store, SigningWork(rssp), lambda _uri, _job: True, rssp.clock, notice_attempts=1)
+    assert runner.step()
+    answer = everything.call("signatures/signPolling", polled, sad, version)
+    assert answer.status_code == 200, answer.text
+    (made,), (signature,) = (answer.get_json()[name] for name in ("DocumentWithSignature", "SignatureObject"))
+    root = chain(everything, sad)[-1]
+    assert verdict(base64.b64decode(made), root).bottom_line
+    assert check_cades(base64.b64decode(signature), None, root, tmp_path) == text
+    assert everything.call("signatures/signPolling", polled, sad, version).status_code == 400
+    # Both are spent: neither is signed again, now or later.
+    assert everything.call(METHOD, {**body, "operationMode": "S"}, sad, version).status_code == 400
 
 
 def test_SAD_02_a_sad_of_one_kind_of_digest_does_not_serve_for_the_other(everything: Whole) -> None:

@@ -28,7 +28,8 @@ from foundation.files import write_secret
 from foundation.settings import from_table
 from signing.app import start_jobs
 from signing.csc import errors
-from signing.csc.jobs import SigningWork, serves_once
+from signing.csc.jobs import serves_once
+from signing.csc.work import SigningWork
 from signing.jobs.notices import Notices
 from signing.jobs.runner import LEASE, Runner
 from signing.link import codes
