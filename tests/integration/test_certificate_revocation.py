@@ -195,7 +195,7 @@ def test_a_certificate_without_addresses_gets_in_only_where_the_operator_said_so
     assert checker(authority, revocation="if_available").check(bare).sources == ("none",)
 
 
-def test_the_development_authoritys_responder_and_lists_are_understood(tmp_path: Path) -> None:
+def test_the_development_authorities_responders_are_understood(tmp_path: Path) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     with running_ca(tmp_path / "ca") as ca, requests.Session() as caller:
         caller.headers["Authorization"] = f"Bearer {ca.token}"
@@ -207,7 +207,7 @@ def test_the_development_authoritys_responder_and_lists_are_understood(tmp_path:
         egress = Egress((ca.url.removeprefix("http://"),))
         settings = replace(SETTINGS, cache_seconds=0, timeout_seconds=5, deadline_seconds=10)
         check = RevocationChecker(settings, egress, SystemClock(), lambda n: b"n" * n)
-        assert check.check(path).sources == ("ocsp", "crl")
+        assert check.check(path).sources == ("ocsp", "ocsp")
         gone = {"certificate": base64.b64encode(made[0]).decode(), "reason": "keyCompromise"}
         caller.post(f"{ca.url}/ca/revoke", json=gone).raise_for_status()
         with pytest.raises(Revoked):
