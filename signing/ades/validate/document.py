@@ -82,6 +82,11 @@ def validate_with_chains(
     except DocumentNotReadable as error:
         signatures, timestamps = (), ()
         verdict = Verdict("TOTAL_FAILED", _MALFORMED, str(error))
+    except FAULTS as error:
+        # Parts are parsed where they are first looked at.
+        log.info("a document cannot be read", exc_info=error)
+        signatures, timestamps = (), ()
+        verdict = Verdict("TOTAL_FAILED", _MALFORMED, "the document is damaged")
     else:
         verdict = overall((*(each.verdict for each in signatures), *(each.verdict for each in timestamps)))
     report = Report(
@@ -120,10 +125,14 @@ class _Validation:
     async def _document_stamp(self, each: Embedded) -> TimestampReport:
         if each.signature is None:
             return self._unread_stamp(each)
-        judged = await self._judged_stamp(each.signed, each.imprint)
-        (report, _) = self._stamp(each.signed, judged, "document", each)
-        if report.verdict.indication == "TOTAL_PASSED":
-            self._prove(each, report.time)
+        try:
+            judged = await self._judged_stamp(each.signed, each.imprint)
+            (report, _) = self._stamp(each.signed, judged, "document", each)
+            if report.verdict.indication == "TOTAL_PASSED":
+                self._prove(each, report.time)
+        except FAULTS as error:
+            log.info("a time-stamp cannot be read", exc_info=error)
+            return self._unread_stamp(each)
         return report
 
     def _keep(self, chain: Chain) -> None:
@@ -131,7 +140,7 @@ class _Validation:
             self.chains[tuple(each.dump() for each in chain)] = None
 
     def _unread_stamp(self, each: Embedded) -> TimestampReport:
-        verdict = Verdict("TOTAL_FAILED", _MALFORMED, each.trouble)
+        verdict = Verdict("TOTAL_FAILED", _MALFORMED, each.trouble or "the time-stamp cannot be read")
         return TimestampReport("document", verdict, self._known.at, "", "", field=_text(each.name))
 
     async def _judged_stamp(self, signed: cms.SignedData, imprint: Any) -> Judged | None:

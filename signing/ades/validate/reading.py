@@ -39,6 +39,8 @@ FAULTS: Final = (
     RecursionError,
     OverflowError,
     NotImplementedError,
+    # asn1crypto, about the size of a key of a kind that it does not know.
+    UnboundLocalError,
 )
 _SIGNATURES: Final = frozenset({"/ETSI.CAdES.detached", "/adbe.pkcs7.detached"})
 _TIMESTAMPS: Final = frozenset({"/ETSI.RFC3161"})
