@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from flask import Blueprint, redirect, render_template, request, url_for
-from sqlalchemy import Connection
 from werkzeug.wrappers import Response
 
 from clients.csc import Bearer, Pending
-from portal.errors import AlreadySigned, NothingChosen, TooManyAtOnce
+from portal.errors import AlreadySigned, NoSuchDocument, NothingChosen, TooManyAtOnce
 from portal.outside.provider import Line
 from portal.outside.signing import Wish, best_level, chosen_credential, details, sign, usable_credentials
 from portal.placement import CORNERS, MAX_STATED, Sheet, at_corner, packed, parse, properties
@@ -57,7 +57,7 @@ def begin() -> Response:
         credential = chosen_credential(usable, request.form.get("credential"))
         if len(chosen) > credential.multisign:
             raise TooManyAtOnce("the credential signs fewer at once")
-        wanted = [properties(placement, each.sheets) for each in chosen]
+        wanted = [properties(placement, each.sheets, credential.signer_name) for each in chosen]
         wishes = _wishes(person, chosen, wanted)
         pending = line.begin_approval(details(line.service, credential, wishes, level), language.select())
     value = {
@@ -76,7 +76,7 @@ def finish(line: Line, pending: Pending, parameters: Mapping[str, str], kept: Ma
 
     The credential and the documents are read before the code is redeemed: what is found wrong then costs no approval.
     """
-    person, with_parts = browser.person(), parts()
+    person = browser.person()
     if kept["owner"] != person.owner:
         # Somebody else signed in in this browser meanwhile.
         raise NothingChosen("the request is another person's")
@@ -85,17 +85,17 @@ def finish(line: Line, pending: Pending, parameters: Mapping[str, str], kept: Ma
     wishes = _wishes(person, chosen, kept["properties"])
     tokens = line.finish(pending, parameters)
     signed = sign(line.service, credential, tokens, wishes, kept["level"])
-    now = with_parts.now
-    with with_parts.engine.begin() as connection:
-        for document, content in zip(chosen, signed, strict=True):
-            outcome = Outcome(kept["level"], credential.signer_name, len(content))
-            _store(connection, document, content, outcome, now)
+    for document, content in zip(chosen, signed, strict=True):
+        _store(document, content, Outcome(kept["level"], credential.signer_name, len(content)))
     return redirect(url_for("library.show", new=[each.id for each in chosen]), 303)
 
 
-def _store(connection: Connection, document: Document, content: bytes, outcome: Outcome, now: int) -> None:
-    until = now + parts().settings.keeping.document_seconds
-    documents.store_signed(connection, parts().seal, document, content, outcome=outcome, now=now, until=until)
+def _store(document: Document, content: bytes, outcome: Outcome) -> None:
+    """Each by itself: one that was deleted while it was being signed is gone, and costs the others nothing."""
+    with_parts, now = parts(), parts().now
+    until = now + with_parts.settings.keeping.document_seconds
+    with suppress(NoSuchDocument), with_parts.engine.begin() as connection:
+        documents.store_signed(connection, with_parts.seal, document, content, outcome=outcome, now=now, until=until)
 
 
 def _chosen(person: Session, ids: Sequence[str]) -> list[Document]:

@@ -345,6 +345,21 @@ def test_a_refusal_of_the_signing_service_is_told_in_its_words_and_escaped(one: 
     assert "&lt;b&gt;broken" in page.text
 
 
+def test_a_document_that_is_deleted_while_it_is_signed_is_gone_and_costs_the_others_nothing(one: World) -> None:
+    alice, elsewhere = signed_in(one), signed_in(one)
+    kept, deleted = alice.brought("kept.pdf"), alice.brought("deleted.pdf")
+    signing = one.server.live["/csc/v2/signatures/signDoc"]
+
+    def meanwhile(body: dict[str, Any]) -> Any:
+        elsewhere.post(f"/documents/{deleted}/delete")
+        return signing(body)
+
+    one.server.live["/csc/v2/signatures/signDoc"] = meanwhile
+    assert alice.approve(alice.begin(kept, deleted)).status_code == 303
+    assert alice.get(f"/documents/{kept}/signed.pdf").status_code == 200
+    assert alice.get(f"/documents/{deleted}/signed.pdf").status_code == 404
+
+
 def test_a_token_that_is_good_no_longer_leads_to_a_new_sign_in_and_not_to_a_loss(one: World) -> None:
     alice = signed_in(one)
     document_id = alice.brought(NAME)

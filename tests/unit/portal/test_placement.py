@@ -14,10 +14,10 @@ A4 = Sheet(595.276, 841.89)
 MM = 72 / 25.4
 
 
-def told(wanted: Wanted, *sheets: Sheet) -> dict[str, str]:
+def told(wanted: Wanted, *sheets: Sheet, signer: str = "Zoë Ærø") -> dict[str, str]:
     return {
         each["attribute_name"]: base64.b64decode(each["attribute_value"]).decode()
-        for each in properties(wanted, sheets)
+        for each in properties(wanted, sheets, signer)
     }
 
 
@@ -75,7 +75,15 @@ def test_the_page_is_counted_from_the_front_or_is_the_last() -> None:
     assert told(Wanted("top-left"), A4, A4)["Page"] == "2"
     for wanted, sheets in ((Wanted("top-left", page=3), (A4, A4)), (Wanted("top-left"), ())):
         with pytest.raises(PlaceInvalid):
-            properties(wanted, sheets)
+            properties(wanted, sheets, "Alice Example")
+
+
+def test_a_name_that_cannot_be_drawn_does_not_cost_an_approval() -> None:
+    for signer in ("Alice Example", "Θαλής ὁ Μιλήσιος", "Лев Н. Толстой"):
+        assert "Text" not in told(Wanted("top-left"), A4, signer=signer)
+    assert told(Wanted("top-left"), A4, signer="山田太郎")["Text"] == "{time}"
+    assert told(Wanted("top-left", reason="موافق"), A4)["Text"] == "{time}"
+    assert "Text" not in told(Wanted(), A4, signer="山田太郎")
 
 
 def test_what_is_not_wanted_is_not_told() -> None:
