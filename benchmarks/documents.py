@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import argparse
 import base64
+import functools
 import hashlib
 import json
+import os
 import sys
+import threading
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.reader import PdfFileReader
@@ -50,6 +52,10 @@ PATH: Final = "/csc/v2/signatures/signDoc"
 LARGE: Final = 10_000_000
 MANY: Final = 100
 _NOT_OURS: Final = frozenset({"driver", CA, TSA})
+_LOOK_SECONDS: Final = 0.005
+_LOOKS_FOR_PROCESSES: Final = 50
+"""After so many it is looked which processes there are."""
+_PAGE_OCTETS: Final = os.sysconf("SC_PAGE_SIZE")
 _NUMBER: Final = b"(number..)"
 _WRITER: Any = PdfFileWriter
 _PAGE: Any = PageObject
@@ -240,12 +246,10 @@ def _measured(
     needed = int(len(trial.samples) / trial.window * options.seconds * 3) + options.connections
     prepared = _prepared(stand, case, min(needed, 400 if case.large else 20_000))
     say(f"{case.name}: {options.seconds:.0f} s at most")
-    before = _sum_of("VmRSS", stand)
-    _forget_peaks(stand.processes.pids("web"))
     meter = stand.processes.meter()
-    outcome = _drive(stand, options, prepared, options.seconds)
-    usage = meter.read()
-    growth = _sum_of("VmHWM", stand) - before
+    with _Watch(stand) as watch:
+        outcome = _drive(stand, options, prepared, options.seconds)
+    usage, growth = meter.read(), watch.peak - watch.before
     stand.processes.check()
     _check(outcome, case)
     figure = Figure.of(
@@ -319,29 +323,38 @@ def _check(outcome: Outcome, case: Case) -> None:
         raise RunInvalid("a document is not signed")
 
 
-def _sum_of(name: str, stand: SigningStand) -> int:
-    """Of the web tier's processes, those that examine documents included."""
-    return sum(_memory(pid, name) for pid in stand.processes.pids("web"))
+class _Watch:
+    """Looks every few milliseconds how much memory all of the web tier's processes have together."""
+
+    def __init__(self, stand: SigningStand) -> None:
+        self._pids = functools.partial(stand.processes.pids, "web")
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+        self.before = self.peak = sum(map(resident, self._pids()))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        looks = 0
+        while not self._over.wait(_LOOK_SECONDS):
+            if looks % _LOOKS_FOR_PROCESSES == 0:
+                pids = self._pids()
+            looks += 1
+            self.peak = max(self.peak, sum(map(resident, pids)))
 
 
-def _forget_peaks(pids: Sequence[int]) -> None:
-    """Have the system begin its peaks anew (proc(5), clear_refs)."""
-    for pid in pids:
-        with suppress(OSError):  # it has ended meanwhile
-            Path(f"/proc/{pid}/clear_refs").write_text("5")
-
-
-def _memory(pid: int, name: str) -> int:
-    """Octets."""
+def resident(pid: int) -> int:
+    """Octets of a process in memory (proc(5), statm); 0: it has ended."""
     try:
-        text = Path(f"/proc/{pid}/status").read_text()
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_OCTETS
     except OSError:
-        return 0  # it has ended meanwhile
-    for line in text.splitlines():
-        found, _, value = line.partition(":")
-        if found == name:
-            return int(value.split()[0]) * 1024
-    return 0
+        return 0
 
 
 if __name__ == "__main__":

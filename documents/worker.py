@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 from typing import Final
@@ -34,6 +35,10 @@ def work(document: bytes, argument: bytes) -> bytes:
         return examine(document, Bounds.of_text(argument.decode())).to_json()
     except DocumentRefused as refused:
         return json.dumps({"refused": refused.reason, "detail": refused.detail}).encode()
+    finally:
+        if size > _MEBI:
+            # A reader refers to itself: a large document would be kept until the next one.
+            gc.collect()
 
 
 if __name__ == "__main__":

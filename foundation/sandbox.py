@@ -7,7 +7,6 @@ time, which works on file after file until one is too much for it, or it has had
 
 from __future__ import annotations
 
-import gc
 import os
 import select
 import signal
@@ -21,6 +20,7 @@ from typing import Final, NoReturn
 
 from foundation.confinement import Limits, allow, confine, grown, relax
 from foundation.errors import SandboxUnavailable, WorkCrashed, WorkTooLarge, WorkTooLong
+from foundation.memory import give_back_large_blocks, keep_for_good
 
 Work = Callable[[bytes, bytes], bytes]
 """The file and an argument in, the answer out; must be pure."""
@@ -204,9 +204,9 @@ def _silence() -> None:
 def _tend(work: Work, limits: Limits, files: int, line: socket.socket) -> None:
     """Fork confined processes, one after the other, until the other end closes; this one itself reads no file."""
     own = os.getpid()
-    # Nothing that is there now is garbage, and a fork shares what nobody touches.
-    gc.collect()
-    gc.freeze()
+    # Nothing that is there now is garbage, and a fork shares what nobody touches; a file's memory goes with the file.
+    keep_for_good()
+    give_back_large_blocks()
     line.sendall(READY)
     while True:
         child = os.fork()

@@ -144,10 +144,12 @@ def prepare(
     if _HEADER not in document[:_HEADER_WITHIN]:
         raise DocumentNotAcceptable("the document is not a PDF")
     try:
-        writer = _Appending(BytesIO(document))
-        if writer.prev.encrypted:
-            raise DocumentNotAcceptable("the PDF is encrypted")
-        return _prepare(writer, document, certificate, hash_name, room, at, wanted)
+        # Closed, so that the document is free at once: what pyHanko reads it with refers to itself.
+        with BytesIO(document) as stream:
+            writer = _Appending(stream)
+            if writer.prev.encrypted:
+                raise DocumentNotAcceptable("the PDF is encrypted")
+            return _prepare(writer, document, certificate, hash_name, room, at, wanted)
     except _FAULTS as error:
         raise DocumentNotAcceptable("the PDF is damaged, or does not take another signature") from error
 

@@ -48,6 +48,8 @@ class Answer:
     body: Mapping[str, Any] | None = field(repr=False)
     """None: no content (204)."""
     status: int = 200
+    documents: bool = False
+    """Whether there are :class:`signing.csc.streaming.Document` in it, which go out piece by piece."""
 
 
 MAX_BODY: Final = 256 * 1024

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from signing.csc.document_assembly import Assembled, Assembly, Signed, prepare, 
 from signing.csc.document_requests import SignDocRequest, levels, parse_sign_doc
 from signing.csc.document_signing import Signing, Through
 from signing.csc.signatures import Presented, redeemer_of, verified
+from signing.csc.streaming import Document
 from signing.csc.unfinished import name_of
 from signing.settings import WebSettings
 
@@ -67,7 +68,7 @@ def sign_doc(rssp: Rssp, call: Call) -> Answer:
     made = _made(rssp, asked, None)
     # What came, and what it was made into on the way, is not in memory any more once the answer is put into words.
     del asked
-    return Answer(_told(made))
+    return Answer(_told(made, Document), documents=True)
 
 
 def _asked(rssp: Rssp, call: Call) -> Asked | Answer:
@@ -87,6 +88,9 @@ def _asked(rssp: Rssp, call: Call) -> Asked | Answer:
     # Client and person were counted when it was verified.
     presented = replace(presented, whose=(("credential", content.credential_id),))
     name = name_of(presented.sad, presented.client_id, call.body, request.wishes)
+    for item in call.body.get("documents") or ():
+        # Decoded by now, and large: its text is not kept beside it.
+        del item["document"]
     return Asked(request, presented, name, content.exp)
 
 
@@ -115,7 +119,7 @@ def carry_out(rssp: Rssp, asked: Asked, through: Through) -> dict[str, Any]:
     :param through: what each call of the module goes through.
     :raises errors.CscError: with the specification's words.
     """
-    return _told(_made(rssp, asked, through))
+    return _told(_made(rssp, asked, through), lambda octets: base64.b64encode(octets).decode())
 
 
 def _made(rssp: Rssp, asked: Asked, through: Through | None) -> _Made:
@@ -156,13 +160,14 @@ def _validation_info(
     }
 
 
-def _told(made: _Made) -> dict[str, Any]:
+def _told(made: _Made, put: Callable[[bytes], object]) -> dict[str, Any]:
+    """:param put: what stands for octets in the answer."""
     answer: dict[str, Any] = {}
     levels_reached: dict[str, list[str]] = {}
     for member, of_pdf in (("DocumentWithSignature", True), ("SignatureObject", False)):
         found = [each for each in made.signatures if each.is_pdf is of_pdf]
         if found:
-            answer[member] = [base64.b64encode(each.octets).decode() for each in found]
+            answer[member] = [put(each.octets) for each in found]
             levels_reached[member] = [each.level for each in found]
     return answer | ({"reachedLevels": levels_reached} if made.named else {}) | dict(made.info)
 

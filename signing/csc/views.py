@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from flask import Blueprint, Response, current_app, jsonify, request
+from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
 from foundation.errors import ClientCertificateInvalid, TokenMalformed
@@ -20,6 +20,7 @@ from signing.csc.core import Rssp
 from signing.csc.dialect import V2, Dialect, to_own_names, to_v2_names, with_own_names
 from signing.csc.openapi import document, page
 from signing.csc.openapi.validation import RequestCheck
+from signing.csc.streaming import length, pieces
 
 STRANGE: Final = (errors.MissingToken, errors.InvalidToken, errors.ExpiredToken, errors.InvalidDpopProof)
 """Whoever is refused so has not shown who they are."""
@@ -151,10 +152,11 @@ def _note(dialect: Dialect, method: Method, body: Mapping[str, Any]) -> None:
 
 
 def _answer(answer: Answer) -> Response:
-    # Encoded at once: jsonify() puts a line's end behind the text, which copies documents once more.
-    response = Response()
-    if answer.body is not None:
-        response = Response(current_app.json.dumps(answer.body).encode(), mimetype="application/json")
+    if answer.documents:
+        response = Response(pieces(answer.body), mimetype="application/json")
+        response.content_length = length(answer.body)
+        return response
+    response = Response() if answer.body is None else jsonify(answer.body)
     response.status_code = 204 if answer.body is None else answer.status
     return response
 
