@@ -51,6 +51,17 @@ class Signing:
                 raise errors.InvalidHash from error
             raise
 
+    def allow_again(self) -> None:
+        """Whether what was signed for this request, and was not finished, may be given out still.
+
+        The module verifies it as it would verify a new one: an approval that was taken back since, or a credential
+        that was suspended, gives nothing out (SAD-11).
+
+        :raises errors.CscError: it refuses, or does not answer.
+        """
+        asked = SignDocumentsRequest(self._asker(self.presented), tuple(map(_template, self.request.wishes)))
+        redeem(self.rssp, self.presented, self.through(self.rssp.sam.allow_again), asked)
+
     def _sign(self, prepared: list[Prepared], presented: Presented) -> list[SignedDocument]:
         """One request to the module, whatever the documents are: a proof is good once, and all are signed or none."""
         pdfs = [(place, each.wish, each.pdf) for place, each in enumerate(prepared) if each.pdf is not None]

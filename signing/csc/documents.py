@@ -126,17 +126,18 @@ def _made(rssp: Rssp, asked: Asked, through: Through | None) -> _Made:
     request, presented, name = asked.request, asked.presented, asked.name
     chain = _chain(rssp, request.credential_id)
     signed = rssp.unfinished.of(name, request.wishes, epoch(rssp.clock.now()))
+    signing = Signing(rssp, presented, request)
+    signing = signing if through is None else replace(signing, through=through)
     if signed is None:
         if rssp.evidence is not None:
             rssp.evidence.check(chain)
         rssp.intake.check(request.wishes)
         now = rssp.clock.now()
         prepared = [prepare(wish, chain, now) for wish in request.wishes]
-        signing = Signing(rssp, presented, request)
-        done = (signing if through is None else replace(signing, through=through)).sign(prepared)
+        done = signing.sign(prepared)
         signed = [Signed(each, one) for each, one in zip(prepared, done, strict=True)]
     else:
-        rssp.limits.take(presented.whose)
+        signing.allow_again()
     try:
         made = Assembly(rssp.stamper, rssp.evidence, chain).assemble(signed)
         info = _validation_info(rssp, request, chain, made)

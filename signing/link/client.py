@@ -110,6 +110,13 @@ class SamClient:
             raise MessageInvalid("the module answered with another number of signatures")
         return signed
 
+    def allow_again(self, request: SignDocumentsRequest) -> None:
+        """Ask whether what was signed for these documents, and not given out, may be; spends nothing.
+
+        :param request: a template a document, of a PDF too.
+        """
+        self.call("allow_again", request.to_json())
+
     def sign_pdfs(self, request: SignPdfsRequest, chunks: Iterable[bytes], octets: int) -> tuple[SignedDocument, ...]:
         """Spend a SAD's allowance for PDFs that are prepared for their signatures, and for what is asked with them.
 

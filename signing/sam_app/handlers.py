@@ -110,6 +110,13 @@ def public_handlers(sam: Sam) -> dict[str, Handler]:
 
         return sam.answers.once(body, make, lambda: sam.activator.allow_again(asked))
 
+    def allow_again(body: Mapping[str, Any]) -> Mapping[str, Any]:
+        request = SignDocumentsRequest.from_json(body)
+        templates = parse_templates(request.templates)
+        asked = replace(_documents_request(request.asker), digests=documents_of(templates), templates=templates)
+        sam.activator.allow_again(asked)
+        return {}
+
     def extend(body: Mapping[str, Any]) -> Mapping[str, Any]:
         request = ExtendRequest.from_json(body)
         sam.activator.extend(request.sad, request.client_id)
@@ -141,6 +148,7 @@ def public_handlers(sam: Sam) -> dict[str, Handler]:
         "list_credentials": list_credentials,
         "sign": sign,
         "sign_documents": sign_documents,
+        "allow_again": allow_again,
         "extend": extend,
         "create_credential": create_credential,
         "link_certificate": link_certificate,

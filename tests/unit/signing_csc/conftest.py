@@ -89,6 +89,8 @@ class PlayedSam:
     refused_documents: str = "invalid_sad"
     asked_for_documents: list[int] = field(default_factory=list)
     """How many signatures each request was for."""
+    asked_again: list[SignDocumentsRequest] = field(default_factory=list)
+    refused_again: LinkError | None = None
 
     def ping(self) -> None:
         if self.refusal:
@@ -116,6 +118,11 @@ class PlayedSam:
     def sign_documents(self, request: SignDocumentsRequest) -> NoReturn:
         self.asked_for_documents.append(len(request.templates))
         raise LinkRefused(self.refused_documents)
+
+    def allow_again(self, request: SignDocumentsRequest) -> None:
+        self.asked_again.append(request)
+        if self.refused_again is not None:
+            raise self.refused_again
 
     def sign_pdfs(self, request: SignPdfsRequest, _chunks: object, _octets: int) -> NoReturn:
         self.asked_for_documents.append(len(request.pdfs) + len(request.templates))

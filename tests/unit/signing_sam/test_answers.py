@@ -11,6 +11,8 @@ import pytest
 
 from contract import sad as sads
 from contract.errors import SadInvalid
+from foundation.jose import encode_base64url
+from signing.link.documents import Asker, SignDocumentsRequest
 from signing.link.messages import SignRequest
 from signing.link.server import Handed
 from signing.sam import errors, events
@@ -124,6 +126,31 @@ def test_SAD_11_nothing_is_given_again_that_would_not_be_signed_now(
             ask(body)
         assert refused.value.code in {"credential_disabled", "invalid_sad"}
     assert chain(world, events.SIGNATURE_REPEATED) == []
+
+
+def test_SAD_11_what_the_web_tier_keeps_is_allowed_as_what_would_be_signed_now_and_spends_nothing(
+    world: World, credential: Credential, sam: Sam
+) -> None:
+    document = digest(1)
+    token = sads.encode(world.sad(credential, (document,), hash_type="sdr"), world.idp_key)
+    absent: Body = dict.fromkeys(("mime_type", "description", "commitment", "policy"))
+    template: Body = {"form": "cms", "document": encode_base64url(document), **absent}
+    asked = SignDocumentsRequest(Asker(token, CLIENT, credential.id, None, ECDSA_SHA256), (template,)).to_json()
+    handlers, before = public_handlers(sam), world.fake.signatures
+    for _time in range(2):
+        assert handlers["allow_again"](asked) == {}
+    assert world.fake.signatures == before
+    assert len(chain(world, events.SIGNATURE_REPEATED)) == 2
+    other = {**asked, "templates": [{**template, "document": encode_base64url(digest(2))}]}
+    with pytest.raises(errors.DigestNotAuthorized):
+        handlers["allow_again"](other)
+    with pytest.raises(errors.WrongClient):
+        handlers["allow_again"]({**asked, "asker": {**asked["asker"], "client_id": "another"}})
+    handlers["execute_order"]({"order": world.order_token("credential.suspend", credential_id=credential.id)})
+    with pytest.raises(errors.SamError) as refused:
+        handlers["allow_again"](asked)
+    assert refused.value.code in {"credential_disabled", "invalid_sad"}
+    assert len(chain(world, events.SIGNATURE_REPEATED)) == 2
 
 
 def test_nothing_is_given_again_without_its_record(
