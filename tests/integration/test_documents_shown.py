@@ -237,12 +237,10 @@ def test_OAU_17_another_browser_gets_no_page_of_it(shower: World, holder: Holder
         assert browser.get(pictures(page)[0]).status_code == 400
 
 
-@pytest.mark.parametrize(
-    "suffix", ["1/0.png", "1/4.png", "0/1.png", "2/1.png", "1/99999999999999999999.png", "2/file", "0/file"]
-)
-def test_what_is_not_there_is_not_found(shower: World, holder: Holder, suffix: str) -> None:
+def test_what_is_not_there_is_not_found(shower: World, holder: Holder) -> None:
     browser, page = at_approval(shower, holder, "contract.pdf")
-    assert browser.get(f"{page.request.path}/documents/{suffix}").status_code == 404
+    for suffix in ("1/0.png", "1/4.png", "0/1.png", "2/1.png", f"1/{'9' * 20}.png", "2/file", "0/file"):
+        assert browser.get(f"{page.request.path}/documents/{suffix}").status_code == 404, suffix
 
 
 def test_OAU_10_another_document_in_its_place_cannot_be_approved(shower: World, holder: Holder) -> None:
