@@ -40,6 +40,7 @@ from pyhanko_certvalidator.policy_decl import (
 from pyhanko_certvalidator.registry import PathBuilder, SimpleTrustManager
 
 from signing.ades.validate.knowledge import Knowledge
+from signing.ades.validate.parts import printable
 from signing.ades.validate.policy import Revocation, ValidationPolicy
 from signing.ades.validate.report import Indication, Verdict
 
@@ -111,7 +112,9 @@ class Judged:
         if self.passed:
             return Verdict("TOTAL_PASSED")
         word = self.outcome.standard_name
-        return Verdict(_WORDS[self.outcome.status], word, self.explanation or EXPLAINED.get(word))
+        # The library's texts quote certificates.
+        said = printable(self.explanation) if self.explanation else EXPLAINED.get(word)
+        return Verdict(_WORDS[self.outcome.status], word, said)
 
     def now(self, outcome: AdESSubIndic, explanation: str | None = None) -> Judged:
         """With another outcome."""

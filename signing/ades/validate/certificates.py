@@ -8,6 +8,7 @@ from typing import Final
 from asn1crypto import x509 as asn1_x509
 from pyhanko.sign.ades.qualified_asn1 import get_qc_statements
 
+from signing.ades.validate.parts import printable
 from signing.ades.validate.report import CertificateReport, QualifiedStatements
 
 _TYPES: Final = {"qct_esign": "esign", "qct_eseal": "eseal", "qct_web": "web"}
@@ -18,8 +19,8 @@ def reported(chain: Iterable[asn1_x509.Certificate], anchors: Iterable[bytes]) -
     trusted = set(anchors)
     return tuple(
         CertificateReport(
-            subject=each.subject.human_friendly,
-            issuer=each.issuer.human_friendly,
+            subject=printable(each.subject.human_friendly),
+            issuer=printable(each.issuer.human_friendly),
             serial_number=f"{each.serial_number:x}",
             sha256=each.sha256.hex(),
             not_before=each.not_valid_before,
@@ -33,7 +34,7 @@ def reported(chain: Iterable[asn1_x509.Certificate], anchors: Iterable[bytes]) -
 def common_name(certificate: asn1_x509.Certificate) -> str:
     """The subject's, or else the whole subject."""
     name = certificate.subject.native.get("common_name")
-    return name if isinstance(name, str) else certificate.subject.human_friendly
+    return printable(name if isinstance(name, str) else certificate.subject.human_friendly)
 
 
 def qualified(certificate: asn1_x509.Certificate) -> QualifiedStatements | None:
@@ -54,5 +55,5 @@ def _stated(certificate: asn1_x509.Certificate) -> QualifiedStatements | None:
         compliance="qc_compliance" in found,
         sscd="qc_sscd" in found,
         types=tuple(_TYPES.get(each, str(each)) for each in types),
-        countries=tuple(countries),
+        countries=tuple(map(printable, countries)),
     )

@@ -17,7 +17,6 @@ from typing import Any, Final
 
 from asn1crypto import cms
 from asn1crypto import x509 as asn1_x509
-from pyhanko.sign.general import extract_certificate_info
 from pyhanko.sign.validation.generic_cms import extract_tst_data_iter, message_imprint_checker
 
 from signing.ades.errors import DocumentNotReadable
@@ -25,6 +24,16 @@ from signing.ades.validate import certificates, knowledge, levels, reading
 from signing.ades.validate.blocks import Judged
 from signing.ades.validate.judging import judge_signature, judge_timestamp
 from signing.ades.validate.knowledge import Knowledge
+from signing.ades.validate.parts import (
+    algorithm_of,
+    covers_whole,
+    form_of,
+    leaf_of,
+    pages_of,
+    printable,
+    stamped_parts,
+    stated,
+)
 from signing.ades.validate.policy import Circumstances, ValidationPolicy
 from signing.ades.validate.reading import FAULTS, Embedded
 from signing.ades.validate.report import (
@@ -42,7 +51,6 @@ from signing.ades.validation_data import ValidationData
 log = logging.getLogger(__name__)
 
 _MALFORMED: Final = "FORMAT_FAILURE"
-_MAX_TEXT: Final = 500
 CLOCKS_DIFFER: Final = timedelta(minutes=1)
 """By which an authority's clock may be ahead of the one that is validated by."""
 Chain = tuple[asn1_x509.Certificate, ...]
@@ -96,7 +104,7 @@ def validate_with_chains(
         sha256=hashlib.sha256(document).hexdigest(),
         signatures=signatures,
         timestamps=timestamps,
-        pages=None if reader is None else _pages(reader),
+        pages=None if reader is None else pages_of(reader),
     )
     return report, () if found is None else tuple(found.chains)
 
@@ -141,7 +149,7 @@ class _Validation:
 
     def _unread_stamp(self, each: Embedded) -> TimestampReport:
         verdict = Verdict("TOTAL_FAILED", _MALFORMED, each.trouble or "the time-stamp cannot be read")
-        return TimestampReport("document", verdict, self._known.at, "", "", field=_text(each.name))
+        return TimestampReport("document", verdict, self._known.at, "", "", field=printable(each.name))
 
     async def _judged_stamp(self, signed: cms.SignedData, imprint: Any) -> Judged | None:
         try:
@@ -160,7 +168,7 @@ class _Validation:
             verdict = verdict.worse(Verdict("TOTAL_FAILED", _MALFORMED, each.trouble))
         info = signed["encap_content_info"]["content"].parsed
         anchors = self._policy.timestamp_anchors or self._policy.anchors
-        own = chain or _leaf(signed)
+        own = chain or leaf_of(signed)
         report = TimestampReport(
             kind=kind,
             verdict=verdict,
@@ -168,8 +176,8 @@ class _Validation:
             policy=info["policy"].dotted,
             authority=certificates.common_name(own[0]) if own else "",
             chain=certificates.reported(own, anchors),
-            field=None if each is None else _text(each.name),
-            covers_whole_file=_whole(each),
+            field=None if each is None else printable(each.name),
+            covers_whole_file=covers_whole(each),
         )
         return report, chain
 
@@ -180,17 +188,17 @@ class _Validation:
         self._known.prove(knowledge.things(stored), at)
         for each in self._embedded:
             if each.signature is not None and each.revision < stamp.revision:
-                self._known.prove(_parts(each), at)
+                self._known.prove(stamped_parts(each), at)
 
     async def _signature(self, each: Embedded) -> SignatureReport:
         unread = Verdict("TOTAL_FAILED", _MALFORMED, each.trouble or "the signature cannot be read")
         if each.signature is None:
-            return SignatureReport(_text(each.name), _format(each), unread)
+            return SignatureReport(printable(each.name), form_of(each), unread)
         try:
             return await self._judged(each)
         except FAULTS as error:
             log.info("a signature cannot be validated", exc_info=error)
-            return SignatureReport(_text(each.name), _format(each), unread, modifications=each.modifications)
+            return SignatureReport(printable(each.name), form_of(each), unread, modifications=each.modifications)
 
     async def _judged(self, each: Embedded) -> SignatureReport:
         stamps = [
@@ -203,7 +211,7 @@ class _Validation:
         judged = await judge_signature(each.signed, digest, self._policy, self._known, proven)
         verdict = self._with_form(judged.verdict(), each, stamps, proven)
         self._keep(judged.chain)
-        chain = judged.chain or _leaf(each.signed)
+        chain = judged.chain or leaf_of(each.signed)
         baseline = levels.is_baseline(each.subfilter, each.signature.signer_info["signed_attrs"])
         passed = [stamp for stamp in stamps if stamp[0].verdict.indication == "TOTAL_PASSED"]
         level = levels.level_of(
@@ -249,17 +257,17 @@ class _Validation:
     def _reported(self, each: Embedded, outcome: _Outcome) -> SignatureReport:
         info, dictionary, chain = each.signature.signer_info, each.signature.sig_object, outcome.chain
         return SignatureReport(
-            field=_text(each.name),
-            format=_format(each),
+            field=printable(each.name),
+            format=form_of(each),
             verdict=outcome.verdict,
             level=outcome.level,
             signer=certificates.common_name(chain[0]) if chain else None,
             claimed_time=each.signature.self_reported_timestamp,
             proven_time=outcome.proven,
             digest_algorithm=each.signature.md_algorithm,
-            signature_algorithm=_algorithm(info["signature_algorithm"], chain),
-            reason=_stated(dictionary, "/Reason"),
-            location=_stated(dictionary, "/Location"),
+            signature_algorithm=algorithm_of(info["signature_algorithm"], chain),
+            reason=stated(dictionary, "/Reason"),
+            location=stated(dictionary, "/Location"),
             modifications=each.modifications,
             qualified=certificates.qualified(chain[0]) if chain else None,
             chain=certificates.reported(chain, self._policy.anchors),
@@ -276,55 +284,3 @@ class _Validation:
                 seen.add(certificate.sha256)
                 yield from statuses(certificate, issuer, self._known.document, "document")
                 yield from statuses(certificate, issuer, self._known.outside, "outside")
-
-
-def _leaf(signed: cms.SignedData) -> Chain:
-    """Only the certificate that it names, where no chain leads from it."""
-    try:
-        return (extract_certificate_info(signed).signer_cert,)
-    except FAULTS:
-        return ()
-
-
-def _parts(each: Embedded) -> Iterator[bytes]:
-    """What later time-stamps over the file cover of a signature: its value, its certificates, its own time-stamps."""
-    yield each.value
-    for choice in each.signed["certificates"]:
-        yield choice.chosen.dump()
-    for stamp in extract_tst_data_iter(each.signature.signer_info, signed=False):
-        yield stamp["signer_infos"][0]["signature"].native
-        for choice in stamp["certificates"]:
-            yield choice.chosen.dump()
-
-
-def _whole(each: Embedded | None) -> bool | None:
-    return None if each is None or each.modifications is None else each.modifications.covers_whole_file
-
-
-def _format(each: Embedded) -> str:
-    return _text(each.subfilter.removeprefix("/")) or "unknown"
-
-
-def _stated(dictionary: Any, key: str) -> str | None:
-    found = dictionary.get(key)
-    return None if found is None else _text(str(found))
-
-
-def _text(found: str) -> str:
-    """What somebody wrote into the document, without what a terminal or log would act upon."""
-    return "".join(each if each.isprintable() else " " for each in found[:_MAX_TEXT])
-
-
-def _algorithm(identifier: Any, chain: Chain) -> str:
-    name = str(identifier["algorithm"].native)
-    if not chain:
-        return name
-    key = chain[0].public_key
-    return f"{name} ({key.curve[1] if key.algorithm == 'ec' else key.bit_size})"
-
-
-def _pages(reader: Any) -> int | None:
-    try:
-        return int(reader.root["/Pages"]["/Count"])
-    except FAULTS:
-        return None

@@ -22,8 +22,9 @@ from pyhanko.pdf_utils.reader import PdfFileReader
 
 from foundation.clock import FixedClock, SystemClock
 from signing.ades.long_term import with_document_timestamp, with_validation_data
-from signing.ades.validate.certificates import qualified
+from signing.ades.validate.certificates import common_name, qualified, reported
 from signing.ades.validate.document import validate
+from signing.ades.validate.parts import printable
 from signing.ades.validate.policy import Circumstances, Revocation, ValidationPolicy
 from signing.ades.validate.readable import lines
 from signing.ades.validate.report import QualifiedStatements, Report, as_json
@@ -351,7 +352,10 @@ def test_two_signatures_are_each_reported(world: World) -> None:
     assert (first.level, first.allowed, first.covers_whole_file) == ("forms_and_signatures", True, False)
 
 
-def test_what_a_document_says_of_itself_cannot_steer_a_terminal(world: World) -> None:
-    from signing.ades.validate.document import _text
-
-    assert _text("Ana\x1b[2J\u202eevil\n") == "Ana [2J evil "
+def test_what_a_document_says_of_itself_cannot_steer_a_terminal() -> None:
+    authority = pki.authority("Example\x1b[31m CA")
+    issued = asn1_x509.Certificate.load(authority.issue(pki.Leaf(subject=pki.name("Eve\x1b[2J\u202e"))).der)
+    (told,) = reported([issued], [])
+    assert (common_name(issued), told.issuer) == ("Eve [2J ", "Common Name: Example [31m CA")
+    assert told.subject == "Common Name: Eve [2J "
+    assert printable("Ana\x1b[2J\u202eevil\n") == "Ana [2J evil "
