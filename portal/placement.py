@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -26,8 +25,8 @@ MIN_WIDTH: Final = 20.0
 MIN_HEIGHT: Final = 8.0
 MAX_STATED: Final = 100
 """Characters of reason and location."""
-_SCRIPTS: Final = ("LATIN ", "GREEK ", "CYRILLIC ", "FEMININE ", "MASCULINE ", "MICRO ")
-"""How names of characters begin that the service's typeface has."""
+_DRAWN: Final = re.compile("[ -\u024f\u0370-\u03ff\u0400-\u0525\u1e00-\u1ef9\u2013\u2014\u2018\u2019\u201c-\u201e]*\\Z")
+"""What the service's typeface has, apart from what is not printed."""
 _NUMBER: Final = re.compile(r"[0-9]{1,5}(?:[.,][0-9]{1,2})?\Z", re.ASCII)
 _PAGE: Final = re.compile(r"[1-9][0-9]{0,4}\Z", re.ASCII)
 _SPARE: Final = 0.05
@@ -132,18 +131,13 @@ def properties(wanted: Wanted, sheets: Sequence[Sheet], signer: str) -> tuple[di
         number = len(sheets) if wanted.page == -1 else wanted.page
         sheet = sheets[number - 1]
         rectangle = wanted.rectangle or at_corner(sheet, wanted.corner or "")
-        if not _drawn(signer + wanted.reason + wanted.location):
+        if not _DRAWN.match(signer + wanted.reason + wanted.location):
             told["Text"] = "{time}"
         told |= {"Page": str(number), "Box": " ".join(f"{each:.2f}" for each in box(sheet, rectangle))}
     return tuple(
         {"attribute_name": name, "attribute_value": base64.b64encode(value.encode()).decode("ascii")}
         for name, value in told.items() if value
     )  # fmt: skip
-
-
-def _drawn(text: str) -> bool:
-    letters = (unicodedata.name(each, "") for each in text if unicodedata.category(each)[0] in "LM")
-    return all(name.startswith(_SCRIPTS) for name in letters)
 
 
 def at_corner(sheet: Sheet, corner: str) -> Rectangle:

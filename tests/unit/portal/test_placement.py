@@ -79,9 +79,10 @@ def test_the_page_is_counted_from_the_front_or_is_the_last() -> None:
 
 
 def test_a_name_that_cannot_be_drawn_does_not_cost_an_approval() -> None:
-    for signer in ("Alice Example", "Θαλής ὁ Μιλήσιος", "Лев Н. Толстой"):
+    for signer in ("Alice Example", "Θαλής ο Μιλήσιος", "Лев Н. Толстой", "Seán O’Neill"):
         assert "Text" not in told(Wanted("top-left"), A4, signer=signer)
-    assert told(Wanted("top-left"), A4, signer="山田太郎")["Text"] == "{time}"
+    for signer in ("山田太郎", "Θαλῆς ὁ Μιλήσιος", "ə\u0301", "Ⱡ"):
+        assert told(Wanted("top-left"), A4, signer=signer)["Text"] == "{time}"
     assert told(Wanted("top-left", reason="موافق"), A4)["Text"] == "{time}"
     assert "Text" not in told(Wanted(), A4, signer="山田太郎")
 
