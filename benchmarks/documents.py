@@ -32,16 +32,12 @@ from benchmarks.driver import Outcome, Poster, Prepared, closed_loop
 from benchmarks.errors import RunInvalid
 from benchmarks.machine import describe
 from benchmarks.measure import Figure, Peer, Report, Requirement
-from benchmarks.processes import Usage, end_in_order
+from benchmarks.processes import Usage, measured_and_printed
 from benchmarks.sign_hash import ECDSA_WITH_SHA256, sad
 from benchmarks.stand import CA, TSA, SigningStand, say, signing_stand
 from contract.sad import encode
 from foundation.clock import SystemClock, epoch
-from foundation.errors import PrivySealError
 
-EXIT_GOOD: Final = 0
-EXIT_NOT_MET: Final = 1
-EXIT_NOT_RUN: Final = 3
 REQUIRED_RATIO: Final = 4.0
 """Of pyHanko's rate per core, B-B of a small PDF, in the arrangement that serves many."""
 REQUIRED_MEMORY: Final = 8.0
@@ -138,14 +134,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not 1 <= options.seconds <= 200 or not 1 <= options.connections <= 64:
         print("error: --seconds is 1 to 200, --connections 1 to 64", file=sys.stderr)
         return 2
-    end_in_order()
-    try:
-        report = measure(options)
-    except (PrivySealError, RuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_NOT_RUN
-    print(report.to_json() if options.json else report.to_text())
-    return EXIT_GOOD if report.good else EXIT_NOT_MET
+    return measured_and_printed(lambda: measure(options), in_json=options.json)
 
 
 def measure(options: argparse.Namespace) -> Report:

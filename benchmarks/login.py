@@ -25,14 +25,10 @@ from benchmarks.errors import RunInvalid
 from benchmarks.login_stand import CLIENT, HASHED, REDIRECT_URI, UNHASHED, LoginStand, login_stand
 from benchmarks.machine import describe
 from benchmarks.measure import Figure, Peer, Report, Requirement
-from benchmarks.processes import Usage, end_in_order
+from benchmarks.processes import Usage, measured_and_printed
 from benchmarks.stand import say
 from foundation.clock import SystemClock
-from foundation.errors import PrivySealError
 
-EXIT_GOOD: Final = 0
-EXIT_NOT_MET: Final = 1
-EXIT_NOT_RUN: Final = 3
 GOAL_SHARE: Final = 0.7
 """Of the identity provider's processor time for a login with a password, so much at least is the hash."""
 GOAL_RATE: Final = 100.0
@@ -93,14 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not 1 <= options.workers <= 16:
         print("error: --workers is 1 to 16", file=sys.stderr)
         return 2
-    end_in_order()
-    try:
-        report = measure(options)
-    except (PrivySealError, RuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_NOT_RUN
-    print(report.to_json() if options.json else report.to_text())
-    return EXIT_GOOD if report.good else EXIT_NOT_MET
+    return measured_and_printed(lambda: measure(options), in_json=options.json)
 
 
 def measure(options: argparse.Namespace) -> Report:

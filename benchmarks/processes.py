@@ -15,6 +15,8 @@ from types import FrameType
 from typing import Final, NoReturn
 
 from benchmarks.errors import StandFailed
+from benchmarks.measure import Report
+from foundation.errors import PrivySealError
 from launcher.accounts import Account
 from launcher.process import Command, python, run_to_end, spawn, stop, tail
 
@@ -31,6 +33,21 @@ def end_in_order() -> None:
         raise SystemExit(128 + number)
 
     signal.signal(signal.SIGTERM, leave)
+
+
+def measured_and_printed(measure: Callable[[], Report], *, in_json: bool) -> int:
+    """Measure, ended in order by SIGTERM, and print the report, or on standard error why there is none.
+
+    :returns: the exit code: 0 within the limits, 1 not, 3 not measured.
+    """
+    end_in_order()
+    try:
+        report = measure()
+    except (PrivySealError, RuntimeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 3
+    print(report.to_json() if in_json else report.to_text())
+    return 0 if report.good else 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,15 +28,11 @@ from benchmarks.driver import Outcome, Poster, Prepared, closed_loop
 from benchmarks.errors import RunInvalid
 from benchmarks.machine import describe
 from benchmarks.measure import Figure, Peer, Report, Requirement
-from benchmarks.processes import Usage, end_in_order
+from benchmarks.processes import Usage, measured_and_printed
 from benchmarks.stand import CLIENT, ISSUER, OWNER, SAM_ID, SigningStand, say, signing_stand
 from contract.sad import EvidenceClaim, PolicyClaim, Sad, encode
 from foundation.clock import SystemClock, epoch
-from foundation.errors import PrivySealError
 
-EXIT_GOOD: Final = 0
-EXIT_NOT_MET: Final = 1
-EXIT_NOT_RUN: Final = 3
 REQUIRED_PER_SECOND: Final = 400.0
 """Signatures, one digest a SAD."""
 REQUIRED_P99_MS: Final = 100.0
@@ -96,14 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not 1 <= options.connections <= 64 or not 1 <= options.workers <= 16:
         print("error: --connections is 1 to 64, --workers 1 to 16", file=sys.stderr)
         return 2
-    end_in_order()
-    try:
-        report = measure(options)
-    except (PrivySealError, RuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_NOT_RUN
-    print(report.to_json() if options.json else report.to_text())
-    return EXIT_GOOD if report.good else EXIT_NOT_MET
+    return measured_and_printed(lambda: measure(options), in_json=options.json)
 
 
 def measure(options: argparse.Namespace) -> Report:

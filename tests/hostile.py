@@ -411,11 +411,6 @@ def saved_incrementally(document: bytes) -> bytes:
     return updated(document, {4: stream(b"0 0 m 99 99 l S")})
 
 
-def appended_raw(document: bytes) -> bytes:
-    """Incremental saving without a table: the object alone, which some readers find when they repair."""
-    return document + b"4 0 obj\n%s\nendobj\n%%%%EOF\n" % stream(b"other")
-
-
 def wrapped(document: bytes) -> bytes:
     """Signature wrapping: what was covered behind the value comes again at the end, where the range now looks for it;
 

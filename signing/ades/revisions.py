@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.pdf_utils.misc import PdfError
-from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.general import SigningError as PyHankoSigningError
 from pyhanko.sign.validation.errors import SignatureValidationError, ValidationInfoReadingError
 
@@ -29,7 +28,6 @@ _FAULTS: Final = (
     RecursionError,
     OverflowError,
 )
-_READER: Any = PdfFileReader
 """Partly typed: met here alone."""
 
 
@@ -43,17 +41,6 @@ def parsing() -> Iterator[None]:
         yield
     except _FAULTS as error:
         raise DocumentNotAcceptable("the PDF is damaged, or does not take another revision") from error
-
-
-def reader_of(pdf: bytes) -> Any:
-    """pyHanko's reader; to be used within :func:`parsing`.
-
-    :raises DocumentNotAcceptable: the PDF is encrypted.
-    """
-    reader = _READER(BytesIO(pdf))
-    if reader.encrypted:
-        raise DocumentNotAcceptable("the PDF is encrypted")
-    return reader
 
 
 def writer_of(pdf: bytes) -> Any:
