@@ -26,8 +26,9 @@ from pyhanko.sign.validation.policy_decl import (
     bootstrap_validation_data_handlers,
 )
 from pyhanko.sign.validation.settings import KeyUsageConstraints
+from pyhanko.sign.validation.status import TimestampSignatureStatus
 from pyhanko_certvalidator.context import CertValidationPolicySpec
-from pyhanko_certvalidator.errors import PathBuildingError, ValidationError
+from pyhanko_certvalidator.errors import InvalidCertificateError, PathBuildingError, ValidationError
 from pyhanko_certvalidator.ltv.ades_past import past_validate
 from pyhanko_certvalidator.ltv.types import ValidationTimingInfo
 from pyhanko_certvalidator.policy_decl import (
@@ -59,6 +60,7 @@ _CHECKED: Final[dict[Revocation, RevocationCheckingPolicy]] = {
     "none": NO_REVOCATION,
 }
 _USAGE: Final = KeyUsageConstraints(key_usage={"non_repudiation", "digital_signature"})
+_USAGE_OF_STAMPS: Final = TimestampSignatureStatus.default_usage_constraints()
 _OFFLINE: Final = RevocationInfoGatheringSpec(
     RevinfoOnlineFetchingRule.LOCAL_ONLY, certificate_fetching_rule=CertificateFetchingRule.NEVER_FETCH
 )
@@ -140,6 +142,12 @@ def _chains(anchors: tuple[bytes, ...], revocation: Revocation) -> CertValidatio
     )
 
 
+def certificates_of(signed: cms.SignedData, policy: ValidationPolicy) -> list[asn1_x509.Certificate]:
+    """All that a signature or time-stamp carries, and the anchors."""
+    anchors = map(asn1_x509.Certificate.load, (*policy.anchors, *policy.timestamp_anchors))
+    return [*anchors, *(each.chosen for each in signed["certificates"] if each.name == "certificate")]
+
+
 async def signature_at(
     signed: cms.SignedData, digest: bytes, how: SignatureValidationSpec, knowledge: Knowledge, at: datetime
 ) -> Judged:
@@ -177,6 +185,11 @@ async def in_the_past(
     """
     if not now.chain:
         return now
+    try:
+        # pyHanko asks what a certificate is for only where its path is valid now.
+        (_USAGE_OF_STAMPS if stamps else _USAGE).validate(now.chain[0])
+    except InvalidCertificateError:
+        return now.now(AdESIndeterminate.CHAIN_CONSTRAINTS_FAILURE)
     policy = _stamps(how) if stamps else how.cert_validation_policy
     leaf, existed = now.chain[0], knowledge.since(signed["signer_infos"][0]["signature"].native)
     # What is told of the signer's certificate has to be from before it ended: later, nobody answers for its issuer.

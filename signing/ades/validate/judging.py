@@ -10,13 +10,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from asn1crypto import cms
 from pyhanko.sign.ades.report import AdESIndeterminate, AdESPassed
 
-from signing.ades.validate.blocks import Imprint, Judged, in_the_past, signature_at, spec, timestamp_at
+from signing.ades.validate.blocks import Imprint, Judged, certificates_of, in_the_past, signature_at, spec, timestamp_at
 from signing.ades.validate.knowledge import Knowledge
 from signing.ades.validate.policy import ValidationPolicy
 from signing.ades.validate.statuses import statuses
@@ -44,6 +45,7 @@ async def judge_timestamp(
     signed: cms.SignedData, imprint: Imprint, policy: ValidationPolicy, knowledge: Knowledge
 ) -> Judged:
     """A time-stamp, with the proofs that are known so far."""
+    knowledge = knowledge.beside(certificates_of(signed, policy))
     how = spec(policy, knowledge)
 
     async def for_time(at: datetime) -> Judged:
@@ -63,6 +65,7 @@ async def judge_signature(
 
     :param proven: the earliest time for which a valid time-stamp proves that it existed.
     """
+    knowledge = knowledge.beside(certificates_of(signed, policy))
     how = spec(policy, knowledge)
 
     async def for_time(at: datetime) -> Judged:
@@ -72,8 +75,10 @@ async def judge_signature(
     if proven is None:
         return now
     if now.outcome is AdESIndeterminate.REVOKED_NO_POE and proven < now.status.revocation_details.revocation_date:
-        # 5.5.4: revoked, but after it was signed.
-        return now.now(AdESPassed.OK)
+        # 5.5.4: revoked, but after it was signed.  What comes after the status was not looked at yet.
+        aside = spec(replace(policy, revocation="none"), knowledge)
+        rest = await signature_at(signed, digest, aside, knowledge, knowledge.at)
+        return now.now(AdESPassed.OK) if rest.passed else rest
     if now.outcome in _ENDED:
         now = await in_the_past(signed, now, how, knowledge, stamps=False)
     return await _with_status_of_its_time(now, for_time, knowledge, proven, after=True)

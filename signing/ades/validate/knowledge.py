@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +21,8 @@ from pyhanko_certvalidator.revinfo.archival import CRLContainer, OCSPContainer
 
 from signing.ades.validate.statuses import tells_of
 from signing.ades.validation_data import ValidationData
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -58,6 +61,27 @@ class Knowledge:
             )
 
         return Knowledge(kept(self.document), kept(self.outside), self.at, self.proofs)
+
+    def beside(self, certificates: Iterable[asn1_x509.Certificate]) -> Knowledge:
+        """The same for a signature with these certificates and anchors; without any status where one poses as another.
+
+        pyHanko takes two certificates for one if their signatures have the same octets, whatever keys they hold: the
+        forger's own key would answer for an authority (PKI-02).
+        """
+        by_signature: dict[bytes, bytes] = {}
+        for each in (*certificates, *self._certificates()):
+            if by_signature.setdefault(each.signature, each.dump()) != each.dump():
+                log.warning("a certificate has the signature of another one; no status is believed")
+                certain = [ValidationData(data.certificates) for data in (self.document, self.outside)]
+                return Knowledge(certain[0], certain[1], self.at, self.proofs)
+        return self
+
+    def _certificates(self) -> Iterator[asn1_x509.Certificate]:
+        every = self.document | self.outside
+        yield from map(asn1_x509.Certificate.load, every.certificates)
+        for answer in map(_ocsp, every.ocsps):
+            if answer["response_status"].native == "successful":
+                yield from answer["response_bytes"]["response"].parsed["certs"] or ()
 
     def local(self) -> LocalKnowledge:
         """In pyHanko's form."""
