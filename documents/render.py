@@ -43,7 +43,8 @@ class Renderer:
         :param workers: how many pages are drawn at one time.
         :param wait_seconds: how long a page waits for its turn.
         """
-        self._pool = Pool(WORKER, limits, workers=workers, wait_seconds=wait_seconds)
+        # One document each: what took over a process would draw the next person's pages.
+        self._pool = Pool(WORKER, limits, workers=workers, wait_seconds=wait_seconds, files=1)
         # Its processes end with it, whoever forgets to close it.
         weakref.finalize(self, self._pool.close)
 

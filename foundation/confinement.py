@@ -1,8 +1,9 @@
 """What a process that reads strangers' files takes away from itself, for good, before it reads them (Linux).
 
 Limits of resources, no new privileges, no core, an end with its parent; a system call filter that refuses new sockets,
-processes, programs, and looks into other processes; and Landlock, which leaves it nothing to write and only libraries
-and fonts to read.  The last two are what the kernel has of them: an older one, or another machine, has fewer.
+processes, programs, looks into other processes or a hand on them; and Landlock, which leaves it nothing to write and
+only libraries and fonts to read.  The last two are what the kernel has of them: an older one, or another machine, has
+fewer.
 """
 
 from __future__ import annotations
@@ -35,18 +36,37 @@ _X32: Final = 0x40000000
 """Bit of the calls of another interface on x86-64, which would get around the list."""
 _ARCHITECTURES: Final = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _REFUSED: Final = {
-    # socket, connect, bind, listen, sendto, sendmsg, execve, execveat, fork, vfork, clone, clone3, kill, tkill, ptrace,
-    # process_vm_readv and -writev, pidfd_open, -getfd and -send_signal, io_uring_setup, bpf, unshare, setns, mount,
-    # keyctl, add_key, request_key, userfaultfd, perf_event_open
+    # socket, connect, bind, listen, sendto, sendmsg, sendmmsg, execve, execveat, fork, vfork, clone, clone3
+    # kill, tkill, tgkill, rt_sigqueueinfo, rt_tgsigqueueinfo, setpgid, setsid, prctl, sched_setaffinity,
+    # sched_setparam, sched_setscheduler, sched_setattr, setpriority, ioprio_set
+    # ptrace, process_vm_readv and -writev, pidfd_open, -getfd and -send_signal, process_madvise, process_mrelease
+    # kcmp, io_uring_setup, bpf, unshare, setns, mount, keyctl, add_key, request_key, userfaultfd, perf_event_open
+    # truncate, fchmod, fchmodat, fchmodat2, fchown, fchownat, utimensat, setxattr, lsetxattr, fsetxattr, removexattr,
+    # lremovexattr, fremovexattr, setxattrat, removexattrat: of these Landlock says nothing, or not in its first version
+    # shmget, shmat, shmctl, semget, semop, semtimedop, semctl, msgget, msgsnd, msgrcv, msgctl, mq_open, mq_unlink
+    # and those that AArch64 never had: chmod, chown, lchown, utime, utimes, futimesat
     "x86_64": (
-        *(41, 42, 49, 50, 44, 46, 59, 322, 57, 58, 56, 435, 62, 200, 101),
-        *(310, 311, 434, 438, 424, 425, 321, 272, 308, 165, 250, 248, 249, 323, 298),
+        *(41, 42, 49, 50, 44, 46, 307, 59, 322, 57, 58, 56, 435),
+        *(62, 200, 234, 129, 297, 109, 112, 157, 203, 142, 144, 314, 141, 251),
+        *(101, 310, 311, 434, 438, 424, 440, 448, 312),
+        *(425, 321, 272, 308, 165, 250, 248, 249, 323, 298),
+        *(76, 91, 268, 452, 93, 260, 280, 188, 189, 190, 197, 198, 199, 463, 466),
+        *(29, 30, 31, 64, 65, 220, 66, 68, 69, 70, 71, 240, 241),
+        *(90, 92, 94, 132, 235, 261),
     ),
     "aarch64": (
-        *(198, 203, 200, 201, 206, 211, 221, 281, 220, 435, 129, 130, 117),
-        *(270, 271, 434, 438, 424, 425, 280, 97, 268, 40, 219, 217, 218, 282, 241),
+        *(198, 203, 200, 201, 206, 211, 269, 221, 281, 220, 435),
+        *(129, 130, 131, 138, 240, 154, 157, 167, 122, 118, 119, 274, 140, 30),
+        *(117, 270, 271, 434, 438, 424, 440, 448, 272),
+        *(425, 280, 97, 268, 40, 219, 217, 218, 282, 241),
+        *(45, 52, 53, 452, 55, 54, 88, 5, 6, 7, 14, 15, 16, 463, 466),
+        *(194, 196, 195, 190, 193, 192, 191, 186, 189, 188, 187, 180, 181),
     ),
 }
+_PRLIMIT: Final = {"x86_64": 302, "aarch64": 261}
+"""It sets a process's own limits, and those of others: a bound of 0 seconds ends one."""
+_FIRST_ARGUMENT: Final = 16
+"""Offset of its lower half in ``struct seccomp_data``: the machines above are little-endian."""
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 """landlock(7); the same numbers everywhere."""
@@ -167,8 +187,10 @@ def _without_calls(libc: ctypes.CDLL) -> bool:
     refused = _REFUSED[machine]
     program = [(_LOAD, 0, 0, 4), (_EQUAL, 1, 0, _ARCHITECTURES[machine]), (_RETURN, 0, 0, _KILL), (_LOAD, 0, 0, 0)]
     # How far to the last instruction, from the one behind each.
-    program.append((_AT_LEAST, len(refused) + 1, 0, _X32))
-    program.extend((_EQUAL, len(refused) - place, 0, number) for place, number in enumerate(refused))
+    program.append((_AT_LEAST, len(refused) + 4, 0, _X32))
+    program.extend((_EQUAL, len(refused) + 3 - place, 0, number) for place, number in enumerate(refused))
+    # The process itself is 0.
+    program.extend(((_EQUAL, 0, 2, _PRLIMIT[machine]), (_LOAD, 0, 0, _FIRST_ARGUMENT), (_EQUAL, 0, 1, 0)))
     program.extend(((_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _REFUSE)))
     octets = b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
     code = ctypes.create_string_buffer(octets, len(octets))

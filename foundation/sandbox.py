@@ -2,7 +2,8 @@
 
 A module that does such work calls :func:`serve` in its ``__main__``.  :func:`run` starts it for one file;
 :class:`foundation.sandbox_pool.Pool` keeps it, its libraries loaded, as a nursery: it forks one confined process at a
-time, which works on file after file until one is too much for it, or it has had its share; then the next is forked.
+time, which works on file after file until one is too much for it, or it has had its share, which may be a single one;
+then the next is forked.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ Work = Callable[[bytes, bytes], bytes]
 OUT_OF_MEMORY: Final = 70
 """Exit code of a process whose work needed more than it may have."""
 FAILED: Final = 1
-_CLOSED: Final = 71
-"""Of one that has no more to do."""
+_TOLD: Final = 3
+"""Octets that a child says of a file: how it ended, and whether it can have another."""
+_STAYS: Final = b"\1"
 MAX_ARGUMENT: Final = 16 * 1024
 READY: Final = b"ready"
 """What a process that is kept says once its libraries are loaded."""
@@ -202,35 +204,98 @@ def _silence() -> None:
 
 
 def _tend(work: Work, limits: Limits, files: int, line: socket.socket) -> None:
-    """Fork confined processes, one after the other, until the other end closes; this one itself reads no file."""
-    own = os.getpid()
+    """Have confined children work, one after the other, until the other end closes; this one itself reads no file.
+
+    Children never have the line: for each file there is exactly one answer on it, whatever one of them does.
+    """
     # Nothing that is there now is garbage, and a fork shares what nobody touches; a file's memory goes with the file.
     keep_for_good()
     give_back_large_blocks()
     line.sendall(READY)
+    child = _Child(work, limits, line)
     while True:
-        child = os.fork()
-        if child == 0:
-            _work_on(work, limits, files, line, own)
-        _, status = os.waitpid(child, 0)
-        code = os.waitstatus_to_exitcode(status)
-        if code == _CLOSED:
+        argument, descriptors, _, _ = socket.recv_fds(line, MAX_ARGUMENT + 1, 2)
+        if not argument:
+            child.end()
             return
-        if code != 0:
-            # It ended in the midst of a file.
+        if not child.is_idle():
+            child.end()
+            child = _Child(work, limits, line)
+        code = child.ask(argument, descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        if child.files >= files or not child.stays:
+            child.end()
+            line.sendall(code.to_bytes(2, "big", signed=True))
+            child = _Child(work, limits, line)
+        else:
             line.sendall(code.to_bytes(2, "big", signed=True))
 
 
-def _work_on(work: Work, limits: Limits, files: int, line: socket.socket, parent: int) -> NoReturn:
-    """File after file, until one fails."""
+class _Child:
+    """A confined process that was forked, as the one that forked it sees it."""
+
+    def __init__(self, work: Work, limits: Limits, line: socket.socket) -> None:
+        self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        own = os.getpid()
+        self._pid = os.fork()
+        if self._pid == 0:
+            self._ours.close()
+            line.close()
+            _work_on(work, limits, theirs, own)
+        theirs.close()
+        self.files = 0
+        """How many it was given."""
+        self.stays = True
+        """Whether it can have another one."""
+
+    def is_idle(self) -> bool:
+        """Whether it waits for a file: it neither ended meanwhile nor says what nobody asked."""
+        try:
+            self._ours.recv(_TOLD, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def ask(self, argument: bytes, descriptors: list[int]) -> int:
+        """The exit code for one file."""
+        self.files += 1
+        told = b""
+        with suppress(OSError):
+            socket.send_fds(self._ours, [argument], descriptors)
+            told = self._ours.recv(_TOLD)
+        if len(told) == _TOLD:
+            code = int.from_bytes(told[:2], "big", signed=True)
+            self.stays = code == 0 and told[2:] == _STAYS
+            return code
+        # It ended in the midst of the file, and says nothing by itself.
+        self.stays = False
+        return self.end() or FAILED
+
+    def end(self) -> int:
+        """Kill it, unless it has ended; how it did."""
+        self._ours.close()
+        if self._pid == 0:
+            return 0
+        ended = os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+        if ended is None:
+            os.kill(self._pid, signal.SIGKILL)
+        _, status = os.waitpid(self._pid, 0)
+        self._pid = 0
+        return os.waitstatus_to_exitcode(status)
+
+
+def _work_on(work: Work, limits: Limits, line: socket.socket, parent: int) -> NoReturn:
+    """File after file, until one fails or whoever forked this process ends it."""
     code = FAILED
     try:
         _silence()
         confine(limits, parent=parent)
-        for _ in range(files):
+        while True:
             argument, descriptors, _, _ = socket.recv_fds(line, MAX_ARGUMENT + 1, 2)
             if not argument:
-                code = _CLOSED
                 break
             document, answer = descriptors
             allow(limits)
@@ -239,9 +304,7 @@ def _work_on(work: Work, limits: Limits, files: int, line: socket.socket, parent
             os.close(document)
             os.close(answer)
             # Not send: a confined process has no such call.
-            os.write(line.fileno(), done.to_bytes(2, "big", signed=True))
+            os.write(line.fileno(), done.to_bytes(2, "big", signed=True) + (b"\0" if grown() else _STAYS))
             code = 0
-            if done != 0 or grown():
-                break
     finally:
         os._exit(code)

@@ -27,7 +27,8 @@ def install(app: Flask, settings: WebSettings, table: ValidationSettings, clock:
     """
     anchors = read_anchors(table.trust_anchors, "validation.trust_anchors")
     stamping = read_anchors(table.timestamp_anchors, "validation.timestamp_anchors")
-    pool = Pool(WORKER, limits_for(table.max_octets, table.seconds), workers=table.workers)
+    # One document each: what took over a process would judge the next one.
+    pool = Pool(WORKER, limits_for(table.max_octets, table.seconds), workers=table.workers, files=1)
     validator = Validator(pool.run, trusted(anchors, stamping, table.revocation), clock, _source(settings, table))
     app.register_blueprint(validation_blueprint(table, validator, settings.public_url))
     app.extensions[PROCESSES] = pool

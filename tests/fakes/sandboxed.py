@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import socket
+import stat
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from foundation.sandbox import serve
@@ -34,9 +37,30 @@ def _sleep() -> bytes:
         os.read(os.pipe()[0], 1)
 
 
+def _own_hand(number: int, *arguments: object) -> bytes:
+    """A system call by its number on x86-64."""
+    library = ctypes.CDLL(None, use_errno=True)
+    told = library.syscall(number, *arguments)
+    return b"done" if told >= 0 else os.strerror(ctypes.get_errno()).encode()
+
+
+def _limit_parent() -> object:
+    return resource.prlimit(os.getppid(), resource.RLIMIT_CPU, (0, 0))
+
+
 def _remember(document: bytes) -> bytes:
     KEPT.append(document)
     return b",".join(KEPT)
+
+
+def _chatter() -> bytes:
+    """Answer ahead for files that nobody has given it yet, wherever there is somebody to be told."""
+    for descriptor in range(3, 32):
+        with suppress(OSError):
+            if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                os.write(descriptor, b"\0\0\1")
+                os.write(descriptor, b"\0\0")
+    return b""
 
 
 def work(document: bytes, argument: bytes) -> bytes:
@@ -57,6 +81,15 @@ def work(document: bytes, argument: bytes) -> bytes:
         b"fork": lambda: _refused(os.fork),
         b"program": lambda: _refused(lambda: subprocess.run(["/bin/true"], check=True)),
         b"kill": lambda: _refused(lambda: os.kill(os.getppid(), 0)),
+        b"limit": lambda: _refused(_limit_parent),
+        b"leave": lambda: _refused(os.setsid),
+        b"cut": lambda: _refused(lambda: os.truncate(document, 0)),
+        b"open up": lambda: _refused(lambda: Path(document.decode()).chmod(0o777)),
+        b"touch": lambda: _refused(lambda: os.utime(document)),
+        b"tgkill": lambda: _own_hand(234, os.getppid(), os.getppid(), 0),
+        b"queue": lambda: _own_hand(129, os.getppid(), 0, ctypes.create_string_buffer(128)),
+        b"chatter": _chatter,
+        b"pid": lambda: str(os.getpid()).encode(),
         b"read": lambda: _refused(Path(document.decode()).read_bytes),
         b"write": lambda: _refused(lambda: Path(document.decode()).write_bytes(b"x")),
         b"environment": lambda: repr(sorted(process_environment())).encode(),

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import platform
+import select
+import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -101,6 +106,48 @@ def test_a_process_that_is_gone_is_replaced(pool: Pool) -> None:
 def test_a_confined_process_has_no_network_no_programs_and_nobody_to_kill(pool: Pool) -> None:
     for argument in (b"connect", b"fork", b"program", b"kill"):
         assert pool.run(b"", argument) == b"Operation not permitted", argument
+
+
+def test_a_confined_process_has_no_hand_on_others(pool: Pool) -> None:
+    calls = (b"tgkill", b"queue") if platform.machine() == "x86_64" else ()
+    for argument in (*calls, b"limit", b"leave"):
+        assert pool.run(b"", argument) == b"Operation not permitted", argument
+
+
+def test_a_confined_process_changes_no_file_by_its_name(pool: Pool, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.write_bytes(b"hush")
+    kept.chmod(0o600)
+    for argument in (b"cut", b"open up", b"touch"):
+        assert pool.run(str(kept).encode(), argument) == b"Operation not permitted", argument
+    assert kept.read_bytes() == b"hush"
+    assert kept.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_a_process_says_unasked_is_nobodys_answer(pool: Pool) -> None:
+    with suppress(WorkCrashed):
+        pool.run(b"", b"chatter")
+    for name in (b"abc", b"xyz"):
+        assert pool.run(name, b"reverse") == name[::-1]
+
+
+def test_a_process_that_died_while_it_waited_costs_no_file_its_own_answer(pool: Pool) -> None:
+    process = os.pidfd_open(int(pool.run(b"", b"pid")))
+    signal.pidfd_send_signal(process, signal.SIGKILL)
+    # Readable once it has ended.
+    assert select.select([process], [], [], 120.0)[0]
+    os.close(process)
+    for name in (b"abc", b"xyz"):
+        assert pool.run(name, b"reverse") == name[::-1]
+
+
+def test_where_each_file_has_a_process_of_its_own_nothing_is_left_for_the_next() -> None:
+    single = Pool(MODULE, LIMITS, workers=1, wait_seconds=120.0, files=1)
+    try:
+        answers = [single.run(name, b"remember") for name in (b"first", b"second")]
+    finally:
+        single.close()
+    assert answers == [b"first", b"second"]
 
 
 @pytest.mark.skipif(not landlock(), reason="this kernel has no Landlock")
