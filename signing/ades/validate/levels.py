@@ -11,7 +11,7 @@ from typing import Any
 from asn1crypto import x509 as asn1_x509
 
 from signing.ades.validate.report import Level
-from signing.ades.validate.statuses import needs_status, statuses
+from signing.ades.validate.statuses import is_told, needs_status
 from signing.ades.validation_data import ValidationData
 
 Chain = tuple[asn1_x509.Certificate, ...]
@@ -64,7 +64,6 @@ def _told(chain: Chain, stored: ValidationData, proven: datetime) -> bool:
     for certificate, issuer in pairwise(chain):
         if not needs_status(certificate):
             continue
-        known = statuses(certificate, issuer, stored, "document")
-        if not any(each.next_update is None or each.next_update >= proven for each in known):
+        if not is_told(certificate, issuer, stored, proven):
             return False
     return True

@@ -1,22 +1,32 @@
 """What OCSP answers and revocation lists say about a certificate, read for the report and for a signature's level.
 
-Read, not verified: whether an answer can be relied on is found out where chains are validated.
+For the report read, not verified: whether an answer can be relied on is found out where chains are validated.  For a
+level verified: what nobody signed does not make a signature last.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from datetime import datetime
-from typing import Any, Literal
+import logging
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, Final, Literal
 
 from asn1crypto import crl as asn1_crl
 from asn1crypto import ocsp as asn1_ocsp
 from asn1crypto import x509 as asn1_x509
+from cryptography import x509
 
+from foundation.certificates import crl, ocsp
+from foundation.certificates.errors import CertificateRefused
+from foundation.certificates.reading import read
 from signing.ades.validate.report import RevocationReport
 from signing.ades.validation_data import ValidationData
 
+log = logging.getLogger(__name__)
+
+_EVER: Final = timedelta(days=36_500)
 Source = Literal["document", "outside"]
 
 
@@ -38,6 +48,42 @@ def tells_of(
         ocsps=tuple(each for each in among.ocsps if each == der), crls=tuple(each for each in among.crls if each == der)
     )
     return any(True for _ in statuses(certificate, issuer, alone, "document"))
+
+
+def is_told(
+    certificate: asn1_x509.Certificate, issuer: asn1_x509.Certificate, data: ValidationData, since: datetime
+) -> bool:
+    """Whether something is said about it that can be relied on, and was not stale at that time."""
+    try:
+        subject, above = read(certificate.dump()), read(issuer.dump())
+    except CertificateRefused:
+        return False
+    asked = ocsp.Asked(subject, above, nonce=None, max_age=_EVER)
+    for der in data.ocsps:
+        for each in _from_ocsp(certificate, issuer, der, "document"):
+            if _holds(each, since, partial(ocsp.read, der, asked)):
+                return True
+    for der in data.crls:
+        for each in _from_crl(certificate, der, "document"):
+            if _holds(each, since, partial(_read_list, der, subject, above)):
+                return True
+    return False
+
+
+def _read_list(der: bytes, subject: x509.Certificate, above: x509.Certificate, at: datetime) -> object:
+    return crl.read(crl.load(der), subject, above, at, _EVER)
+
+
+def _holds(said: RevocationReport, since: datetime, verify: Callable[[datetime], object]) -> bool:
+    if said.next_update is not None and said.next_update < since:
+        return False
+    try:
+        # What is said of something that was used before may be younger than that.
+        verify(max(since, said.this_update))
+    except (CertificateRefused, OverflowError) as error:
+        log.info("what is stored of a certificate's status does not hold (%s)", type(error).__name__)
+        return False
+    return True
 
 
 def needs_status(certificate: asn1_x509.Certificate) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -93,6 +93,29 @@ def test_PKI_02_an_authority_above_is_not_vouched_for_by_a_forged_list_either(wo
     told = ValidationData(told.certificates, told.ocsps) | forged_list(world, 2)
     report = world.report(with_validation_data(world.plain, told))
     assert said(report)[0] == "INDETERMINATE"
+
+
+@pytest.mark.parametrize("how", ["answer", "list"])
+def test_SIG_06_what_nobody_signed_does_not_make_a_signature_last(world: World, how: str) -> None:
+    """The status that counts is from elsewhere: the signature passes, and has not the level."""
+    told = world.gathered()
+    if how == "answer":
+        stored = replace(told, ocsps=(altered(told.ocsps[0]),))
+    else:
+        stored = replace(told, crls=(altered(told.crls[0]),))
+    pdf = world.stamp(with_validation_data(world.stamped, stored))
+    world.tick()
+    assert said(world.report(pdf, outside=world.gathered())) == ("TOTAL_PASSED", None, "B-T")
+
+
+def altered(signed: bytes) -> bytes:
+    """With another signature's value: of an answer before its certificates, of a list at the end."""
+    try:
+        value = ocsp.load_der_ocsp_response(signed).signature
+    except ValueError:
+        value = x509.load_der_x509_crl(signed).signature
+    assert signed.count(value) == 1
+    return signed.replace(value, value[:-1] + bytes([value[-1] ^ 1]))
 
 
 def stamped_by_a_signer(world: World) -> Any:
