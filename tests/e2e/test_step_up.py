@@ -24,7 +24,7 @@ from idp.web.interaction import BeginInteraction
 from idp.web.prove.registry import page_for
 from idp.web.services import CredentialView
 from tests.e2e.pictures import PUBLISHED
-from tests.e2e.visitor import DESK, Album, Scheme, violations
+from tests.e2e.visitor import DESK, SECONDS, Album, Scheme, violations
 from tests.fakes.idp import NOW, PASSWORD, Credentials, Idp, make_idp
 from tests.unit.idp_web.interactions import signature
 
@@ -117,7 +117,7 @@ def page(world: World, chromium: Browser, request: pytest.FixtureRequest) -> Ite
     language = getattr(request, "param", "en")
     context = chromium.new_context(viewport=DESK, locale=language, timezone_id="UTC", reduced_motion="reduce")
     made = context.new_page()
-    made.set_default_timeout(20_000)
+    made.set_default_timeout(SECONDS * 1000)
     made.clock.set_fixed_time(world.idp.clock.now())
     complaints: list[str] = []
     made.on("console", lambda message: complaints.append(message.text))

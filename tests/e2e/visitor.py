@@ -37,7 +37,7 @@ ARGUMENTS: Final = (
 )  # fmt: skip
 DESK: Final[ViewportSize] = {"width": 1040, "height": 780}
 PHONE: Final[ViewportSize] = {"width": 390, "height": 780}
-SECONDS: Final = 20
+SECONDS: Final = 60
 """For one page. A step that costs a password hash or a signature takes well below one on an idle machine."""
 
 # What WCAG 2.2 A and AA ask for, as far as a program can tell, and axe's own good practices.
@@ -57,7 +57,8 @@ Scheme = Literal["light", "dark"]
 
 
 def launch(playwright: Playwright) -> Browser:
-    """Debian's Chromium, without a window and without calling home."""
+    """Debian's Chromium, without a window, not calling home; what is expected on a page has as long as a page."""
+    expect.set_options(timeout=SECONDS * 1000)  # a context's own patience is not that of expect(): 5 seconds else
     return playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
 
 

@@ -15,6 +15,7 @@ from examples.oauth_client import Client
 from examples.pdf_signing import make_sample_pdf, verify
 from examples.relying_party.__main__ import QuietHandler
 from examples.relying_party.app import MAX_PDF_BYTES, Settings, create_app
+from tests.e2e.visitor import launch
 from tests.integration.test_examples_processes import free_port
 from tests.unit.examples.stub import CLIENT_ID, CLIENT_SECRET, PASSWORD, Stub, running_stub
 
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.browser
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        browser = launch(playwright)
         yield browser
         browser.close()
 
@@ -59,24 +60,29 @@ def site(stub: Stub, tmp_path: Path) -> Iterator[str]:
     server.server_close()
 
 
+def press(page: Page, selector: str) -> None:
+    """Click, and wait for the page that comes: a click ends before its answer is there."""
+    with page.expect_navigation():
+        page.click(selector)
+
+
 def answer_provider(page: Page, stub: Stub, site: str) -> None:
     """Do what the stub's pages ask for, until the browser is back."""
     for _ in range(6):
-        page.wait_for_load_state()
         if page.url.startswith(site):
             return
         form = page.locator("form").first.get_attribute("data-form")
         if form == "sign-in":
             page.fill("[name=username]", "alice")
             page.fill("[name=password]", PASSWORD)
-            page.click("button")
+            press(page, "button")
         elif form == "choose":
-            page.click("[value=sms_otp]")
+            press(page, "[value=sms_otp]")
         elif form == "otp":
             page.fill("[name=code]", stub.messages[0]["body"].split("documents is ")[1][:6])
-            page.click("button")
+            press(page, "button")
         elif form == "consent":
-            page.click("[value=approve]")
+            press(page, "[value=approve]")
 
 
 def boxes(page: Page) -> list[FloatRect]:
@@ -96,10 +102,10 @@ def test_a_person_signs_a_pdf_in_a_browser(
     page.on("console", lambda message: complaints.append(message.text) if "ecurity Policy" in message.text else None)
     page.goto(site)
     page.set_input_files("input[type=file]", lease)
-    page.click("[data-form=hand-in] button.button")
+    press(page, "[data-form=hand-in] button.button")
     answer_provider(page, stub, site)
     shown = page.get_attribute("[data-digest]", "data-digest")
-    page.click("[data-form=sign] button")
+    press(page, "[data-form=sign] button")
     answer_provider(page, stub, site)
     assert page.get_attribute("[data-verdict]", "data-verdict") == "valid"
     # The page is never wider than its window: text wraps, nothing hides at the side.
@@ -124,6 +130,6 @@ def test_a_file_that_is_too_large_gives_our_page_and_not_the_browsers(
     page = context.new_page()
     page.goto(site)
     page.set_input_files("input[type=file]", large)
-    page.click("[data-form=hand-in] button.button")
+    press(page, "[data-form=hand-in] button.button")
     assert page.inner_text("[role=alert]") == "This file is larger than 20 MB."
     context.close()

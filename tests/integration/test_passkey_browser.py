@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, CDPSession, Page, expect, sync_playwright
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from tests.e2e.visitor import DESK, PHONE, launch, violations
+from tests.e2e.visitor import DESK, PHONE, SECONDS, launch, violations
 from tests.fakes.idp import PASSWORD, Idp, make_idp
 from tests.integration.test_examples_processes import free_port
 from tests.unit.idp_web.factors import POLICY
@@ -61,7 +61,7 @@ class Alice:
         self.complaints: list[str] = []
         context.on("console", lambda message: self.complaints.append(message.text) if message.type == "error" else None)
         context.on("weberror", lambda error: self.complaints.append(str(error.error)))
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(SECONDS * 1000)
         self.page: Page = context.new_page()
         self.cdp: CDPSession = context.new_cdp_session(self.page)
         self.cdp.send("WebAuthn.enable", {"enableUI": False})
