@@ -65,13 +65,14 @@ class Knowledge:
     def beside(self, certificates: Iterable[asn1_x509.Certificate]) -> Knowledge:
         """The same for a signature with these certificates and anchors; without any status where one poses as another.
 
-        pyHanko takes two certificates for one if their signatures have the same octets, whatever keys they hold: the
-        forger's own key would answer for an authority (PKI-02).
+        pyHanko takes two certificates for one if their signatures have the same octets, whatever keys they hold, and
+        a list as verified if another one with its signature was: a forger would answer for an authority (PKI-02).
         """
+        lists = map(asn1_crl.CertificateList.load, (self.document | self.outside).crls)
         by_signature: dict[bytes, bytes] = {}
-        for each in (*certificates, *self._certificates()):
+        for each in (*certificates, *self._certificates(), *lists):
             if by_signature.setdefault(each.signature, each.dump()) != each.dump():
-                log.warning("a certificate has the signature of another one; no status is believed")
+                log.warning("something has the signature of something else; no status is believed")
                 certain = [ValidationData(data.certificates) for data in (self.document, self.outside)]
                 return Knowledge(certain[0], certain[1], self.at, self.proofs)
         return self

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asn1crypto import crl as asn1_crl
 from asn1crypto import tsp as asn1_tsp
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
@@ -116,6 +117,24 @@ def altered(signed: bytes) -> bytes:
         value = x509.load_der_x509_crl(signed).signature
     assert signed.count(value) == 1
     return signed.replace(value, value[:-1] + bytes([value[-1] ^ 1]))
+
+
+def test_PKI_02_a_list_with_the_signature_of_another_one_is_nobodys(world: World) -> None:
+    """The genuine lists have run out, and what the forger wrote has not: pyHanko knows the signature already."""
+    genuine = tuple(world.trust.ca.crl(label) for label in ("issuing", "root"))
+    lists = tuple(each for crl in genuine for each in (crl, later(crl)))
+    told = ValidationData(world.chain, crls=lists)
+    assert said(world.report(world.plain, days=0, outside=replace(told, crls=genuine)))[0] == "TOTAL_PASSED"
+    assert said(world.report(world.plain, days=40, outside=replace(told, crls=genuine)))[0] == "INDETERMINATE"
+    assert said(world.report(world.plain, days=40, outside=told))[0] == "INDETERMINATE"
+
+
+def later(crl: bytes) -> bytes:
+    """A list with another end."""
+    changed: Any = asn1_crl.CertificateList.load(crl)
+    ends = changed["tbs_cert_list"]["next_update"].native + timedelta(days=60)
+    changed["tbs_cert_list"]["next_update"] = asn1_x509.Time({"utc_time": ends})
+    return bytes(changed.dump(force=True))
 
 
 def stamped_by_a_signer(world: World) -> Any:
