@@ -43,6 +43,10 @@ _ANNOTATIONS: Final[Mapping[str, str]] = {
 """12.5.6."""
 _HIDDEN: Final = (1 << 1) | (1 << 5) | (1 << 8)
 """Hidden, NoView, ToggleNoView (12.5.3)."""
+_PRINT: Final = 1 << 2
+"""What lacks it is on the screen and not on paper, and so not on the pictures that a signer is shown."""
+_UNSEEN: Final = frozenset({"/Popup", "/Link"})
+"""They have no appearance of their own that says anything."""
 _SIMPLE_FONTS: Final = frozenset({"/Type1", "/MMType1", "/TrueType", "/CIDFontType0", "/CIDFontType2"})
 _FONT_FILES: Final = ("/FontFile", "/FontFile2", "/FontFile3")
 _UNUSED: Final = frozenset({"/Page", "/Pages", "/Catalog", "/Font", "/XObject"})
@@ -120,12 +124,16 @@ def _of_annotation(node: Any, subtype: str) -> Iterator[str]:
     if subtype in _ANNOTATIONS:
         yield _ANNOTATIONS[subtype]
     is_field, kind = subtype == "/Widget", _inherited(node, "/FT")
+    flags = value(node, "/F", 0)
+    flags = flags if isinstance(flags, int) else 0
     if is_field and kind == "/Sig":
+        # Most signatures show nothing, and many say so by a flag.
+        if "/AP" in node and not flags & (_HIDDEN | _PRINT):
+            yield "hidden_annotation"
         return
     if is_field:
         yield "form_fields"
-    flags = value(node, "/F", 0)
-    if subtype != "/Popup" and isinstance(flags, int) and flags & _HIDDEN:
+    if (subtype != "/Popup" and flags & _HIDDEN) or (subtype not in _UNSEEN and not flags & _PRINT):
         yield "hidden_annotation"
     appearance = value(node, "/AP")
     if is_field and not isinstance(appearance, generic.DictionaryObject):

@@ -489,7 +489,7 @@ def shadow_before() -> bytes:
     look = b"/Type /XObject /Subtype /Form /BBox [0 0 90 20]"
     more = {
         4: stream(b"BT /F 12 Tf (AB) Tj ET /X Do"),
-        5: b"<< /Type /Annot /Subtype /Widget /FT /Tx /T (amount) /V (100) /Rect [9 9 99 29] /AP << /N 6 0 R >> >>",
+        5: b"<< /Type /Annot /Subtype /Widget /FT /Tx /T (amount) /V (100) /Rect [9 9 99 29]/F 4 /AP << /N 6 0 R >> >>",
         6: stream(b"/Tx BMC BT (100) Tj ET EMC", look),
         7: stream(b"0 0 595 842 re f", b"/Type /XObject /Subtype /Form /BBox [0 0 595 842]"),
         8: FONT,

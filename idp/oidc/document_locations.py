@@ -29,8 +29,10 @@ _MODES: Final = ("type", "document_access_mode")
 _PUBLIC: Final = "public"
 _OAUTH: Final = "oauth_20"
 _URI: Final = re.compile(r"https?://[!-~]+\Z")
-_STEP: Final = re.compile(r"(?:\.|%2e){1,2}\Z", re.IGNORECASE)
-"""A segment that means the folder itself, or the one above it."""
+_STEP: Final = re.compile(r"(?:\.|%2e){1,2}(?:;|%3b|\Z)", re.IGNORECASE)
+"""A segment that means the folder itself, or the one above it; to some servers also with a parameter behind."""
+_SLASH: Final = re.compile(r"/|%2f|%5c", re.IGNORECASE)
+"""What ends a segment for whoever decodes first."""
 
 
 def prefix_faults(prefixes: Sequence[str]) -> list[str]:
@@ -96,7 +98,7 @@ def _is_clean(uri: str) -> bool:
         port_is_valid = parts.port is None or parts.port > 0
     except ValueError:
         return False
-    steps = any(_STEP.match(segment) for segment in parts.path.split("/"))
+    steps = any(_STEP.match(segment) for segment in _SLASH.split(parts.path))
     return port_is_valid and bool(parts.hostname) and "@" not in parts.netloc and not steps
 
 

@@ -93,6 +93,7 @@ def sign(
     sent once more, the approval being spent: the service finishes what it began, and signs nothing a second time.
 
     :param pause: seconds to wait.
+    :raises ServiceUnavailable: no answer, or other documents than were approved.
     """
     if tokens.credential_id is not None and tokens.credential_id != credential.id:
         raise NotApproved("another credential was approved")
@@ -100,13 +101,25 @@ def sign(
     documents = [_document(wish, level) for wish in wishes]
     for tried in range(_TRIES):
         try:
-            return service.sign_documents(None, sad, credential, documents, _scheme(credential))
+            signed = service.sign_documents(None, sad, credential, documents, _scheme(credential))
+            _check_signed(wishes, signed)
+            return signed
         except (UnreachableError, BusyError) as error:
             if tried + 1 == _TRIES:
                 raise
             if isinstance(error, BusyError):
                 pause(min(error.retry_after or _LONGEST_PAUSE, _LONGEST_PAUSE))
     raise ServiceUnavailable("no answer")
+
+
+def _check_signed(wishes: Sequence[Wish], signed: Sequence[bytes]) -> None:
+    """Each is the document that was approved, as it is, with a revision behind: a signature changes nothing else.
+
+    :raises ServiceUnavailable: one is another document, or nothing was added.
+    """
+    for wish, found in zip(wishes, signed, strict=True):
+        if not found.startswith(wish.content) or b"/ByteRange" not in found[len(wish.content) :]:
+            raise ServiceUnavailable("the signing service gave back another document than was approved")
 
 
 def _scheme(credential: Credential) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal
@@ -14,6 +15,7 @@ from portal.settings import LimitSettings
 from portal.store.seal import Sealer
 from portal.store.tables import contents, documents
 
+_ID: Final = re.compile(r"[0-9a-f]{1,64}\Z", re.ASCII)
 Kind = Literal["original", "signed"]
 KINDS: Final[tuple[Kind, ...]] = ("original", "signed")
 
@@ -89,6 +91,7 @@ def find(connection: Connection, seal: Sealer, owner: str, document_id: str, now
 
     :raises NoSuchDocument: none, another person's, or expired.
     """
+    _check_id(document_id)
     chosen = select(documents).where(
         documents.c.id == document_id, documents.c.owner == owner, documents.c.until > now
     )
@@ -103,6 +106,7 @@ def find_any(connection: Connection, seal: Sealer, document_id: str, now: int) -
 
     :raises NoSuchDocument: none, or expired.
     """
+    _check_id(document_id)
     chosen = select(documents).where(documents.c.id == document_id, documents.c.until > now)
     row = connection.execute(chosen).first()
     if row is None:
@@ -166,6 +170,12 @@ def purge(connection: Connection, now: int) -> int:
     expired = select(documents.c.id).where(documents.c.until <= now)
     connection.execute(delete(contents).where(contents.c.document.in_(expired)))
     return connection.execute(delete(documents).where(documents.c.until <= now)).rowcount
+
+
+def _check_id(document_id: str) -> None:
+    """What has never been an identifier is not looked up: PostgreSQL has no text with a NUL."""
+    if not _ID.match(document_id):
+        raise NoSuchDocument("no such document")
 
 
 def _check_quota(connection: Connection, limits: LimitSettings, owner: str, count: int, octets: int) -> None:

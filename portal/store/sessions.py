@@ -86,9 +86,10 @@ def touch(connection: Connection, session: Session, now: int) -> None:
     connection.execute(update(sessions).where(sessions.c.browser == session.browser).values(used=now))
 
 
-def hold(connection: Connection, session: Session, now: int) -> None:
+def hold(connection: Connection, session: Session) -> None:
     """Until the transaction ends nobody else gets past here for this person: what is counted then, stays."""
-    connection.execute(update(sessions).where(sessions.c.owner == session.owner).values(used=now))
+    # Nothing is changed: the person's other sessions, and those that are over, were not used by it.
+    connection.execute(update(sessions).where(sessions.c.owner == session.owner).values(owner=session.owner))
 
 
 def end(connection: Connection, seal: Sealer, token: str) -> None:

@@ -97,7 +97,7 @@ def _keep(person: Session, name: str, sent: FileStorage) -> Document:
         notes=_notes(found),
     )
     with with_parts.engine.begin() as connection:
-        sessions.hold(connection, person, now)
+        sessions.hold(connection, person)
         documents.add(connection, with_parts.seal, limits, made, content)
     return made
 

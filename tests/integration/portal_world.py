@@ -127,7 +127,7 @@ class World:
         """``signatures/signDoc``, as far as the portal can tell."""
         if self.refusals:
             return self.refusals.pop(0)
-        signed = [base64.b64decode(each["document"]) + b"% signed\n" for each in body["documents"]]
+        signed = [base64.b64decode(each["document"]) + b"% signed /ByteRange\n" for each in body["documents"]]
         return 200, {"DocumentWithSignature": [base64.b64encode(each).decode() for each in signed]}, {}
 
 

@@ -83,6 +83,25 @@ def test_every_code_is_provoked() -> None:
 
 def test_a_finding_says_on_which_page_it_is() -> None:
     assert examine(hostile.FINDINGS["hidden_annotation"]()).findings == (Finding("hidden_annotation", 1),)
+
+
+@pytest.mark.parametrize(
+    ("kind", "flags", "told"),
+    [
+        (b"/Stamp", b"", True),
+        (b"/Stamp", b"/F 64", True),
+        (b"/Stamp", b"/F 4", False),
+        (b"/Link", b"", False),
+        (b"/Popup", b"", False),
+        (b"/Widget /FT /Sig /T (s)", b"", True),
+        (b"/Widget /FT /Sig /T (s)", b"/F 132", False),
+    ],
+)
+def test_what_is_on_the_screen_and_not_on_the_pictures_is_told(kind: bytes, flags: bytes, told: bool) -> None:
+    seen = b"<< /Type /Annot /Subtype %s /Rect [9 9 90 90] %s /AP << /N 6 0 R >> >>" % (kind, flags)
+    form = hostile.stream(b"0 0 81 81 re f", b"/Type /XObject /Subtype /Form /BBox [0 0 81 81]")
+    document = hostile.written(hostile.objects(b"/Annots [5 0 R]", more={5: seen, 6: form}))
+    assert ("hidden_annotation" in {finding.code for finding in examine(document).findings}) is told
     assert examine(hostile.FINDINGS["unused_content"]()).findings == (Finding("unused_content"),)
 
 

@@ -65,6 +65,7 @@ def test_a_method_that_takes_a_secret_or_is_not_understood_is_refused(method: An
         "https://rp.example.org.evil.example/documents/x", "https://evil.example/documents/x",
         "http://rp.example.org/documents/x", "HTTPS://rp.example.org/documents/x", f"{FOLDER}../secret",
         f"{FOLDER}%2e%2E/secret", f"{FOLDER}a/./b", f"{FOLDER}..", f"{FOLDER}x#y", f"{FOLDER}x y", f"{FOLDER}\u00e9",
+        f"{FOLDER}..;/x", f"{FOLDER}..%3Bv=1/x", f"{FOLDER}a%2f..%2F..%2fx", f"{FOLDER}a%5C..%5cx",
         f"{FOLDER}a\\..\\b", "https://rp.example.org@evil.example/documents/x", "https://rp.example.org:0/documents/x",
         f"{FOLDER}{'x' * 2048}", "file:///documents/x", "//rp.example.org/documents/x",
     ],

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 from clients.csc import BusyError, ClientError, UnreachableError
+from portal.errors import ServiceUnavailable
 from portal.outside import signing
 from portal.outside.signing import Wish, sign
+
+SIGNED = b"%PDF and /ByteRange"
 
 
 @dataclass
@@ -18,13 +21,14 @@ class Played:
 
     failures: list[ClientError]
     asked: list[Any] = field(default_factory=list)
+    answer: bytes = SIGNED
 
     def sign_documents(self, *asked: Any) -> list[bytes]:
         """See :class:`clients.csc.Service`."""
         self.asked.append(asked)
         if self.failures:
             raise self.failures.pop()
-        return [b"signed"]
+        return [self.answer]
 
 
 @dataclass
@@ -57,7 +61,7 @@ def signed(service: Any, pauses: list[float]) -> list[bytes]:
 )
 def test_the_identical_request_is_sent_once_more(failure: ClientError, paused: list[float]) -> None:
     service, pauses = Played([failure]), list[float]()
-    assert signed(service, pauses) == [b"signed"]
+    assert signed(service, pauses) == [SIGNED]
     first, second = service.asked
     assert first == second
     assert pauses == paused
@@ -68,3 +72,9 @@ def test_more_than_once_is_not_waited() -> None:
     with pytest.raises(BusyError):
         signed(service, pauses)
     assert (len(service.asked), pauses) == (2, [1])
+
+
+@pytest.mark.parametrize("answer", [b"%PDX and /ByteRange", b"%PDF", b"", b"%PDF and nothing"])
+def test_another_document_than_was_approved_is_not_taken_for_the_signed_one(answer: bytes) -> None:
+    with pytest.raises(ServiceUnavailable):
+        signed(Played([], answer=answer), [])
