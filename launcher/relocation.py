@@ -20,8 +20,8 @@ from launcher.errors import StateRefusedError
 
 COPIES = Path("/opt/privyseal-demo")
 PACKAGES = (
-    "anchoring", "archive", "auditlog", "clients", "connectors", "contract", "devservices", "examples", "foundation",
-    "idp", "launcher", "operators", "policies", "portal", "signing",
+    "anchoring", "archive", "auditlog", "clients", "connectors", "contract", "devservices", "documents", "examples",
+    "foundation", "idp", "launcher", "operators", "policies", "portal", "signing",
 )  # fmt: skip
 MODULES = ("wsgi.py", "setup.cfg")
 

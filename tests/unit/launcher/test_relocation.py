@@ -16,6 +16,7 @@ from launcher import relocation
 from launcher.accounts import Account
 from launcher.errors import StateRefusedError
 from launcher.relocation import Code, for_account, here
+from tests.architecture.source import PACKAGES
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs processes as other users")
 NOBODY = pwd.getpwnam("nobody")
@@ -51,6 +52,10 @@ def private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Code:
     code = Code(root, root / ".venv" / "bin" / "python", root / "var" / "demo")
     monkeypatch.setattr(relocation, "here", lambda: code)
     return code
+
+
+def test_a_copy_leaves_no_package_behind_that_processes_of_the_demo_import() -> None:
+    assert set(relocation.PACKAGES) == set(PACKAGES) - {"benchmarks"}
 
 
 @needs_root
