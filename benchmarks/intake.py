@@ -26,11 +26,11 @@ from benchmarks.documents import LARGE, pdf
 from benchmarks.errors import RunInvalid
 from benchmarks.machine import describe
 from benchmarks.measure import Figure, Peer, Report, Requirement, Sample
+from benchmarks.processes import measured_and_printed
 from documents.errors import DocumentRefused
 from documents.examine import examine
 from documents.examiner import Examiner, ExaminerSettings
 from foundation.clock import SystemClock
-from foundation.errors import PrivySealError
 
 MOST_MEMORY: Final = 200_000_000
 """Octets that a confined process may have at most, whatever it looks at (DOS-01)."""
@@ -172,13 +172,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not 100 <= options.repetitions <= 100_000:
         print("error: --repetitions is 100 to 100000", file=sys.stderr)
         return 2
-    try:
-        report = measure(options.repetitions)
-    except PrivySealError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 3
-    print(report.to_json() if options.json else report.to_text())
-    return 0 if report.good else 1
+    return measured_and_printed(lambda: measure(options.repetitions), in_json=options.json)
 
 
 if __name__ == "__main__":

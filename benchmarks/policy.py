@@ -19,8 +19,8 @@ from typing import Final
 from benchmarks.errors import RunInvalid
 from benchmarks.machine import describe
 from benchmarks.measure import Figure, Peer, Report, Requirement, Sample
+from benchmarks.processes import measured_and_printed
 from foundation.clock import SystemClock
-from foundation.errors import PrivySealError
 from foundation.memory import keep_for_good
 from idp.policy.evaluate import evaluate
 from idp.policy.evidence import Evidence
@@ -191,13 +191,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not 100 <= options.repetitions <= 1_000_000:
         print("error: --repetitions is 100 to 1000000", file=sys.stderr)
         return 2
-    try:
-        report = measure(options.repetitions)
-    except PrivySealError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 3
-    print(report.to_json() if options.json else report.to_text())
-    return 0 if report.good else 1
+    return measured_and_printed(lambda: measure(options.repetitions), in_json=options.json)
 
 
 if __name__ == "__main__":
