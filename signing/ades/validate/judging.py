@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any, Final
 
 from asn1crypto import cms
@@ -20,7 +21,7 @@ from pyhanko.sign.ades.report import AdESIndeterminate, AdESPassed
 from signing.ades.validate.blocks import Imprint, Judged, certificates_of, in_the_past, signature_at, spec, timestamp_at
 from signing.ades.validate.knowledge import Knowledge
 from signing.ades.validate.policy import ValidationPolicy
-from signing.ades.validate.statuses import statuses
+from signing.ades.validate.statuses import last_said, statuses
 
 _ENDED: Final = frozenset(
     {
@@ -55,7 +56,8 @@ async def judge_timestamp(
     if now.outcome in _ENDED:
         now = await in_the_past(signed, now, how, knowledge, stamps=True)
     # Nobody can put a later status into the file that it stamps: what was fresh then is enough.
-    return await _with_status_of_its_time(now, for_time, knowledge, generation_time(signed), after=False)
+    now = await _with_status_of_its_time(now, for_time, knowledge, generation_time(signed), after=False)
+    return _by_last_said(now, policy, knowledge, knowledge.since(signed["signer_infos"][0]["signature"].native))
 
 
 async def judge_signature(
@@ -73,7 +75,7 @@ async def judge_signature(
 
     now = _as_ended(await for_time(knowledge.at), knowledge.at)
     if proven is None:
-        return now
+        return _by_last_said(now, policy, knowledge, knowledge.at)
     if now.outcome is AdESIndeterminate.REVOKED_NO_POE and proven < now.status.revocation_details.revocation_date:
         # 5.5.4: revoked, but after it was signed.  What comes after the status was not looked at yet.
         aside = spec(replace(policy, revocation="none"), knowledge)
@@ -81,13 +83,28 @@ async def judge_signature(
         return now.now(AdESPassed.OK) if rest.passed else rest
     if now.outcome in _ENDED:
         now = await in_the_past(signed, now, how, knowledge, stamps=False)
-    return await _with_status_of_its_time(now, for_time, knowledge, proven, after=True)
+    now = await _with_status_of_its_time(now, for_time, knowledge, proven, after=True)
+    return _by_last_said(now, policy, knowledge, proven)
 
 
 def generation_time(signed: cms.SignedData) -> datetime:
     """Of a time-stamp token (RFC 3161 2.4.2)."""
     made: datetime = signed["encap_content_info"]["content"].parsed["gen_time"].native
     return made
+
+
+def _by_last_said(now: Judged, policy: ValidationPolicy, knowledge: Knowledge, used: datetime) -> Judged:
+    """pyHanko asks for no list where an answer says that all is well, though the list be younger.
+
+    :param used: when the certificate was, as far as is proven.
+    """
+    if not now.passed or policy.revocation == "none":
+        return now
+    for place, (certificate, issuer) in enumerate(pairwise(now.chain)):
+        last = last_said(certificate, issuer, knowledge.document | knowledge.outside)
+        if last is not None and last.revoked_at is not None and last.revoked_at <= used:
+            return now.now(AdESIndeterminate.REVOKED_NO_POE if place == 0 else AdESIndeterminate.REVOKED_CA_NO_POE)
+    return now
 
 
 async def _with_status_of_its_time(

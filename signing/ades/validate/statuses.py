@@ -54,34 +54,49 @@ def is_told(
     certificate: asn1_x509.Certificate, issuer: asn1_x509.Certificate, data: ValidationData, since: datetime
 ) -> bool:
     """Whether something is said about it that can be relied on, and was not stale at that time."""
+    for each, verify in _said(certificate, issuer, data):
+        if each.next_update is not None and each.next_update < since:
+            continue
+        # What is said of something that was used before may be younger than that.
+        if _holds(max(since, each.this_update), verify):
+            return True
+    return False
+
+
+def last_said(
+    certificate: asn1_x509.Certificate, issuer: asn1_x509.Certificate, data: ValidationData
+) -> RevocationReport | None:
+    """The youngest of what is said about it and can be relied on, be it an answer or a list."""
+    held = (each for each, verify in _said(certificate, issuer, data) if _holds(each.this_update, verify))
+    return max(held, key=lambda each: each.this_update, default=None)
+
+
+def _said(
+    certificate: asn1_x509.Certificate, issuer: asn1_x509.Certificate, data: ValidationData
+) -> Iterator[tuple[RevocationReport, Callable[[datetime], object]]]:
+    """Each with what verifies it as at a time."""
     try:
         subject, above = read(certificate.dump()), read(issuer.dump())
     except CertificateRefused:
-        return False
+        return
     asked = ocsp.Asked(subject, above, nonce=None, max_age=_EVER)
     for der in data.ocsps:
         for each in _from_ocsp(certificate, issuer, der, "document"):
-            if _holds(each, since, partial(ocsp.read, der, asked)):
-                return True
+            yield each, partial(ocsp.read, der, asked)
     for der in data.crls:
         for each in _from_crl(certificate, der, "document"):
-            if _holds(each, since, partial(_read_list, der, subject, above)):
-                return True
-    return False
+            yield each, partial(_read_list, der, subject, above)
 
 
 def _read_list(der: bytes, subject: x509.Certificate, above: x509.Certificate, at: datetime) -> object:
     return crl.read(crl.load(der), subject, above, at, _EVER)
 
 
-def _holds(said: RevocationReport, since: datetime, verify: Callable[[datetime], object]) -> bool:
-    if said.next_update is not None and said.next_update < since:
-        return False
+def _holds(at: datetime, verify: Callable[[datetime], object]) -> bool:
     try:
-        # What is said of something that was used before may be younger than that.
-        verify(max(since, said.this_update))
+        verify(at)
     except (CertificateRefused, OverflowError) as error:
-        log.info("what is stored of a certificate's status does not hold (%s)", type(error).__name__)
+        log.info("what is said of a certificate's status does not hold (%s)", type(error).__name__)
         return False
     return True
 

@@ -191,3 +191,17 @@ def test_SIG_07_a_certificate_for_another_use_is_not_for_this_one_once_it_is_rev
     assert said(world.report(world.archived, days=800))[:2] == expected
     world.trust.ca.revoke(world.chain[0], "superseded")
     assert said(world.report(world.stamped, outside=world.gathered()))[:2] == expected
+
+
+def test_SIG_07_a_list_that_revokes_is_not_passed_over_for_an_answer_from_before(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    before = world.gathered()
+    assert said(world.report(world.plain, outside=before))[0] == "TOTAL_PASSED"
+    world.tick()
+    world.trust.ca.revoke(world.chain[0], "keyCompromise")
+    late = signed_pdf(blank_pdf(), KEY, world.chain, world.tick(), world.unit)
+    world.tick()
+    told = before | ValidationData(crls=(world.trust.ca.crl("issuing"),))
+    for pdf in (world.plain, late):
+        assert said(world.report(pdf, outside=told))[:2] == ("INDETERMINATE", "REVOKED_NO_POE")
+    assert said(world.report(world.stamped, outside=told))[:2] == ("TOTAL_PASSED", None)
