@@ -38,7 +38,7 @@ _READER: Any = PdfFileReader
 KEY = ec.generate_private_key(ec.SECP256R1())
 YEARS = timedelta(days=5 * 365 + 2)
 SETTINGS = StatusSettings("played", (Path("root"),))
-OURS = "import sys; from signing.ades.validate.command import main; sys.exit(main(sys.argv[1:]))"
+OURS = "import sys; from signing.validation.command import main; sys.exit(main(sys.argv[1:]))"
 PYHANKO = """
 import sys
 from pathlib import Path
