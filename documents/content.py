@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pyhanko.pdf_utils import generic
 
-from documents.findings import MAX_FINDINGS, Finding
+from documents.findings import MAX_PAGES_TOLD, Finding
 from documents.reading import value
 
 _ACTIONS: Final[Mapping[str, str]] = {
@@ -59,13 +59,13 @@ class Content:
     """Findings, collected as objects come."""
 
     def __init__(self) -> None:
-        self._found: set[Finding] = set()
+        self._found: dict[str, set[int | None]] = {}
 
     @property
     def findings(self) -> tuple[Finding, ...]:
         """In order: the document's, then by page."""
-        ordered = sorted(self._found, key=lambda each: (each.page or 0, each.code))
-        return tuple(ordered[:MAX_FINDINGS])
+        found = (Finding(code, page) for code, pages in self._found.items() for page in pages)
+        return tuple(sorted(found, key=lambda each: (each.page or 0, each.code)))
 
     def visit(self, node: Any, page: int | None) -> None:
         """A dictionary or stream."""
@@ -74,13 +74,15 @@ class Content:
 
     def add(self, code: str, page: int | None = None) -> None:
         """Once for each page."""
-        if len(self._found) < 4 * MAX_FINDINGS:
-            self._found.add(Finding(code, page))
+        pages = self._found.setdefault(code, set())
+        if len(pages) < MAX_PAGES_TOLD:
+            pages.add(page)
 
 
 def _codes(node: Any) -> Iterator[str]:
     kind, subtype, action = (_name(node, key) for key in ("/Type", "/Subtype", "/S"))
-    if kind in {None, "/Action"} and action is not None and action in _ACTIONS:
+    # Whatever its type says: viewers do not look at it.
+    if action is not None and action in _ACTIONS:
         yield _ACTIONS[action]
     if "/JS" in node:
         yield "javascript"
@@ -88,7 +90,7 @@ def _codes(node: Any) -> Iterator[str]:
         yield "automatic_action"
     if "/EF" in node or kind == "/EmbeddedFile":
         yield "embedded_file"
-    if kind == "/Catalog":
+    if kind == "/Catalog" or "/Pages" in node:
         yield from _of_catalog(node)
     if kind == "/Font" or subtype in _SIMPLE_FONTS:
         yield from _of_font(node, subtype)

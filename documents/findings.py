@@ -36,7 +36,8 @@ APPEARANCE: Final = frozenset(
     }
 )
 """Codes of what can make it look otherwise elsewhere or later, without a change to what was signed."""
-MAX_FINDINGS: Final = 256
+MAX_PAGES_TOLD: Final = 100
+"""Of each code: however often one is found, no other goes untold for it."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

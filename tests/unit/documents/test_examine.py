@@ -85,6 +85,32 @@ def test_a_finding_says_on_which_page_it_is() -> None:
     assert examine(hostile.FINDINGS["hidden_annotation"]()).findings == (Finding("hidden_annotation", 1),)
 
 
+def test_no_finding_goes_untold_for_another_that_is_on_every_page() -> None:
+    kids = range(10, 10 + 600)
+    link = b"/Annots [<< /Type /Annot /Subtype /Link /Rect [0 0 9 9] /A << /S /%s /URI (http://x.example/) >> >>]"
+    pages = {number: hostile.PAGE % (link % (b"Launch" if number == kids[-1] else b"URI")) for number in kids}
+    tree = b"<< /Type /Pages /Kids [%s] /Count %d >>" % (b" ".join(b"%d 0 R" % each for each in kids), len(kids))
+    document = hostile.written({**hostile.objects(), 2: tree, **pages})
+    codes = {finding.code for finding in examine(document).findings}
+    assert {"uri_action", "launch_action"} <= codes
+
+
+@pytest.mark.parametrize(
+    ("code", "number", "stated", "other"),
+    [
+        ("optional_content", 1, b"/Type /Catalog", b""),
+        ("optional_content", 1, b"/Type /Catalog", b"/Type /Font"),
+        ("launch_action", 5, b"/Type /Action", b"/Type /StructElem"),
+    ],
+)
+def test_what_an_object_says_of_its_type_hides_nothing(code: str, number: int, stated: bytes, other: bytes) -> None:
+    catalog = b"/OCProperties << /OCGs [6 0 R] /D << >> >> /OpenAction 5 0 R"
+    more = {5: b"<< /Type /Action /S /Launch /F (x) >>", 6: b"<< /Type /OCG /Name (x) >>"}
+    contents = hostile.objects(catalog=catalog, more=more)
+    contents[number] = contents[number].replace(stated, other)
+    assert code in {finding.code for finding in examine(hostile.written(contents)).findings}
+
+
 @pytest.mark.parametrize(
     ("kind", "flags", "told"),
     [
