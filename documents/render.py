@@ -7,12 +7,13 @@ the same fonts on the machine; a font that the file embeds is drawn as it is emb
 from __future__ import annotations
 
 import json
+import re
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from documents.errors import DocumentRefused, RenderBusy, RenderFailed
+from documents.errors import REASONS, DocumentRefused, RenderBusy, RenderFailed
 from foundation.confinement import Limits
 from foundation.errors import SandboxError, SandboxUnavailable
 from foundation.sandbox_pool import Pool
@@ -24,6 +25,10 @@ LARGE_WIDTH: Final = 1900
 MAX_PIXELS: Final = 6_000_000
 LIMITS: Final = Limits(address_space=1024 * 1024 * 1024, cpu_seconds=10, wall_seconds=15.0, file_octets=4 * MAX_PIXELS)
 """Of one page; uncompressed, it has 18 MB."""
+
+_PNG: Final = b"\x89PNG\r\n\x1a\n"
+_RENDERER: Final = re.compile(r"[a-z]{1,16}/[0-9.]{1,32}\Z")
+_MAX_PAGES: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +85,34 @@ class Renderer:
             raise RenderBusy("no page can be drawn now") from error
         except SandboxError as error:
             raise RenderFailed(f"the page cannot be drawn: {error}") from error
-        line, _, picture = answer.partition(b"\n")
-        found: dict[str, Any] = json.loads(line)
+        found, picture = _read(answer)
         if found.get("fault") == "no_page":
             raise RenderFailed("there is no such page")
         if "fault" in found:
             raise DocumentRefused(found["fault"])
+        if not _is_whole(found, picture, asked):
+            raise RenderFailed("the page cannot be drawn: the answer is none")
         return found, picture
+
+
+def _read(answer: bytes) -> tuple[dict[str, Any], bytes]:
+    """What comes out of a confined process is believed as little as what went in.
+
+    :raises RenderFailed: it is no answer.
+    """
+    line, _, picture = answer.partition(b"\n")
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise RenderFailed("the page cannot be drawn: the answer is none") from error
+    if not isinstance(found, dict) or found.get("fault", "no_page") not in (*REASONS, "no_page"):
+        raise RenderFailed("the page cannot be drawn: the answer is none")
+    return found, picture
+
+
+def _is_whole(found: Mapping[str, Any], picture: bytes, asked: Mapping[str, int]) -> bool:
+    if "page" in asked:
+        return picture.startswith(_PNG)
+    pages, renderer = found.get("pages"), found.get("renderer")
+    named = isinstance(renderer, str) and _RENDERER.match(renderer) is not None
+    return named and isinstance(pages, int) and 0 <= pages <= _MAX_PAGES

@@ -175,3 +175,22 @@ def test_nobody_waits_for_ever_for_a_turn() -> None:
     busy = Renderer(LIMITS, workers=0, wait_seconds=0.01)
     with pytest.raises(RenderBusy):
         busy.look(TWO)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"", b"[]", b"x\n", b'{"fault": "<b>"}\n', b'{"fault": []}\n', b"[" * 100_000,
+        b'{"pages": "1", "renderer": "pdfium/1"}\n',
+        b'{"pages": -1, "renderer": "pdfium/1"}\n', b'{"pages": 1, "renderer": "a b findings=none"}\n',
+    ],
+)  # fmt: skip
+def test_what_comes_out_of_a_confined_process_is_believed_as_little_as_what_went_in(
+    answer: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renderer = Renderer(workers=1)
+    monkeypatch.setattr(renderer._pool, "run", lambda _document, _asked: answer)
+    with pytest.raises(RenderFailed):
+        renderer.look(TWO)
+    with pytest.raises(RenderFailed):
+        renderer.page(TWO, 1)
