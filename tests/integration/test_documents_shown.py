@@ -301,6 +301,7 @@ def test_what_has_no_pages_is_said_and_can_be_downloaded(
     file = browser.get(f"{page.request.path}/documents/1/file")
     assert file.get_data() == holds
     assert file.mimetype == "application/octet-stream"
+    assert browser.get(f"{page.request.path}/documents/1/1.png").status_code == 404
 
 
 def _redirected(holder: Holder) -> Response:

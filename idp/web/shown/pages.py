@@ -7,7 +7,7 @@ from typing import Final
 from flask import Blueprint, abort, redirect, url_for
 from werkzeug.wrappers import Response
 
-from documents.errors import RenderBusy, RenderFailed
+from documents.errors import DocumentRefused, RenderBusy, RenderFailed
 from documents.render import LARGE_WIDTH, PAGE_WIDTH
 from idp.authn.stepup import Allowed
 from idp.errors import CredentialNotChosen, CredentialUnavailable, CredentialUnusable
@@ -62,7 +62,7 @@ def _drawn(interaction_id: str, position: int, number: int, width: int) -> Respo
         picture = documents.page(interaction, position - 1, number, width)
     except RenderBusy:
         return Response("", 503, {"Retry-After": str(_BUSY_SECONDS)})
-    except RenderFailed:
+    except (RenderFailed, DocumentRefused):
         abort(404)
     if picture is None:
         abort(404)
