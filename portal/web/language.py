@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import babel.units
 import flask_babel  # type: ignore[import-untyped] # met here only; the functions below are its typed face
 from flask import Flask, request
 
@@ -32,6 +33,7 @@ def install(app: Flask) -> None:
     app.jinja_env.filters["day"] = _day
     app.jinja_env.filters["moment"] = _moment
     app.jinja_env.filters["size"] = _size
+    app.jinja_env.filters["duration"] = _duration
 
 
 def _day(seconds: int) -> str:
@@ -51,3 +53,10 @@ def _size(octets: int) -> str:
     if octets < 1024 * 1024:
         return f"{flask_babel.format_decimal(max(1, round(octets / 1024)))} KB"
     return f"{flask_babel.format_decimal(round(octets / 1024 / 1024, 1))} MB"
+
+
+def _duration(seconds: int) -> str:
+    """A minute or more, in days, hours or minutes; what is left of one more is not counted."""
+    lengths = (("day", 24 * 60 * 60), ("hour", 60 * 60), ("minute", 60))
+    unit, length = next(each for each in lengths if seconds >= each[1])
+    return babel.units.format_unit(seconds // length, f"duration-{unit}", locale=flask_babel.get_locale())

@@ -48,7 +48,7 @@ def _page(person: Session, new: list[str], faulty: list[tuple[str, str]] | None 
         new=new,
         faulty=faulty or [],
         limits=with_parts.settings.limits,
-        days=with_parts.settings.keeping.document_seconds // (24 * 60 * 60),
+        kept=with_parts.settings.keeping.document_seconds,
     )
 
 
