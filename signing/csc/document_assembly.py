@@ -24,6 +24,7 @@ from signing.ades.errors import (
     DocumentNotAcceptable,
     EvidenceMissing,
     FieldNotAcceptable,
+    SignatureTooLarge,
     TokenUnreadable,
 )
 from signing.ades.long_term import TOKEN_OCTETS, with_document_timestamp, with_validation_data
@@ -176,7 +177,13 @@ class Assembly:
         by_module = SignedByModule(document.tbs, document.value, self.chain)
         stamp = None if made.token is None else made.token.der
         if pdf is not None:
-            return replace(made, octets=pdf.filled(signed_data(by_module, timestamp=stamp)))
+            try:
+                return replace(made, octets=pdf.filled(signed_data(by_module, timestamp=stamp)))
+            except SignatureTooLarge as error:
+                # A stamp larger than was reckoned with; or the PDF was prepared when none was wished for, and kept.
+                if made.token is not None and wish.lower:
+                    return self._filled(replace(made, token=None, level=BASIC))
+                raise errors.TemporarilyUnavailable(errors.NO_STAMP) from error
         attached = wish.document if wish.envelope == "Attached" else None
         return replace(made, octets=signed_data(by_module, content=attached, timestamp=stamp))
 
@@ -206,7 +213,10 @@ class Assembly:
 
     def _archived(self, made: _Made) -> _Made:
         def archive() -> _Made:
-            stamped = with_document_timestamp(made.octets, lambda digest: self._stamp(digest).der)
+            try:
+                stamped = with_document_timestamp(made.octets, lambda digest: self._stamp(digest).der)
+            except SignatureTooLarge as error:
+                raise errors.TemporarilyUnavailable(errors.NO_STAMP) from error
             return replace(made, octets=stamped, level=ARCHIVED)
 
         return _or_lower(made, ARCHIVED, archive)

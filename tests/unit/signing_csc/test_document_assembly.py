@@ -21,7 +21,7 @@ from connectors.ports.tsa import HashName, TimestampToken, TsaUnavailable
 from foundation.clock import FixedClock, SystemClock
 from signing.ades import pades
 from signing.ades.validation_data import ValidationData
-from signing.csc import errors
+from signing.csc import document_assembly, errors
 from signing.csc.certificate_status import CertificateStatus
 from signing.csc.document_assembly import Assembled, Assembly, Signed, prepare, validation_info
 from signing.csc.document_requests import ARCHIVED, BASIC, STAMPED, VALIDATABLE, Wish
@@ -177,6 +177,23 @@ def test_what_was_signed_is_finished_later_at_the_same_level_or_a_lower_one(desk
         assert made.level == reached
     kept.forget(b"name")
     assert kept.of(b"name", [wish], 99) is None
+
+
+def test_a_stamp_for_which_no_room_was_left_is_none_that_is_to_be_had(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(document_assembly, "_room", lambda _wish, chain: sum(map(len, chain)) + 900)
+    kept, signed = Unfinished(), desk.signed(BASIC)
+    kept.keep(b"name", [signed], 100)
+    wish = replace(signed.prepared.wish, level=STAMPED)
+    found = kept.of(b"name", [wish], 99)
+    assert found is not None
+    with pytest.raises(errors.TemporarilyUnavailable, match="time-stamping"):
+        desk.assembly().assemble(found)
+    content = kept.of(b"name", [replace(wish, lower=True)], 99)
+    assert content is not None
+    (made,) = desk.assembly().assemble(content)
+    assert (made.level, made.token) == (BASIC, None)
 
 
 def test_what_is_kept_ends_with_its_sad_and_has_a_bound(desk: Desk) -> None:
