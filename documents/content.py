@@ -45,8 +45,6 @@ _HIDDEN: Final = (1 << 1) | (1 << 5) | (1 << 8)
 """Hidden, NoView, ToggleNoView (12.5.3)."""
 _PRINT: Final = 1 << 2
 """What lacks it is on the screen and not on paper, and so not on the pictures that a signer is shown."""
-_UNSEEN: Final = frozenset({"/Popup", "/Link"})
-"""They have no appearance of their own that says anything."""
 _SIMPLE_FONTS: Final = frozenset({"/Type1", "/MMType1", "/TrueType", "/CIDFontType0", "/CIDFontType2"})
 _FONT_FILES: Final = ("/FontFile", "/FontFile2", "/FontFile3")
 _UNUSED: Final = frozenset({"/Page", "/Pages", "/Catalog", "/Font", "/XObject"})
@@ -135,7 +133,9 @@ def _of_annotation(node: Any, subtype: str) -> Iterator[str]:
         return
     if is_field:
         yield "form_fields"
-    if (subtype != "/Popup" and flags & _HIDDEN) or (subtype not in _UNSEEN and not flags & _PRINT):
+    # Of a link there is nothing to be seen, unless it says what.
+    shows = subtype != "/Link" or "/AP" in node
+    if subtype != "/Popup" and (flags & _HIDDEN or (shows and not flags & _PRINT)):
         yield "hidden_annotation"
     appearance = value(node, "/AP")
     if is_field and not isinstance(appearance, generic.DictionaryObject):
