@@ -58,7 +58,7 @@ def _chatter() -> bytes:
     for descriptor in range(3, 32):
         with suppress(OSError):
             if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
-                os.write(descriptor, b"\0\0\1")
+                os.write(descriptor, b"\0\0")
                 os.write(descriptor, b"\0\0")
     return b""
 
