@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Final
 
 from documents.bounds import Bounds
 from documents.errors import REASONS, DocumentRefused, ExaminerUnavailable
 from documents.findings import Examination
 from foundation.confinement import Limits
-from foundation.errors import SandboxUnavailable, WorkCrashed, WorkTooLarge, WorkTooLong
+from foundation.errors import SandboxError, SandboxUnavailable, WorkCrashed, WorkTooLarge, WorkTooLong
+from foundation.sandbox import AT_ONCE
 from foundation.sandbox_pool import Pool
 
 _WORKER: Final = "documents.worker"
+_SMALL: Final = 64 * 1024
+"""Octets of a document that is handed over together with others."""
 _ANSWER_OCTETS: Final = 4 * 1024 * 1024
 
 
@@ -51,19 +56,46 @@ class Examiner:
         :raises DocumentRefused: it is not one to be signed.
         :raises ExaminerUnavailable: nobody was there to look.
         """
-        if len(document) > self._bounds.octets:
-            raise DocumentRefused("too_large")
+        (examination,) = self.examine_all([document])
+        return examination
+
+    def examine_all(self, documents: Iterable[bytes]) -> Iterator[Examination]:
+        """Examine documents of one owner, in their order, small ones some at a time.
+
+        :raises DocumentRefused: where one's examination would be, if it is not one to be signed.
+        :raises ExaminerUnavailable: nobody was there to look.
+        """
+        rest = list(documents)
+        while rest:
+            if len(rest[0]) > self._bounds.octets:
+                raise DocumentRefused("too_large")
+            done = self._some(rest[: _together(rest)])
+            rest = rest[len(done) :]
+            yield from map(_examined, done)
+
+    def _some(self, documents: Sequence[bytes]) -> list[bytes | SandboxError]:
         try:
-            octets = self._pool.run(document, self._bounds.text().encode())
-        except (WorkTooLong, WorkTooLarge, WorkCrashed) as error:
-            raise DocumentRefused("too_complex", error.code) from error
+            return self._pool.run_some(documents, self._bounds.text().encode())
         except SandboxUnavailable as error:
             raise ExaminerUnavailable("no document can be examined now") from error
-        return _answer(octets)
 
     def close(self) -> None:
         """End the processes."""
         self._pool.close()
+
+
+def _together(documents: Sequence[bytes]) -> int:
+    """How many of the first are handed over at once: small ones only."""
+    small = takewhile(lambda each: len(each) <= _SMALL, documents[:AT_ONCE])
+    return max(1, sum(1 for _ in small))
+
+
+def _examined(done: bytes | SandboxError) -> Examination:
+    if isinstance(done, WorkTooLong | WorkTooLarge | WorkCrashed):
+        raise DocumentRefused("too_complex", done.code) from done
+    if isinstance(done, SandboxError):
+        raise ExaminerUnavailable("no document can be examined now") from done
+    return _answer(done)
 
 
 def _answer(octets: bytes) -> Examination:

@@ -14,7 +14,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NoReturn
@@ -32,6 +33,12 @@ _TOLD: Final = 3
 """Octets that a child says of a file: how it ended, and whether it can have another."""
 _STAYS: Final = b"\1"
 MAX_ARGUMENT: Final = 16 * 1024
+AT_ONCE: Final = 8
+"""Files that may be given to a nursery in one exchange."""
+GOES_ON: Final = b"+"
+"""Behind a file's exit code: the process works on the exchange's next one now.  Without it the exchange is over."""
+PATIENCE: Final = 0.5
+"""Seconds for a file, after which its exchange is over: whoever waits for the process is to have a turn."""
 READY: Final = b"ready"
 """What a process that is kept says once its libraries are loaded."""
 _ROOT: Final = Path(__file__).resolve().parent.parent
@@ -214,34 +221,42 @@ def _tend(work: Work, limits: Limits, files: int, line: socket.socket) -> None:
     line.sendall(READY)
     child = _Child(work, limits, line)
     while True:
-        argument, descriptors, _, _ = socket.recv_fds(line, MAX_ARGUMENT + 1, 2)
+        argument, descriptors, _, _ = socket.recv_fds(line, MAX_ARGUMENT + 1, 2 * AT_ONCE)
         if not argument:
             child.end()
             return
-        if not child.is_idle():
-            child.end()
-            child = _Child(work, limits, line)
-        code = child.ask(argument, descriptors)
-        for descriptor in descriptors:
-            os.close(descriptor)
-        if child.files >= files or not child.stays:
-            child.end()
-            line.sendall(code.to_bytes(2, "big", signed=True))
-            child = _Child(work, limits, line)
-        else:
-            line.sendall(code.to_bytes(2, "big", signed=True))
+        rest = list(descriptors)
+        while rest:
+            if not child.is_idle():
+                child.end()
+                child = _Child(work, limits, line, rest)
+            began = time.monotonic()
+            code = child.ask(argument, rest[:2])
+            lost = child.files >= files or not child.stays
+            over = lost or time.monotonic() - began > PATIENCE or len(rest) <= 2
+            done, rest = (rest, []) if over else (rest[:2], rest[2:])
+            for descriptor in done:
+                os.close(descriptor)
+            if lost:
+                child.end()
+            line.sendall(code.to_bytes(2, "big", signed=True) + (b"" if over else GOES_ON))
+            if lost:
+                child = _Child(work, limits, line)
 
 
 class _Child:
     """A confined process that was forked, as the one that forked it sees it."""
 
-    def __init__(self, work: Work, limits: Limits, line: socket.socket) -> None:
+    def __init__(self, work: Work, limits: Limits, line: socket.socket, not_its: Iterable[int] = ()) -> None:
+        """:param not_its: descriptors that are open just now: it is given those of its files, and has no others."""
         self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         own = os.getpid()
         self._pid = os.fork()
         if self._pid == 0:
             self._ours.close()
             line.close()
+            for descriptor in not_its:
+                os.close(descriptor)
             _work_on(work, limits, theirs, own)
         theirs.close()
         self.files = 0
@@ -308,3 +323,4 @@ def _work_on(work: Work, limits: Limits, line: socket.socket, parent: int) -> No
             code = 0
     finally:
         os._exit(code)
+

@@ -5,16 +5,23 @@ from __future__ import annotations
 import socket
 import subprocess
 import threading
+import time
 import weakref
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 from foundation.confinement import Limits
 from foundation.errors import SandboxError, SandboxUnavailable, WorkTooLong
-from foundation.sandbox import MAX_ARGUMENT, READY, answer_of, as_file, end, new_file, start
+from foundation.sandbox import AT_ONCE, GOES_ON, MAX_ARGUMENT, READY, answer_of, as_file, end, new_file, start
 
 _GRACE: Final = 5.0
-"""Seconds beyond the wall limit, at which a process ends itself, until it and its parent are killed."""
+"""Seconds beyond the wall limit, at which a process ends itself, until it and its parent are killed: also for a whole
+exchange, of which all files but one are quick (:data:`foundation.sandbox.PATIENCE`)."""
+_LEAST: Final = 0.001
+"""Seconds: none at all would mean that nobody waits."""
 _START: Final = 120.0
 """Seconds for loading libraries, on a machine that is busy."""
 
@@ -62,13 +69,34 @@ class Pool:
         :raises WorkCrashed: no answer.
         :raises SandboxUnavailable: no process is free, or can be started.
         """
+        (answer,) = self.run_some([document], argument)
+        if isinstance(answer, SandboxError):
+            raise answer
+        return answer
+
+    def run_some(self, documents: Sequence[bytes | int], argument: bytes = b"") -> list[bytes | SandboxError]:
+        """Have the work done on the first of some files of one owner, in one process, each with the limits of one.
+
+        What a file makes of the process can reach those beside it: files of several owners are not to be mixed.
+
+        :param documents: 1 to :data:`foundation.sandbox.AT_ONCE`.
+        :param argument: at most :data:`foundation.sandbox.MAX_ARGUMENT` octets.
+        :returns: for one file at least, in their order, its answer; or, as the last, what :meth:`run` would raise.
+            The process has not seen the rest: it had enough, or one took long.
+        :raises SandboxUnavailable: no process is free, can be started, or is left.
+        """
         if len(argument) > MAX_ARGUMENT:
             raise SandboxUnavailable("the argument is longer than it may be")
+        if not 1 <= len(documents) <= AT_ONCE:
+            raise SandboxUnavailable("so many files are not taken at once")
         if not self._free.acquire(timeout=self._wait):
             raise SandboxUnavailable("all confined processes are busy")
         try:
-            with as_file(document) as file, new_file("answer") as answer:
-                return answer_of(self._ask(file, answer, argument), answer)
+            with ExitStack() as open_files:
+                files = [open_files.enter_context(as_file(each)) for each in documents]
+                answers = [open_files.enter_context(new_file("answer")) for _ in documents]
+                codes = self._ask(list(chain.from_iterable(zip(files, answers, strict=True))), argument)
+                return [_outcome(code, answer) for code, answer in zip(codes, answers, strict=False)]
         finally:
             self._free.release()
 
@@ -76,36 +104,40 @@ class Pool:
         """End the processes that are idle; so does whoever forgets the pool."""
         _close(self._idle)
 
-    def _ask(self, file: int, answer: int, argument: bytes) -> int:
-        """The exit code.  An idle process that is gone already is replaced, once."""
+    def _ask(self, files: list[int], argument: bytes) -> list[int | WorkTooLong]:
+        """The exit codes.  An idle process that is gone already is replaced, once."""
         kept = self._taken()
         if kept is not None:
             try:
-                return self._asked(kept, file, answer, argument)
+                return self._asked(kept, files, argument)
             except SandboxUnavailable:
                 pass
-        return self._asked(self._started(), file, answer, argument)
+        return self._asked(self._started(), files, argument)
 
-    def _asked(self, worker: _Worker, file: int, answer: int, argument: bytes) -> int:
+    def _asked(self, worker: _Worker, files: list[int], argument: bytes) -> list[int | WorkTooLong]:
+        codes: list[int | WorkTooLong] = []
+        deadline = time.monotonic() + self._limits.wall_seconds + _GRACE
         try:
-            code = self._told(worker, file, answer, argument)
-        except SandboxError:
+            socket.send_fds(worker.line, [b"\0" + argument], files)
+            goes_on = True
+            while goes_on and len(codes) < len(files) // 2:
+                worker.line.settimeout(max(deadline - time.monotonic(), _LEAST))
+                goes_on = _told(worker, codes)
+        except TimeoutError:
             worker.close()
-            raise
-        self._idle.append(worker)
-        return code
-
-    def _told(self, worker: _Worker, file: int, answer: int, argument: bytes) -> int:
-        try:
-            socket.send_fds(worker.line, [b"\0" + argument], [file, answer])
-            told = worker.line.recv(2)
-        except TimeoutError as error:
-            raise WorkTooLong("the work took longer than it may, and did not end") from error
+            return [*codes, WorkTooLong("the work took longer than it may, and did not end")]
         except OSError as error:
+            worker.close()
+            if codes:
+                # The others are asked for anew, in files that nobody wrote to.
+                return codes
             raise SandboxUnavailable("a confined process was lost") from error
-        if len(told) != 2:
-            raise SandboxUnavailable("a confined process was lost")
-        return int.from_bytes(told, "big", signed=True)
+        if goes_on:
+            # It tells more than it was asked for.
+            worker.close()
+        else:
+            self._idle.append(worker)
+        return codes
 
     def _taken(self) -> _Worker | None:
         try:
@@ -144,5 +176,22 @@ class Pool:
         if not ready:
             worker.close()
             raise SandboxUnavailable("a confined process did not get ready")
-        ours.settimeout(self._limits.wall_seconds + _GRACE)
         return worker
+
+
+def _told(worker: _Worker, codes: list[int | WorkTooLong]) -> bool:
+    """Add the next exit code; whether another is to come."""
+    told = worker.line.recv(2 + len(GOES_ON))
+    if len(told) < 2:
+        raise ConnectionError("nobody is there")
+    codes.append(int.from_bytes(told[:2], "big", signed=True))
+    return told[2:] == GOES_ON
+
+
+def _outcome(code: int | WorkTooLong, answer: int) -> bytes | SandboxError:
+    if isinstance(code, WorkTooLong):
+        return code
+    try:
+        return answer_of(code, answer)
+    except SandboxError as error:
+        return error

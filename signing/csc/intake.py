@@ -42,13 +42,15 @@ class Intake:
         :raises errors.InvalidRequest: one is not to be signed; the reason is told, and nothing that it says.
         :raises errors.TemporarilyUnavailable: nobody is there to look.
         """
-        for document in dict.fromkeys(wish.document for wish in wishes if wish.form == "P" and wish.document):
-            try:
-                self._check_findings(self._examiner.examine(document))
-            except DocumentRefused as error:
-                raise errors.not_signable(error.reason) from error
-            except ExaminerUnavailable as error:
-                raise errors.TemporarilyUnavailable(errors.BUSY) from error
+        # All are of one request: of one client, approved together.
+        documents = dict.fromkeys(wish.document for wish in wishes if wish.form == "P" and wish.document)
+        try:
+            for examination in self._examiner.examine_all(documents):
+                self._check_findings(examination)
+        except DocumentRefused as error:
+            raise errors.not_signable(error.reason) from error
+        except ExaminerUnavailable as error:
+            raise errors.TemporarilyUnavailable(errors.BUSY) from error
 
     def _check_findings(self, examination: Examination) -> None:
         found = sorted({finding.code for finding in examination.findings} & self._refused)

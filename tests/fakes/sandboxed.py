@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import select
 import socket
 import stat
 import subprocess
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from foundation.sandbox import serve
+from foundation.sandbox import PATIENCE, serve
 from foundation.settings import process_environment
 
 KEPT: list[bytes] = []
@@ -48,6 +49,11 @@ def _limit_parent() -> object:
     return resource.prlimit(os.getppid(), resource.RLIMIT_CPU, (0, 0))
 
 
+def _linger() -> bytes:
+    select.select([], [], [], 2 * PATIENCE)
+    return b"lingered"
+
+
 def _remember(document: bytes) -> bytes:
     KEPT.append(document)
     return b",".join(KEPT)
@@ -64,11 +70,14 @@ def _chatter() -> bytes:
 
 
 def work(document: bytes, argument: bytes) -> bytes:
-    """Do what the argument says."""
+    """Do what the argument says; or, if that is ``each``, what the file says."""
+    if argument == b"each":
+        argument = document
     acts: dict[bytes, Callable[[], bytes]] = {
         b"": lambda: document,
         b"reverse": lambda: document[::-1],
         b"remember": lambda: _remember(document),
+        b"linger": _linger,
         b"spin": _spin,
         b"sleep": _sleep,
         b"memory": lambda: b"x" * (1 << 40),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -216,12 +217,23 @@ def test_what_takes_too_much_of_the_process_is_refused_as_that() -> None:
 
 
 def test_nobody_there_to_look_is_not_a_refusal(examiner: Examiner, monkeypatch: pytest.MonkeyPatch) -> None:
-    def nobody(*_: object) -> bytes:
+    def nobody(*_: object) -> list[bytes]:
         raise SandboxUnavailable("busy")
 
-    monkeypatch.setattr(examiner._pool, "run", nobody)
+    monkeypatch.setattr(examiner._pool, "run_some", nobody)
     with pytest.raises(ExaminerUnavailable):
         examiner.examine(hostile.plain())
+
+
+def test_many_are_examined_in_their_order_until_one_is_refused(examiner: Examiner) -> None:
+    javascript = hostile.FINDINGS["javascript"]()
+    large = hostile.plain() + b" " * examiner._bounds.octets
+    examined = examiner.examine_all([*[hostile.plain()] * 5, javascript, *[hostile.plain()] * 5, large, b""])
+    told = [[finding.code for finding in found.findings] for found in islice(examined, 11)]
+    with pytest.raises(DocumentRefused) as refused:
+        next(examined)
+    assert refused.value.reason == "too_large"
+    assert ["javascript" in codes for codes in told] == [False] * 5 + [True] + [False] * 5
 
 
 @pytest.mark.parametrize("answer", [b"", b"[]", b"{}", b'{"refused": "x"}', b'{"findings": 1}', b"\xff"])

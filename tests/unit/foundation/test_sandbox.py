@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from foundation.confinement import Limits
-from foundation.errors import SandboxUnavailable, WorkCrashed, WorkTooLarge, WorkTooLong
-from foundation.sandbox import run
+from foundation.errors import SandboxError, SandboxUnavailable, WorkCrashed, WorkTooLarge, WorkTooLong
+from foundation.sandbox import AT_ONCE, run
 from foundation.sandbox_pool import Pool
 
 MODULE = "tests.fakes.sandboxed"
@@ -85,6 +85,76 @@ def test_a_process_has_so_many_files_and_a_fresh_one_knows_nothing_of_them() -> 
     finally:
         kept.close()
     assert answers == [b"first", b"first,second", b"third"]
+
+
+def pids(kept: Pool) -> list[int]:
+    return [worker.process.pid for worker in kept._idle]
+
+
+def of_all(kept: Pool, *files: bytes) -> list[bytes | type[SandboxError]]:
+    """Answers until there is a fault, in as many exchanges as it takes: a machine that is slow takes more."""
+    told: list[bytes | SandboxError] = []
+    while len(told) < len(files) and not any(isinstance(each, SandboxError) for each in told):
+        told += kept.run_some(files[len(told) :], b"each")
+    return [each if isinstance(each, bytes) else type(each) for each in told]
+
+
+@pytest.mark.parametrize(
+    ("argument", "fault"),
+    [(b"memory", WorkTooLarge), (b"long", WorkTooLarge), (b"raise", WorkCrashed), (b"crash", WorkCrashed)],
+)
+def test_DOS_01_a_file_that_ends_its_process_is_the_one_that_is_told_and_none_behind_it_is_seen(
+    pool: Pool, argument: bytes, fault: type[SandboxError]
+) -> None:
+    pool.run(b"", b"")
+    nursery = pids(pool)
+    assert of_all(pool, b"reverse", b"", argument, b"remember") == [b"esrever", b"", fault]
+    assert of_all(pool, b"remember", b"reverse") == [b"remember", b"esrever"]
+    assert pool.run(b"", b"grow") == b""
+    assert pids(pool) == nursery
+
+
+@pytest.mark.parametrize(("limits", "argument"), [(HASTY, b"spin"), (IMPATIENT, b"sleep")])
+def test_DOS_01_work_without_an_end_is_killed_among_others_too(limits: Limits, argument: bytes) -> None:
+    kept = Pool(MODULE, limits, workers=1, wait_seconds=120.0)
+    try:
+        answers = of_all(kept, argument, b"reverse", b"reverse")
+        assert answers == [WorkTooLong]
+        assert len(pids(kept)) == 1
+    finally:
+        kept.close()
+
+
+def test_an_exchange_is_over_after_a_file_that_took_long() -> None:
+    kept = Pool(MODULE, LIMITS, workers=1, wait_seconds=120.0)
+    try:
+        assert kept.run_some([b"linger", b"reverse"], b"each") == [b"lingered"]
+        assert of_all(kept, b"reverse") == [b"esrever"]
+    finally:
+        kept.close()
+
+
+def test_each_of_some_files_has_an_answer_as_long_as_one_alone(pool: Pool) -> None:
+    files = [b"x" * (1 << 20)] * 3
+    answers: list[bytes | SandboxError] = []
+    while len(answers) < len(files):
+        answers += pool.run_some(files[len(answers) :])
+    assert answers == files
+
+
+def test_some_files_count_as_so_many_and_one_that_grew_is_the_last() -> None:
+    kept = Pool(MODULE, LIMITS, workers=1, wait_seconds=120.0, files=2)
+    try:
+        assert of_all(kept, *[b"remember"] * 3) == [b"remember", b"remember,remember", b"remember"]
+        assert of_all(kept, b"grow", b"remember", b"remember") == [b"", b"remember", b"remember,remember"]
+    finally:
+        kept.close()
+
+
+@pytest.mark.parametrize("files", [0, AT_ONCE + 1])
+def test_no_more_files_are_taken_at_once_than_a_process_may_have_open(pool: Pool, files: int) -> None:
+    with pytest.raises(SandboxUnavailable):
+        pool.run_some([b""] * files)
 
 
 def test_a_process_that_grew_serves_nobody_after(pool: Pool) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from benchmarks.documents import pdf
 from documents.errors import REASONS, ExaminerUnavailable
 from documents.findings import Examination
 from foundation.errors import SettingsError
@@ -40,6 +41,18 @@ def test_SIG_10_DOS_01_a_document_that_is_not_to_be_signed_costs_no_SAD(bench: B
     assert bench.sam.asked_for_documents == []
 
 
+@pytest.mark.parametrize("case", ["bomb of objects", "very deep"])
+def test_DOS_01_the_first_that_is_not_to_be_signed_among_many_is_the_one_that_is_told(bench: Bench, case: str) -> None:
+    reason, make = hostile.REFUSED[case]
+    good = [pdf(0, each) for each in range(9)]
+    later = hostile.REFUSED["encrypted"][1]()
+    answer = asked(bench, *good[:5], make(), *good[5:], later)
+    assert (answer.status_code, answer.get_json()["error_description"]) == (400, f"{WORDS}: {REASONS[reason]}")
+    assert bench.sam.asked_for_documents == []
+    assert asked(bench, *good).get_json()["error_description"] == "Invalid parameter SAD"
+    assert bench.sam.asked_for_documents == [9]
+
+
 @pytest.mark.parametrize("attack", ["ISA", "USF without ByteRange", "shadow hide and replace", "octet"])
 def test_SIG_02_a_document_that_was_changed_after_somebody_signed_it_is_not_signed(bench: Bench, attack: str) -> None:
     reason, alter = hostile.ATTACKS[attack]
@@ -59,11 +72,12 @@ class Looked:
         self.seen: list[bytes] = []
         self.there = there
 
-    def examine(self, document: bytes) -> Examination:
-        self.seen.append(document)
-        if not self.there:
-            raise ExaminerUnavailable("busy")
-        return Examination((), (), (), 1, "1.7")
+    def examine_all(self, documents: Iterable[bytes]) -> Iterator[Examination]:
+        for document in documents:
+            self.seen.append(document)
+            if not self.there:
+                raise ExaminerUnavailable("busy")
+            yield Examination((), (), (), 1, "1.7")
 
 
 @pytest.fixture
