@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, cast
 
-from flask import Flask, current_app, g, has_app_context
+from flask import Flask, current_app, g, has_app_context, request
 from sqlalchemy import Connection, Engine
 
 from connectors.ports.messaging import Mailer, SmsGateway
@@ -26,8 +26,8 @@ TOLD: Final = "privyseal_told"
 """In ``g``: this request may have written something into the outbox."""
 EXTENSION: Final = "privyseal"
 _NOT_BEGUN: Final = object()
-_OUTER: Final = "privyseal_outer"
-"""In ``g``: what was held where this request began within another."""
+_OUTER: Final = "privyseal.outer"
+"""In the request's environment: what was held where this request began within another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,6 @@ class Services:
 class _Held:
     """What a request is answered by, from its beginning to its end."""
 
-    app: Flask
     services: Services
     view: PolicyView
 
@@ -190,15 +189,15 @@ def install(app: Flask, services: Services) -> None:
 
 def _hold() -> None:
     """One policy for a whole request; an outer context's is not taken for it."""
-    app = cast("Any", current_app)._get_current_object()
-    found = of(app)
+    found = of(current_app)
     found.policies.refresh()
-    setattr(g, _OUTER, _held.get())
-    _held.set(_Held(app, found, found.policies.current))
+    # Not in ``g``, which a request within a request of the same app shares with it.
+    request.environ[_OUTER] = _held.get()
+    _held.set(_Held(found, found.policies.current))
 
 
 def _let_go(_error: BaseException | None) -> None:
-    outer = g.pop(_OUTER, _NOT_BEGUN)
+    outer = request.environ.pop(_OUTER, _NOT_BEGUN)
     if outer is not _NOT_BEGUN:
         _held.set(outer)
 

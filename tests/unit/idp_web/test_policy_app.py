@@ -102,6 +102,25 @@ def test_the_services_of_another_app_have_their_own_policy(idp: Idp, tmp_path: P
     other.engine.dispose()
 
 
+def test_a_request_within_a_request_leaves_nothing_behind_for_who_comes_after_both(idp: Idp, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    other = make_idp(tmp_path / "other", policy=POLICY.replace(b"name: tests", b"name: others"))
+    seen: list[str] = []
+
+    def ask() -> str:
+        for within in (idp, other):
+            assert within.client().get("/health/live").status_code == 200
+            seen.append(services().policy.name)
+        return ""
+
+    idp.app.add_url_rule("/test/ask", "ask", ask)
+    assert idp.client().get("/test/ask").status_code == 200
+    assert seen == ["tests", "tests"]
+    with other.app.app_context():
+        assert services().policy.name == "others"
+    other.engine.dispose()
+
+
 @pytest.mark.parametrize("goes_on", ["with the code", "with the page"])
 def test_a_step_up_that_was_begun_under_the_old_policy_ends_by_the_new_one(idp: Idp, goes_on: str) -> None:
     """The page said that a code is needed; the policy says so no more, and the decision names the one that decided."""
