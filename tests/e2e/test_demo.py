@@ -197,13 +197,16 @@ def test_the_second_run_on_a_state_is_quick_and_ends_by_itself(product: Product,
     # a copy of a stopped installation would do, but a state belongs to its ports: so a new one is run twice
     ports, state = free_ports(), place / "twice"
     first, second = place / "first-run", place / "second-run"
+    before = _processor_seconds()
     assert start(state, ports, first, "--once").wait(150) == 0, first.read_text()
+    prepared = _processor_seconds() - before
     before = _processor_seconds()
     assert start(state, ports, second, "--once").wait(150) == 0, second.read_text()
     # Of itself and of all that it started and waited for: other work on the machine takes time, not this.
     used = _processor_seconds() - before
     assert "preparing" not in second.read_text()
-    assert used < 10, f"{used:.1f} s of processor time"
+    # Against the first run, because a slow processor needs more for both.
+    assert used < 0.5 * prepared, f"{used:.1f} s of processor time, {prepared:.1f} s with all preparations"
     assert children_of_state(state) == []
     refused = place / "other-ports"
     assert start(state, Ports(ports.base + 1), refused, "--once").wait(30) == 2
