@@ -253,7 +253,8 @@ def start_web(
     """Start one of the two web applications, with the options that the development supervisor uses."""
     processes.start(
         name, answers_http(f"{factory}.localhost", port, "/health/ready"),
-        "granian", "--interface", "wsgi", "--factory", "--host", HOST, "--port", str(port), "--workers", str(workers),
+        "granian", "--interface", "wsgi", "--factory", "--workers-kill-timeout", "10",
+        "--host", HOST, "--port", str(port), "--workers", str(workers),
         "--blocking-threads", str(threads), "--no-ws", "--log-level", "warning", f"{module}:{factory}", **environment,
     )  # fmt: skip
 

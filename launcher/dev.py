@@ -180,7 +180,7 @@ def _granian(here: Installation, role: Role, title: str, host: str, factory: str
     port = here.ports.of(role)
     variable = {f"PRIVYSEAL_{role.upper()}_CONFIG": str(here.file(role, f"{role}.toml"))}
     command = preparation.command(
-        here, role, "granian", "--interface", "wsgi", "--factory",
+        here, role, "granian", "--interface", "wsgi", "--factory", "--workers-kill-timeout", "10",
         "--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--blocking-threads", str(threads),
         "--http1-header-read-timeout", str(HEAD_MILLISECONDS), "--no-ws", "--log-level", "warning",
         f"wsgi:{factory}", **variable,

@@ -79,6 +79,7 @@ def _validated(validator: Validator, document: bytes) -> Response:
     try:
         found = validator.validate(document)
     except TooComplex as error:
+        _log.warning("a document was not validated", extra={"fields": {"cause": type(error.__cause__).__name__}})
         return _refused(422, error.code, "The document takes more time or memory than one may")
     except ValidatorUnavailable as error:
         _log.error("no document can be validated", extra={"fields": {"cause": type(error).__name__}})

@@ -310,7 +310,8 @@ def write_nginx(made: Site, directory: Path) -> None:
 def behind(made: Site) -> Iterator[None]:
     """The real server; it writes a line for each request that it is given."""
     command = (
-        sys.executable, "-m", "granian", "--interface", "wsgi", "--factory", "--host", "127.0.0.1", "--port",
+        sys.executable, "-m", "granian", "--interface", "wsgi", "--factory", "--workers-kill-timeout", "10",
+        "--host", "127.0.0.1", "--port",
         str(made.behind), "--workers", "1", "--blocking-threads", "4", "--no-ws", "--log-level", "warning",
         "--access-log", "--access-log-fmt", "%(method)s %(path)s", "wsgi:idp",
     )  # fmt: skip

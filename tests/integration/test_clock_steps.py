@@ -119,7 +119,8 @@ def provider(directory: Path, clock: SteppedClock, key: SigningKey) -> Iterator[
     machine = ("--client-id", CLIENT, "--name", "A machine", "--scope", "service", "--grant-type", "client_credentials")
     assert main(("client", "create", *machine, *method, *config)) == 0
     command = (
-        sys.executable, "-m", "granian", "--interface", "wsgi", "--factory", "--host", "127.0.0.1", "--port", str(port),
+        sys.executable, "-m", "granian", "--interface", "wsgi", "--factory", "--workers-kill-timeout", "10",
+        "--host", "127.0.0.1", "--port", str(port),
         "--workers", "1", "--blocking-threads", "4", "--no-ws", "--log-level", "warning", "wsgi:idp",
     )  # fmt: skip
     environment = {**process_environment(), **clock.environment, "PRIVYSEAL_IDP_CONFIG": str(directory / "idp.toml")}

@@ -61,7 +61,8 @@ def test_DOS_03_during_a_flood_of_logins_health_stays_green_and_whoever_is_refus
     assert main(("init", *config)) == 0
     assert main(("account", "create", *person, *secret, *config)) == 0
     command = (
-        sys.executable, "-m", "granian", "--interface", "wsgi", "--factory", "--host", "127.0.0.1",
+        sys.executable, "-m", "granian", "--interface", "wsgi", "--factory", "--workers-kill-timeout", "10",
+        "--host", "127.0.0.1",
         "--port", str(port), "--workers", "1", "--blocking-threads", "8", "--no-ws", "--log-level", "warning",
         "wsgi:idp",
     )  # fmt: skip

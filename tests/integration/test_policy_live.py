@@ -135,7 +135,8 @@ def live(tmp_path: Path) -> Iterator[Live]:
 @contextmanager
 def _server(directory: Path, port: int) -> Iterator[None]:
     command = (
-        sys.executable, "-m", "granian", "--interface", "wsgi", "--factory", "--host", "127.0.0.1",
+        sys.executable, "-m", "granian", "--interface", "wsgi", "--factory", "--workers-kill-timeout", "10",
+        "--host", "127.0.0.1",
         "--port", str(port), "--workers", str(WORKERS), "--blocking-threads", "4", "--no-ws", "--log-level", "warning",
         "wsgi:idp",
     )  # fmt: skip

@@ -73,7 +73,8 @@ def serving(made: Site) -> ExitStack:
     (made.directory / "activation.pem").write_bytes(key.as_pem(private=False))
     (made.directory / "web.toml").write_text(dumps(settings))
     command = (
-        sys.executable, "-m", "granian", "--interface", "wsgi", "--factory", "--host", "127.0.0.1", "--port",
+        sys.executable, "-m", "granian", "--interface", "wsgi", "--factory", "--workers-kill-timeout", "10",
+        "--host", "127.0.0.1", "--port",
         str(made.sign), "--workers", "1", "--blocking-threads", str(THREADS), "--no-ws", "--log-level", "warning",
         "--http1-header-read-timeout", str(SECONDS * 1000), "--access-log", "--access-log-fmt", "%(method)s %(path)s",
         "wsgi:signing",
