@@ -7,6 +7,9 @@ import json
 import logging
 from typing import Final
 
+import cryptography.hazmat.backends.openssl.backend  # noqa: F401 - loaded now: a confined process may not find it later
+import lxml.etree  # noqa: F401 - the same
+
 from documents.bounds import Bounds
 from documents.errors import DocumentRefused
 from documents.examine import examine
