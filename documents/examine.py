@@ -13,6 +13,7 @@ from pyhanko.pdf_utils import generic
 
 from documents.bounds import Bounds
 from documents.content import Content, unused
+from documents.errors import DocumentRefused
 from documents.expansion import Expansion
 from documents.findings import Examination
 from documents.pages import pages_of
@@ -50,11 +51,14 @@ def examine(document: bytes, bounds: Bounds = _BOUNDS) -> Examination:
                 content.add("unused_content")
             if isinstance(node, generic.StreamObject):
                 expansion.count(node)
-    signatures = check_prior(reader, document, bounds, content)
+    signatures, final = check_prior(reader, document, bounds, content)
     signed.check(reader)
     with faults_as("malformed"):
         version = ".".join(map(str, reader.input_version))
         objects = len(set(references(reader)))
+    # The last of all: who only time-stamps, which such a certification permits, knows that all else was looked at.
+    if final:
+        raise DocumentRefused("certified_final")
     return Examination(content.findings, tuple(leaf.page for leaf in leaves), signatures, objects, version)
 
 

@@ -33,6 +33,8 @@ class ExaminerSettings:
     """Octets of address space."""
     seconds: int = 20
     """Of processor time at most; a small document has less."""
+    documents: int = 100
+    """After how many a process ends; 1: each document has one of its own."""
     bounds: Bounds = field(default_factory=Bounds)
 
 
@@ -47,7 +49,13 @@ class Examiner:
             wall_seconds=3.0 * settings.seconds,
             file_octets=_ANSWER_OCTETS,
         )
-        self._pool = Pool(_WORKER, limits, workers=settings.workers, wait_seconds=settings.wait_seconds)
+        self._pool = Pool(
+            _WORKER,
+            limits,
+            workers=settings.workers,
+            wait_seconds=settings.wait_seconds,
+            files=settings.documents,
+        )
         self._bounds = settings.bounds
 
     def examine(self, document: bytes) -> Examination:

@@ -33,11 +33,14 @@ _MAX_TEXT: Final = 512
 _BROKEN: Final = "signature_broken"
 
 
-def check_prior(reader: Any, document: bytes, bounds: Bounds, content: Content) -> tuple[PriorSignature, ...]:
+def check_prior(
+    reader: Any, document: bytes, bounds: Bounds, content: Content
+) -> tuple[tuple[PriorSignature, ...], bool]:
     """Check all of them, the oldest first.
 
     :param content: is told what a signature permits, and the next signer should know.
-    :raises DocumentRefused: one is not whole, the document was changed behind it, or it permits no other.
+    :returns: them, and whether one of them permits no other signature.
+    :raises DocumentRefused: one is not whole, or the document was changed behind it.
     """
     with faults_as(_BROKEN):
         found = [_embedded(reader, *field) for field in _filled(reader, bounds)]
@@ -45,7 +48,8 @@ def check_prior(reader: Any, document: bytes, bounds: Bounds, content: Content) 
             raise DocumentRefused("too_many_objects", "signatures")
         found.sort(key=lambda each: int(each.signed_revision))
         names = {each.field_name for each in found}
-        return tuple(_checked(each, document, names, content) for each in found)
+        checked = tuple(_checked(each, document, names, content) for each in found)
+        return checked, any(each.docmdp_level == MDPPerm.NO_CHANGES for each in found)
 
 
 class SignatureDictionaries:
@@ -132,9 +136,6 @@ def _checked(each: Any, document: bytes, names: set[str], content: Content) -> P
         raise DocumentRefused("changed_after_signature")
     if set(each.diff_result.changed_form_fields) - names:
         content.add("fields_changed")
-    # 5. It permits another one.
-    if each.docmdp_level == MDPPerm.NO_CHANGES:
-        raise DocumentRefused("certified_final")
     return PriorSignature(
         field=_printable(each.field_name),
         kind=_kind(each),

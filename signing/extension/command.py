@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from connectors.errors import ConnectorError
 from connectors.registry import load as load_connector
+from documents.bounds import Bounds
+from documents.errors import REASONS, DocumentRefused, ExaminerUnavailable
+from documents.examiner import Examiner, ExaminerSettings
 from foundation.certificates.reading import read_anchors
 from foundation.clock import Clock, SystemClock
 from foundation.errors import PrivySealError
 from foundation.settings import load
 from signing.errors import SigningError
-from signing.extension.errors import NoStamp
-from signing.extension.files import Found, found, read, replace
+from signing.extension.errors import FileRefused, NoStamp, NotExamined
+from signing.extension.files import MAX_OCTETS, Found, found, read, replace
 from signing.extension.settings import ExtensionSettings
 
 if TYPE_CHECKING:
@@ -31,6 +34,15 @@ NOT_ALL: Final = 1
 """Exit code where a file is not at the level."""
 UNUSABLE: Final = 2
 _LEVELS: Final = ("B-T", "B-LT", "B-LTA")
+_EXAMINATION: Final = ExaminerSettings(
+    # An archive is of many owners: what takes a process over has that one file.
+    workers=1,
+    documents=1,
+    # The largest file's; what a small one may use is small (documents.worker).
+    memory=4 * 1024 * 1024 * 1024,
+    seconds=300,
+    bounds=Bounds(octets=MAX_OCTETS),
+)
 _EPILOG: Final = """exit codes:
   0  every file is at the level now, or above it; files of a folder without a signature do not count
   1  a file is not; it is as it was, and the others were done
@@ -92,9 +104,13 @@ def _run(arguments: argparse.Namespace, clock: Clock) -> int:
         print(f"error: {error}", file=sys.stderr)
         return UNUSABLE
     counted: Counter[str] = Counter()
-    for number, outcome in enumerate(_outcomes(files, means, arguments), 1):
-        counted[outcome.result] += 1
-        _show(outcome, arguments, number, len(files))
+    examiner = Examiner(_EXAMINATION)
+    try:
+        for number, outcome in enumerate(_outcomes(files, means, arguments, examiner), 1):
+            counted[outcome.result] += 1
+            _show(outcome, arguments, number, len(files))
+    finally:
+        examiner.close()
     return NOT_ALL if counted["failed"] else DONE
 
 
@@ -149,12 +165,30 @@ def means_of(settings: ExtensionSettings, clock: Clock) -> Means:
     return Means(stamp, status.of, policy, clock)
 
 
-def _outcomes(files: Sequence[Found], means: Means, arguments: argparse.Namespace) -> Iterator[Outcome]:
+def _outcomes(
+    files: Sequence[Found], means: Means, arguments: argparse.Namespace, examiner: Examiner
+) -> Iterator[Outcome]:
     for file in files:
-        yield _outcome(file, means, arguments.level or "B-LTA", renew=arguments.renew)
+        yield _outcome(file, means, examiner, arguments.level or "B-LTA", renew=arguments.renew)
 
 
-def _outcome(file: Found, means: Means, level: Any, *, renew: bool) -> Outcome:
+def _examine(octets: bytes, examiner: Examiner) -> None:
+    """What breaks a reader breaks one that is confined, and not the operator's process.
+
+    :raises FileRefused: it is not one to be read here.
+    :raises NotExamined: nobody was there to look.
+    """
+    try:
+        examiner.examine(octets)
+    except DocumentRefused as error:
+        # Said last, when all else is well; and evidence and time-stamps are no signatures (ISO 32000-2 table 257).
+        if error.reason != "certified_final":
+            raise FileRefused(REASONS[error.reason]) from error
+    except ExaminerUnavailable as error:
+        raise NotExamined("no confined process is there to look at it") from error
+
+
+def _outcome(file: Found, means: Means, examiner: Examiner, level: Any, *, renew: bool) -> Outcome:
     from signing.ades.errors import NothingSigned
     from signing.ades.extending import extended
     from signing.csc.errors import TemporarilyUnavailable
@@ -162,6 +196,7 @@ def _outcome(file: Found, means: Means, level: Any, *, renew: bool) -> Outcome:
     name = str(file.path)
     try:
         content = read(file.path)
+        _examine(content.octets, examiner)
         try:
             made = extended(content.octets, level, means, renew=renew)
         except TemporarilyUnavailable as error:

@@ -25,3 +25,15 @@ class NoStamp(ExtensionError):
     """No time-stamping authority gives a stamp."""
 
     code = "no_stamp"
+
+
+class FileRefused(ExtensionError):
+    """A file is not one that is read outside a confined process."""
+
+    code = "document_refused"
+
+
+class NotExamined(ExtensionError):
+    """No confined process was there to look at a file: nothing is known of it."""
+
+    code = "examiner_unavailable"

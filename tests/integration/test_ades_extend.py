@@ -18,13 +18,18 @@ from devservices import tsa
 from devservices.ca import Issuance
 from devservices.names import person_from_mapping
 from devservices.tsa import open_authority
+from documents.errors import REASONS
+from documents.examiner import ExaminerSettings
 from foundation.clock import SystemClock
+from signing.ades import extending
+from signing.ades.pades import Wanted
 from signing.extension import command
 from signing.extension.errors import FileChanged, FileUnusable
 from signing.extension.files import Found, found, read, replace
+from tests import hostile
 from tests.documents import blank_pdf
 from tests.integration.devservices import ALICE, csr_for, running_ca, served
-from tests.trust import signed_pdf
+from tests.trust import PLAIN, signed_pdf
 
 _READER: Any = PdfFileReader
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -39,10 +44,10 @@ class Place:
     root: Path
     chain: tuple[bytes, ...]
 
-    def sign(self, name: str) -> Path:
+    def sign(self, name: str, wanted: Wanted = PLAIN) -> Path:
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(signed_pdf(blank_pdf(f"({name})"), KEY, self.chain, SystemClock().now()))
+        path.write_bytes(signed_pdf(blank_pdf(f"({name})"), KEY, self.chain, SystemClock().now(), wanted=wanted))
         return path
 
     def run(self, *arguments: object) -> int:
@@ -104,8 +109,8 @@ def test_a_folder_is_lifted_and_what_cannot_be_is_named_and_left(
         "one.pdf": "extended", "two.PDF": "extended", "broken.pdf": "failed", "unsigned.pdf": "unsigned",
     }  # fmt: skip
     assert (told["one.pdf"]["before"], told["one.pdf"]["after"]) == ("B-B", "B-LTA")
-    assert told["broken.pdf"]["error"] == "not_extendable"
-    assert "TOTAL_FAILED" in told["broken.pdf"]["reason"]
+    assert told["broken.pdf"]["error"] == "document_refused"
+    assert "does not fit what it covers" in told["broken.pdf"]["reason"]
     assert one.read_bytes().startswith(before)
     assert stat.S_IMODE(two.stat().st_mode) == 0o640
     assert broken.read_bytes() == bytes(changed)
@@ -117,6 +122,63 @@ def test_a_folder_is_lifted_and_what_cannot_be_is_named_and_left(
     assert "B-LTA already" in capsys.readouterr().out
     assert place.run(unsigned, "--level", "B-T") == 1
     assert "no signature" in capsys.readouterr().err
+
+
+def test_DOS_01_what_is_refused_in_confinement_is_never_read_outside_and_the_others_are_lifted(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, last = place.sign("0.pdf"), place.sign("z.pdf")
+    cases = ("very deep", "encrypted", "hybrid", "XFA", "bomb of objects", "cut off", "a loop of tables", "revisions")
+    octets = {case: hostile.REFUSED[case][1]() for case in cases}
+    for case in cases:
+        (place.folder / f"{case}.pdf").write_bytes(octets[case])
+    # Signed at its end, and then something that its signature does not permit.
+    changed = place.folder / "changed.pdf"
+    changed.write_bytes(
+        hostile.saved_incrementally(signed_pdf(hostile.plain(), KEY, place.chain, SystemClock().now()))
+    )
+    read: list[bytes] = []
+    lift = extending.extended
+
+    def observed(pdf: bytes, *rest: Any, **options: Any) -> extending.Extended:
+        read.append(pdf)
+        return lift(pdf, *rest, **options)
+
+    monkeypatch.setattr(extending, "extended", observed)
+    sound = [first.read_bytes(), last.read_bytes()]
+    assert place.run(place.folder, "--level", "B-T", "--json") == 1
+    told = {Path(each["file"]).stem: each for each in lines(capsys)}
+    assert {case: (told[case]["error"], told[case]["reason"]) for case in cases} == {
+        case: ("document_refused", REASONS[hostile.REFUSED[case][0]]) for case in cases
+    }
+    assert told["changed"]["reason"] == REASONS["changed_after_signature"]
+    assert [told[name]["result"] for name in ("0", "z")] == ["extended", "extended"]
+    assert read == sound
+    assert all((place.folder / f"{case}.pdf").read_bytes() == octets[case] for case in cases)
+
+
+def test_DOS_01_where_nobody_can_look_at_a_file_it_is_left(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = place.sign("one.pdf")
+    before = path.read_bytes()
+    monkeypatch.setattr(command, "_EXAMINATION", ExaminerSettings(workers=0, wait_seconds=0.01))
+    assert place.run(path, "--level", "B-T", "--json") == 1
+    assert lines(capsys)[0]["error"] == "examiner_unavailable"
+    assert path.read_bytes() == before
+
+
+def test_a_file_that_is_certified_against_further_signatures_is_stamped_all_the_same(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = place.sign("one.pdf", Wanted(certify=True, permissions=1))
+    assert place.run(path, "--level", "B-LTA") == 0
+    assert "B-B -> B-LTA" in capsys.readouterr().out
+    broken = bytearray(path.read_bytes())
+    broken[broken.index(b"(one.pdf)") + 1] ^= 1
+    path.write_bytes(broken)
+    assert place.run(path, "--renew") == 1
+    assert REASONS["signature_broken"] in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("level", ["B-T", "B-LT"])
