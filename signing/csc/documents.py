@@ -23,7 +23,7 @@ from signing.csc.document_requests import SignDocRequest, levels, parse_sign_doc
 from signing.csc.document_signing import Signing, Through
 from signing.csc.signatures import Presented, redeemer_of, verified
 from signing.csc.streaming import Document
-from signing.csc.unfinished import name_of
+from signing.csc.unfinished import name_of, parts_from_json, parts_to_json
 from signing.settings import WebSettings
 
 METHOD: Final = "signatures/signDoc"
@@ -44,6 +44,16 @@ class Asked:
     """Of :func:`signing.csc.unfinished.name_of`."""
     until: int
     """NumericDate: when the SAD expires."""
+    signed: Sequence[Signed] | None = None
+    """What the module made for it already, where whoever carries it out has that; only the rest is left to be done."""
+
+
+Keep = Callable[[Sequence[Signed]], bool]
+"""Writes down what the module made, before anything else is done with it; whether it lies there now."""
+
+
+def _nowhere(_signed: Sequence[Signed]) -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +75,7 @@ def sign_doc(rssp: Rssp, call: Call) -> Answer:
     asked = _asked(rssp, call)
     if isinstance(asked, Answer):
         return asked
-    made = _made(rssp, asked, None)
+    made = _made(rssp, asked, None, _nowhere)
     # What came, and what it was made into on the way, is not in memory any more once the answer is put into words.
     del asked
     return Answer(_told(made, Document), documents=True)
@@ -101,6 +111,11 @@ def _kept_request(body: Mapping[str, Any], presented: Presented) -> dict[str, An
     return {"method": METHOD, "body": told, "sad": presented.sad, "client_id": presented.client_id, **shown}
 
 
+def with_signed(kept: Mapping[str, Any], signed: Sequence[Signed]) -> dict[str, Any]:
+    """What is left to be done of a request that the module has done its part of, in the form of :func:`asked_later`."""
+    return {**kept, "signed": parts_to_json(signed)}
+
+
 def asked_later(rssp: Rssp, kept: Mapping[str, Any], until: int) -> Asked:
     """The same request, for whoever carries it out.
 
@@ -110,22 +125,25 @@ def asked_later(rssp: Rssp, kept: Mapping[str, Any], until: int) -> Asked:
     body, sad, client_id = kept["body"], kept["sad"], kept["client_id"]
     presented = Presented(sad, client_id, kept["dpop"], kept["certificate"], None)
     request = parse_sign_doc(body, levels(rssp.settings))
-    return Asked(request, presented, name_of(sad, client_id, body, request.wishes), until)
+    signed = parts_from_json(kept["signed"], request.wishes) if "signed" in kept else None
+    return Asked(request, presented, name_of(sad, client_id, body, request.wishes), until, signed)
 
 
-def carry_out(rssp: Rssp, asked: Asked, through: Through) -> dict[str, Any]:
+def carry_out(rssp: Rssp, asked: Asked, through: Through, keep: Keep) -> dict[str, Any]:
     """The answer's members, for whoever fetches them.
 
     :param through: what each call of the module goes through.
+    :param keep: see :data:`Keep`.
     :raises errors.CscError: with the specification's words.
     """
-    return _told(_made(rssp, asked, through), lambda octets: base64.b64encode(octets).decode())
+    return _told(_made(rssp, asked, through, keep), lambda octets: base64.b64encode(octets).decode())
 
 
-def _made(rssp: Rssp, asked: Asked, through: Through | None) -> _Made:
+def _made(rssp: Rssp, asked: Asked, through: Through | None, keep: Keep) -> _Made:
     request, presented, name = asked.request, asked.presented, asked.name
     chain = _chain(rssp, request.credential_id)
-    signed = rssp.unfinished.of(name, request.wishes, epoch(rssp.clock.now()))
+    kept = asked.signed is not None
+    signed = asked.signed or rssp.unfinished.of(name, request.wishes, epoch(rssp.clock.now()))
     signing = Signing(rssp, presented, request)
     signing = signing if through is None else replace(signing, through=through)
     if signed is None:
@@ -136,6 +154,7 @@ def _made(rssp: Rssp, asked: Asked, through: Through | None) -> _Made:
         prepared = [prepare(wish, chain, now) for wish in request.wishes]
         done = signing.sign(prepared)
         signed = [Signed(each, one) for each, one in zip(prepared, done, strict=True)]
+        kept = keep(signed)
     else:
         signing.allow_again()
     try:
@@ -143,7 +162,8 @@ def _made(rssp: Rssp, asked: Asked, through: Through | None) -> _Made:
         info = _validation_info(rssp, request, chain, made)
     except Exception:
         # The SAD is spent, the values are made: whoever asks again gets them finished.
-        rssp.unfinished.keep(name, signed, asked.until)
+        if not kept:
+            rssp.unfinished.keep(name, signed, asked.until)
         raise
     rssp.unfinished.forget(name)
     return _Made(made, any(wish.lower for wish in request.wishes), info)

@@ -3,6 +3,8 @@
 A stamp or a word about a certificate may not be to be had just after the SAD was spent.  The values are not lost then:
 they are kept here, in the memory of this process, at most until the SAD expires.  A later request need not wish for the
 same level: one that is content with a lower one gets that.
+
+Jobs have what was made for them in their own rows instead (:mod:`signing.csc.work`), in the form that is written here.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from foundation.jose import decode_base64url, encode_base64url
 from signing.ades.pades import PreparedPdf
 from signing.csc.document_assembly import Prepared, Signed
 from signing.csc.document_requests import Wish
@@ -128,6 +131,38 @@ def _without_level(value: object) -> object:
         {name: each for name, each in item.items() if name not in _NOT_NAMED} if isinstance(item, dict) else item
         for item in value
     ]
+
+
+def parts_to_json(signed: Sequence[Signed]) -> list[dict[str, Any]]:
+    """What cannot be made again of a request's signatures, in its order."""
+    return [_part_to_json(_part(each)) for each in signed]
+
+
+def parts_from_json(value: Sequence[Mapping[str, Any]], wishes: Sequence[Wish]) -> list[Signed]:
+    """The same, with the wishes that they were made for.
+
+    :raises MessageInvalid: what is said of one is not what :func:`parts_to_json` gives.
+    """
+    return [_whole(_part_from_json(each), wish) for each, wish in zip(value, wishes, strict=True)]
+
+
+def _part_to_json(part: _Part) -> dict[str, Any]:
+    pdf = part.revision
+    revision = None
+    if pdf is not None:
+        octets = encode_base64url(pdf.octets)
+        revision = {"octets": octets, "approved_octets": pdf.approved_octets, "byte_range": list(pdf.byte_range)}
+    return {"document": part.document.to_json(), "revision": revision}
+
+
+def _part_from_json(value: Mapping[str, Any]) -> _Part:
+    kept = value["revision"]
+    revision = None
+    if kept is not None:
+        start, before, after, rest = kept["byte_range"]
+        octets = decode_base64url(kept["octets"].encode())
+        revision = PreparedPdf(octets, kept["approved_octets"], (start, before, after, rest))
+    return _Part(SignedDocument.from_json(value["document"]), revision)
 
 
 def _part(signed: Signed) -> _Part:

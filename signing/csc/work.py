@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from foundation.log import get
 from signing.csc import documents, errors
 from signing.csc.core import Rssp
-from signing.jobs.errors import NotYet
+from signing.csc.document_assembly import Signed
+from signing.jobs.errors import JobsUnavailable, NotYet
 from signing.jobs.model import Claimed, Outcome
 from signing.link import codes
 from signing.link.errors import LinkError, LinkRefused
 from signing.link.messages import SignRequest
+
+if TYPE_CHECKING:
+    from signing.jobs.queue import Jobs
 
 _PASSING: Final = frozenset(
     {codes.DEVICE_UNAVAILABLE, codes.AUDIT_UNAVAILABLE, codes.LEDGER_SET_BACK, codes.BUSY}
@@ -55,13 +59,22 @@ class SigningWork:
         if jobs is None or not jobs.hold(claimed, _DOCUMENTS_TAKE):
             raise NotYet(certainly_undone=True)
         asked = documents.asked_later(self.rssp, request, until=claimed.ends_at // 1000)
+
+        spent = asked.signed is not None
+
+        def keep(signed: Sequence[Signed]) -> bool:
+            nonlocal spent
+            spent = True
+            return _remembered(jobs, claimed, documents.with_signed(request, signed))
+
         try:
-            return documents.carry_out(self.rssp, asked, lambda call: _patient(call, claimed))
+            return documents.carry_out(self.rssp, asked, lambda call: _patient(call, claimed), keep)
         except errors.TemporarilyUnavailable as error:
             if error.description == errors.INDETERMINATE:
                 raise
-            # Not before the module, or behind it: then this process has what it signed, for the next attempt.
-            raise NotYet(certainly_undone=asked.name not in self.rssp.unfinished) from error
+            # Not before the module, or behind it: then the job has what it signed or, if that could not be written
+            # down, this process has it, for the next attempt.
+            raise NotYet(certainly_undone=not spent and asked.name not in self.rssp.unfinished) from error
 
     def given_up(self, claimed: Claimed, *, maybe_done: bool) -> Outcome:
         """The SAD has expired, or what may have been signed is not asked for again."""
@@ -69,6 +82,15 @@ class SigningWork:
         if maybe_done:
             return _failed(errors.TemporarilyUnavailable(errors.INDETERMINATE))
         return _failed(errors.InvalidRequest(errors.SAD_EXPIRED))
+
+
+def _remembered(jobs: Jobs, claimed: Claimed, left: Mapping[str, Any]) -> bool:
+    """Whether what is left to be done is in the job's row.  Where it is not, what was signed goes on all the same."""
+    try:
+        return jobs.remember(claimed, json.dumps(left).encode())
+    except JobsUnavailable:
+        _log.error("what was signed for a job is not written down", extra={"fields": {"job": claimed.id}})
+        return False
 
 
 def _patient(call: Callable[[T], R], claimed: Claimed) -> Callable[[T], R]:

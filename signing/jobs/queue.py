@@ -46,6 +46,10 @@ class Jobs:
         """Have a job for longer, from now on; False where another worker has it by now."""
         return self.store.hold(claimed, milliseconds(self.clock.now()) + milliseconds_more)
 
+    def remember(self, claimed: Claimed, request: bytes) -> bool:
+        """Have what is left to be done in the request's place; see :meth:`JobStore.remember`."""
+        return self.store.remember(claimed, request)
+
     def background(self, work: Work) -> Background:
         """What carries jobs out; not started yet."""
         runner = Runner(self.store, work, self.notices.send, self.clock, notice_attempts=self.settings.notice_attempts)

@@ -118,6 +118,15 @@ class JobStore:
         with self._writing() as connection:
             return connection.execute(self._mine(claimed).values(due_at=until)).rowcount == 1
 
+    def remember(self, claimed: Claimed, request: bytes) -> bool:
+        """Put what is left to be done in the request's place, of which nothing more can be done twice.
+
+        :returns: False where another worker has the job by now.
+        """
+        box = self._seals.close(claimed.id, claimed.owner, _REQUEST, request)
+        with self._writing() as connection:
+            return connection.execute(self._mine(claimed).values(request=box, once=True)).rowcount == 1
+
     def postpone(self, claimed: Claimed, until: int, *, maybe_done: bool) -> None:
         """Let it be due again later."""
         with self._writing() as connection:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from connectors.ports.tsa import HashName, TimestampToken, TsaError
+from connectors.ports.tsa import HashName, TimestampToken
 from foundation.clock import from_epoch
 
 AT = from_epoch(1_772_366_400)
@@ -16,7 +16,7 @@ class FakeTsa:
     """Keeps what it is asked for, or fails as told."""
 
     name: str = "fake"
-    failure: TsaError | None = None
+    failure: BaseException | None = None
     stamped: list[bytes] = field(default_factory=list)
     at: datetime = AT
     nonces: list[int | None] = field(default_factory=list)

@@ -23,8 +23,8 @@ from idp.oidc.client import BACKCHANNEL_GRANT
 from idp.storage import clients
 from signing.scdev.device import Pkcs11Device
 from tests.fakes.softhsm import make_token
+from tests.integration.bola_requests import asked_for
 from tests.integration.oidc_world import Browser
-from tests.integration.test_bola import asked_for
 from tests.integration.test_oidc_ciba import waiting
 from tests.integration.whole_world import Whole, sign_hash, whole
 

@@ -25,8 +25,9 @@ from signing.sam.verify import LEEWAY_SECONDS
 from signing.scdev.device import Pkcs11Device
 from tests.fakes.sam import ECDSA_SHA256
 from tests.fakes.softhsm import make_token
+from tests.integration.bola_requests import readable, sad_for, shape, to_dialect, unknown_credential
+from tests.integration.bola_tables import IDENTIFIERS, VALUES
 from tests.integration.oidc_world import ISSUER, SAM
-from tests.integration.test_bola import IDENTIFIERS, VALUES, readable, sad_for, shape, to_dialect, unknown_credential
 from tests.integration.whole_world import Whole, sign_hash, whole
 
 pytestmark = pytest.mark.hsm

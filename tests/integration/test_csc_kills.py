@@ -27,10 +27,10 @@ from signing.csc.dialect import Dialect, dialects
 from signing.link.client import SamClient
 from signing.storage.engine import open_engine
 from tests.fakes.sam import ECDSA_SHA256, digest
+from tests.integration.bola_requests import to_dialect
 from tests.integration.oidc_world import SHA256
 from tests.integration.oracle import Oracle
 from tests.integration.sam_site import ROOT, Site
-from tests.integration.test_bola import to_dialect
 from tests.integration.test_sam_kills import children, shimmed_site, signs, until
 from tests.integration.web_node import POINTS, settings_in
 from tests.shim import Shim, of_digest

@@ -28,8 +28,9 @@ from idp.web.policies import FixedPolicy
 from idp.web.services import Services
 from signing.scdev.device import Pkcs11Device
 from tests.fakes.softhsm import make_token
+from tests.integration.bola_requests import to_dialect
+from tests.integration.bola_tables import DIALECTS
 from tests.integration.oidc_world import ACCOUNT, ISSUER, PASSWORD, POLICY, RESOURCE, SAM, Browser, answer
-from tests.integration.test_bola import DIALECTS, to_dialect
 from tests.integration.whole_world import Whole, sign_hash, whole
 
 pytestmark = pytest.mark.hsm

@@ -37,9 +37,9 @@ from tests.documents import blank_pdf
 from tests.fakes.sam import ECDSA_SHA256
 from tests.fakes.softhsm import make_token
 from tests.fakes.status import FakeStatus
+from tests.integration.bola_requests import sign_doc
 from tests.integration.devservices import running_ca, served
 from tests.integration.oidc_world import NOW
-from tests.integration.test_bola import sign_doc
 from tests.integration.whole_world import Whole, sign_hash, whole
 
 pytestmark = pytest.mark.hsm

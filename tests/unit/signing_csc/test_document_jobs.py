@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,15 @@ from sqlalchemy import text
 
 import signing.app
 from connectors.ports.tsa import TsaUnavailable
+from foundation.clock import epoch
 from signing.csc import errors
+from signing.csc.core import Rssp
+from signing.csc.unfinished import Unfinished
 from signing.csc.work import SigningWork
+from signing.jobs.errors import JobsUnavailable
 from signing.jobs.model import milliseconds
 from signing.jobs.runner import LEASE, Runner
+from signing.jobs.store import JobStore
 from signing.link import codes
 from signing.link.documents import SignDocumentsRequest, SignedDocument
 from signing.link.errors import LinkError, LinkRefused, LinkUnavailable
@@ -221,6 +227,84 @@ def test_a_stamp_that_is_not_to_be_had_is_asked_for_again_and_nothing_is_signed_
     answer = poll(bench, job)
     assert answer.status_code == 200
     assert b"token of" in base64.b64decode(answer.get_json()["SignatureObject"][0])
+
+
+def another_process(bench: Bench) -> Rssp:
+    """On the same database, with nothing of this one's memory."""
+    rssp: Rssp = bench.client.application.extensions["privyseal-rssp"]
+    return replace(rssp, unfinished=Unfinished())
+
+
+def carried_out(bench: Bench, rssp: Rssp) -> None:
+    assert rssp.jobs is not None
+    runner = Runner(rssp.jobs.store, SigningWork(rssp), lambda _uri, _job: True, bench.clock, notice_attempts=1)
+    while runner.step():
+        pass
+
+
+class Killed(BaseException):
+    """This process ends, whatever it was about to do."""
+
+
+@with_stamps
+@pytest.mark.parametrize("end", [TsaUnavailable("gone"), Killed()], ids=["no_stamp", "killed"])
+@pytest.mark.parametrize("approved", [(DOCUMENT,), (DOCUMENT, DOCUMENT)], ids=["once", "more_often"])
+def test_SAD_03_what_one_process_had_signed_another_one_finishes(
+    bench: Bench, module: Documents, authority: FakeTsa, end: BaseException, approved: tuple[bytes, ...]
+) -> None:
+    sad = sad_over(bench, *approved)
+    job = taken(bench, documentDigests=[kept(conformance_level="Ades-B-T")], sad=sad)
+    authority.failure = end
+    with suppress(Killed):
+        carried_out(bench, another_process(bench))
+    assert poll(bench, job).status_code == 202
+    authority.failure = None
+    bench.clock.advance(3 * LEASE // 1000 + 1)
+    carried_out(bench, another_process(bench))
+    assert len(module.asked) == 1, "it was signed once"
+    assert len(bench.sam.asked_again) == 1, "the module was asked whether it may be given out (SAD-11)"
+    assert b"token of" in base64.b64decode(poll(bench, job).get_json()["SignatureObject"][0])
+
+
+@with_stamps
+def test_SAD_11_what_another_process_had_signed_is_given_out_only_where_it_would_be_signed_now(
+    bench: Bench, module: Documents, authority: FakeTsa
+) -> None:
+    job = taken(bench, documentDigests=[kept(conformance_level="Ades-B-T")])
+    authority.failure = TsaUnavailable("gone")
+    carried_out(bench, another_process(bench))
+    authority.failure = None
+    bench.sam.refused_again = LinkRefused(codes.SAD_REVOKED)
+    bench.clock.advance(1)
+    carried_out(bench, another_process(bench))
+    refused(poll(bench, job), 400, "Invalid parameter SAD")
+
+
+@with_stamps
+def test_SAD_03_what_was_signed_and_never_finished_is_told_as_spent(
+    bench: Bench, module: Documents, authority: FakeTsa
+) -> None:
+    job = taken(bench, documentDigests=[kept(conformance_level="Ades-B-T")])
+    authority.failure = TsaUnavailable("gone")
+    carried_out(bench, another_process(bench))
+    bench.clock.advance(400)
+    carried_out(bench, another_process(bench))
+    token = bench.service_token(exp=epoch(bench.clock.now()) + 60)
+    refused(poll(bench, job, token), 503, errors.INDETERMINATE, "temporarily_unavailable")
+
+
+@with_stamps
+def test_what_cannot_be_written_down_is_finished_all_the_same(
+    bench: Bench, module: Documents, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def unwritten(_store: JobStore, _claimed: object, _request: bytes) -> bool:
+        raise JobsUnavailable("gone")
+
+    job = taken(bench, documentDigests=[kept(conformance_level="Ades-B-T")])
+    monkeypatch.setattr(JobStore, "remember", unwritten)
+    carried_out(bench, another_process(bench))
+    assert poll(bench, job).status_code == 200
+    assert "not written down" in caplog.text
 
 
 @pytest.mark.parametrize("bench", [little], indirect=True)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from connectors.ports.tsa import TsaUnavailable
+from foundation.jose import encode_base64url
+from signing.ades.pades import PreparedPdf
+from signing.csc.document_assembly import Prepared, Signed
+from signing.csc.document_requests import Wish
+from signing.csc.unfinished import parts_from_json, parts_to_json
 from signing.link import codes
+from signing.link.documents import SignedDocument
 from signing.link.errors import LinkError, LinkRefused, LinkUnavailable
 from tests.fakes.tsa import FakeTsa
 from tests.unit.signing_csc.conftest import Bench
@@ -57,3 +64,18 @@ def test_SAD_11_what_was_not_finished_is_given_out_only_where_it_would_be_signed
     assert asked(bench, sad, "Ades-B-B").status_code == 200
     assert len(module.asked) == 1
     assert [len(each.templates) for each in bench.sam.asked_again] == [1, 1, 1]
+
+
+def test_what_is_written_down_of_a_job_is_read_back_and_carries_no_document() -> None:
+    whole, tail = b"%PDF-1.7 as it was approved", b" and its last revision"
+    of_pdf, plain = (Wish(form, "x", "Ades-B-T", b"d" * 32, "sha256", whole) for form in "PC")
+    prepared = PreparedPdf(whole + tail, len(whole), (0, 30, 40, 9))
+    signed = [
+        Signed(Prepared(of_pdf, prepared), SignedDocument(b"value", b"tbs", None)),
+        Signed(Prepared(plain), SignedDocument(b"another", b"attributes", b"properties", b"manifest")),
+    ]
+    written = json.loads(json.dumps(parts_to_json(signed)))
+    assert parts_from_json(written, (of_pdf, plain)) == signed
+    assert encode_base64url(whole) not in json.dumps(written)
+    with pytest.raises(ValueError, match="zip"):
+        parts_from_json(written, (of_pdf,))
