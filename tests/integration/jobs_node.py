@@ -18,6 +18,7 @@ from signing.app import create_app
 from signing.csc.core import Rssp
 from signing.csc.work import SigningWork
 from signing.jobs.model import Claimed, Outcome
+from signing.jobs.queue import Jobs
 from signing.jobs.runner import Runner
 from signing.link.client import SamClient
 from signing.link.messages import SignRequest
@@ -25,6 +26,8 @@ from signing.settings import IssuerSettings, JobsSettings, WebSettings
 from tests.integration.test_sam_kills import leave
 
 POINTS = ("before_it_is_sent", "while_it_is_signed", "after_the_answer", "after_the_outcome")
+DOCUMENT_POINTS = ("before_it_is_written_down", "after_it_is_written_down")
+"""Of a job with documents, when the module has signed."""
 
 
 def rssp_in(directory: Path, socket: Path, clock: Clock | None = None) -> Rssp:
@@ -43,10 +46,16 @@ def rssp_in(directory: Path, socket: Path, clock: Clock | None = None) -> Rssp:
     return rssp
 
 
-def _die() -> NoReturn:
+def _die(*_arguments: object) -> NoReturn:
     os.kill(os.getpid(), signal.SIGKILL)
     threading.Event().wait()
     raise AssertionError
+
+
+def _remember(jobs: Jobs, claimed: Claimed, request: bytes) -> NoReturn:
+    if not jobs.store.remember(claimed, request):
+        raise AssertionError("another worker has it")
+    _die()
 
 
 class DyingWork(SigningWork):
@@ -75,6 +84,8 @@ def main(directory: Path, point: str) -> None:
 
     if point == "while_it_is_signed":
         setattr(SamClient, "sign", sign)  # noqa: B010 - mypy: a method is not assigned to
+    if point in DOCUMENT_POINTS:
+        setattr(Jobs, "remember", _remember if point == DOCUMENT_POINTS[1] else _die)  # noqa: B010 - as above
     DyingWork.point = point
     Runner(rssp.jobs.store, DyingWork(rssp), lambda _uri, _job: True, SystemClock(), notice_attempts=1).step()
     _die()
