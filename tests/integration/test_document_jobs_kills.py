@@ -22,9 +22,9 @@ from signing.jobs.model import Wanted, milliseconds
 from signing.jobs.runner import LEASE, Runner
 from signing.link.client import SamClient
 from signing.sam.algorithms import SHA256
-from tests.fakes.sam import ECDSA_SHA256, digest
+from tests.fakes.sam import CLIENT, ECDSA_SHA256, digest
 from tests.integration.jobs_node import DOCUMENT_POINTS, rssp_in
-from tests.integration.sam_site import CLIENT, ROOT
+from tests.integration.sam_site import ROOT
 from tests.integration.test_sam_kills import shimmed_site, signs, until
 from tests.shim import Shim
 
