@@ -90,6 +90,9 @@ class Proxies:
             hold one.
         """
         given, secrets = lines(CERTIFICATE), lines(PROXY_SECRET)
+        if not given and not secrets:
+            # Nothing is said, so it does not matter who says it.
+            return None
         reason = self.reason_against(peer, secrets)
         if reason is not None:
             if given or secrets:

@@ -21,10 +21,11 @@ from signing.csc.call import MAX_BODY
 from signing.csc.certificate_status import CertificateStatus
 from signing.csc.core import Rssp
 from signing.csc.dialect import dialects
+from signing.csc.exchange import EVERY_ANSWER, POLICY
 from signing.csc.facade import Facade
 from signing.csc.issuer import Issuer
 from signing.csc.stamper import Stamper
-from signing.csc.views import csc_blueprint, http_error, unexpected
+from signing.csc.views import Exchange, csc_api, http_error, in_front, response_of, unexpected
 from signing.csc.work import SigningWork
 from signing.enrolment.authority import authority_of
 from signing.link.client import SamClient
@@ -82,17 +83,21 @@ def create_app(
     )
     app = Flask("signing", static_folder=str(Path(__file__).parent / "static"))
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    exchanges: dict[str, Exchange] = {}
     for dialect in dialects(settings.csc_2_2_path):
-        app.register_blueprint(csc_blueprint(dialect, rssp))
+        api = csc_api(dialect, rssp)
+        app.register_blueprint(api.blueprint)
+        exchanges |= api.exchanges
     app.register_blueprint(receiver_blueprint(sam))
     if settings.validation is not None:
         # A web tier that validates nothing loads nothing for it.
         from signing.validation.start import install
 
         install(app, settings, settings.validation, clock)
-    app.register_error_handler(HTTPException, http_error)
-    app.register_error_handler(Exception, unexpected)
+    app.register_error_handler(HTTPException, lambda error: response_of(http_error(error)))
+    app.register_error_handler(Exception, lambda error: response_of(unexpected(error)))
     app.after_request(_headers)
+    app.wsgi_app = in_front(exchanges, app.wsgi_app)  # type: ignore[assignment] # as Flask's documentation has it
     _add_health(app, sam)
     app.extensions[_RSSP] = rssp
     return app
@@ -158,8 +163,7 @@ def _add_health(app: Flask, sam: SamClient) -> None:
 
 
 def _headers(response: Response) -> Response:
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-    response.headers["Referrer-Policy"] = "no-referrer"
+    for name, value in EVERY_ANSWER:
+        response.headers[name] = value
+    response.headers.setdefault(*POLICY)
     return response

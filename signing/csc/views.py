@@ -1,11 +1,16 @@
-"""The API over HTTP: one blueprint a dialect.  All methods are POST with JSON (CSC API 2.0.0.2 clause 7)."""
+"""The API over HTTP: all methods are POST with JSON (CSC API 2.0.0.2 clause 7).
+
+A method's requests are answered before Flask sees them.  Its rules are there nevertheless: they know who asks for a
+method in another way, and whatever reaches a method through them is answered by the same function.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
 from foundation.errors import ClientCertificateInvalid, TokenMalformed
@@ -18,91 +23,132 @@ from signing.csc.binding import Shown
 from signing.csc.call import MAX_BODY, Answer, Call, Method
 from signing.csc.core import Rssp
 from signing.csc.dialect import V2, Dialect, to_own_names, to_v2_names, with_own_names
+from signing.csc.exchange import JSON, Environ, Header, Incoming, Reply, json_reply
 from signing.csc.openapi import document, page
 from signing.csc.openapi.validation import RequestCheck
 from signing.csc.streaming import length, pieces
 
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication
+
 STRANGE: Final = (errors.MissingToken, errors.InvalidToken, errors.ExpiredToken, errors.InvalidDpopProof)
 """Whoever is refused so has not shown who they are."""
 _ALGORITHMS: Final = " ".join(ALGORITHMS)
-_PIECE: Final = 64 * 1024
 _log = get(__name__)
 
+Exchange = Callable[[Environ], Reply]
+"""Answers a request, whatever becomes of it."""
 
-def csc_blueprint(dialect: Dialect, rssp: Rssp) -> Blueprint:
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """The API in one dialect."""
+
+    exchanges: Mapping[str, Exchange]
+    """By the path that is asked with POST."""
+    blueprint: Blueprint
+    """The same and all else that is there, as Flask knows it."""
+
+
+def csc_api(dialect: Dialect, rssp: Rssp) -> Api:
     """The API in one dialect, at its path."""
     blueprint = Blueprint(f"csc_{dialect.name}", __name__, url_prefix=dialect.path)
-    base = f"{rssp.settings.public_url}{dialect.path}"
-
     offered = methods.offered(dialect, rssp.settings)
     described = document.build(dialect, rssp.settings, [method.name for method in offered])
-
-    def view_of(method: Method) -> Callable[[], Response]:
-        schema = document.request_schema(described, method.name)
-        check = None if schema is None else RequestCheck(schema)
-        names = document.own_names(dialect, method.name)
-        most = method.max_body(rssp.settings)
-
-        def view() -> Response:
-            header = request.headers.get("Authorization")
-            bearer = None
-            if method.bearer:
-                uri, proofs = f"{base}/{method.name}", tuple(request.headers.getlist("DPoP"))
-                shown = Shown(uri, proofs, _certificate(rssp.proxies))
-                bearer = parse_authorization(header, shown)
-            _bound(rssp, bearer, most)
-            call = Call(dialect, _checked(check, names, _json_body()), bearer, header)
-            _note(dialect, method, call.body)
-            answer = method.handler(rssp, call)
-            # A document that came is not kept while others go out.
-            del call
-            return _answer(answer)
-
-        def limited() -> Response:
-            if not method.bearer:
-                rssp.limits.stranger()
-            try:
-                return view()
-            except errors.CscError as error:
-                _throw_away(most)
-                if isinstance(error, STRANGE):
-                    rssp.limits.stranger()
-                raise
-
-        return limited
-
-    def missing() -> Response:
-        raise errors.NotImplementedHere
-
-    def serve(name: str, view: Callable[[], Response]) -> None:
-        blueprint.add_url_rule(f"/{name}", name.replace("/", "_"), view, methods=["POST"])
-
-    for method in offered:
-        serve(method.name, view_of(method))
-    for name in methods.missing(dialect, rssp.settings):
-        serve(name, missing)
+    exchanges = {method.name: _exchange(dialect, rssp, method, described) for method in offered}
+    absent = _refusal(errors.NotImplementedHere(), dialect)
+    exchanges |= {name: lambda _environ: absent for name in methods.missing(dialect, rssp.settings)}
+    for name, exchange in exchanges.items():
+        blueprint.add_url_rule(f"/{name}", name.replace("/", "_"), _view(exchange), methods=["POST"])
     page.add(blueprint, described)
-    blueprint.register_error_handler(errors.CscError, lambda error: _refusal(error, dialect))
-    return blueprint
+    return Api({f"{dialect.path}/{name}": exchange for name, exchange in exchanges.items()}, blueprint)
 
 
-def _certificate(proxies: Proxies) -> str | None:
+def in_front(exchanges: Mapping[str, Exchange], rest: WSGIApplication) -> WSGIApplication:
+    """Answer what is asked of a method, and leave all else to ``rest``."""
+
+    def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        exchange = exchanges.get(environ["PATH_INFO"])
+        if exchange is None or environ["REQUEST_METHOD"] != "POST" or environ.get("SCRIPT_NAME"):
+            return rest(environ, start_response)
+        return exchange(environ).start(start_response)
+
+    return app
+
+
+def _view(exchange: Exchange) -> Callable[[], Response]:
+    return lambda: response_of(exchange(request.environ))
+
+
+def response_of(reply: Reply) -> Response:
+    """A reply as Flask has it, where Flask adds the headers of every answer."""
+    return Response(reply.body, reply.status, list(reply.headers))
+
+
+def _exchange(dialect: Dialect, rssp: Rssp, method: Method, described: Mapping[str, Any]) -> Exchange:
+    uri = f"{rssp.settings.public_url}{dialect.path}/{method.name}"
+    schema = document.request_schema(described, method.name)
+    check = None if schema is None else RequestCheck(schema)
+    names = document.own_names(dialect, method.name)
+    most = method.max_body(rssp.settings)
+
+    def answered(incoming: Incoming) -> Reply:
+        header = incoming.header("HTTP_AUTHORIZATION")
+        bearer = None
+        if method.bearer:
+            shown = Shown(uri, tuple(incoming.lines("DPoP")), _certificate(rssp.proxies, incoming))
+            bearer = parse_authorization(header, shown)
+        _bound(rssp, bearer, incoming, most)
+        call = Call(dialect, _checked(check, names, _json_body(incoming)), bearer, header)
+        _note(dialect, method, call.body)
+        answer = method.handler(rssp, call)
+        # A document that came is not kept while others go out.
+        del call
+        return _answer(answer)
+
+    def limited(incoming: Incoming) -> Reply:
+        if not method.bearer:
+            rssp.limits.stranger()
+        try:
+            return answered(incoming)
+        except errors.CscError as error:
+            # To a proxy that is still sending an early answer is a failure (502).
+            incoming.allow(most)
+            incoming.throw_away()
+            if isinstance(error, STRANGE):
+                rssp.limits.stranger()
+            raise
+
+    def exchange(environ: Environ) -> Reply:
+        try:
+            return limited(Incoming(environ))
+        except errors.CscError as error:
+            return _refusal(error, dialect)
+        except HTTPException as error:
+            return http_error(error)
+        except Exception as error:  # noqa: BLE001 - a fault of ours is answered, not shown
+            return unexpected(error)
+
+    return exchange
+
+
+def _certificate(proxies: Proxies, incoming: Incoming) -> str | None:
     """Thumbprint of the client's; one of which nobody knows who says so counts for none."""
     try:
-        return proxies.thumbprint(request.remote_addr, request.headers.getlist)
+        return proxies.thumbprint(incoming.peer, incoming.lines)
     except ClientCertificateInvalid as error:
-        fields = {"peer": request.remote_addr, "cause": str(error)}
+        fields = {"peer": incoming.peer, "cause": str(error)}
         _log.warning("a client's certificate was ignored", extra={"fields": fields})
         return None
 
 
-def _bound(rssp: Rssp, bearer: Bearer | None, most: int) -> None:
+def _bound(rssp: Rssp, bearer: Bearer | None, incoming: Incoming, most: int) -> None:
     """Let a request be as long as it may; what is longer than any other method's, only with a good token (DOS-01).
 
     :raises errors.CscError: the token is not good.
     """
-    request.max_content_length = most
-    length = request.content_length
+    incoming.allow(most)
+    length = incoming.content_length
     if length is not None and (length <= MAX_BODY or length > most):
         return
     if most <= MAX_BODY:
@@ -112,22 +158,11 @@ def _bound(rssp: Rssp, bearer: Bearer | None, most: int) -> None:
     rssp.check_known(bearer)
 
 
-def _throw_away(most: int) -> None:
-    """Take what is left of a request's body, and keep nothing of it.
-
-    To a proxy that is still sending an early answer is a failure (502).
-    """
-    request.max_content_length = most
-    if (request.content_length or 0) <= most:
-        while request.stream.read(_PIECE):
-            pass
-
-
-def _json_body() -> dict[str, Any]:
-    if request.mimetype != "application/json":
+def _json_body(incoming: Incoming) -> dict[str, Any]:
+    if not incoming.is_json():
         raise errors.InvalidRequest(errors.NOT_JSON)
     try:
-        return parse_json_object(request.get_data(cache=False))
+        return parse_json_object(incoming.body())
     except TokenMalformed as error:
         raise errors.InvalidRequest(errors.NO_JSON_OBJECT) from error
 
@@ -151,25 +186,23 @@ def _note(dialect: Dialect, method: Method, body: Mapping[str, Any]) -> None:
         _log.info("a request with client data", extra={"fields": fields})
 
 
-def _answer(answer: Answer) -> Response:
+def _answer(answer: Answer) -> Reply:
+    if answer.body is None:
+        return Reply(204)
     if answer.documents:
-        response = Response(pieces(answer.body), mimetype="application/json")
-        response.content_length = length(answer.body)
-        return response
-    response = Response() if answer.body is None else jsonify(answer.body)
-    response.status_code = 204 if answer.body is None else answer.status
-    return response
+        headers = (("Content-Type", JSON), ("Content-Length", str(length(answer.body))))
+        return Reply(200, headers, pieces(answer.body))
+    return json_reply(answer.body, answer.status)
 
 
-def _refusal(error: errors.CscError, dialect: Dialect) -> Response:
-    answer = jsonify({"error": error.code, "error_description": to_own_names(dialect, error.description)})
-    answer.status_code = error.status
+def _refusal(error: errors.CscError, dialect: Dialect) -> Reply:
+    headers: list[Header] = []
     if error.status == 401:
-        for challenge in _challenges(error):
-            answer.headers.add("WWW-Authenticate", challenge)
+        headers += [("WWW-Authenticate", challenge) for challenge in _challenges(error)]
     if error.status in {429, 503}:
-        answer.headers["Retry-After"] = str(getattr(error, "retry_after", 5))
-    return answer
+        headers.append(("Retry-After", str(getattr(error, "retry_after", 5))))
+    body = {"error": error.code, "error_description": to_own_names(dialect, error.description)}
+    return json_reply(body, error.status, *headers)
 
 
 def _challenges(error: errors.CscError) -> list[str]:
@@ -197,25 +230,22 @@ def _challenge(error: errors.CscError) -> str:
     return "Bearer " + ", ".join(f'{name}="{value}"' for name, value in parameters.items())
 
 
-def http_error(error: HTTPException) -> Response:
+def http_error(error: HTTPException) -> Reply:
     """Errors that arise before a method is reached, in the API's own form."""
     if isinstance(error, RequestEntityTooLarge):
         return _plain(413, errors.TOO_LARGE)
-    if isinstance(error, NotFound | MethodNotAllowed):
-        answer = _plain(error.code or 404, errors.NO_SUCH_METHOD)
-        if isinstance(error, MethodNotAllowed):
-            answer.headers["Allow"] = "POST"
-        return answer
+    if isinstance(error, MethodNotAllowed):
+        return _plain(405, errors.NO_SUCH_METHOD, ("Allow", "POST"))
+    if isinstance(error, NotFound):
+        return _plain(404, errors.NO_SUCH_METHOD)
     return _plain(error.code or 400, errors.UNREADABLE)
 
 
-def unexpected(error: Exception) -> Response:
+def unexpected(error: Exception) -> Reply:
     """A fault of ours: logged with type and place, answered with neither."""
     _log.error("unexpected error", exc_info=error)
     return _refusal(errors.ServerError(), V2)
 
 
-def _plain(status: int, description: str) -> Response:
-    answer = jsonify({"error": errors.InvalidRequest.code, "error_description": description})
-    answer.status_code = status
-    return answer
+def _plain(status: int, description: str, *headers: Header) -> Reply:
+    return json_reply({"error": errors.InvalidRequest.code, "error_description": description}, status, *headers)
