@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import queue
 import select
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, Self
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
 
 from foundation import claims as read
-from foundation.errors import JoseError
+from foundation.errors import JoseError, TokenMalformed
+from foundation.jose import parse_json_object
 from signing.link.codes import BAD_REQUEST, BUSY, NOT_PERMITTED
 from signing.link.documents import SignDocumentsRequest, SignedDocument, SignPdfsRequest, documents_from_json
 from signing.link.errors import LinkRefused, LinkUnavailable, MessageInvalid
-from signing.link.frames import receive_frame, send_following, send_frame, wait_for_frame
+from signing.link.frames import receive_octets, send_following, send_frame, wait_for_frame
 from signing.link.messages import (
     MAX_DIGESTS_IN_REQUEST,
     MAX_ITEM_CHARACTERS,
@@ -31,10 +33,16 @@ from signing.link.messages import (
 )
 from signing.link.tls import Tls, TlsEndpoint, connect
 
+T = TypeVar("T")
+
 FOLLOWING_SECONDS: Final = 60.0
 """How much longer a request may take that a file follows."""
 _PING_SECONDS: Final = 3.0
 _MOST_KINDS: Final = 32
+_REMEMBERED_OCTETS: Final = 16 * 1024
+"""Of an answer: one with a chain of qualified certificates has 8 to 12 KiB."""
+_REMEMBERED_VIEWS: Final = 512
+"""With their octets 16 MiB at the very most."""
 _LAST_WORDS: Final = frozenset({BAD_REQUEST, BUSY, NOT_PERMITTED})
 """Refusals after which the module may close the connection: it is not used again."""
 
@@ -56,7 +64,8 @@ class SamClient:
         """
         self._connect = _TlsConnector(endpoint) if isinstance(endpoint, TlsEndpoint) else _UnixConnector(endpoint)
         self._timeout = timeout_seconds
-        self._idle: queue.LifoQueue[socket.socket] = queue.LifoQueue()
+        self._idle: deque[socket.socket] = deque()
+        """The last one that was used is the next one that is."""
         self._slots = threading.BoundedSemaphore(pool_size)
 
     def __enter__(self) -> Self:
@@ -69,8 +78,8 @@ class SamClient:
         """Close the idle connections."""
         while True:
             try:
-                self._idle.get_nowait().close()
-            except queue.Empty:
+                self._idle.pop().close()
+            except IndexError:
                 return
 
     def ping(self) -> None:
@@ -86,7 +95,7 @@ class SamClient:
 
     def credential(self, credential_id: str) -> CredentialView:
         """One credential, deleted ones included."""
-        return CredentialView.from_json(self.call("credential", {"credential_id": credential_id}))
+        return self._ask("credential", {"credential_id": credential_id}, self._timeout, _view)
 
     def list_credentials(self, owner: str) -> tuple[CredentialView, ...]:
         """The credentials of a person, oldest first, without deleted ones."""
@@ -125,10 +134,10 @@ class SamClient:
         :return: the PDFs' signatures in the request's order, then those of its templates.
         """
         deadline = time.monotonic() + self._timeout + FOLLOWING_SECONDS
-        with self._connection(deadline) as link:
+        with _Lease(self, deadline) as link:
             send_frame(link, {"op": "sign_pdfs", "body": request.to_json(), "octets": octets}, deadline)
             send_following(link, chunks, octets, deadline)
-            signed = documents_from_json(_answer(link, deadline))
+            signed = documents_from_json(_read(_answer(link, deadline)))
         if len(signed) != len(request.pdfs) + len(request.templates):
             raise MessageInvalid("the module answered with another number of signatures")
         return signed
@@ -175,45 +184,68 @@ class SamClient:
 
         :param timeout_seconds: for this request, if not that of all.
         """
-        deadline = time.monotonic() + (self._timeout if timeout_seconds is None else timeout_seconds)
-        with self._connection(deadline) as link:
-            send_frame(link, {"op": operation, "body": body}, deadline)
-            return _answer(link, deadline)
+        return self._ask(operation, body, self._timeout if timeout_seconds is None else timeout_seconds, _read)
 
-    @contextmanager
-    def _connection(self, deadline: float) -> Iterator[socket.socket]:
+    def _ask(self, operation: str, body: Mapping[str, Any], seconds: float, understood: Callable[[bytes], T]) -> T:
+        deadline = time.monotonic() + seconds
+        with _Lease(self, deadline) as link:
+            send_frame(link, {"op": operation, "body": body}, deadline)
+            return understood(_answer(link, deadline))
+
+    def lend(self, deadline: float) -> socket.socket:
+        """A connection for one request; only for a lease.
+
+        :raises LinkUnavailable: there is none before the deadline.
+        """
         if not self._slots.acquire(timeout=max(0.0, deadline - time.monotonic())):
             raise LinkUnavailable("no connection to the signature activation module became free")
         try:
-            link = self._usable() or self._connect(deadline)
-            try:
-                yield link
-            except LinkRefused as refusal:
-                if refusal.refusal in _LAST_WORDS:
-                    link.close()
-                else:
-                    self._idle.put(link)
-                raise
-            except BaseException:
-                # What is left on the connection belongs to a request that nobody waits for any longer.
-                link.close()
-                raise
-            self._idle.put(link)
-        finally:
+            return self._usable() or self._connect(deadline)
+        except BaseException:
             self._slots.release()
+            raise
+
+    def take_back(self, link: socket.socket, *, usable: bool) -> None:
+        """A connection that was lent."""
+        if usable:
+            self._idle.append(link)
+        else:
+            link.close()
+        self._slots.release()
 
     def _usable(self) -> socket.socket | None:
         """An idle connection that the module has not closed meanwhile: then it would be readable."""
         while True:
             try:
-                link = self._idle.get_nowait()
-            except queue.Empty:
+                link = self._idle.pop()
+            except IndexError:
                 return None
             poll = select.poll()
             poll.register(link, select.POLLIN)
             if not poll.poll(0):
                 return link
             link.close()
+
+
+class _Lease:
+    """A connection of a client's for one request."""
+
+    __slots__ = ("_client", "_deadline", "_link")
+
+    def __init__(self, client: SamClient, deadline: float) -> None:
+        self._client = client
+        self._deadline = deadline
+
+    def __enter__(self) -> socket.socket:
+        self._link = self._client.lend(self._deadline)
+        return self._link
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        # After any other fault, what is left on the connection belongs to a request that nobody waits for any longer.
+        refused = isinstance(error, LinkRefused) and error.refusal not in _LAST_WORDS
+        self._client.take_back(self._link, usable=error is None or refused)
 
 
 class _UnixConnector:
@@ -231,12 +263,12 @@ class _UnixConnector:
         return link
 
 
-def _answer(link: socket.socket, deadline: float) -> dict[str, Any]:
+def _answer(link: socket.socket, deadline: float) -> bytes:
     wait_for_frame(link, deadline)
-    answer = receive_frame(link, deadline)
+    answer = receive_octets(link, deadline)
     if answer is None:
         raise LinkUnavailable("the signature activation module closed the connection")
-    return _body(answer)
+    return answer
 
 
 class _TlsConnector:
@@ -246,6 +278,31 @@ class _TlsConnector:
 
     def __call__(self, deadline: float) -> socket.socket:
         return connect(self._endpoint, self._tls, deadline)
+
+
+def _read(octets: bytes) -> dict[str, Any]:
+    """What an answer says.
+
+    :raises LinkRefused: a no.
+    :raises MessageInvalid: not in the form of the link.
+    """
+    try:
+        return _body(parse_json_object(octets))
+    except TokenMalformed as error:
+        raise MessageInvalid("a frame that is not a JSON object") from error
+
+
+def _view(octets: bytes) -> CredentialView:
+    """The same, of a credential.
+
+    What the same octets say is the same each time, so it is remembered by them; the module is asked each time.
+    """
+    return _parsed_view(octets) if len(octets) <= _REMEMBERED_OCTETS else _parsed_view.__wrapped__(octets)
+
+
+@lru_cache(maxsize=_REMEMBERED_VIEWS)
+def _parsed_view(octets: bytes) -> CredentialView:
+    return CredentialView.from_json(_read(octets))
 
 
 def _body(answer: Mapping[str, Any]) -> dict[str, Any]:

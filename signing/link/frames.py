@@ -54,6 +54,21 @@ def receive_frame(link: socket.socket, deadline: float) -> dict[str, Any] | None
     :raises MessageInvalid: too large, empty, or not a JSON object in the strict form.
     :raises LinkUnavailable: the deadline passed or the connection broke.
     """
+    octets = receive_octets(link, deadline)
+    if octets is None:
+        return None
+    try:
+        return parse_json_object(octets)
+    except TokenMalformed as error:
+        raise MessageInvalid("a frame that is not a JSON object") from error
+
+
+def receive_octets(link: socket.socket, deadline: float) -> bytes | None:
+    """The same, as it came: what its octets are is not looked at.
+
+    :raises MessageInvalid: too large or empty.
+    :raises LinkUnavailable: the deadline passed or the connection broke.
+    """
     head = _receive(link, _LENGTH.size, deadline)
     if head is None:
         return None
@@ -63,10 +78,7 @@ def receive_frame(link: socket.socket, deadline: float) -> dict[str, Any] | None
     body = _receive(link, length, deadline)
     if body is None:
         raise LinkUnavailable("the connection ended within a frame")
-    try:
-        return parse_json_object(body)
-    except TokenMalformed as error:
-        raise MessageInvalid("a frame that is not a JSON object") from error
+    return body
 
 
 def wait_for_frame(link: socket.socket, deadline: float) -> None:

@@ -42,14 +42,7 @@ def anchored(pattern: str) -> re.Pattern[str]:
 
 
 def _all(schema: Mapping[str, Any]) -> Check:
-    checks = [check for name, value in schema.items() for check in _keyword(name, value, schema)]
-    if len(checks) == 1:
-        return checks[0]
-
-    def every(value: Any) -> bool:
-        return all(check(value) for check in checks)
-
-    return every
+    return _all_of([check for name, value in schema.items() for check in _keyword(name, value, schema)])
 
 
 def _keyword(name: str, value: Any, schema: Mapping[str, Any]) -> list[Check]:
@@ -103,15 +96,19 @@ def _maximum(value: int, _schema: Mapping[str, Any]) -> Check:
 
 def _items(value: Mapping[str, Any], _schema: Mapping[str, Any]) -> Check:
     check = _all(value)
-    return lambda found: not isinstance(found, list) or all(check(item) for item in found)
+    return lambda found: not isinstance(found, list) or all(map(check, found))
 
 
 def _properties(value: Mapping[str, Any], _schema: Mapping[str, Any]) -> Check:
     checks = {name: _all(each) for name, each in value.items()}
-    missing: Check = lambda _: True  # noqa: E731 - of a member that no schema names
 
     def check(found: Any) -> bool:
-        return not isinstance(found, dict) or all(checks.get(name, missing)(item) for name, item in found.items())
+        if isinstance(found, dict):
+            for name, item in found.items():
+                # A member that no schema names may be anything.
+                if name in checks and not checks[name](item):
+                    return False
+        return True
 
     return check
 
@@ -161,7 +158,17 @@ def _is_exact(schema: Mapping[str, Any]) -> bool:
 
 
 def _all_of(checks: list[Check]) -> Check:
-    return lambda found: all(check(found) for check in checks)
+    """All of them; a loop, since a generator for each member costs more than the checks."""
+    if len(checks) == 1:
+        return checks[0]
+
+    def every(found: Any) -> bool:
+        for check in checks:  # noqa: SIM110 - all() would take a generator
+            if not check(found):
+                return False
+        return True
+
+    return every
 
 
 def _is_number(found: Any) -> bool:

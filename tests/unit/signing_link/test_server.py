@@ -321,7 +321,7 @@ def test_DOS_08_an_answer_larger_than_a_frame_is_an_error_and_not_the_end_of_the
         with pytest.raises(LinkRefused) as refusal:
             client.call("large", {})
         assert refusal.value.refusal == codes.BAD_REQUEST
-        assert client._idle.empty()
+        assert not client._idle
     client.ping()
 
 
@@ -335,14 +335,14 @@ def test_a_connection_that_was_turned_away_is_not_used_again(
     with SamClient(settings.path) as client:
         with pytest.raises(LinkError):
             client.ping()
-        assert client._idle.empty()
+        assert not client._idle
         handlers.gate.set()
         for link in open_ones:
             assert receive_frame(link, soon()) == {"ok": {"done": "yes"}}
         client.ping()
         with pytest.raises(LinkRefused):
             client.call("spent", {})
-        assert client._idle.qsize() == 1
+        assert len(client._idle) == 1
     for link in open_ones:
         link.close()
 

@@ -99,7 +99,7 @@ def test_the_right_pair_speaks_over_tls_1_3_and_keeps_its_connections(ends: Ends
     with client(settings, ends.web.knows(ends.module)) as sam:
         for _ in range(3):
             assert sam.sign(REQUEST) == REQUEST.digests
-            (link,) = sam._idle.queue
+            (link,) = sam._idle
             assert isinstance(link, ssl.SSLSocket)
             assert link.version() == "TLSv1.3"
         assert sam.call("echo", {"x": "y" * (MAX_FRAME_OCTETS - 1000)}) == {"x": "y" * (MAX_FRAME_OCTETS - 1000)}
@@ -109,7 +109,7 @@ def test_the_right_pair_speaks_over_tls_1_3_and_keeps_its_connections(ends: Ends
             ]
         with pytest.raises(LinkRefused, match="bad_request"):
             sam.call("no such operation", {})
-        assert sam._idle.qsize() <= 4
+        assert len(sam._idle) <= 4
 
 
 def test_a_file_follows_over_tls_and_what_is_refused_half_way_is_read_to_its_end(ends: Ends) -> None:
@@ -137,7 +137,7 @@ def test_a_file_follows_over_tls_and_what_is_refused_half_way_is_read_to_its_end
             refuse_after = 0
             (signed,) = sam.sign_pdfs(PDFS, (octets[at : at + 999] for at in range(0, len(octets), 999)), len(octets))
             assert signed.tbs == hashlib.sha256(octets).digest()
-            assert sam._idle.qsize() == 1
+            assert len(sam._idle) == 1
     finally:
         server.stop(2)
 
@@ -288,13 +288,13 @@ def test_DOS_08_connections_that_say_nothing_do_not_keep_the_web_tier_out(ends: 
     with serving(ends.module.knows(ends.web), handlers, frame_seconds=20.0) as settings, ExitStack() as open_ones:
         sam = open_ones.enter_context(client(settings, ends.web.knows(ends.module)))
         sam.ping()
-        (kept,) = sam._idle.queue
+        (kept,) = sam._idle
         for _ in range(12):
             open_ones.enter_context(tcp(settings))
         time.sleep(0.2)
         # The connection that is known outlives strangers, who make room for one another.
         sam.ping()
-        assert list(sam._idle.queue) == [kept]
+        assert list(sam._idle) == [kept]
         with client(settings, ends.web.knows(ends.module)) as another:
             another.ping()
 
