@@ -116,7 +116,9 @@ def test_pieces_are_not_put_together() -> None:
         yield b"b"
 
     body = two()
-    assert Reply(200, (), body).start(lambda _status, _headers: None) is body
+    found, status, _ = run_wsgi_app(lambda _environ, start: Reply(200, (), body).start(start), {})
+    assert (list(found), status) == ([b"a", b"b"], "200 OK")
+    assert list(body) == []
 
 
 def answered(bench: Bench, *, by_flask: bool, **asked: Any) -> tuple[bytes, str, dict[str, list[str]]]:
