@@ -39,6 +39,11 @@ def _allow(source: str) -> None:
     g.form_targets = tuple(dict.fromkeys((*g.get("form_targets", ()), source)))
 
 
+def allow_pictures_inside() -> None:
+    """Let this page have pictures in itself: no request for one of them can be sent anywhere."""
+    g.pictures_inside = True
+
+
 def install(app: Flask) -> None:
     """Add the headers to every answer of an app."""
     app.after_request(_add)
@@ -46,10 +51,11 @@ def install(app: Flask) -> None:
 
 def _add(response: Response) -> Response:
     targets = "".join(f" {target}" for target in g.get("form_targets", ()))
+    policy = _POLICY.replace("img-src 'self'", "img-src 'self' data:") if g.get("pictures_inside") else _POLICY
     headers = response.headers
     # One look at the names: to ask for each would be one look a header.
     there = {name.lower() for name, _value in headers}
-    for name, value in (("Content-Security-Policy", _POLICY + targets), *_ALWAYS):
+    for name, value in (("Content-Security-Policy", policy + targets), *_ALWAYS):
         if name.lower() not in there:
             headers.add(name, value)
     if services().settings.secure_cookies and "strict-transport-security" not in there:

@@ -257,7 +257,7 @@ def render(
         return _page("refused.html", interaction, Notice("", _FORBIDDEN), found, refusal=found.step.refusal)
     if interaction.request.needs_consent:
         signing.allow_form(found.credential)
-        showing = show_documents(interaction)
+        showing = show_documents(interaction, request.args)
         return _page("consent.html", interaction, notice, found, wording=wording, unfinished=tuple, showing=showing)
     return _page("continue.html", interaction, notice, found)
 

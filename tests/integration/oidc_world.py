@@ -27,6 +27,7 @@ from connectors.ports.messaging import Delivery, MailMessage, SmsMessage
 from foundation.clock import Clock, FixedClock, SystemClock
 from foundation.jose import SigningKey, encode_base64url, generate_signing_key
 from idp.app import create_app
+from idp.approval_settings import DeviceApprovalSettings
 from idp.authn.password import KEY, Passwords
 from idp.oidc.client import BACKCHANNEL_GRANT, EXPLICIT_GRANT, EXTENSION_GRANT, LOGIN_GRANT, Registration
 from idp.oidc.rar import TYPE_CSC_2_2
@@ -488,11 +489,16 @@ def start_copy(seeded: Seed, directory: Path, **settings: Any) -> World:
 
 
 @contextmanager
-def serve(directory: Path, **settings: Any) -> Iterator[tuple[World, str]]:
-    """An identity provider on a port of this machine, by the system's clock; with its issuer identifier."""
+def serve(directory: Path, *, devices: bool = False, **settings: Any) -> Iterator[tuple[World, str]]:
+    """An identity provider on a port of this machine, by the system's clock; with its issuer identifier.
+
+    :param devices: whether people's own devices approve there, at ``approve.localhost``.
+    """
     seeded = seed_sqlite(directory)
     server = make_server("127.0.0.1", 0, Flask("not yet"), threaded=True)
     issuer = f"http://127.0.0.1:{server.server_port}"
+    if devices:
+        settings["approval"] = DeviceApprovalSettings(f"http://approve.localhost:{server.server_port}")
     url = f"sqlite:///{directory / 'idp.sqlite'}"
     world = start(seeded, directory, url, clock=SystemClock(), issuer=issuer, **settings)
     server.app = world.app

@@ -6,20 +6,27 @@ import json
 import re
 import secrets
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 from werkzeug.wrappers import Response
 
+from contract import proof_key
+from contract.assertion import ProofOrigin
 from idp.document_settings import DocumentSettings
 from idp.oidc.client import Registration
 from idp.storage import clients
+from idp.web.services import CredentialView
 from tests.e2e.visitor import _AXE, _AXE_OPTIONS, DESK, PHONE, launch
 from tests.integration.document_holder import Holder, holding
-from tests.integration.oidc_world import NOW, PASSWORD, REDIRECT_URI, World, serve
+from tests.integration.oidc_world import NOW, PASSWORD, REDIRECT_URI, Credentials, World, serve
 from tests.paper import pdf
+from tests.vectors.proof.make import DEVICE
+from tests.vectors.proof_key.make import device
 
 pytestmark = pytest.mark.browser
 PATIENCE: Final = 60_000
@@ -33,7 +40,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Hold
         allowed = (holder.origin.removeprefix("http://"),)
         documents = DocumentSettings(fetch_seconds=30.0)
         folder = tmp_path_factory.mktemp("shown")
-        with serve(folder, egress_allow=allowed, documents=documents) as (world, issuer):
+        with serve(folder, devices=True, egress_allow=allowed, documents=documents) as (world, issuer):
             registration = Registration(
                 "holder",
                 "Holding Party",
@@ -147,4 +154,53 @@ def test_what_cannot_be_shown_is_said_in_the_persons_language(
     expect(page.locator(".sheet img")).not_to_have_js_property("naturalWidth", 0)
     expect(page.locator(".unseen")).to_have_count(0)
     look(page, tmp_path, f"shown-{lang}")
+    context.close()
+
+
+@pytest.fixture
+def device_wanted(site: tuple[World, Holder, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The credential demands that its signer's own device approves."""
+    origin = f"http://approve.localhost:{urlsplit(site[2]).port}"
+    key = proof_key.to_json(device(DEVICE, ProofOrigin("approve.localhost", origin)))
+    read = Credentials.read
+
+    def demanding(credentials: Credentials, *asked: str) -> CredentialView:
+        return replace(read(credentials, *asked), proof_required=True, proof_keys=(key,))
+
+    monkeypatch.setattr(Credentials, "read", demanding)
+
+
+@pytest.mark.usefixtures("device_wanted")
+@pytest.mark.parametrize(("lang", "title"), [("en", "The pages of what you approve"), ("de", "Die Seiten dessen")])
+def test_where_the_persons_device_approves_they_leaf_through_the_documents_too(
+    site: tuple[World, Holder, str], chromium: Browser, tmp_path: Path, lang: str, title: str
+) -> None:
+    world, holder, issuer = site
+    context = chromium.new_context(viewport=DESK)
+    context.set_default_timeout(PATIENCE)
+    page = context.new_page()
+    arrive(page, world, holder, issuer, ("contract.pdf", "annex.pdf"), lang)
+    page.locator('[data-form="consent"] button[value=approve]').click()
+    expect(page.get_by_role("heading", name=title)).to_be_visible()
+    assert urlsplit(page.url).hostname == "approve.localhost"
+    first = page.locator(".sheet img")
+    expect(first).not_to_have_js_property("naturalWidth", 0)
+    text = page.locator("[data-line]").all_inner_texts()
+    look(page, tmp_path, f"device-{lang}")
+    drawn = first.get_attribute("src")
+    page.locator('#document-1 button[name=page][value="2"]').first.click()
+    expect(page.locator(".sheet figcaption")).to_contain_text("2")
+    expect(page.locator(".sheet img")).not_to_have_js_property("naturalWidth", 0)
+    assert page.locator(".sheet img").get_attribute("src") != drawn
+    page.locator('#document-2 button[name=page]').click()
+    expect(page.locator("#document-2 .sheet img")).not_to_have_js_property("naturalWidth", 0)
+    look(page, tmp_path, f"device-annex-{lang}")
+    assert page.locator("[data-line]").all_inner_texts() == text
+    with context.expect_page() as opened:
+        page.locator("#document-2 button[formtarget]").click()
+    expect(opened.value.locator("img")).to_be_visible()
+    assert "handle" not in opened.value.url
+    with page.expect_download() as waiting:
+        page.locator("#document-2 button[formaction$=file]").click()
+    assert Path(waiting.value.path()).read_bytes() == ANNEX
     context.close()

@@ -7,7 +7,7 @@ lines, each as it is.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,7 +17,7 @@ from idp.web.language import ngettext
 from idp.web.services import CredentialView
 from idp.web.wording import common_name, grouped, hash_name
 
-Kind = Literal["title", "lead", "name", "stated", "label", "digest", "fact"]
+Kind = Literal["title", "lead", "name", "stated", "seen", "label", "digest", "fact"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +29,18 @@ class Line:
 
 
 def of_signature(
-    party: str, intent: SignatureIntent, credential: CredentialView, message: str = ""
+    party: str,
+    intent: SignatureIntent,
+    credential: CredentialView,
+    message: str = "",
+    told: Sequence[Sequence[str]] = (),
 ) -> tuple[Line, ...]:
     """Who asks for a signature, on which documents, with which credential.
 
     :param message: what ties the request to what the person sees elsewhere.
+    :param told: of each document, what is known of it; empty: of none is anything.
     """
-    return tuple(_of_signature(party, intent, credential, message))
+    return tuple(_of_signature(party, intent, credential, message, told or [()] * len(intent.digests)))
 
 
 def of_change(credential_id: str, added: str, removed: str) -> tuple[Line, ...]:
@@ -54,7 +59,9 @@ def digest_of(lines: tuple[Line, ...]) -> bytes:
     return hashlib.sha256("\n".join(line.text for line in lines).encode()).digest()
 
 
-def _of_signature(party: str, intent: SignatureIntent, credential: CredentialView, message: str) -> Iterator[Line]:
+def _of_signature(
+    party: str, intent: SignatureIntent, credential: CredentialView, message: str, told: Sequence[Sequence[str]]
+) -> Iterator[Line]:
     count = len(intent.digests)
     yield Line("title", _flat(_("%(party)s asks for your signature", party=party)))
     yield Line(
@@ -73,9 +80,10 @@ def _of_signature(party: str, intent: SignatureIntent, credential: CredentialVie
         if intent.hash_type == "sdr"
         else _("Digest of the data to be signed, %(algorithm)s", algorithm=name)
     )
-    for number, item in enumerate(intent.digests, start=1):
+    for number, (item, known) in enumerate(zip(intent.digests, told, strict=True), start=1):
         yield Line("name", f"{number}. {_flat(item.label) or _('Without a name')}")
         yield Line("stated", _flat(_("Name as stated by %(party)s", party=party)))
+        yield from (Line("seen", _flat(text)) for text in known)
         yield Line("label", label)
         yield Line("digest", " ".join(grouped(item.digest)))
     yield Line("fact", f"{_('In the name of')}: {_flat(common_name(credential.subject))}")

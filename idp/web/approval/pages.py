@@ -1,8 +1,9 @@
 """The pages on the host where devices approve, and the way back.
 
 1. ``GET /approve``: the handle is in the address's fragment; a script puts it into a form.  2. ``POST /approve``: what
-is asked is shown, and nothing changes.  3. ``POST /approve/answer``: the device's answer is verified and kept, and the
-browser goes back with a code, again in the fragment.  4. There, with the session's cookie, the code is used.
+is asked is shown, with the pages of documents that are at hand, and nothing changes.  3. ``POST /approve/answer``: the
+device's answer is verified and kept, and the browser goes back with a code, again in the fragment.  4. There, with the
+session's cookie, the code is used.
 
 There is no session on this host: whoever has the handle may look, and needs the device to approve.
 """
@@ -23,7 +24,7 @@ from idp.errors import ConsentMismatch, InteractionLost, PasskeyRefused
 from idp.storage import device_visits
 from idp.storage.device_visits import StoredVisit
 from idp.web import browser, passkeys, progress
-from idp.web.approval import devices, place, signing
+from idp.web.approval import devices, place, sheets, signing
 from idp.web.headers import allow_form_target
 from idp.web.interaction import load
 from idp.web.language import gettext as _
@@ -38,6 +39,7 @@ def setup(app: Flask) -> None:
     """Serve the pages on their host, and there nothing else."""
     app.register_blueprint(blueprint)
     app.register_blueprint(back)
+    app.register_blueprint(sheets.blueprint)
     app.before_request(place.apart)
 
 
@@ -160,7 +162,8 @@ def finish(interaction_id: str) -> Response:
 
 def _signature(found: StoredVisit) -> Response:
     asked = signing.approving(found)
-    return _page("approval.html", found, lines=asked.lines, options=signing.options_for(asked))
+    showing = sheets.shown(asked, request.form)
+    return _page("approval.html", found, lines=asked.lines, options=signing.options_for(asked), **showing)
 
 
 def _device(found: StoredVisit) -> Response:

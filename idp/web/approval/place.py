@@ -19,7 +19,7 @@ from idp.storage.engine import reading
 from idp.web.headers import allow_form_target
 from idp.web.services import services
 
-PAGES: Final = frozenset({"approval.arrive", "approval.show", "approval.answer"})
+PAGES: Final = frozenset({"approval.arrive", "approval.show", "approval.answer", "sheets.large", "sheets.file"})
 _SHARED: Final = PAGES | {"static"}
 """What is served on the host where devices approve."""
 _SECRET_OCTETS: Final = 32

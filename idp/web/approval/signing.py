@@ -27,6 +27,7 @@ from idp.web.approval.display import Line
 from idp.web.headers import allow_form_target
 from idp.web.interaction import BeginInteraction, Interaction
 from idp.web.services import CredentialView, services
+from idp.web.shown import words
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,8 @@ def approving(found: StoredVisit) -> Approving:
         raise InteractionLost("the interaction is about something else")
     language.prefer((found.visit.asked["language"],))
     asked = interaction.request
-    lines = display.of_signature(asked.display_name, intent, credential, asked.detail.get("binding_message", ""))
+    message, told = asked.detail.get("binding_message", ""), words.told(interaction, asked.display_name)
+    lines = display.of_signature(asked.display_name, intent, credential, message, told)
     at = epoch(found.created_at)
     statement = Statement(
         service=with_services.settings.signing.sam_id,

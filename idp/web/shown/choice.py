@@ -1,10 +1,9 @@
-"""Which document, and which of its pages, the approval's page shows: by the page's address, without a script."""
+"""Which document, and which of its pages, the approval's page shows: by its address or form, without a script."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-
-from flask import request
 
 from idp.activation.shown import Shown
 from idp.web.interaction import Interaction
@@ -27,13 +26,16 @@ class Choice:
         return self.view.documents[number - 1]
 
 
-def show_documents(interaction: Interaction) -> Choice | None:
-    """What this request asks to see; None: there are no documents to be shown."""
+def show_documents(interaction: Interaction, asked: Mapping[str, str]) -> Choice | None:
+    """What a request asks to see; None: there are no documents to be shown.
+
+    :param asked: the request's parameters.
+    """
     found = documents.view(interaction)
     if found is None:
         return None
-    document = _number(request.args.get("document", ""), len(found.documents))
-    page = _number(request.args.get("page", ""), found.documents[document - 1].pages)
+    document = _number(asked.get("document", ""), len(found.documents))
+    page = _number(asked.get("page", ""), found.documents[document - 1].pages)
     return Choice(found, document, page)
 
 

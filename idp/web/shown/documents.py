@@ -46,6 +46,11 @@ class View:
         return all(item.state == "shown" for item in self.documents)
 
     @property
+    def visible(self) -> bool:
+        """Whether any of them is here."""
+        return any(item.state != "failed" for item in self.documents)
+
+    @property
     def missing(self) -> bool:
         """Whether asking once more may bring something."""
         return any(item.state == "failed" for item in self.documents)

@@ -31,19 +31,26 @@ def fetch(interaction_id: str) -> Response:
 @blueprint.get("/<int:position>/<int:number>.png")
 def page(interaction_id: str, position: int, number: int) -> Response:
     """A page as it would be printed; both numbers count from 1.  For whom the approval is shown, and nobody else."""
-    return _drawn(interaction_id, position, number, PAGE_WIDTH)
+    return picture_of(_at_approval(interaction_id), position, number, PAGE_WIDTH)
 
 
 @blueprint.get("/<int:position>/<int:number>/large.png")
 def large(interaction_id: str, position: int, number: int) -> Response:
     """The same page, larger."""
-    return _drawn(interaction_id, position, number, LARGE_WIDTH)
+    return picture_of(_at_approval(interaction_id), position, number, LARGE_WIDTH)
 
 
 @blueprint.get("/<int:position>/file")
 def file(interaction_id: str, position: int) -> Response:
     """The document itself, to be kept and read elsewhere: a picture tells nothing to whoever cannot see it."""
-    interaction = _at_approval(interaction_id)
+    return file_of(_at_approval(interaction_id), position)
+
+
+def file_of(interaction: Interaction, position: int) -> Response:
+    """A document's octets, for whoever may see it: the caller has looked into that.
+
+    :param position: from 1.
+    """
     there = 1 <= position <= documents.count(interaction)
     content = documents.content(interaction, position - 1) if there else None
     if content is None:
@@ -54,8 +61,8 @@ def file(interaction_id: str, position: int) -> Response:
     return response
 
 
-def _drawn(interaction_id: str, position: int, number: int, width: int) -> Response:
-    interaction = _at_approval(interaction_id)
+def picture_of(interaction: Interaction, position: int, number: int, width: int) -> Response:
+    """A page's picture, for whoever may see it: the caller has looked into that."""
     if not 1 <= position <= documents.count(interaction):
         abort(404)
     try:

@@ -29,7 +29,7 @@ from tests.unit.idp_web.interactions import SHA256, signature
 PUBLIC: Final = {"static", "oidc.metadata", "oidc.keys"}
 """What is the same for everybody and may be kept by caches (SES-11)."""
 NOT_BROWSERS: Final = {
-    "approval.answer", "approval.show", "certificate.present",
+    "approval.answer", "approval.show", "sheets.file", "sheets.large", "certificate.present",
     "oidc.activation_challenge", "oidc.activation_options", "oidc.authorize", "oidc.backchannel_authorize",
     "oidc.introspect", "oidc.logout", "oidc.pushed_authorize", "oidc.revoke", "oidc.token",
     "oidc.userinfo",
