@@ -7,7 +7,7 @@ never by the token, an explicit type (RFC 8725 3.1, 3.11), no duplicate member a
 
 from __future__ import annotations
 
-import base64
+import binascii
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -28,6 +28,10 @@ MAX_TOKEN_OCTETS: Final = 24 * 1024
 """Room for a SAD over 100 SHA-512 digests; anything longer is refused unread."""
 
 _SEGMENT: Final = re.compile(rb"[A-Za-z0-9_-]+\Z")
+_LAST: Final = {2: frozenset(b"AQgw"), 3: frozenset(b"AEIMQUYcgkosw048")}
+"""What canonical base64url ends with where so many characters are left over: four, or two, bits that are zero."""
+_TO_BASE64: Final = bytes.maketrans(b"-_", b"+/")
+_TO_BASE64URL: Final = bytes.maketrans(b"+/", b"-_")
 _KID: Final = re.compile(r"[A-Za-z0-9._~-]{1,128}\Z")
 _NO_TEXT: Final = re.compile(r"[\x00\ud800-\udfff]")
 _HEADER_MEMBERS: Final = frozenset({"alg", "typ", "kid"})
@@ -356,20 +360,18 @@ def decode_base64url(segment: bytes) -> bytes:
 
     :raises TokenMalformed: padding, another alphabet, or bits left over that are not zero.
     """
-    if not _SEGMENT.match(segment):
+    left = len(segment) % 4
+    if not _SEGMENT.match(segment) or left == 1:
         raise TokenMalformed("not base64url without padding")
-    try:
-        data = base64.urlsafe_b64decode(segment + b"=" * (-len(segment) % 4))
-    except ValueError as error:
-        raise TokenMalformed("not base64url without padding") from error
-    if encode_base64url(data).encode() != segment:
+    # Of the alphabet and of a length that there is, so that only the last character can hold bits that are no octet's.
+    if left and segment[-1] not in _LAST[left]:
         raise TokenMalformed("not canonical base64url")
-    return data
+    return binascii.a2b_base64(segment.translate(_TO_BASE64) + b"=" * (-left % 4))
 
 
 def encode_base64url(data: bytes) -> str:
     """Encode base64url without padding (RFC 7515 2)."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+    return binascii.b2a_base64(data, newline=False).rstrip(b"=").translate(_TO_BASE64URL).decode()
 
 
 def parse_json_object(data: bytes | str) -> JsonObject:
@@ -392,7 +394,7 @@ def parse_json(data: bytes | str) -> Any:
     """
     try:
         octets = data.encode("utf-8") if isinstance(data, str) else data
-        value = json.loads(octets.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+        value = _DECODER.decode(octets.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise TokenMalformed("not JSON in the strict form") from error
     # Neither comes in but by an escape: UTF-8 has no surrogates, and JSON's strings no control characters.
@@ -422,6 +424,10 @@ def _no_duplicates(pairs: Sequence[tuple[str, Any]]) -> JsonObject:
 
 def _no_constant(_name: str) -> None:
     raise ValueError("not a JSON number")
+
+
+# Once: json.loads with hooks makes one for each text, which takes as long as to read a short one.
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
 
 
 __all__ = [

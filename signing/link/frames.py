@@ -31,6 +31,8 @@ CHUNK_OCTETS: Final = 64 * 1024
 """How much is read at a time, and so how much of what follows is in memory."""
 
 _LENGTH: Final = struct.Struct(">I")
+_TIMEVAL: Final = struct.Struct("@ll")
+"""``struct timeval``: seconds and microseconds."""
 
 
 def send_frame(link: socket.socket, message: Mapping[str, Any], deadline: float) -> None:
@@ -51,34 +53,113 @@ def send_frame(link: socket.socket, message: Mapping[str, Any], deadline: float)
 def receive_frame(link: socket.socket, deadline: float) -> dict[str, Any] | None:
     """Receive one message, or ``None`` where the peer closed the connection between two of them.
 
-    :raises MessageInvalid: too large, empty, or not a JSON object in the strict form.
+    :raises MessageInvalid: too large, empty, not a JSON object in the strict form, or more than one frame.
     :raises LinkUnavailable: the deadline passed or the connection broke.
     """
-    octets = receive_octets(link, deadline)
-    if octets is None:
-        return None
+    body = receive_octets(link, deadline)
+    return None if body is None else message_of(body)
+
+
+def receive_octets(link: socket.socket, deadline: float) -> bytes | None:
+    """The octets of one message, from a peer that sends nothing after it before it is answered or asks again.
+
+    :raises MessageInvalid: too large, empty, or more than one frame.
+    :raises LinkUnavailable: the deadline passed or the connection broke.
+    """
+    incoming = Incoming(link)
+    body = incoming.frame(deadline)
+    if incoming.ahead:
+        raise MessageInvalid("more octets than the frame has")
+    return body
+
+
+def message_of(body: bytes) -> dict[str, Any]:
+    """:raises MessageInvalid: not a JSON object in the strict form."""
     try:
-        return parse_json_object(octets)
+        return parse_json_object(body)
     except TokenMalformed as error:
         raise MessageInvalid("a frame that is not a JSON object") from error
 
 
-def receive_octets(link: socket.socket, deadline: float) -> bytes | None:
-    """The same, as it came: what its octets are is not looked at.
+class Incoming:
+    """What comes from one peer: taken as it is there, so that a frame is one call of the system and not two."""
 
-    :raises MessageInvalid: too large or empty.
-    :raises LinkUnavailable: the deadline passed or the connection broke.
-    """
-    head = _receive(link, _LENGTH.size, deadline)
-    if head is None:
-        return None
-    (length,) = _LENGTH.unpack(head)
-    if not 0 < length <= MAX_FRAME_OCTETS:
-        raise MessageInvalid("a frame of a length that is not accepted")
-    body = _receive(link, length, deadline)
-    if body is None:
-        raise LinkUnavailable("the connection ended within a frame")
-    return body
+    def __init__(self, link: socket.socket) -> None:
+        self.link = link
+        self._waits: float | None = None
+        self.ahead = b""
+        """What has come, and belongs to what follows: less than :data:`CHUNK_OCTETS`."""
+
+    def arrives(self, seconds: float) -> bool:
+        """Whether something comes within so long; False also where the peer has closed.
+
+        :raises LinkUnavailable: the connection broke.
+        """
+        if self.ahead:
+            return True
+        if isinstance(self.link, ssl.SSLSocket):
+            return bool(self.link.pending()) or _is_ready(self.link, select.POLLIN, seconds)
+        try:
+            self._wait_in_receiving(seconds)
+            # Taken in by the call that waits for it: a second one would let other threads have Python's lock once more.
+            self.ahead = self.link.recv(CHUNK_OCTETS)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise LinkUnavailable("the connection broke between two messages") from error
+        return bool(self.ahead)
+
+    def _wait_in_receiving(self, seconds: float) -> None:
+        """Have the system end a wait of ``recv`` after so long; what is asked with MSG_DONTWAIT never waits."""
+        if self._waits != seconds:
+            self.link.settimeout(None)
+            # Zero would mean for ever.
+            whole, least = divmod(max(1, int(seconds * 1_000_000)), 1_000_000)
+            self.link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEVAL.pack(whole, least))
+            self._waits = seconds
+
+    def frame(self, deadline: float) -> bytes | None:
+        """The octets of the next frame, or ``None`` where the peer closed the connection between two of them.
+
+        :param deadline: for all of it; a value of ``time.monotonic``.
+        :raises MessageInvalid: too large, or empty.
+        :raises LinkUnavailable: the deadline passed or the connection broke.
+        """
+        head = self._at_least(_LENGTH.size, deadline)
+        if head is None:
+            return None
+        (length,) = _LENGTH.unpack_from(head)
+        if not 0 < length <= MAX_FRAME_OCTETS:
+            raise MessageInvalid("a frame of a length that is not accepted")
+        end = _LENGTH.size + length
+        whole = self._at_least(end, deadline) or b""
+        self.ahead = whole[end:]
+        return whole[_LENGTH.size : end]
+
+    def chunk(self, at_most: int, deadline: float) -> bytes:
+        """Some of what comes; empty at its end.
+
+        :raises LinkUnavailable: the deadline passed or the connection broke.
+        """
+        if not self.ahead:
+            return _chunk(self.link, at_most, deadline)
+        chunk, self.ahead = self.ahead[:at_most], self.ahead[at_most:]
+        return chunk
+
+    def _at_least(self, count: int, deadline: float) -> bytes | None:
+        """What is ahead, with more read until it is that much; ``None`` where the peer has closed before any of it."""
+        if len(self.ahead) >= count:
+            return self.ahead
+        buffer = bytearray(self.ahead)
+        while len(buffer) < count:
+            chunk = _chunk(self.link, CHUNK_OCTETS, deadline)
+            if not chunk and buffer:
+                raise LinkUnavailable("the connection ended within a frame")
+            if not chunk:
+                return None
+            buffer += chunk
+        self.ahead = bytes(buffer)
+        return self.ahead
 
 
 def wait_for_frame(link: socket.socket, deadline: float) -> None:
@@ -97,9 +178,9 @@ def wait_for_frame(link: socket.socket, deadline: float) -> None:
 class Following:
     """The octets after a request's frame, read in chunks until a deadline for all of them."""
 
-    def __init__(self, link: socket.socket, octets: int, deadline: float) -> None:
+    def __init__(self, incoming: Incoming, octets: int, deadline: float) -> None:
         """:param deadline: a value of ``time.monotonic``."""
-        self._link = link
+        self._incoming = incoming
         self._left = octets
         self._deadline = deadline
 
@@ -109,7 +190,7 @@ class Following:
         :raises LinkUnavailable: the deadline passed or the connection broke.
         """
         while self._left:
-            chunk = _chunk(self._link, min(self._left, CHUNK_OCTETS), self._deadline)
+            chunk = self._incoming.chunk(min(self._left, CHUNK_OCTETS), self._deadline)
             if not chunk:
                 raise LinkUnavailable("the connection ended within what follows a request")
             self._left -= len(chunk)
@@ -141,18 +222,6 @@ def send_following(link: socket.socket, chunks: Iterable[bytes], octets: int, de
             raise LinkUnavailable("what follows the request could not be sent") from error
     if left:
         raise MessageInvalid("what follows the request has another length")
-
-
-def _receive(link: socket.socket, length: int, deadline: float) -> bytes | None:
-    buffer = bytearray()
-    while len(buffer) < length:
-        chunk = _chunk(link, min(length - len(buffer), CHUNK_OCTETS), deadline)
-        if not chunk:
-            if buffer:
-                raise LinkUnavailable("the connection ended within a frame")
-            return None
-        buffer += chunk
-    return bytes(buffer)
 
 
 def _chunk(link: socket.socket, at_most: int, deadline: float) -> bytes:
@@ -195,12 +264,16 @@ def _waits_by_itself(link: socket.socket) -> bool:
 
 
 def _wait(link: socket.socket, until: int, deadline: float) -> None:
+    _is_ready(link, until, _left(deadline))
+
+
+def _is_ready(link: socket.socket, until: int, seconds: float) -> bool:
     poll = select.poll()
     try:
         poll.register(link, until)
     except ValueError as error:
         raise OSError("the socket is closed") from error
-    poll.poll(_left(deadline) * 1000)
+    return bool(poll.poll(seconds * 1000))
 
 
 def _left(deadline: float) -> float:

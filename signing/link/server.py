@@ -11,7 +11,6 @@ import contextlib
 import math
 import select
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -24,7 +23,7 @@ from foundation.errors import JoseError, PrivySealError
 from signing.link.codes import BAD_REQUEST, BUSY, DETAILS, INDETERMINATE
 from signing.link.doors import SocketSettings, TlsSettings, door_of, shut
 from signing.link.errors import LinkUnavailable, MessageInvalid, PeerRefused
-from signing.link.frames import MAX_FOLLOWING_OCTETS, Following, receive_frame, send_frame
+from signing.link.frames import MAX_FOLLOWING_OCTETS, Following, Incoming, message_of, send_frame
 
 Handler = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 StreamHandler = Callable[[Mapping[str, Any], Iterable[bytes]], Mapping[str, Any]]
@@ -198,7 +197,8 @@ class LinkServer:
             with contextlib.closing(connection):
                 self._door.check(connection, time.monotonic() + self._settings.frame_seconds)
                 self._know(connection)
-                while self._request(connection):
+                incoming = Incoming(connection)
+                while self._request(incoming):
                     pass
         except PeerRefused as refused:
             self._log_stranger(str(refused))
@@ -224,13 +224,15 @@ class LinkServer:
             more, self._untold = self._untold, 0
         _log.warning("somebody was turned away", extra={"fields": {"why": why, "unreported": more}})
 
-    def _request(self, connection: socket.socket) -> bool:
+    def _request(self, incoming: Incoming) -> bool:
         """Answer one request; False where there is no further one."""
-        if not _readable(connection, self._settings.idle_seconds):
+        if not incoming.arrives(self._settings.idle_seconds):
             return False
+        connection = incoming.link
         self._mark(connection, None)
         try:
-            message = receive_frame(connection, time.monotonic() + self._settings.frame_seconds)
+            body = incoming.frame(time.monotonic() + self._settings.frame_seconds)
+            message = None if body is None else message_of(body)
         except MessageInvalid:
             # Where the next frame would begin is not known: answer, and close.
             send_frame(connection, _refusal(BAD_REQUEST), time.monotonic() + self._settings.frame_seconds)
@@ -238,7 +240,7 @@ class LinkServer:
         if message is None:
             return False
         try:
-            following = self._what_follows(connection, message)
+            following = self._what_follows(incoming, message)
         except JoseError:
             send_frame(connection, _refusal(BAD_REQUEST), time.monotonic() + self._settings.frame_seconds)
             return False
@@ -262,7 +264,12 @@ class LinkServer:
         return not self._stopping.is_set()
 
     def _is_left(self, connection: socket.socket) -> bool:
-        """Whether the peer has closed its side; not known of one that was told to end."""
+        """Whether the peer has closed its side; not known of one that was told to end.
+
+        On a Unix socket sending tells: what the peer cannot receive any more, the system does not take.
+        """
+        if connection.family == socket.AF_UNIX:
+            return False
         with self._lock:
             told = self._stopping.is_set() or self._connections[connection].told
         return not told and _is_half_closed(connection)
@@ -277,12 +284,12 @@ class LinkServer:
             return False
         return True
 
-    def _what_follows(self, connection: socket.socket, message: Mapping[str, Any]) -> Following | None:
+    def _what_follows(self, incoming: Incoming, message: Mapping[str, Any]) -> Following | None:
         """:raises JoseError: it is not said how many octets those are."""
         if "octets" not in message:
             return None
         octets = read.integer(message, "octets", low=1, high=MAX_FOLLOWING_OCTETS)
-        return Following(connection, octets, time.monotonic() + self._limits.seconds)
+        return Following(incoming, octets, time.monotonic() + self._limits.seconds)
 
     def _answer(self, message: Mapping[str, Any], following: Following | None) -> dict[str, Any]:
         try:
@@ -334,11 +341,3 @@ def _is_half_closed(connection: socket.socket) -> bool:
     poll = select.poll()
     poll.register(connection, select.POLLRDHUP)
     return bool(poll.poll(0))
-
-
-def _readable(connection: socket.socket, seconds: float) -> bool:
-    if isinstance(connection, ssl.SSLSocket) and connection.pending():
-        return True
-    poll = select.poll()
-    poll.register(connection, select.POLLIN)
-    return bool(poll.poll(seconds * 1000))

@@ -1,7 +1,8 @@
 """Rows that somebody else could have written: sealed with a key that never leaves the device, opened only if whole.
 
-For a signature, a row that is the same in every column, its tag included, as one that the device has verified needs no
-second call: the last rows that were opened are remembered (:class:`Verified`), and what is used is what was verified.
+For a signature, and for whoever is only shown a credential, a row that is the same in every column, its tag included,
+as one that the device has verified needs no second call: the last rows that were opened are remembered
+(:class:`Verified`), and what is used is what was verified.
 
 A MAC shows that a row was written by the module, not that it is the last one that it wrote.  So each process also
 remembers the highest version that it has seen of each credential, and the latest epoch of the ledger: a database that
@@ -187,6 +188,19 @@ class Custody:
             if row is None:
                 raise UnknownCredential("there is no such credential")
             return self.open(row)
+
+    def shown(self, credential_id: str) -> Credential:
+        """As :meth:`credential`, without a call of the device where it has verified this very row before.
+
+        The row is read each time: what was changed, or altered, since is met.
+
+        :raises UnknownCredential, RowAltered, DeviceError: as there.
+        """
+        with self.watch(credential_id):
+            row = self._store.credential(credential_id)
+            if row is None:
+                raise UnknownCredential("there is no such credential")
+            return self.open_for_signature(row).credential
 
     def credentials(self, owner: str, issuer: str | None = None) -> tuple[Credential, ...]:
         """A person's credentials, oldest first, without deleted ones.

@@ -124,6 +124,15 @@ class Lifecycle:
         with device_errors():
             return self._custody.credential(credential_id)
 
+    def shown(self, credential_id: str) -> Credential:
+        """One credential, for whoever is only shown it: the device verifies each row once, and a changed one again.
+
+        :raises UnknownCredential: there is none.
+        :raises RowAltered: it is not as it was written.
+        """
+        with device_errors():
+            return self._custody.shown(credential_id)
+
     def credentials(self, owner: str, issuer: str | None = None) -> tuple[Credential, ...]:
         """A person's credentials, oldest first, their rows verified; deleted ones are left out.
 

@@ -14,6 +14,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from signing.sam.errors import StateRefused
+from signing.storage import wire
 
 READ_ONLY: Final = "privyseal_read_only"
 """Execution option of a connection that will not write: on SQLite its transaction does not take the write lock."""
@@ -74,7 +75,7 @@ def _sqlite(url: URL) -> Engine:
 
 
 def _postgresql(url: URL, pool_size: int) -> Engine:
-    return create_engine(
+    engine = create_engine(
         url,
         isolation_level="READ COMMITTED",
         pool_size=pool_size,
@@ -90,3 +91,5 @@ def _postgresql(url: URL, pool_size: int) -> Engine:
             ),
         },
     )
+    event.listen(engine, "connect", wire.configure)
+    return engine

@@ -38,8 +38,9 @@ from signing.sam.verify import LEEWAY_SECONDS
 from signing.storage.combine import Combiner, Job
 from signing.storage.ledger_case import Approval, Assign, Case, Found, Held, Key, MakeRecord
 from signing.storage.ledger_sql import EVER, rows_parameter, statements, texts_parameter
-from signing.storage.script import Rows, Script, Statement, script_on
+from signing.storage.script import Script, script_on
 from signing.storage.transactions import Transactions
+from signing.storage.wire import Rows, Statement
 
 MOST: Final = 64
 """Requests of a transaction: its locks are held for all of them."""

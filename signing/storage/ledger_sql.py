@@ -109,7 +109,7 @@ class _Words:
     closing: str
     """Of :attr:`Statements.add_outcomes`, with what it adds in ``{added}``."""
     value: str
-    """The place of a parameter."""
+    """The place of a parameter, before its number."""
 
     def put_into(self, template: str, members: Mapping[str, str]) -> str:
         """The statement."""
@@ -142,8 +142,8 @@ _ADD_OUTCOMES: Final = (
 )
 _POSTGRESQL: Final = _Words(
     element="{name} {kind}",
-    rows="json_to_recordset(CAST(%s AS json)) AS r({members})",
-    texts="= ANY (ARRAY(SELECT json_array_elements_text(CAST(%s AS json))))",
+    rows="json_to_recordset(CAST($1 AS json)) AS r({members})",
+    texts="= ANY (ARRAY(SELECT json_array_elements_text(CAST($1 AS json))))",
     for_update="FOR UPDATE",
     for_share="FOR SHARE",
     # The row is locked whether it was there or not; where it was, it is put there again as it is.
@@ -162,7 +162,7 @@ _POSTGRESQL: Final = _Words(
         " (DELETE FROM undecided WHERE redemption_id = ANY (ARRAY(SELECT redemption_id FROM added)))"
         " SELECT redemption_id FROM added"
     ),
-    value="%s",
+    value="$",
 )
 _SQLITE: Final = _Words(
     element="json_extract(value, '$.{name}') AS {name}",
@@ -238,13 +238,13 @@ _TEMPLATES: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
     "outcomes": ("SELECT redemption_id, state FROM outcomes WHERE redemption_id @texts", {}),
     "approvals_of": ("SELECT issuer, txn, id FROM redemptions WHERE id @texts", {}),
     "free_positions": (
-        "DELETE FROM positions WHERE issuer = @value AND txn = @value AND redemption_id = @value",
+        "DELETE FROM positions WHERE issuer = @value1 AND txn = @value2 AND redemption_id = @value3",
         {},
     ),
     "made_since": (
         "SELECT count(*) FROM redemptions r JOIN positions p"
         " ON p.issuer = r.issuer AND p.txn = r.txn AND p.redemption_id = r.id"
-        " WHERE r.credential_id = @value AND r.reserved_at > @value",
+        " WHERE r.credential_id = @value1 AND r.reserved_at > @value2",
         {},
     ),
     "lock_head": ("SELECT sequence, hash FROM audit_head WHERE id = 1 @for_update", {}),
@@ -253,7 +253,7 @@ _TEMPLATES: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
         {"sequence": _NUMBER, "at": _NUMBER, "event": _TEXT, "fields": _TEXT, "previous": _TEXT, "hash": _TEXT},
     ),
     "move_head": (
-        "UPDATE audit_head SET sequence = CASE WHEN sequence = @value THEN CAST(@value AS bigint) END, hash = @value"
+        "UPDATE audit_head SET sequence = CASE WHEN sequence = @value1 THEN CAST(@value2 AS bigint) END, hash = @value3"
         " WHERE id = 1",
         {},
     ),

@@ -1,26 +1,27 @@
 """Several statements, one way to the server and back.
 
 What a statement costs on PostgreSQL is mostly the way there, the wait, and what lies on top of the driver: so the
-ledger's statements are sent together in the protocol's pipeline mode, past SQLAlchemy, on a connection of its pool.
+ledger's statements are sent together in the protocol's pipeline mode, past SQLAlchemy and the driver's cursors
+(:mod:`signing.storage.wire`), on a connection of SQLAlchemy's pool.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import psycopg
 from psycopg.pq import TransactionStatus
+from psycopg.pq.abc import PGresult
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from signing.sam.errors import CommitUnknown, StoreUnavailable
+from signing.storage.wire import Rows, Statement, Wire, rows_of
 
-Statement = tuple[str, tuple[Any, ...]]
-"""SQL with placeholders, and what goes there."""
-Rows = Sequence[Sequence[Any]]
-Executed = psycopg.Cursor[tuple[Any, ...]]
+_BEGIN: Final[Statement] = ("BEGIN", ())
+COMMIT: Final[Statement] = ("COMMIT", ())
 
 
 class Script(Protocol):
@@ -72,28 +73,24 @@ class _Pipelined:
     """On PostgreSQL."""
 
     def __init__(self, connection: Connection) -> None:
-        driver: Any = connection.connection.dbapi_connection
-        if not isinstance(driver, psycopg.Connection):
-            raise StoreUnavailable("the connection is not psycopg's")
-        self._driver: psycopg.Connection[tuple[Any, ...]] = driver
+        self._wire = Wire(connection)
 
     def ask(self, statements: Sequence[Statement]) -> list[Rows]:
         with _translated():
-            cursors = self._sent(statements)
-            return [cursor.fetchall() if cursor.pgresult and cursor.pgresult.nfields else () for cursor in cursors]
+            return [rows_of(result) for result in self._sent(statements)]
 
     def finish(self, statements: Sequence[Statement]) -> None:
         try:
             # What fails before the commit keeps it from being executed: the server then skips to the end.
-            cursors = self._sent((*statements, ("COMMIT", ())))
+            results = self._sent((*statements, COMMIT))
         except psycopg.Error as error:
             if isinstance(error, (psycopg.IntegrityError, psycopg.DataError)) or self._is_refused(error):
                 raise _as_sqlalchemys(error) from error
             raise CommitUnknown("the commit was not answered") from error
         # A transaction that had failed before is rolled back by its COMMIT, which is no error, but says so.
-        if cursors[-1].statusmessage == "ROLLBACK":
+        if results[-1].command_status == b"ROLLBACK":
             raise StoreUnavailable("the server rolled the transaction back")
-        if self._driver.info.transaction_status is not TransactionStatus.IDLE:
+        if self._wire.status is not TransactionStatus.IDLE:
             raise CommitUnknown("the transaction is still open after its commit")
 
     def _is_refused(self, error: psycopg.Error) -> bool:
@@ -102,14 +99,15 @@ class _Pipelined:
         It says ERROR, not FATAL, and how the transaction is after all that was sent: failed and open where a statement
         was refused, since a COMMIT that is executed leaves none open; over where the COMMIT was.
         """
-        status = self._driver.info.transaction_status
-        if status is TransactionStatus.INERROR:
+        if self._wire.status is TransactionStatus.INERROR:
             return True
-        return status is TransactionStatus.IDLE and error.diag.severity_nonlocalized == "ERROR"
+        return self._wire.status is TransactionStatus.IDLE and error.diag.severity_nonlocalized == "ERROR"
 
-    def _sent(self, statements: Sequence[Statement]) -> list[Executed]:
-        with self._driver.pipeline():
-            return [self._driver.execute(text.encode(), parameters or None) for text, parameters in statements]
+    def _sent(self, statements: Sequence[Statement]) -> list[PGresult]:
+        """The results of the statements, in a transaction that begins with the first of them."""
+        if self._wire.status is not TransactionStatus.IDLE:
+            return self._wire.many(statements)
+        return self._wire.many((_BEGIN, *statements))[1:]
 
 
 @contextmanager

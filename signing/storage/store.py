@@ -39,7 +39,7 @@ from signing.sam.store import Anchoring, Epoch, Record, SpentOrder, Standing, Un
 from signing.sam.verify import first_second_after
 from signing.storage import schema
 from signing.storage.ledger import Ledger
-from signing.storage.rows import from_row, revocation_from_row, revocation_to_row, to_row
+from signing.storage.rows import COLUMNS, from_columns, from_row, revocation_from_row, revocation_to_row, to_row
 from signing.storage.statements import key_names, order_query, overdue, revoked
 from signing.storage.tables import (
     anchored,
@@ -58,6 +58,11 @@ _PAGE: Final = 1000
 _DAY_SECONDS: Final = 24 * 60 * 60
 _SUBJECTS_OF_A_SAD: Final = 3
 """What can be revoked under one (:func:`signing.sam.revocation.keys_of`): that read is made for each signature."""
+_ROW_AND_EPOCH: Final = (
+    f"SELECT {', '.join(f'c.{name}' for name in COLUMNS)}, s.epoch, s.epoch_not_before"  # noqa: S608 - columns' names
+    " FROM sam_state s LEFT JOIN credentials c ON c.id = $1"
+)
+"""The row of a credential, NULL where there is none, and the ledger's epoch: of one moment."""
 
 _log = log.get(__name__)
 
@@ -133,6 +138,10 @@ class SqlStore:
         return self.for_signature(credential_id)[0]
 
     def for_signature(self, credential_id: str) -> tuple[SealedCredential | None, Epoch]:
+        quick = self._transactions.quick(_ROW_AND_EPOCH, (credential_id,)) if self._transactions.postgresql else None
+        if quick is not None:
+            ((*columns, number, not_before),) = quick
+            return None if columns[0] is None else from_columns(columns), Epoch(number, not_before)
         (row,) = self._transactions.rows(self._for_signature, {"credential_id": credential_id})
         found = row._mapping
         sealed = None if found[credentials.c.id] is None else from_row(found)

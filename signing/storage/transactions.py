@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import psycopg
 from sqlalchemy import Connection, Engine, Row, Select
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from signing.sam.errors import CommitUnknown, StoreUnavailable
 from signing.storage.engine import READ_ONLY
+from signing.storage.wire import Rows, Wire
 
 
 class Transactions:
@@ -51,6 +53,26 @@ class Transactions:
                 return connection.execute(statement, parameters or {}).all()
         except SQLAlchemyError as error:
             raise StoreUnavailable("the database cannot be read") from error
+
+    def quick(self, text: str, values: tuple[Any, ...]) -> Rows | None:
+        """Read by one statement in a transaction of its own, on PostgreSQL: SQLAlchemy costs twenty times the database.
+
+        :returns: None where the connection was lost, as all of the pool may be: :meth:`rows` then looks after them.
+        :raises StoreUnavailable: the database cannot be read.
+        """
+        try:
+            lent = self.engine.raw_connection()
+        except SQLAlchemyError as error:
+            raise StoreUnavailable("the database cannot be read") from error
+        try:
+            return Wire(lent).one(text, values)
+        except psycopg.Error as error:
+            if lent.dbapi_connection is not None and getattr(lent.dbapi_connection, "closed", True):
+                lent.invalidate()
+                return None
+            raise StoreUnavailable("the database cannot be read") from error
+        finally:
+            lent.close()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

@@ -22,6 +22,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from psycopg.pq.abc import PGresult
 from sqlalchemy import Engine, event
 
 from foundation.settings import load
@@ -34,7 +35,7 @@ from signing.sam_app.process import SamProcess
 from signing.sam_cli import device_settings
 from signing.sam_settings import SamSettings
 from signing.scdev.device import Pkcs11Device
-from signing.storage import script
+from signing.storage import script, wire
 from signing.storage.store import SqlStore
 
 POINTS = (
@@ -81,8 +82,8 @@ class Armed:
 class ArmedScript(script._Pipelined):
     """PostgreSQL is sent the COMMIT with what is before it: but here, where it is armed, what is before it alone."""
 
-    def _sent(self, statements: Sequence[script.Statement]) -> list[script.Executed]:
-        if statements[-1][0] == "COMMIT" and Armed.writing and Armed.at(f"{Armed.writing}_written"):
+    def _sent(self, statements: Sequence[wire.Statement]) -> list[PGresult]:
+        if statements[-1] is script.COMMIT and Armed.writing and Armed.at(f"{Armed.writing}_written"):
             super()._sent(statements[:-1])
             Armed.before_commit()
         return super()._sent(statements)

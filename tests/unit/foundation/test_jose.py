@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import itertools
 import json
 from typing import Any
 
@@ -191,6 +192,26 @@ def test_json_of_any_kind_is_read_from_octets_and_from_text(text: str, value: ob
 def test_deeply_nested_json_is_refused_and_not_a_crash() -> None:
     with pytest.raises(TokenMalformed):
         parse_json_object(b'{"a":' * 100_000)
+
+
+def test_exactly_what_encodes_to_itself_is_canonical_base64url() -> None:
+    # Every way to end, and each kind of character that is none of the alphabet's: against decoding and encoding again.
+    alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    others = b"+/=.\n \x00\xff"
+    segments = [bytes(each) for count in (1, 2) for each in itertools.product(alphabet + others, repeat=count)]
+    segments += [b"Q" * count + bytes([last]) for count in range(2, 9) for last in alphabet + others]
+    for segment in segments:
+        padded = segment + b"=" * (-len(segment) % 4)
+        try:
+            octets = base64.b64decode(padded.translate(bytes.maketrans(b"-_+/", b"+/.."), b""), validate=True)
+        except ValueError:
+            octets = b""
+        if octets and base64.urlsafe_b64encode(octets).rstrip(b"=") == segment:
+            assert decode_base64url(segment) == octets
+            assert encode_base64url(octets) == segment.decode()
+        else:
+            with pytest.raises(TokenMalformed):
+                decode_base64url(segment)
 
 
 def test_peeking_reads_claims_and_verifies_nothing() -> None:

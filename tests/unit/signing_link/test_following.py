@@ -17,7 +17,14 @@ from signing.link.client import SamClient
 from signing.link.documents import SignedDocument
 from signing.link.doors import SocketSettings
 from signing.link.errors import LinkRefused, LinkUnavailable, MessageInvalid
-from signing.link.frames import CHUNK_OCTETS, MAX_FOLLOWING_OCTETS, receive_frame, send_frame
+from signing.link.frames import (
+    CHUNK_OCTETS,
+    MAX_FOLLOWING_OCTETS,
+    Incoming,
+    message_of,
+    receive_frame,
+    send_frame,
+)
 from signing.link.server import FollowingLimits, LinkServer
 from signing.sam.errors import TemplateRefused
 from tests.unit.signing_link.test_messages import PDFS
@@ -135,8 +142,9 @@ def test_what_follows_a_request_that_is_none_is_no_request(
         send_frame(link, {**message, "octets": len(hidden)}, soon())
         link.sendall(hidden)
         send_frame(link, {"op": "nothing", "body": {}}, soon())
-        answers = [receive_frame(link, soon()), receive_frame(link, soon())]
-    assert [answer and answer["error"]["code"] for answer in answers] == [codes.BAD_REQUEST] * 2
+        incoming = Incoming(link)
+        answers = [message_of(incoming.frame(soon()) or b"") for _ in range(2)]
+    assert [answer["error"]["code"] for answer in answers] == [codes.BAD_REQUEST] * 2
     assert streams.read == []
 
 

@@ -18,7 +18,7 @@ from contract.sad import SAD_TYPE
 from signing.link import codes
 from signing.link.documents import Asker, SignDocumentsRequest, SignedDocument, SignPdfsRequest
 from signing.link.errors import LinkError, LinkRefused, LinkUnavailable, MessageInvalid
-from signing.link.frames import MAX_FRAME_OCTETS, receive_frame, send_frame
+from signing.link.frames import MAX_FRAME_OCTETS, Following, Incoming, receive_frame, send_frame
 from signing.link.messages import SCHEMES, CreatedCredential, CredentialView, SignRequest
 from signing.sam import errors as sam_errors
 from signing.sam.algorithms import KEY_PROFILES
@@ -190,6 +190,49 @@ def test_the_end_within_a_frame_is_one(pair: Pair, sent: bytes) -> None:
     pair[0].close()
     with pytest.raises(LinkUnavailable):
         receive_frame(pair[1], soon())
+
+
+def test_more_than_the_frame_is_refused_where_nothing_may_follow(pair: Pair) -> None:
+    pair[0].sendall(struct.pack(">I", 2) + b"{}" + b"x")
+    with pytest.raises(MessageInvalid):
+        receive_frame(pair[1], soon())
+
+
+def test_frames_and_what_follows_them_come_apart_however_they_are_cut(pair: Pair) -> None:
+    frame = struct.pack(">I", 8) + b'{"a": 1}'
+    sent = frame + b"follows" + frame + frame
+
+    def feed(cut: int) -> None:
+        pair[0].sendall(sent[:cut])
+        pair[0].sendall(sent[cut:])
+
+    for cut in range(1, len(sent)):
+        incoming = Incoming(pair[1])
+        feeder = threading.Thread(target=feed, args=(cut,))
+        feeder.start()
+        assert incoming.arrives(2)
+        assert incoming.frame(soon()) == b'{"a": 1}'
+        following = Following(incoming, 7, soon())
+        assert b"".join(following) == b"follows"
+        following.drain()
+        assert [incoming.frame(soon()), incoming.frame(soon())] == [b'{"a": 1}'] * 2
+        assert incoming.ahead == b""
+        feeder.join()
+
+
+def test_nothing_that_arrives_is_told_from_something(pair: Pair) -> None:
+    incoming = Incoming(pair[1])
+    assert not incoming.arrives(0.01)
+    assert not incoming.arrives(0.01)
+    send_frame(pair[0], {}, soon())
+    assert incoming.arrives(2)
+    assert incoming.arrives(0.01)
+    assert incoming.frame(soon()) == b"{}"
+    # The wait of the call before is none of this one's.
+    with pytest.raises(LinkUnavailable):
+        incoming.frame(soon(0.05))
+    pair[0].close()
+    assert not incoming.arrives(2)
 
 
 @pytest.mark.parametrize("length", [0, MAX_FRAME_OCTETS + 1, 2**32 - 1])

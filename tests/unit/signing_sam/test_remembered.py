@@ -135,6 +135,57 @@ def test_the_operators_look_asks_the_device_each_time(world: World) -> None:
     assert world.fake.calls["verify_mac"] == before + 2
 
 
+def test_whoever_is_shown_a_credential_has_its_row_read_each_time_and_verified_once(world: World) -> None:
+    credential, store = world.credential(), Counting(world.engine)
+    custody = world.custody(store=store)
+    calls = world.fake.calls.copy()
+    for _ in range(3):
+        assert custody.shown(credential.id) == credential
+    made = world.fake.calls - calls
+    assert (store.reads, made["verify_mac"], made["mac"]) == (3, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("owner", "mallory"), ("status", "suspended"), ("certificates", "[]"), ("version", 7), ("mac", b"x" * 32)],
+)
+def test_KEY_03_a_row_that_was_altered_after_it_was_shown_is_met_and_alarms(
+    world: World, column: str, value: object
+) -> None:
+    credential = world.credential()
+    custody = world.custody()
+    custody.shown(credential.id)
+    with world.engine.begin() as connection:
+        connection.execute(update(credentials).where(credentials.c.id == credential.id).values({column: value}))
+    for number in range(2):
+        with pytest.raises(errors.RowAltered):
+            custody.shown(credential.id)
+        assert alarms(world) == number + 1
+
+
+def test_what_another_node_did_to_a_credential_is_shown_at_once(world: World) -> None:
+    credential = world.credential()
+    custody = world.custody()
+    custody.shown(credential.id)
+    other = elsewhere(world)
+    other.lifecycle().execute(other.order_token("credential.suspend", credential_id=credential.id))
+    assert custody.shown(credential.id).status == "suspended"
+
+
+def test_KEY_03_an_older_row_that_was_put_back_is_not_shown(world: World) -> None:
+    credential = world.credential()
+    custody = world.custody()
+    with world.engine.connect() as connection:
+        before = dict(connection.execute(select(credentials).where(credentials.c.id == credential.id)).one()._mapping)
+    custody.shown(credential.id)
+    world.lifecycle().execute(world.order_token("credential.suspend", credential_id=credential.id))
+    assert custody.shown(credential.id).status == "suspended"
+    with world.engine.begin() as connection:
+        connection.execute(update(credentials).where(credentials.c.id == credential.id).values(before))
+    with pytest.raises(errors.RowAltered, match="older"):
+        custody.shown(credential.id)
+
+
 def test_rows_beyond_the_number_are_forgotten_the_longest_unused_first(world: World) -> None:
     memory = Verified(most=2)
     rows = [world.store.credential(world.credential().id) for _ in range(3)]
