@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -17,14 +17,19 @@ from io import BytesIO
 from typing import Any, Final
 
 from asn1crypto import x509 as asn1_x509
+from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.pdf_utils.misc import PdfError
+from pyhanko.pdf_utils.reader import PdfFileReader
+from pyhanko.pdf_utils.writer import PdfFileWriter
 from pyhanko.sign.fields import MDPPerm, SigSeedSubFilter
 from pyhanko.sign.general import SigningError as PyHankoSigningError
 from pyhanko.sign.signers import ExternalSigner, PdfSignatureMetadata, PdfSigner
 from pyhanko_certvalidator.registry import SimpleCertificateStore
 
+from documents.syntax import Document
 from foundation.jose import encode_base64url
+from signing.ades import plain
 from signing.ades.appearance import Facts, Look
 from signing.ades.drawing import NOTHING, show
 from signing.ades.errors import DocumentNotAcceptable, SignatureTooLarge
@@ -35,10 +40,14 @@ _HEADER_WITHIN: Final = 1024
 """Octets: where readers look for the header (ISO 32000-2 7.5.2, annex I)."""
 _CHUNK: Final = 64 * 1024
 _PLACEHOLDER_OCTETS: Final = 256
+_LEAST_VERSION: Final = (1, 7)
+"""Of PDF, to which pyHanko raises every document that it appends to."""
 DEFAULT_PERMISSIONS: Final = 2
 _NOWHERE: Final = Place()
 _PLAIN: Final = Look()
 _STORE: Any = SimpleCertificateStore
+_READER: Any = PdfFileReader
+_WRITER: Any = PdfFileWriter
 """Partly typed: met here alone."""
 _FAULTS: Final = (
     PdfError,
@@ -127,6 +136,11 @@ class Wanted:
     timestamped: bool = False
     """Whether a signature time-stamp will be in it: a field may demand one."""
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is an approval signature that shows nothing, in whatever field."""
+        return not self.certify and self.place == _NOWHERE and not self.look
+
 
 def prepare(
     document: bytes, certificate: bytes, *, hash_name: str, room: int, at: datetime, wanted: Wanted = Wanted()
@@ -145,10 +159,13 @@ def prepare(
         raise DocumentNotAcceptable("the document is not a PDF")
     try:
         # Closed, so that the document is free at once: what pyHanko reads it with refers to itself.
-        with BytesIO(document) as stream:
-            writer = _Appending(stream)
-            if writer.prev.encrypted:
+        with Document(document) as stream:
+            reader = _READER(stream)
+            if reader.encrypted:
                 raise DocumentNotAcceptable("the PDF is encrypted")
+            if wanted.is_plain and (made := _plain(reader, document, certificate, hash_name, room, at, wanted)):
+                return made
+            writer = _Appending.from_reader(reader)
             return _prepare(writer, document, certificate, hash_name, room, at, wanted)
     except _FAULTS as error:
         raise DocumentNotAcceptable("the PDF is damaged, or does not take another signature") from error
@@ -184,6 +201,51 @@ class _Tail(BytesIO):
 
     def seek(self, position: int, whence: int = 0, /) -> int:
         return super().seek(position - self._start if whence == 0 else position, whence) + self._start
+
+
+def _plain(  # noqa: PLR0917 - as of _prepare
+    reader: PdfFileReader,
+    document: bytes,
+    certificate: bytes,
+    hash_name: str,
+    room: int,
+    at: datetime,
+    wanted: Wanted,
+) -> PreparedPdf | None:
+    """The same as of :func:`_prepare` where nothing but the plainest is to be written."""
+    stated = wanted.stated
+    texts = {
+        "/M": str(generic.pdf_date(at)),
+        "/Reason": stated.reason,
+        "/Location": stated.location,
+        "/ContactInfo": stated.contact,
+    }
+    entries = _of_catalogue(certificate, hash_name, reader.input_version)
+    made = plain.revision(reader, document, plain.Said(entries, room, texts))
+    if made is None:
+        return None
+    octets = document + made.octets
+    return PreparedPdf(octets, len(document), (0, made.before, made.after, len(octets) - made.after))
+
+
+@lru_cache(maxsize=256)
+def _of_catalogue(certificate: bytes, hash_name: str, version: tuple[int, int]) -> Mapping[str, bytes]:
+    """What pyHanko says in the catalogue for a signature with that certificate's key (ISO 32000-2 7.12).
+
+    :param version: of the document.
+    """
+    writer, out = _WRITER(), BytesIO()
+    # As it would append to a document of that version.
+    writer.output_version = max(_LEAST_VERSION, version)
+    metadata = PdfSignatureMetadata(md_algorithm=hash_name, subfilter=SigSeedSubFilter.PADES)
+    PdfSigner(metadata, signer=_signer(certificate)).register_extensions(writer, md_algorithm=hash_name)
+    entries = {}
+    if "/Extensions" in writer.root:
+        writer.root["/Extensions"].write_to_stream(out)
+        entries["/Extensions"] = out.getvalue()
+    if writer.output_version > version:
+        entries["/Version"] = b"/%d.%d" % writer.output_version
+    return entries
 
 
 def _prepare(  # noqa: PLR0917 - one revision's description, which nobody else makes

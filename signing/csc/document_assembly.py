@@ -158,10 +158,10 @@ class Assembly:
 
         :raises errors.TemporarilyUnavailable: a level is not reached now whose wish allows no lower one.
         """
-        stamped = _side_by_side(self._stamped, [_Made(each) for each in signed])
+        stamped = _side_by_side(self._stamped, STAMPED, [_Made(each) for each in signed])
         made = [self._filled(each) for each in stamped]
         data = self._validation_data(made)
-        done = _side_by_side(self._archived, [self._validatable(each, data) for each in made])
+        done = _side_by_side(self._archived, ARCHIVED, [self._validatable(each, data) for each in made])
         return [_assembled(each, data) for each in done]
 
     def _stamped(self, made: _Made) -> _Made:
@@ -231,9 +231,9 @@ class Assembly:
             raise
 
 
-def _side_by_side(step: Callable[[_Made], _Made], made: Sequence[_Made]) -> list[_Made]:
-    """What waits for authorities, for some signatures at a time."""
-    if len(made) < 2:
+def _side_by_side(step: Callable[[_Made], _Made], level: str, made: Sequence[_Made]) -> list[_Made]:
+    """What waits for authorities, for some signatures at a time: where there are several that want the level."""
+    if sum(each.wants(level) for each in made) < 2:
         return [step(each) for each in made]
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="stamps") as pool:
         return list(pool.map(step, made))

@@ -115,6 +115,27 @@ def test_SIG_04_attributes_of_another_certificate_are_refused(signer: Hand) -> N
         signed_data(SignedByModule(signed.attributes, signed.value, (other.der,)))
 
 
+def test_SIG_04_what_was_read_of_one_signer_is_not_taken_for_another(signer: Hand) -> None:
+    other = hand(ec.generate_private_key(ec.SECP384R1()), SignatureAlgorithm("ecdsa", SHA384))
+    for each in (signer, other, signer):
+        (info,) = cms.ContentInfo.load(signed_data(signed_by(each)))["content"]["signer_infos"]
+        certificate = asn1_x509.Certificate.load(each.der)
+        assert info["sid"].chosen["serial_number"].native == certificate.serial_number
+        assert info["digest_algorithm"]["algorithm"].native == each.hash_name
+    # Both attributes were seen just now, in good company.
+    signed = signed_by(other)
+    with pytest.raises(AttributesInvalid):
+        signed_data(SignedByModule(signed.attributes, signed.value, (signer.der,)))
+
+
+def test_SIG_04_an_attribute_that_is_there_twice_is_refused(signer: Hand) -> None:
+    signed = signed_by(signer)
+    attributes = [each.dump() for each in cms.CMSAttributes.load(signed.attributes)]
+    for each in attributes:
+        with pytest.raises(AttributesInvalid):
+            signed_data(SignedByModule(der(SET, *attributes, each), signed.value, signed.chain))
+
+
 @pytest.mark.parametrize("attributes", [b"", b"\x30\x00", der(SET), der(SET, b"\x30\x03\x02\x01\x01"), b"\x31\x05ab"])
 def test_what_is_no_signed_attributes_is_refused(attributes: bytes) -> None:
     signer = hand(*ALGORITHMS["P-256"])

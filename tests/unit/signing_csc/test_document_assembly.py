@@ -109,6 +109,15 @@ def test_a_level_that_is_wished_for_is_reached(desk: Desk, level: str, found: tu
         assert desk.chain[0] in made.validation_data.certificates
 
 
+def test_where_no_authority_is_asked_nobody_waits_side_by_side(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    signed = [desk.signed(BASIC) for _ in range(3)]
+    with monkeypatch.context() as patch:
+        patch.delattr(document_assembly, "ThreadPoolExecutor")
+        assert [each.level for each in desk.assembly().assemble(signed)] == [BASIC] * 3
+        mixed = desk.assembly().assemble([*signed, desk.signed(STAMPED)])
+    assert [each.level for each in mixed] == [BASIC] * 3 + [STAMPED]
+
+
 def test_SIG_06_what_is_said_of_the_signer_is_not_older_than_any_stamp_of_the_request(desk: Desk) -> None:
     signed = [desk.signed(VALIDATABLE), desk.signed(STAMPED), desk.signed(ARCHIVED)]
     made = desk.assembly().assemble(signed)
