@@ -52,7 +52,12 @@ class Document(BytesIO):
 
     def __init__(self, octets: bytes) -> None:
         super().__init__(octets)
-        self.octets: Final = octets
+        self.octets = octets
+
+    def close(self) -> None:
+        """Let go of the octets: whoever reads from this stream refers to itself, and stays for a while."""
+        self.octets = b""
+        super().close()
 
 
 def _read_from_stream(

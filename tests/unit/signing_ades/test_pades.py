@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import sys
 from contextlib import suppress
 from datetime import UTC, datetime
 from io import BytesIO
@@ -149,6 +151,20 @@ def test_SIG_10_whatever_is_changed_in_a_pdf_it_is_prepared_or_refused_in_words(
         with suppress(AdesError):
             made = prepared(bytes(changed), signer, place=Place("Two", box=(50, 200, 200, 300)))
             assert made.octets.startswith(changed)
+
+
+@pytest.mark.parametrize("wanted", [{}, {"certify": True}], ids=["plain", "certified"])
+def test_DOS_06_a_document_is_free_as_soon_as_its_revision_is_made(signer: Hand, wanted: dict[str, Any]) -> None:
+    document = bytes(bytearray(blank_pdf()))
+    prepared(document, signer, **wanted)
+    gc.collect()
+    gc.disable()
+    try:
+        before = sys.getrefcount(document)
+        prepared(document, signer, **wanted)
+        assert sys.getrefcount(document) == before
+    finally:
+        gc.enable()
 
 
 def test_a_signature_that_has_no_room_is_refused(signer: Hand) -> None:
