@@ -20,7 +20,7 @@ from portal.outside.provider import Outside
 from portal.settings import PortalSettings
 from portal.store.database import check_schema, open_engine
 from portal.store.seal import Sealer
-from portal.web import browser, faults, headers, language, library, pages, shown, signing, validation
+from portal.web import browser, faults, headers, language, library, limits, pages, shown, signing, validation
 from portal.web.parts import Parts, install, parts
 
 _FORM_OCTETS: Final = 256 * 1024
@@ -83,6 +83,8 @@ def create_app(
     headers.install(app)
     language.install(app)
     faults.install(app)
+    # Before the form is looked at: until then nothing of the body was read.
+    limits.install(app, settings.limits)
     browser.install(app)
     for blueprint in (pages.blueprint, library.blueprint, signing.blueprint, shown.blueprint, validation.blueprint):
         app.register_blueprint(blueprint)

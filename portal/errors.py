@@ -172,6 +172,18 @@ class TooOften(PortalError):
     status = 429
 
 
+class TooManyRequests(PortalError):
+    """Too many requests that cost something came from one address."""
+
+    code = "too_many_requests"
+    status = 429
+
+    def __init__(self, seconds: int) -> None:
+        """:param seconds: after which there may be another one."""
+        super().__init__("too many requests from one address")
+        self.seconds = seconds
+
+
 class ServiceUnavailable(PortalError):
     """The identity provider or the signing service does not answer, or not in its protocol's form."""
 

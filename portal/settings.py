@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from foundation.proxied import is_proxy_network
 from foundation.settings import Mode
 
 LANGUAGES: Final = ("en", "es", "de", "fr")
@@ -31,6 +33,10 @@ class LimitSettings:
     """Documents of one person."""
     octets: int = 200 * _MIB
     """Of one person's documents, signed ones included."""
+    address_burst: int = 60
+    """Requests that cost something, from one address at once."""
+    address_per_minute: int = 30
+    """So many more a minute."""
 
     def faults(self) -> Iterable[str]:
         """What types cannot say."""
@@ -42,6 +48,8 @@ class LimitSettings:
             yield "documents_at_once is 1 to 100"
         if self.documents < 1 or self.octets < self.file_octets:
             yield "documents is at least 1, octets at least file_octets"
+        if self.address_burst < 1 or self.address_per_minute < 1:
+            yield "address_burst and address_per_minute are at least 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +111,8 @@ class PortalSettings:
     ones are not meant."""
     timeout_seconds: float = 120.0
     """For one answer of the signing service, from request to end."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses and networks whose ``X-Forwarded-For`` is believed."""
     limits: LimitSettings = LimitSettings()
     keeping: KeepingSettings = KeepingSettings()
 
@@ -121,6 +131,11 @@ class PortalSettings:
         """As registered."""
         return f"{self.public_url}/callback"
 
+    @property
+    def trusted_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """``trusted_proxies``, read."""
+        return tuple(ip_network(text) for text in self.trusted_proxies)
+
     def faults(self) -> Iterable[str]:
         """What types cannot say, production refusals among them."""
         for name in ("public_url", "issuer", "csc_base"):
@@ -135,6 +150,9 @@ class PortalSettings:
             yield SQLITE_IN_PRODUCTION
         if not self.languages or not set(self.languages) <= set(LANGUAGES):
             yield f"languages are some of {', '.join(LANGUAGES)}"
+        for text in self.trusted_proxies:
+            if not is_proxy_network(text):
+                yield f"trusted_proxies: {text!r} is no address or network, has host bits set, or is every network"
         if not 1 <= self.timeout_seconds <= 600:
             yield "timeout_seconds is 1 to 600"
         if not self.service_name.strip() or len(self.service_name) > 60:

@@ -38,7 +38,7 @@ from clients.csc import (
 from clients.csc.keys import Key
 from foundation.errors import SettingsError
 from foundation.jose import VerificationKey
-from portal.errors import AnswerNotOurs, NotApproved, ServiceUnavailable, SignInAgain, SigningRefused
+from portal.errors import AnswerNotOurs, NotApproved, PortalError, ServiceUnavailable, SignInAgain, SigningRefused
 from portal.outside.identity import keys_at
 from portal.outside.validation import Report, validated
 from portal.settings import PortalSettings
@@ -47,6 +47,10 @@ SIGN_IN_SCOPES: Final = "openid service"
 _KNOWN_SECONDS: Final = 300.0
 """How long what the services say of themselves is taken as said."""
 _KEYS_SECONDS: Final = 60.0
+_FAILED_SECONDS: Final = 5.0
+"""How long nobody asks again for keys that could not be had: a stranger's requests ask no more often."""
+_KEYS_TIMEOUT: Final = 10.0
+"""Seconds for keys, whatever a signature may take."""
 _ANSWER_SPARE: Final = 1024 * 1024
 _SIGNED_SPARE: Final = 4
 """A signed document in base64 has at most so many times the octets that a request may have: validation data and an
@@ -104,7 +108,10 @@ class Line:
         """
         if self.known.server.jwks_uri is None:
             raise ServiceUnavailable("the identity provider publishes no keys")
-        return keys_at(self.transport, self.known.server.jwks_uri)
+        found = keys_at(self.transport, self.known.server.jwks_uri)
+        if not found:
+            raise ServiceUnavailable("the identity provider publishes no keys")
+        return found
 
     def sign_out_url(self) -> str | None:
         """Where a browser signs out of the identity provider as well; without a token in the address."""
@@ -127,25 +134,29 @@ class Outside:
         self._now = now
         self._known: Known | None = None
         self._keys: tuple[float, tuple[VerificationKey, ...]] | None = None
+        self._keys_failed: float | None = None
         self._lock = threading.Lock()
+        self._asking = threading.Lock()
 
     @contextmanager
-    def line(self) -> Iterator[Line]:
+    def line(self, seconds: float | None = None) -> Iterator[Line]:
         """A line for one request; what goes wrong on it is one of our errors.
 
+        :param seconds: for one answer, where less is meant than the settings allow.
         :raises AnswerNotOurs: :raises NotApproved: :raises SigningRefused: :raises ServiceUnavailable:
         """
-        transport = self._transport()
+        transport = self._transport(seconds)
         try:
             with translated():
                 yield Line(self._settings, transport, self._discovered(transport), self._key)
         finally:
             transport.close()
 
-    def _transport(self) -> Transport:
+    def _transport(self, seconds: float | None = None) -> Transport:
         settings = self._settings
+        most = min(seconds or settings.timeout_seconds, settings.timeout_seconds)
         return Transport(
-            timeouts=Timeouts(between=settings.timeout_seconds, whole=settings.timeout_seconds),
+            timeouts=Timeouts(between=most, whole=most),
             max_answer=_SIGNED_SPARE * settings.limits.request_octets + _ANSWER_SPARE,
             trusted=settings.ca_file,
         )
@@ -163,18 +174,43 @@ class Outside:
             transport.close()
 
     def keys(self) -> tuple[VerificationKey, ...]:
-        """The keys of the identity provider, asked for once a minute at most: anybody may make us look.
+        """The keys of the identity provider: anybody may make us look, so it is asked once a minute at most.
 
-        :raises ServiceUnavailable: they cannot be had.
+        One request asks, and those beside it wait for what it finds.  Where there is no answer nobody asks again for a
+        moment; keys that are older than a minute are not used instead.
+
+        :raises PortalError: they cannot be had.
         """
+        known = self._known_keys()
+        if known is not None:
+            return known
+        if not self._asking.acquire(timeout=_KEYS_TIMEOUT):
+            raise ServiceUnavailable("the identity provider is being asked for its keys")
+        try:
+            return self._known_keys() or self._ask_for_keys()
+        finally:
+            self._asking.release()
+
+    def _known_keys(self) -> tuple[VerificationKey, ...] | None:
+        """:raises ServiceUnavailable: they could not be had a moment ago."""
         with self._lock:
-            known = self._keys
+            known, failed = self._keys, self._keys_failed
         if known is not None and self._now() - known[0] < _KEYS_SECONDS:
             return known[1]
-        with self.line() as line:
-            found = line.keys()
+        if failed is not None and self._now() - failed < _FAILED_SECONDS:
+            raise ServiceUnavailable("the identity provider's keys could not be had a moment ago")
+        return None
+
+    def _ask_for_keys(self) -> tuple[VerificationKey, ...]:
+        try:
+            with self.line(_KEYS_TIMEOUT) as line:
+                found = line.keys()
+        except PortalError:
+            with self._lock:
+                self._keys_failed = self._now()
+            raise
         with self._lock:
-            self._keys = (self._now(), found)
+            self._keys, self._keys_failed = (self._now(), found), None
         return found
 
     def _discovered(self, transport: Transport) -> Known:

@@ -16,7 +16,9 @@ from portal.errors import (
     SignedOut,
     SignInAgain,
     SigningRefused,
+    TooManyRequests,
 )
+from portal.web.language import duration
 from portal.web.language import gettext as _
 from portal.web.parts import parts
 
@@ -31,6 +33,7 @@ def install(app: Flask) -> None:
     app.before_request(_refuse_nul)
     app.register_error_handler(SignedOut, _signed_out)
     app.register_error_handler(SignInAgain, _sign_in_again)
+    app.register_error_handler(TooManyRequests, _too_many)
     app.register_error_handler(PortalError, _ours)
     app.register_error_handler(RequestEntityTooLarge, _too_large)
     app.register_error_handler(HTTPException, _http)
@@ -122,11 +125,26 @@ def _sign_in_again(error: SignInAgain) -> Response:
     return make_response(render_template("sign_in.html", again=True, error=error), error.status)
 
 
-def _too_large(_error: RequestEntityTooLarge) -> Response:
-    # A browser that is still sending reads no answer; what it sends within reason is let go by.
+def _let_go_by() -> None:
+    """A browser that is still sending reads no answer; what it sends within reason is read and thrown away."""
     stream, left = request.environ["wsgi.input"], min(request.content_length or 0, _MAX_DRAIN)
     while left > 0 and (chunk := stream.read(min(_CHUNK, left))):
         left -= len(chunk)
+
+
+def _too_many(error: TooManyRequests) -> Response:
+    _let_go_by()
+    text = _(
+        "Too much was asked for from your network just now. Nothing was changed. Please try again in %(time)s.",
+        time=duration(error.seconds),
+    )
+    response = page(_("One moment, please"), text, error.status)
+    response.headers["Retry-After"] = str(error.seconds)
+    return response
+
+
+def _too_large(_error: RequestEntityTooLarge) -> Response:
+    _let_go_by()
     limits = parts().settings.limits
     text = _(
         "What you sent is larger than %(count)s MB together. Send fewer or smaller files.",

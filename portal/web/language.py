@@ -33,7 +33,7 @@ def install(app: Flask) -> None:
     app.jinja_env.filters["day"] = _day
     app.jinja_env.filters["moment"] = _moment
     app.jinja_env.filters["size"] = _size
-    app.jinja_env.filters["duration"] = _duration
+    app.jinja_env.filters["duration"] = duration
 
 
 def _day(seconds: int) -> str:
@@ -55,8 +55,8 @@ def _size(octets: int) -> str:
     return f"{flask_babel.format_decimal(round(octets / 1024 / 1024, 1))} MB"
 
 
-def _duration(seconds: int) -> str:
-    """A minute or more, in days, hours or minutes; what is left of one more is not counted."""
-    lengths = (("day", 24 * 60 * 60), ("hour", 60 * 60), ("minute", 60))
+def duration(seconds: int) -> str:
+    """In days, hours, minutes or seconds; what is left of one more is not counted."""
+    lengths = (("day", 24 * 60 * 60), ("hour", 60 * 60), ("minute", 60), ("second", 1))
     unit, length = next(each for each in lengths if seconds >= each[1])
     return babel.units.format_unit(seconds // length, f"duration-{unit}", locale=flask_babel.get_locale())

@@ -41,6 +41,7 @@ from tests.pki import Issued, Leaf
 SHIPPED = ROOT / "deploy" / "nginx"
 IDP, CERT, MTLS = "idp.localhost", "cert.idp.localhost", "mtls.idp.localhost"
 SIGN, SIGN_MTLS = "sign.localhost", "mtls.sign.localhost"
+DOCUMENTS = "documents.localhost"
 SECRET = "a-secret-of-the-proxy-0123456789abcdef"
 NUMBER = "PNOES-12345678Z"
 PATIENCE = 20
@@ -79,6 +80,7 @@ http {
     include privyseal-http.conf;
     include privyseal.conf;
     include privyseal-sign.conf;
+    include privyseal-portal.conf;
 }
 """
 
@@ -105,6 +107,8 @@ class Site:
     now: datetime = field(default_factory=SystemClock().now)
     sign: int = 9
     """Port of the signing service, where there is one."""
+    portal: int = 9
+    """Port of the page for people, where there is one."""
 
     def person(self, **values: Any) -> Issued:
         """A certificate of ours for alice."""
@@ -287,6 +291,7 @@ def write_nginx(made: Site, directory: Path) -> None:
     for name, shipped, host, behind in (
         ("privyseal.conf", "127.0.0.1:8401", "idp.example", made.behind),
         ("privyseal-sign.conf", "127.0.0.1:8402", "sign.example", made.sign),
+        ("privyseal-portal.conf", "127.0.0.1:8408", "documents.example", made.portal),
     ):
         text = (SHIPPED / name).read_text()
         text = re.sub(r"\n *listen \[::\]:443.*", "", text).replace("listen 443", f"listen 127.0.0.1:{made.port}")
@@ -298,7 +303,7 @@ def write_nginx(made: Site, directory: Path) -> None:
     (directory / "client-issuers.pem").write_bytes(made.root.pem)
     for name in ("proxy-secret.conf", "mtls-secret.conf", "sign-proxy-secret.conf"):
         (directory / name).write_text(f'proxy_set_header X-Privyseal-Proxy "{SECRET}";\n')
-    for host in (IDP, CERT, MTLS, SIGN, SIGN_MTLS):
+    for host in (IDP, CERT, MTLS, SIGN, SIGN_MTLS, DOCUMENTS):
         names = (x509.DNSName(host),)
         begin, end = made.now - timedelta(days=1), made.now + timedelta(days=30)
         own = made.servers.issue(Leaf(pki.name(host), begin, end, extended=None, names=names))

@@ -145,8 +145,10 @@ def drawn(_content: bytes, number: int) -> bytes:
 
 
 @contextmanager
-def world(directory: Path, database_url: str, **limits: int) -> Iterator[World]:
-    """:param limits: of the settings."""
+def world(
+    directory: Path, database_url: str, *, trusted_proxies: tuple[str, ...] = (), **limits: int
+) -> Iterator[World]:
+    """:param limits: of the settings; by address there are none unless they are named: all come from one."""
     client_key = generate_signing_key()
     write_secret(directory / "client.pem", export_signing_key(client_key))
     write_secret(directory / "portal.key", b"k" * 43)
@@ -161,7 +163,10 @@ def world(directory: Path, database_url: str, **limits: int) -> Iterator[World]:
             mode="development",
             validate_url=f"{server.url}/validate",
             database_url=database_url,
-            limits=LimitSettings(**{"file_octets": 4096, "request_octets": 16384, "octets": 65536, **limits}),
+            trusted_proxies=trusted_proxies,
+            limits=LimitSettings(
+                **{"file_octets": 4096, "request_octets": 16384, "octets": 65536, "address_burst": 10_000, **limits}
+            ),
             keeping=KeepingSettings(),
         )
         clock = FixedClock(SystemClock().now())

@@ -6,7 +6,7 @@ import flask_babel  # type: ignore[import-untyped] # as in portal.web.language
 import pytest
 from flask import Flask
 
-from portal.web.language import _duration
+from portal.web.language import duration
 
 
 @pytest.mark.parametrize(
@@ -23,4 +23,4 @@ def test_nobody_is_told_that_documents_are_kept_longer_than_they_are(seconds: in
     app = Flask(__name__)
     flask_babel.Babel(app, locale_selector=lambda: language)
     with app.test_request_context():
-        assert _duration(seconds).replace("\N{NO-BREAK SPACE}", " ") == words
+        assert duration(seconds).replace("\N{NO-BREAK SPACE}", " ") == words
