@@ -18,8 +18,8 @@ from documents.render import Renderer
 from foundation.clock import Clock, SystemClock
 from portal.outside.provider import Outside
 from portal.settings import PortalSettings
+from portal.store import keys
 from portal.store.database import check_schema, open_engine
-from portal.store.seal import Sealer
 from portal.web import browser, faults, headers, language, library, limits, pages, shown, signing, validation
 from portal.web.parts import Parts, install, parts
 
@@ -76,7 +76,7 @@ def create_app(
     app = _Portal("portal", template_folder="web/templates", static_folder="web/static")
     most = settings.limits.request_octets + _FORM_OCTETS
     app.config.update(MAX_CONTENT_LENGTH=most, MAX_FORM_MEMORY_SIZE=_FORM_OCTETS, MAX_FORM_PARTS=1000)
-    seal = Sealer.from_file(settings.key_file, random)
+    seal = keys.load(settings.key_file, random)
     examine = examine or Examiner(ExaminerSettings(bounds=Bounds(octets=settings.limits.file_octets))).examine
     draw = draw or Renderer(workers=1).page
     install(app, Parts(settings, clock or SystemClock(), random, engine, seal, Outside(settings), examine, draw))

@@ -1,4 +1,8 @@
-"""People's documents.  Every function takes the owner's mark, and finds nothing of anybody else's; but one."""
+"""People's documents.  Every function takes the owner's marks, and finds nothing of anybody else's; but one.
+
+A person's marks are the one by today's key, and those by former ones: what was brought before the key was exchanged is
+theirs as well.
+"""
 
 from __future__ import annotations
 
@@ -59,13 +63,20 @@ class Document:
 
 
 def add(
-    connection: Connection, seal: Sealer, limits: LimitSettings, document: Document, content: bytes
+    connection: Connection,
+    seal: Sealer,
+    limits: LimitSettings,
+    document: Document,
+    content: bytes,
+    *,
+    owners: Sequence[str],
 ) -> None:
     """Keep a new document.  In a transaction that holds the person's sessions (:func:`portal.store.sessions.hold`).
 
+    :param owners: all marks of its person, for the quota.
     :raises QuotaReached: this person may keep no more.
     """
-    _check_quota(connection, limits, document.owner, 1, len(content))
+    _check_quota(connection, limits, owners, 1, len(content))
     connection.execute(
         insert(documents).values(
             id=document.id,
@@ -79,21 +90,21 @@ def add(
     _keep(connection, seal, document, "original", content)
 
 
-def everyone_of(connection: Connection, seal: Sealer, owner: str, now: int) -> list[Document]:
+def everyone_of(connection: Connection, seal: Sealer, owners: Sequence[str], now: int) -> list[Document]:
     """All of a person's documents, the newest first."""
-    chosen = select(documents).where(documents.c.owner == owner, documents.c.until > now)
+    chosen = select(documents).where(documents.c.owner.in_(owners), documents.c.until > now)
     rows = connection.execute(chosen.order_by(documents.c.brought.desc(), documents.c.id))
     return [_document(seal, row) for row in rows]
 
 
-def find(connection: Connection, seal: Sealer, owner: str, document_id: str, now: int) -> Document:
+def find(connection: Connection, seal: Sealer, owners: Sequence[str], document_id: str, now: int) -> Document:
     """One of a person's documents.
 
     :raises NoSuchDocument: none, another person's, or expired.
     """
     _check_id(document_id)
     chosen = select(documents).where(
-        documents.c.id == document_id, documents.c.owner == owner, documents.c.until > now
+        documents.c.id == document_id, documents.c.owner.in_(owners), documents.c.until > now
     )
     row = connection.execute(chosen).first()
     if row is None:
@@ -114,9 +125,11 @@ def find_any(connection: Connection, seal: Sealer, document_id: str, now: int) -
     return _document(seal, row)
 
 
-def find_all(connection: Connection, seal: Sealer, owner: str, ids: Sequence[str], now: int) -> list[Document]:
+def find_all(
+    connection: Connection, seal: Sealer, owners: Sequence[str], ids: Sequence[str], now: int
+) -> list[Document]:
     """Several, in the order asked for, each once."""
-    return [find(connection, seal, owner, each, now) for each in dict.fromkeys(ids)]
+    return [find(connection, seal, owners, each, now) for each in dict.fromkeys(ids)]
 
 
 def content_of(connection: Connection, seal: Sealer, document: Document, kind: Kind) -> bytes:
@@ -125,7 +138,7 @@ def content_of(connection: Connection, seal: Sealer, document: Document, kind: K
     sealed = connection.scalar(chosen)
     if sealed is None:
         raise NoSuchDocument(f"there is no {kind} content")
-    return seal.open(sealed, *_about(document, kind))
+    return seal.open(sealed, *about(document.id, document.owner, kind))
 
 
 def store_signed(
@@ -156,11 +169,12 @@ def store_signed(
     _keep(connection, seal, after, "signed", content)
 
 
-def remove(connection: Connection, owner: str, document_id: str) -> None:
+def remove(connection: Connection, owners: Sequence[str], document_id: str) -> None:
     """:raises NoSuchDocument: none, or another person's."""
-    mine = select(documents.c.id).where(documents.c.id == document_id, documents.c.owner == owner)
+    mine = select(documents.c.id).where(documents.c.id == document_id, documents.c.owner.in_(owners))
     connection.execute(delete(contents).where(contents.c.document.in_(mine)))
-    gone = connection.execute(delete(documents).where(documents.c.id == document_id, documents.c.owner == owner))
+    its = (documents.c.id == document_id, documents.c.owner.in_(owners))
+    gone = connection.execute(delete(documents).where(*its))
     if not gone.rowcount:
         raise NoSuchDocument("no such document")
 
@@ -178,20 +192,26 @@ def _check_id(document_id: str) -> None:
         raise NoSuchDocument("no such document")
 
 
-def _check_quota(connection: Connection, limits: LimitSettings, owner: str, count: int, octets: int) -> None:
-    asked = select(func.count(), func.coalesce(func.sum(documents.c.octets), 0)).where(documents.c.owner == owner)
+def _check_quota(
+    connection: Connection, limits: LimitSettings, owners: Sequence[str], count: int, octets: int
+) -> None:
+    asked = select(func.count(), func.coalesce(func.sum(documents.c.octets), 0)).where(documents.c.owner.in_(owners))
     there, used = connection.execute(asked).one()
     if there + count > limits.documents or int(used) + octets > limits.octets:
         raise QuotaReached("this person keeps as much as one person may")
 
 
 def _keep(connection: Connection, seal: Sealer, document: Document, kind: Kind, content: bytes) -> None:
-    sealed = seal.seal(content, *_about(document, kind))
+    sealed = seal.seal(content, *about(document.id, document.owner, kind))
     connection.execute(insert(contents).values(document=document.id, kind=kind, sealed=sealed))
 
 
-def _about(document: Document, kind: str) -> tuple[str, ...]:
-    return ("document", document.id, document.owner, kind)
+def about(document_id: str, owner: str, kind: str) -> tuple[str, ...]:
+    """What a sealed value of a document's is about.
+
+    :param kind: of the content; or ``description``.
+    """
+    return ("document", document_id, owner, kind)
 
 
 def _seal(seal: Sealer, document: Document) -> bytes:
@@ -203,11 +223,11 @@ def _seal(seal: Sealer, document: Document) -> bytes:
         "sheets": packed(document.sheets),
         "notes": document.notes,
     }
-    return seal.seal_json(value, *_about(document, "description"))
+    return seal.seal_json(value, *about(document.id, document.owner, "description"))
 
 
 def _document(seal: Sealer, row: Row[Any]) -> Document:
-    value = seal.open_json(row.sealed, "document", row.id, row.owner, "description")
+    value = seal.open_json(row.sealed, *about(row.id, row.owner, "description"))
     outcome = None if value["outcome"] is None else Outcome(**value["outcome"])
     return Document(
         id=row.id,

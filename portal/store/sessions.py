@@ -26,6 +26,8 @@ class Session:
     browser: str
     owner: str
     """Mark of the subject: in rows it stands for the person."""
+    owners: tuple[str, ...]
+    """That, and those by former keys."""
     subject: str
     service_token: str = field(repr=False)
     used: int
@@ -36,9 +38,9 @@ def browser_mark(seal: Sealer, token: str) -> str:
     return seal.mark("browser", token)
 
 
-def owner_mark(seal: Sealer, subject: str) -> str:
-    """What stands for a person in rows."""
-    return seal.mark("owner", subject)
+def owner_marks(seal: Sealer, subject: str) -> tuple[str, ...]:
+    """What stands for a person in rows, and stood there under former keys."""
+    return seal.marks("owner", subject)
 
 
 def begin(
@@ -57,7 +59,7 @@ def begin(
     connection.execute(
         insert(sessions).values(
             browser=browser,
-            owner=owner_mark(seal, subject),
+            owner=owner_marks(seal, subject)[0],
             sealed=seal.seal_json(value, "session", browser),
             began=now,
             used=now,
@@ -73,7 +75,8 @@ def find(connection: Connection, seal: Sealer, token: str, now: int, keep: Keepi
     if row is None or now >= row.until or now - row.used >= keep.idle_seconds:
         return None
     value = seal.open_json(row.sealed, "session", browser)
-    return Session(browser, row.owner, value["subject"], value["service_token"], row.used)
+    owners = owner_marks(seal, value["subject"])
+    return Session(browser, row.owner, owners, value["subject"], value["service_token"], row.used)
 
 
 def needs_touch(session: Session, now: int) -> bool:

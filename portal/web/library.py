@@ -41,7 +41,7 @@ def show() -> str:
 def _page(person: Session, new: list[str], faulty: list[tuple[str, str]] | None = None) -> str:
     with_parts = parts()
     with with_parts.engine.connect() as connection:
-        found = documents.everyone_of(connection, with_parts.seal, person.owner, with_parts.now)
+        found = documents.everyone_of(connection, with_parts.seal, person.owners, with_parts.now)
     return render_template(
         "documents.html",
         documents=found,
@@ -98,7 +98,7 @@ def _keep(person: Session, name: str, sent: FileStorage) -> Document:
     )
     with with_parts.engine.begin() as connection:
         sessions.hold(connection, person)
-        documents.add(connection, with_parts.seal, limits, made, content)
+        documents.add(connection, with_parts.seal, limits, made, content, owners=person.owners)
     return made
 
 
@@ -133,7 +133,7 @@ def download(document_id: str, kind: str) -> Response:
     """A document, to be saved: a PDF that somebody else made is not shown under our name."""
     person, with_parts = browser.person(), parts()
     with with_parts.engine.connect() as connection:
-        found = documents.find(connection, with_parts.seal, person.owner, document_id, with_parts.now)
+        found = documents.find(connection, with_parts.seal, person.owners, document_id, with_parts.now)
         content = documents.content_of(connection, with_parts.seal, found, next(k for k in KINDS if k == kind))
     name = found.signed_name if kind == "signed" else found.name
     return send_file(BytesIO(content), mimetype="application/pdf", as_attachment=True, download_name=name)
@@ -144,7 +144,7 @@ def picture(document_id: str, number: int) -> Response:
     """A page of a document as it was brought, to place the signature on."""
     person, with_parts = browser.person(), parts()
     with with_parts.engine.connect() as connection:
-        found = documents.find(connection, with_parts.seal, person.owner, document_id, with_parts.now)
+        found = documents.find(connection, with_parts.seal, person.owners, document_id, with_parts.now)
         if not 1 <= number <= len(found.sheets):
             raise NoSuchDocument("there is no such page")
         content = documents.content_of(connection, with_parts.seal, found, "original")
@@ -160,5 +160,5 @@ def delete(document_id: str) -> Response:
     """Delete a document, with its signed form, at once."""
     person = browser.person()
     with parts().engine.begin() as connection:
-        documents.remove(connection, person.owner, document_id)
+        documents.remove(connection, person.owners, document_id)
     return redirect(url_for("library.show"), 303)

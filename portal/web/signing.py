@@ -112,7 +112,7 @@ def _chosen(person: Session, ids: Sequence[str]) -> list[Document]:
     if len(ids) > limits.documents_at_once:
         raise TooManyAtOnce("more documents than one approval takes")
     with with_parts.engine.connect() as connection:
-        found = documents.find_all(connection, with_parts.seal, person.owner, ids, with_parts.now)
+        found = documents.find_all(connection, with_parts.seal, person.owners, ids, with_parts.now)
     if any(each.outcome is not None for each in found):
         raise AlreadySigned("a document is signed already")
     if sum(each.octets for each in found) > limits.request_octets:

@@ -41,6 +41,6 @@ def test_SES_03_a_session_that_nobody_used_is_over_whatever_the_person_does_in_a
 @pytest.mark.parametrize("name", ["", "\0", "0\0", "0\n", "../0", "A"])
 def test_what_never_was_an_identifier_names_no_document(name: str, connection: Connection) -> None:
     with pytest.raises(NoSuchDocument):
-        documents.find(connection, SEAL, "owner", name, NOW)
+        documents.find(connection, SEAL, ("owner",), name, NOW)
     with pytest.raises(NoSuchDocument):
         documents.find_any(connection, SEAL, name, NOW)
