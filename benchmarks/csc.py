@@ -6,8 +6,10 @@ keeps no record, and holds its keys in clear.  Both are asked in version 1 of th
 ``credentials/info``, and ``signatures/signHash`` with P-256 (one digest a SAD, and many) and RSA 3072 with PSS.  The
 bearer is the SAD, so no identity provider is asked; SADs are minted before each window.
 
-Every figure's ratio is to the toy's rate of the same request.  The toy is one process with one thread.  Then a round of
-CIBA at an identity provider, whose ratio is to the disk's commits: the toy has nothing like it.
+Every figure's ratio is to the toy's rate of the same request.  The toy is one process with one thread.  How much of
+that rate is left for doing anything tells a third server, of the same run: Flask under granian with as many threads as
+the web tier has, which answers the same request with a constant of the same length.  Then a round of CIBA at an
+identity provider, whose ratio is to the disk's commits: the toy has nothing like it.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import json
 import secrets
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from cryptography import x509
@@ -27,19 +29,22 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
-from benchmarks import ciba, toy
+from benchmarks import ciba, nothing, toy
 from benchmarks.driver import Outcome, Poster, Prepared, closed_loop
 from benchmarks.errors import RunInvalid
 from benchmarks.machine import describe
 from benchmarks.measure import Figure, Latency, Peer, Report, Requirement
 from benchmarks.processes import Usage, measured_and_printed
 from benchmarks.sign_hash import ECDSA_WITH_SHA256, SHA256, sad
-from benchmarks.stand import SigningStand, free_port, say, signing_stand
+from benchmarks.stand import SigningStand, free_port, say, signing_stand, start_web
 from clients.csc.algorithms import RSASSA_PSS, pss_parameters
 from contract.sad import encode
 from foundation.clock import SystemClock, epoch
+from launcher.dev import SIGNING_THREADS
 from launcher.supervisor import answers_http
 
+NOTHING: Final = "nothing"
+"""The part that answers a constant."""
 RSA_PROFILE: Final = "rsa-3072-pss"
 _INFO: Final = "credentials/info"
 _SIGN: Final = "signatures/signHash"
@@ -84,6 +89,13 @@ Batch = list[tuple[Prepared, tuple[bytes, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
+class _Address:
+    port: int
+    host: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Window:
     outcome: Outcome
     usage: Usage
@@ -125,12 +137,14 @@ def measure(options: argparse.Namespace) -> Report:
     """
     with signing_stand(1, 2, say, [RSA_PROFILE]) as stand:
         machine = describe(postgresql=f"{stand.database.version}, fsync on")
-        port = _start_toy(stand)
+        port, bare = _start_toy(stand), _start_nothing(stand)
         peers, figures = [], []
         for case in CASES:
             peer = _toy(stand, port, case, options)
             peers.append(peer)
-            figures.append(_ours(stand, case, options, peer))
+            figure, octets = _ours(stand, case, options, peer)
+            figures.append(figure)
+            peers.append(_nothing(stand, bare, case, options, toy_rate=peer.value, octets=octets))
         peers.append(_toy(stand, port, RSA_2048, options))
     toyed = tuple(figures)
     if not options.no_ciba:
@@ -163,6 +177,13 @@ def _start_toy(stand: SigningStand) -> int:
     return port
 
 
+def _start_nothing(stand: SigningStand) -> int:
+    say("a server that does nothing")
+    port = free_port()
+    start_web(stand.processes, NOTHING, port, "nothing", {}, module="benchmarks.nothing", threads=SIGNING_THREADS)
+    return port
+
+
 def _toy(stand: SigningStand, port: int, case: Case, options: argparse.Namespace) -> Peer:
     count = case.count or options.batch
 
@@ -173,21 +194,65 @@ def _toy(stand: SigningStand, port: int, case: Case, options: argparse.Namespace
             body |= _asked(digests, case.key) | {"SAD": toy.sad(case.key, digests)}
         return _post(body, {}, count), digests
 
-    window = _window(stand, f"toy, {case.name}", case, options, address=(port, "localhost"), prepare=prepare)
+    address = _Address(port, "localhost", _path(case))
+    window = _window(stand, f"toy, {case.name}", case, options, address=address, prepare=prepare)
+    return _peer(f"toy: {case.name}", "toy", "certomancer-csc-dummy", case, window)
+
+
+def _nothing(
+    stand: SigningStand, port: int, case: Case, options: argparse.Namespace, *, toy_rate: float, octets: int
+) -> Peer:
+    """:param octets: of an answer of ours."""
+    address = _Address(port, nothing.HOST, nothing.path(octets))
+    prepare = _preparing(stand, case, options)
+    window = _window(stand, f"nothing, {case.name}", case, options, address=address, prepare=prepare, spends=False)
+    found = _peer(f"{NOTHING}: {case.name}", NOTHING, "Flask and granian, a constant", case, window)
+    return replace(found, how=share_of_the_toy(found, toy_rate))
+
+
+def share_of_the_toy(peer: Peer, toy_rate: float) -> str:
+    """How a server that does nothing was measured, and how it stands beside the toy."""
+    return f"{peer.how}; {peer.value / toy_rate:.2f} times the toy's rate"
+
+
+def _peer(name: str, part: str, what: str, case: Case, window: _Window) -> Peer:
     per_second = sum(sample.units for sample in window.outcome.samples) / window.outcome.window
     latency = Latency.of([sample.seconds for sample in window.outcome.samples])
-    cpu = window.usage.by_part.get("toy", 0.0) * 1000 / len(window.outcome.samples)
+    cpu = window.usage.by_part.get(part, 0.0) * 1000 / len(window.outcome.samples)
     if window.outcome.errors:
-        raise RunInvalid(f"the toy does not answer as it should: {dict(window.outcome.errors)}")
-    how = f"certomancer-csc-dummy, p99 {latency.p99_ms} ms, processor {cpu:.2f} ms a request"
-    return Peer(f"toy: {case.name}", round(per_second, 1), f"{case.unit}/s", how)
+        raise RunInvalid(f"{part} does not answer as it should: {dict(window.outcome.errors)}")
+    how = f"{what}, p99 {latency.p99_ms} ms, processor {cpu:.2f} ms a request"
+    return Peer(name, round(per_second, 1), f"{case.unit}/s", how)
 
 
-def _ours(stand: SigningStand, case: Case, options: argparse.Namespace, peer: Peer) -> Figure:
+def _ours(stand: SigningStand, case: Case, options: argparse.Namespace, peer: Peer) -> tuple[Figure, int]:
+    """The figure, and the octets of an answer."""
+    prepared: Batch = []
+    address = _Address(stand.ports[0], "sign.localhost", _path(case))
+    prepare = _preparing(stand, case, options)
+    window = _window(stand, case.name, case, options, address=address, prepare=prepare, keep=prepared)
+    if case.method == _SIGN:
+        _verify(_credential(stand, case)[1], window.outcome, prepared)
+    figure = Figure.of(
+        name=case.name if case.count else f"{case.name} ({options.batch})",
+        unit=case.unit,
+        connections=options.connections,
+        samples=window.outcome.samples,
+        window=window.outcome.window,
+        peer=peer,
+        errors=window.outcome.errors,
+        cpu_seconds={part: spent for part, spent in window.usage.by_part.items() if part not in {"toy", NOTHING}},
+        others_cpu_share=window.usage.others_share,
+    )
+    return figure, len(next(iter(window.outcome.answers.values())))
+
+
+def _preparing(
+    stand: SigningStand, case: Case, options: argparse.Namespace
+) -> Callable[[], tuple[Prepared, tuple[bytes, ...]]]:
+    """What makes requests to us."""
     count = case.count or options.batch
-    credential_id, certificate = (stand.credential_id, stand.certificate)
-    if case.key.startswith("rsa"):
-        credential_id, certificate = stand.others[RSA_PROFILE]
+    credential_id, _certificate = _credential(stand, case)
     now = epoch(SystemClock().now())
 
     def prepare() -> tuple[Prepared, tuple[bytes, ...]]:
@@ -198,22 +263,16 @@ def _ours(stand: SigningStand, case: Case, options: argparse.Namespace, peer: Pe
             body |= _asked(digests, case.key) | {"SAD": token}
         return _post(body, {"Authorization": f"Bearer {token}"}, count), digests
 
-    prepared: Batch = []
-    address = (stand.ports[0], "sign.localhost")
-    window = _window(stand, case.name, case, options, address=address, prepare=prepare, keep=prepared)
-    if case.method == _SIGN:
-        _verify(certificate, window.outcome, prepared)
-    return Figure.of(
-        name=case.name if case.count else f"{case.name} ({count})",
-        unit=case.unit,
-        connections=options.connections,
-        samples=window.outcome.samples,
-        window=window.outcome.window,
-        peer=peer,
-        errors=window.outcome.errors,
-        cpu_seconds={part: spent for part, spent in window.usage.by_part.items() if part != "toy"},
-        others_cpu_share=window.usage.others_share,
-    )
+    return prepare
+
+
+def _credential(stand: SigningStand, case: Case) -> tuple[str, bytes]:
+    """Identifier and certificate of the case's credential."""
+    return stand.others[RSA_PROFILE] if case.key.startswith("rsa") else (stand.credential_id, stand.certificate)
+
+
+def _path(case: Case) -> str:
+    return f"/csc/v1/{case.method}"
 
 
 def _asked(digests: Sequence[bytes], key: str) -> dict[str, Any]:
@@ -238,16 +297,17 @@ def _window(
     case: Case,
     options: argparse.Namespace,
     *,
-    address: tuple[int, str],
+    address: _Address,
     prepare: Callable[[], tuple[Prepared, tuple[bytes, ...]]],
     keep: Batch | None = None,
+    spends: bool = True,
 ) -> _Window:
-    path = f"/csc/v1/{case.method}"
+    """:param spends: False: nothing is spent by the request, so that one serves for all; nor is it by reading."""
 
     def drive(batch: Batch, seconds: float) -> Outcome:
         requests = [request for request, _digests in batch]
         outcome = closed_loop(
-            lambda _turn: Poster(*address, path, requests),
+            lambda _turn: Poster(address.port, address.host, address.path, requests),
             len(requests),
             workers=options.connections,
             seconds=seconds,
@@ -257,9 +317,9 @@ def _window(
         return outcome
 
     def batch_of(number: int) -> Batch:
-        if case.method == _SIGN:
+        if case.method == _SIGN and spends:
             return [prepare() for _ in range(number)]
-        return [prepare()] * number  # nothing is spent by reading
+        return [prepare()] * number
 
     say(f"{name}: warm-up")
     most = _AT_MOST if case.method == _INFO or case.count else 400

@@ -7,11 +7,12 @@ import json
 import secrets
 from pathlib import Path
 
+import pytest
 import yaml
 from asn1crypto import algos
 from csc_dummy.csc_dummy_server import CSCAuthorization
 
-from benchmarks import csc, toy
+from benchmarks import csc, nothing, toy
 from benchmarks.measure import Figure, Peer, Sample
 
 
@@ -27,6 +28,25 @@ def test_ahead_is_more_than_the_toys_rate() -> None:
     (ahead,), (behind,) = csc.requirements([figure(11, 10)]), csc.requirements([figure(10, 10)])
     assert (ahead.met, behind.met) == (True, False)
     assert "1.10 times" in ahead.text
+
+
+@pytest.mark.parametrize("octets", [8, 112, 1_649])
+def test_nothing_is_answered_in_as_many_octets_as_we_take(octets: int) -> None:
+    client = nothing.nothing().test_client()
+    found = client.post(nothing.path(octets), json={"credentialID": "c1"})
+    assert (found.status_code, len(found.data), found.mimetype) == (200, octets, "application/json")
+    assert list(json.loads(found.data)) == [""]
+
+
+def test_nothing_reads_the_request_nevertheless() -> None:
+    client = nothing.nothing().test_client()
+    assert client.post(nothing.path(112), data=b"{", content_type="application/json").status_code == 400
+    assert client.get("/health/ready").status_code == 200
+
+
+def test_nothing_stands_beside_the_toy() -> None:
+    found = csc.share_of_the_toy(Peer("nothing", 45.0, "answers/s", "a constant"), 30.0)
+    assert found == "a constant; 1.50 times the toy's rate"
 
 
 def test_the_toys_permission_is_for_the_digests_and_the_key() -> None:
