@@ -45,8 +45,8 @@ class Call:
 class Answer:
     """What a method answers."""
 
-    body: Mapping[str, Any] | None = field(repr=False)
-    """None: no content (204)."""
+    body: Mapping[str, Any] | bytes | None = field(repr=False)
+    """None: no content (204); octets: JSON that has been written before."""
     status: int = 200
     documents: bool = False
     """Whether there are :class:`signing.csc.streaming.Document` in it, which go out piece by piece."""

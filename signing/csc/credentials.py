@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from signing.csc import errors, languages, paging, requests, responses
-from signing.csc.auth_options import OAUTH2CODE
+from signing.csc.auth_options import OAUTH2CODE, AuthOptions
 from signing.csc.authentication import Authentication, check_authentication
 from signing.csc.bearer import Bearer
 from signing.csc.call import Answer, Call
@@ -52,7 +52,9 @@ def credentials_info(rssp: Rssp, call: Call) -> Answer:
     request = requests.parse_credentials_info(call.body)
     if credential_id is not None and credential_id != request.credential_id:
         raise errors.invalid("credentialID")
-    return Answer(render(rssp, call, owned(rssp, owner, request.credential_id), request.detail))
+    view, detail = owned(rssp, owner, request.credential_id), request.detail
+    options, status, about = _circumstances(rssp, call, view, detail)
+    return Answer(responses.written_info(call.dialect, view, detail, options, status=status, about=about))
 
 
 def owned(rssp: Rssp, owner: str, credential_id: str) -> CredentialView:
@@ -91,8 +93,16 @@ def _owner_to_list(rssp: Rssp, token: ServiceToken, user_id: str | None) -> str:
 
 def render(rssp: Rssp, call: Call, view: CredentialView, detail: requests.Detail) -> dict[str, Any]:
     """What is told of a credential, in as much detail as was asked for."""
+    options, status, about = _circumstances(rssp, call, view, detail)
+    return responses.credential_info(call.dialect, view, detail, options, status=status, about=about)
+
+
+def _circumstances(
+    rssp: Rssp, call: Call, view: CredentialView, detail: requests.Detail
+) -> tuple[AuthOptions, str | None, responses.About]:
+    """What is told besides the view, and is not in it: of now, of here, and for whoever asks."""
     texts = rssp.settings.descriptions.get(view.profile, {})
     about = languages.text(call.lang, texts, rssp.settings.service.lang)
     wanted = detail.auth_info or not call.dialect.nested_auth
     options = auth_options(rssp, call, view) if wanted else OAUTH2CODE
-    return responses.credential_info(call.dialect, view, detail, options, now=rssp.clock.now(), about=about)
+    return options, responses.certificate_status(view, rssp.clock.now()), about

@@ -34,7 +34,6 @@ _JSON_TYPE: Final[Header] = ("Content-Type", JSON)
 _STATUS_LINES: Final = {status: f"{status} {phrase.upper()}" for status, phrase in HTTP_STATUS_CODES.items()}
 _PIECE: Final = 64 * 1024
 _encode: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
-"""As Flask writes JSON."""
 
 
 class Incoming:
@@ -147,7 +146,15 @@ class Reply:
         return [self.body] if isinstance(self.body, bytes) else self.body
 
 
-def json_reply(value: Mapping[str, Any], status: int = 200, *headers: Header) -> Reply:
-    """An answer with a JSON object, written as Flask writes it."""
-    body = f"{_encode(value)}\n".encode()
+def written(value: Mapping[str, Any]) -> bytes:
+    """A JSON object as it goes out: as Flask writes it."""
+    return f"{_encode(value)}\n".encode()
+
+
+def json_reply(value: Mapping[str, Any] | bytes, status: int = 200, *headers: Header) -> Reply:
+    """An answer with a JSON object.
+
+    :param value: octets: it has been written before.
+    """
+    body = value if isinstance(value, bytes) else written(value)
     return Reply(status, (_JSON_TYPE, ("Content-Length", str(len(body))), *headers), body)

@@ -37,7 +37,7 @@ class Buckets:
     """
 
     def __init__(self, rate: Rate, monotonic: Callable[[], float], most: int = MOST) -> None:
-        self._rate = rate
+        self._burst, self._per_second = float(rate.burst), rate.per_second
         self._monotonic = monotonic
         self._most = most
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
@@ -55,31 +55,32 @@ class Buckets:
             if bucket is None:
                 return 0
             self._fill(bucket)
-            return self._missing(bucket)
+            return 0 if bucket.level >= 1 else self._missing(bucket)
 
     def take(self, key: str) -> int:
         """Take one; as :meth:`wait`, and nothing is taken where that is not 0."""
         with self._lock:
             bucket = self._buckets.get(key)
             if bucket is None:
-                bucket = self._buckets[key] = _Bucket(float(self._rate.burst), self._monotonic())
+                bucket = self._buckets[key] = _Bucket(self._burst, self._monotonic())
                 if len(self._buckets) > self._most:
                     self._buckets.popitem(last=False)
             else:
                 self._buckets.move_to_end(key)
                 self._fill(bucket)
-            missing = self._missing(bucket)
-            if not missing:
-                bucket.level -= 1
-            return missing
+            if bucket.level < 1:
+                return self._missing(bucket)
+            bucket.level -= 1
+            return 0
 
     def _fill(self, bucket: _Bucket) -> None:
         now = self._monotonic()
-        bucket.level = min(self._rate.burst, bucket.level + max(0.0, now - bucket.at) * self._rate.per_second)
+        if now > bucket.at:
+            bucket.level = min(self._burst, bucket.level + (now - bucket.at) * self._per_second)
         bucket.at = now
 
     def _missing(self, bucket: _Bucket) -> int:
-        return 0 if bucket.level >= 1 else max(1, math.ceil((1 - bucket.level) / self._rate.per_second))
+        return max(1, math.ceil((1 - bucket.level) / self._per_second))
 
 
 class Limits:
@@ -98,7 +99,9 @@ class Limits:
 
         :raises TooManyRequests: for one of them nothing is.
         """
-        wait = max((self._own[kind].wait(key) for kind, key in whose), default=0)
+        wait = 0
+        for kind, key in whose:
+            wait = max(wait, self._own[kind].wait(key))
         if wait:
             raise TooManyRequests(wait)
 

@@ -18,6 +18,7 @@ from signing.csc.algorithms import algorithm_parameters, sign_algorithms
 from signing.csc.auth_options import AuthOptions
 from signing.csc.dialect import Dialect
 from signing.csc.document_requests import ENVELOPES, levels
+from signing.csc.exchange import written
 from signing.csc.requests import Detail
 from signing.link.messages import CredentialView
 from signing.settings import ServiceSettings, ServiceTexts, WebSettings
@@ -130,13 +131,14 @@ def usable(view: CredentialView, now: datetime) -> bool:
 
 
 def credential_info(
-    dialect: Dialect, view: CredentialView, detail: Detail, options: AuthOptions, *, now: datetime, about: About
+    dialect: Dialect, view: CredentialView, detail: Detail, options: AuthOptions, *, status: str | None, about: About
 ) -> dict[str, Any]:
     """The attributes of a credential, without ``credentialID`` (11.5).
 
     ``soleControl`` is ours, and stands there only where the credential demands proofs by the signer's device.
 
     :param options: how it can be authorised.
+    :param status: of its certificate, now.
     :param about: the description with its language.
     """
     description, lang = about
@@ -149,7 +151,7 @@ def credential_info(
         key["curve"] = view.curve
     answer: dict[str, Any] = {
         "key": key,
-        "cert": _certificate(dialect, view, detail, now),
+        "cert": _certificate(dialect, view, detail, status),
         "SCAL": view.scal,
         "multisign": view.multisign,
         "lang": lang,
@@ -168,9 +170,20 @@ def credential_info(
     return answer
 
 
-def _certificate(dialect: Dialect, view: CredentialView, detail: Detail, now: datetime) -> dict[str, Any]:
+@lru_cache(maxsize=512)
+def written_info(
+    dialect: Dialect, view: CredentialView, detail: Detail, options: AuthOptions, *, status: str | None, about: About
+) -> bytes:
+    """The same as it goes out.
+
+    Remembered by all that it is made of, so that nothing makes it wrong: the module has just said ``view``, and the
+    clock has just said ``status``.  With a chain in it an answer has some 10 KiB.
+    """
+    return written(credential_info(dialect, view, detail, options, status=status, about=about))
+
+
+def _certificate(dialect: Dialect, view: CredentialView, detail: Detail, status: str | None) -> dict[str, Any]:
     answer: dict[str, Any] = {}
-    status = certificate_status(view, now)
     if status is None:
         return answer
     answer["status"] = status

@@ -189,7 +189,7 @@ def _note(dialect: Dialect, method: Method, body: Mapping[str, Any]) -> None:
 def _answer(answer: Answer) -> Reply:
     if answer.body is None:
         return Reply(204)
-    if answer.documents:
+    if answer.documents and not isinstance(answer.body, bytes):
         headers = (("Content-Type", JSON), ("Content-Length", str(length(answer.body))))
         return Reply(200, headers, pieces(answer.body))
     return json_reply(answer.body, answer.status)
