@@ -112,7 +112,7 @@ def _answer(octets: bytes) -> Examination:
         told = json.loads(octets)
         reason = told.get("refused")
         if reason is None:
-            return Examination.from_json(octets)
+            return Examination.from_table(told)
         if reason not in REASONS:
             raise ValueError(reason)
     except (ValueError, AttributeError) as error:

@@ -14,14 +14,12 @@ from pyhanko.pdf_utils.decode_limits import (
     StreamDecodeLimits,
 )
 from pyhanko.pdf_utils.misc import PdfDecodeLimitError
-from pyhanko.pdf_utils.reader import PdfFileReader
 
+import documents.tables  # noqa: F401 - tables are read by it from here on
 from documents.bounds import Bounds
 from documents.errors import DocumentRefused
-from documents.syntax import Document
+from documents.syntax import Document, Reader
 
-READER: Any = PdfFileReader
-"""Partly typed: met here alone."""
 _HEADER: Final = b"%PDF-"
 _END: Final = b"endobj"
 _LAST: Final = b"%%EOF"
@@ -63,7 +61,7 @@ def open_pdf(document: bytes, bounds: Bounds) -> Any:
         # Before a table of as many is read.
         raise DocumentRefused("too_many_objects", "objects")
     with faults_as("malformed"):
-        reader = READER(Document(document), strict=True, decode_limits=_limits(bounds.expanded(len(document))))
+        reader = Reader(Document(document), strict=True, decode_limits=_limits(bounds.expanded(len(document))))
         if "/Encrypt" in reader.trailer:
             raise DocumentRefused("encrypted")
         if reader.xrefs.hybrid_xrefs_present:

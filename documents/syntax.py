@@ -1,4 +1,4 @@
-"""Dictionaries of a PDF that is whole in memory, read token by token and not octet by octet (ISO 32000-2 7.3).
+"""Objects of a PDF that is whole in memory, read token by token and not octet by octet (ISO 32000-2 7.3).
 
 pyHanko reads one octet at a time.  Here a regular expression finds the next token where it stands in its usual form:
 exactly then what it means is made of it, as pyHanko would.  Every other token is read by pyHanko itself, from where it
@@ -14,6 +14,7 @@ from io import BytesIO
 from typing import Any, Final
 
 from pyhanko.pdf_utils import generic, misc
+from pyhanko.pdf_utils.reader import PdfFileReader
 
 _NORMAL: Any = generic.DictionaryObject.read_from_stream
 _READ: Any = generic.read_object
@@ -27,6 +28,7 @@ _STREAM: Any = generic.StreamObject
 _DICTIONARY: Any = generic.DictionaryObject
 _ARRAY: Any = generic.ArrayObject
 _BOOLEAN: Any = generic.BooleanObject
+_READER: Any = PdfFileReader
 _SKIPPED: Any = misc.read_non_whitespace
 """Partly typed: met here alone."""
 _BLANKS: Final = re.compile(rb"[\0\t\n\f\r ]*")
@@ -43,6 +45,10 @@ _TOKEN: Final = re.compile(
     )""",
     re.VERBOSE,
 )
+_HEAD: Final = re.compile(rb"([0-9]{1,9}) ([0-9]{1,5}) obj[\0\t\n\f\r ]*<<")
+"""Of an indirect object that is a dictionary or stream (7.3.10)."""
+_END: Final = re.compile(rb"[\0\t\n\f\r ]*endobj[\0\t\n\f\r ]*[^\0\t\n\f\r %]")
+"""With something behind it: where there is nothing, pyHanko says what it thinks of that."""
 _IS_NAME, _IS_REFERENCE, _IS_INTEGER, _IS_REAL, _IS_DICTIONARY, _IS_DICTIONARY_END = 1, 3, 4, 5, 6, 7
 _IS_ARRAY, _IS_ARRAY_END, _IS_STRING, _IS_HEXADECIMAL, _IS_WORD = 8, 9, 10, 11, 12
 
@@ -58,6 +64,51 @@ class Document(BytesIO):
         """Let go of the octets: whoever reads from this stream refers to itself, and stays for a while."""
         self.octets = b""
         super().close()
+
+
+class Reader(_READER):  # type: ignore[misc] # partly typed
+    """pyHanko's reader of a document, from the document itself."""
+
+    trailer: Any = None
+    """Its own is there when the tables were read."""
+
+    def __init__(self, document: Document, **options: Any) -> None:
+        self._whole = document
+        self._is_open: bool | None = None
+        super().__init__(document, **options)
+
+    def _read_object(
+        self,
+        ref: Any,
+        marker: Any,
+        never_decrypt: bool = False,
+        as_metadata_stream: bool = False,
+    ) -> Any:
+        if isinstance(marker, int) and not as_metadata_stream and self._is_readable():
+            found = self._object_at(ref, marker)
+            if found is not None:
+                return found
+        return super()._read_object(ref, marker, never_decrypt, as_metadata_stream)
+
+    def _is_readable(self) -> bool:
+        """Whether all tables were read, and nothing is encrypted."""
+        if self._is_open is None and self.trailer is not None:
+            self._is_open = "/Encrypt" not in self.trailer
+        return bool(self._is_open)
+
+    def _object_at(self, reference: Any, start: int) -> Any:
+        """The object, where it begins and ends in the usual form; else None."""
+        octets = self._whole.octets
+        head = _HEAD.match(octets, start) if start >= 0 else None
+        if head is None or (int(head[1]), int(head[2])) != (reference.idnum, reference.generation):
+            return None
+        container = generic.Reference(reference.idnum, reference.generation, self)
+        found, place = _Objects(self._whole, container).dictionary(head.end())
+        if _END.match(octets, place) is None:
+            return None
+        found.container_ref = container
+        found.extent = (head.end() - 2, place)
+        return found
 
 
 def _read_from_stream(

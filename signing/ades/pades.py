@@ -20,14 +20,13 @@ from asn1crypto import x509 as asn1_x509
 from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.pdf_utils.misc import PdfError
-from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.pdf_utils.writer import PdfFileWriter
 from pyhanko.sign.fields import MDPPerm, SigSeedSubFilter
 from pyhanko.sign.general import SigningError as PyHankoSigningError
 from pyhanko.sign.signers import ExternalSigner, PdfSignatureMetadata, PdfSigner
 from pyhanko_certvalidator.registry import SimpleCertificateStore
 
-from documents.syntax import Document
+from documents.syntax import Document, Reader
 from foundation.jose import encode_base64url
 from signing.ades import plain
 from signing.ades.appearance import Facts, Look
@@ -46,7 +45,6 @@ DEFAULT_PERMISSIONS: Final = 2
 _NOWHERE: Final = Place()
 _PLAIN: Final = Look()
 _STORE: Any = SimpleCertificateStore
-_READER: Any = PdfFileReader
 _WRITER: Any = PdfFileWriter
 """Partly typed: met here alone."""
 _FAULTS: Final = (
@@ -160,7 +158,7 @@ def prepare(
     try:
         # Closed, so that the document is free at once: what pyHanko reads it with refers to itself.
         with Document(document) as stream:
-            reader = _READER(stream)
+            reader = Reader(stream)
             if reader.encrypted:
                 raise DocumentNotAcceptable("the PDF is encrypted")
             if wanted.is_plain and (made := _plain(reader, document, certificate, hash_name, room, at, wanted)):
@@ -204,7 +202,7 @@ class _Tail(BytesIO):
 
 
 def _plain(  # noqa: PLR0917 - as of _prepare
-    reader: PdfFileReader,
+    reader: Reader,
     document: bytes,
     certificate: bytes,
     hash_name: str,

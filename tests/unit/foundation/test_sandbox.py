@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from foundation import sandbox_pool
 from foundation.confinement import Limits
 from foundation.errors import SandboxError, SandboxUnavailable, WorkCrashed, WorkTooLarge, WorkTooLong
 from foundation.sandbox import AT_ONCE, run
@@ -140,6 +141,24 @@ def test_each_of_some_files_has_an_answer_as_long_as_one_alone(pool: Pool) -> No
     while len(answers) < len(files):
         answers += pool.run_some(files[len(answers) :])
     assert answers == files
+
+
+@pytest.mark.parametrize("octets", [0, 1, 4095, 4096, 4097, 10_000])
+def test_an_answer_is_as_long_as_it_is(pool: Pool, octets: int) -> None:
+    document = os.urandom(octets)
+    assert pool.run(document, b"reverse") == document[::-1]
+
+
+def test_DOS_01_whoever_does_not_answer_is_killed_and_the_next_file_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = Pool(MODULE, IMPATIENT, workers=1, wait_seconds=120.0)
+    assert pool.run(b"abc", b"reverse") == b"cba"
+    os.kill(pool._idle[0].process.pid, signal.SIGSTOP)
+    with monkeypatch.context() as patch:
+        patch.setattr(sandbox_pool, "_GRACE", 0.0)
+        with pytest.raises(WorkTooLong):
+            pool.run(b"abc", b"reverse")
+    assert pool.run(b"abc", b"reverse") == b"cba"
+    pool.close()
 
 
 def test_some_files_count_as_so_many_and_one_that_grew_is_the_last() -> None:
