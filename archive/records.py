@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import IO, Any, BinaryIO, Final
 
-from archive.errors import ArchiveBroken
+from archive.errors import ArchiveBroken, NotWritten
 from foundation.errors import TokenMalformed
 from foundation.jose import parse_json
 
@@ -29,6 +29,8 @@ FORMAT: Final = "privyseal-backup"
 VERSION: Final = 1
 MAX_LINE_OCTETS: Final = 16 * 1024 * 1024
 """No row comes near it; whoever can make a file to our recipients must not thereby take all memory."""
+_LARGER_LINES: Final = {"portal": 400 * 1024 * 1024}
+"""By side: a row is a person's document there, of 256 MiB at most, and base64 adds a third."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +38,19 @@ class Manifest:
     """Whose backup it is, and from when."""
 
     side: str
-    """``idp`` or ``sam``."""
+    """``idp``, ``sam`` or ``portal``."""
     of: str
-    """The issuer, or the realm: which installation."""
+    """The issuer, the realm, or where the portal is: which installation."""
     schema: int
     made_at: str
     """ISO 8601, UTC; when the snapshot was taken."""
     product: str
     """Version of the product that wrote it."""
+
+    @property
+    def max_line(self) -> int:
+        """Octets of its longest line at most."""
+        return _LARGER_LINES.get(self.side, MAX_LINE_OCTETS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +94,9 @@ class Writer:
 
     def _line(self, value: Any) -> None:
         line = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        if len(line) > self._manifest.max_line:
+            # Nobody would read it again.
+            raise NotWritten(f"a row of {self._table} is larger than a backup holds")
         self._hash.update(line)
         self._output.write(line)
 
@@ -116,11 +126,11 @@ def read(
     current: str | None = None
     try:
         with gzip.GzipFile(fileobj=source, mode="rb") as clear:
-            manifest = _manifest(_parsed(_take(clear, hashed)))
+            manifest = _manifest(_parsed(_take(clear, hashed, MAX_LINE_OCTETS)))
             begin(manifest)
             while True:
                 before = hashed.hexdigest()
-                value = _parsed(_take(clear, hashed))
+                value = _parsed(_take(clear, hashed, manifest.max_line))
                 if isinstance(value, list):
                     if current is None:
                         raise ArchiveBroken("a row stands before its table")
@@ -146,8 +156,8 @@ def product_at(at: datetime) -> str:
     return at.isoformat(timespec="seconds")
 
 
-def _take(source: gzip.GzipFile, hashed: Any) -> bytes:
-    line = source.readline(MAX_LINE_OCTETS + 1)
+def _take(source: gzip.GzipFile, hashed: Any, most: int) -> bytes:
+    line = source.readline(most + 1)
     if not line.endswith(b"\n"):
         raise ArchiveBroken("the file ends before its end, or has a line that is too long")
     hashed.update(line)

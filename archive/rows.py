@@ -6,7 +6,7 @@ A JSON column's text is carried as text, so that a seal or a hash over it still 
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import JSON, Column, Connection, LargeBinary, Table, Text, bindparam, cast, func, insert, select
@@ -16,19 +16,25 @@ from sqlalchemy.sql.elements import ColumnElement
 from archive.errors import ArchiveBroken
 
 PAGE: Final = 500
+"""Rows that are in memory at one time."""
 
 
-def read_rows(connection: Connection, table: Table) -> Iterator[list[Any]]:
-    """Every row, in the order of the columns, as JSON values."""
+def read_rows(connection: Connection, table: Table, page: int = PAGE) -> Generator[list[Any]]:
+    """Every row, in the order of the columns, as JSON values.
+
+    :param page: so many are in memory at one time.
+    """
     columns = list(table.columns)
     statement = select(*(_read(connection, column) for column in columns)).order_by(*table.primary_key.columns)
     octets = [isinstance(column.type, LargeBinary) for column in columns]
-    for page in connection.execute(statement, execution_options={"yield_per": PAGE}).partitions():
-        for row in page:
-            yield [
-                b64encode(value).decode() if is_octets and value is not None else value
-                for value, is_octets in zip(row, octets, strict=True)
-            ]
+    # Closed also where its reader stops early: a cursor on the server would stay.
+    with connection.execute(statement, execution_options={"yield_per": page}) as found:
+        for together in found.partitions():
+            for row in together:
+                yield [
+                    b64encode(value).decode() if is_octets and value is not None else value
+                    for value, is_octets in zip(row, octets, strict=True)
+                ]
 
 
 def write_rows(connection: Connection, table: Table, rows: Sequence[Sequence[Any]]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import IO, Any, Final
@@ -26,9 +26,9 @@ class Side:
     """A side's database."""
 
     name: str
-    """``idp`` or ``sam``."""
+    """``idp``, ``sam`` or ``portal``."""
     of: str
-    """The issuer, or the realm."""
+    """The issuer, the realm, or where the portal is."""
     schema: int
     engine: Engine
     reading: Engine
@@ -41,6 +41,12 @@ class Side:
     """Make all tables, without rows."""
     restored: Callable[[Connection, Summary], None]
     """Called in the transaction that restored all rows: what has to be said of it, and set, before it counts."""
+    large: frozenset[str] = frozenset()
+    """Names of tables whose rows are in memory one at a time: each may be as large as a document."""
+
+    def page_of(self, table: Table) -> int:
+        """How many of a table's rows may be in memory at one time."""
+        return 1 if table.name in self.large else PAGE
 
 
 def backup(
@@ -55,7 +61,7 @@ def backup(
     with encrypting(output, recipients) as clear, writing(clear, manifest) as writer, _database():
         with side.reading.connect() as connection:
             for table in side.kept:
-                _write_table(connection, table, writer, progress)
+                _write_table(connection, table, side.page_of(table), writer, progress)
         return writer.end()
 
 
@@ -103,6 +109,7 @@ class _Loader:
         self._connection = connection
         self._progress = progress
         self._current: Table | None = None
+        self._most = PAGE
         self._page: list[list[Any]] = []
         self._done = 0
 
@@ -118,11 +125,11 @@ class _Loader:
         table = self._tables.get(name)
         if table is None or columns != [column.name for column in table.columns]:
             raise ArchiveBroken(f"the backup has a table {name[:64]!r} that this schema has not, or with other columns")
-        self._current, self._done = table, 0
+        self._current, self._done, self._most = table, 0, self._side.page_of(table)
 
     def row(self, values: list[Any]) -> None:
         self._page.append(values)
-        if len(self._page) >= PAGE:
+        if len(self._page) >= self._most:
             self.flush()
 
     def flush(self) -> None:
@@ -133,14 +140,15 @@ class _Loader:
             self._progress(self._current.name, self._done)
 
 
-def _write_table(connection: Connection, table: Table, writer: Writer, progress: Progress) -> None:
+def _write_table(connection: Connection, table: Table, page: int, writer: Writer, progress: Progress) -> None:
     writer.table(table.name, [column.name for column in table.columns])
     done = 0
-    for values in read_rows(connection, table):
-        writer.row(values)
-        done += 1
-        if done % PAGE == 0:
-            progress(table.name, done)
+    with closing(read_rows(connection, table, page)) as rows:
+        for values in rows:
+            writer.row(values)
+            done += 1
+            if done % PAGE == 0:
+                progress(table.name, done)
     progress(table.name, done)
 
 

@@ -11,6 +11,7 @@ from launcher.cli import GROUP, USAGE_ERROR, commands
 _SUMMARIES: Final = {
     "idp": "the identity provider's database",
     "key": "a key that opens backups",
+    "portal": "the database of the page for people",
     "sam": "the signature activation module's database",
     "verify": "read a backup to its end",
 }

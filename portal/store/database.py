@@ -40,6 +40,20 @@ def open_engine(settings: PortalSettings) -> Engine:
     return engine
 
 
+def for_snapshot(settings: PortalSettings) -> Engine:
+    """An engine with transactions whose reads all see one moment; for reading only.
+
+    :raises SecretFileError: :raises SettingsError: as :func:`open_engine` does.
+    """
+    engine = open_engine(settings)
+    if engine.dialect.name == "postgresql":
+        return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    # Python's driver begins no transaction before a SELECT.
+    event.listen(engine, "connect", lambda connection, _entry: setattr(connection, "isolation_level", None))
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+    return engine
+
+
 def _own_file(_dialect: Any, _entry: object, arguments: list[Any], _options: dict[str, Any]) -> None:
     path = arguments[0] if arguments else ""
     if isinstance(path, str) and path and path != ":memory:" and not path.startswith("file:"):

@@ -60,7 +60,7 @@ def ids(engine: Engine, seal: Sealer, subject: str = "alice") -> list[str]:
     return [each.id for each in found]
 
 
-def test_JOS_04_what_was_sealed_before_is_its_persons_as_before_and_counts_for_them(
+def test_what_was_sealed_before_is_its_persons_as_before_and_counts_for_them(
     engine: Engine, file: Path
 ) -> None:
     bring(engine, seal_of(file), "1")
@@ -87,7 +87,7 @@ def test_JOS_04_what_was_sealed_before_is_its_persons_as_before_and_counts_for_t
     assert ids(engine, after) == ["2"]
 
 
-def test_JOS_04_nothing_is_sealed_with_a_former_key_and_nobody_is_signed_in_by_it(engine: Engine, file: Path) -> None:
+def test_nothing_is_sealed_with_a_former_key_and_nobody_is_signed_in_by_it(engine: Engine, file: Path) -> None:
     before = seal_of(file)
     with engine.begin() as connection:
         sessions.begin(
