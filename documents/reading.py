@@ -15,7 +15,6 @@ from pyhanko.pdf_utils.decode_limits import (
 )
 from pyhanko.pdf_utils.misc import PdfDecodeLimitError
 
-import documents.tables  # noqa: F401 - tables are read by it from here on
 from documents.bounds import Bounds
 from documents.errors import DocumentRefused
 from documents.syntax import Document, Reader

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -19,6 +20,8 @@ _NEVER_REVOKED: Final = (x509.ObjectIdentifier("2.5.29.56"), x509.ObjectIdentifi
 _E = TypeVar("_E", bound=x509.ExtensionType)
 
 
+# By the very octets, from which all of it follows; nothing is remembered of what is refused.
+@lru_cache(maxsize=256)
 def read(der: bytes) -> x509.Certificate:
     """A certificate, version 3, DER without anything behind it, of which every extension can be read.
 
@@ -79,6 +82,7 @@ def is_never_revoked(certificate: x509.Certificate) -> bool:
     return not (basic is not None and basic.ca) and any(each.oid in _NEVER_REVOKED for each in certificate.extensions)
 
 
+@lru_cache(maxsize=256)
 def identity(certificate: x509.Certificate) -> str:
     """Which certificate it is, whatever its signature's encoding: lower-case hex SHA-256.
 

@@ -43,9 +43,9 @@ class Intake:
         :raises errors.TemporarilyUnavailable: nobody is there to look.
         """
         # All are of one request: of one client, approved together.
-        documents = dict.fromkeys(wish.document for wish in wishes if wish.form == "P" and wish.document)
+        documents = {wish.digest: wish.document for wish in wishes if wish.form == "P" and wish.document}
         try:
-            for examination in self._examiner.examine_all(documents):
+            for examination in self._examiner.examine_all(documents.values()):
                 self._check_findings(examination)
         except DocumentRefused as error:
             raise errors.not_signable(error.reason) from error
