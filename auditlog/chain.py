@@ -34,6 +34,9 @@ GENESIS: Final = "0" * 64
 Value = str | int | bool | None | Sequence[str]
 Fields = Mapping[str, Value]
 _HEX: Final = re.compile(r"[0-9a-f]{64}\Z")
+# Made once: json.dumps makes an encoder for each text, which takes as long as to write a short one.
+_CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+_COMPACT: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +113,7 @@ def append(head: Head, event: str, fields: Fields, at: datetime) -> Entry:
 
     :raises ChainBroken: the head's hash is none.
     """
-    text = json.dumps(
-        {name: list(value) if isinstance(value, (list, tuple)) else value for name, value in fields.items()},
-        sort_keys=True,
-        separators=(",", ":"),
-        allow_nan=False,
-    )
+    text = _CANONICAL(dict(fields))
     sequence, when = head.sequence + 1, microseconds(at)
     return Entry(sequence, when, event, text, head.hash, _hash(sequence, when, event, text, head.hash))
 
@@ -173,5 +171,5 @@ def _hash(sequence: int, at: int, event: str, fields: str, previous: str) -> str
 
 
 def _leaf(sequence: int, at: int, event: str, fields: str) -> bytes:
-    record = json.dumps([sequence, at, event, fields], separators=(",", ":")).encode()
+    record = _COMPACT([sequence, at, event, fields]).encode()
     return hashlib.sha256(LEAF + DOMAIN + record).digest()

@@ -30,6 +30,8 @@ MAX_FOLLOWING_OCTETS: Final = 256 * 1024 * 1024
 CHUNK_OCTETS: Final = 64 * 1024
 """How much is read at a time, and so how much of what follows is in memory."""
 
+# Made once: json.dumps makes an encoder for each text.
+_ENCODE: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 _LENGTH: Final = struct.Struct(">I")
 _TIMEVAL: Final = struct.Struct("@ll")
 """``struct timeval``: seconds and microseconds."""
@@ -41,7 +43,7 @@ def send_frame(link: socket.socket, message: Mapping[str, Any], deadline: float)
     :raises MessageInvalid: it is larger than :data:`MAX_FRAME_OCTETS`.
     :raises LinkUnavailable: the deadline passed or the connection broke.
     """
-    body = json.dumps(message, separators=(",", ":"), allow_nan=False).encode()
+    body = _ENCODE(message).encode()
     if len(body) > MAX_FRAME_OCTETS:
         raise MessageInvalid("the message is larger than a frame may be")
     try:

@@ -254,7 +254,7 @@ class Activator:
             }
             return Record(events.SAD_SUCCEEDED, fields, now)
 
-        reservation = replace(self._reservation(sad, credential, found.epoch.number), row=found.row)
+        reservation = self._reservation(sad, credential, found.epoch.number, found.row)
         self._store.succeed(reservation, none, record)
 
     def _begun(
@@ -319,9 +319,7 @@ class Activator:
 
     def _reserved(self, permit: _Permit) -> tuple[Reservation, tuple[int, ...]]:
         sad, digests = permit.sad, permit.request.digests
-        reservation = replace(
-            self._reservation(sad, permit.credential, permit.epoch), proof=permit.proof, row=permit.row
-        )
+        reservation = self._reservation(sad, permit.credential, permit.epoch, permit.row, permit.proof)
 
         def intent(chosen: tuple[int, ...]) -> Record:
             # Another request of the same approval may have been waited for.
@@ -340,7 +338,9 @@ class Activator:
             raise SadExpired("the SAD expired while the reservation was written")
         return reservation, positions
 
-    def _reservation(self, sad: Sad, credential: Credential, number: int) -> Reservation:
+    def _reservation(
+        self, sad: Sad, credential: Credential, number: int, row: SealedCredential, proof: str | None = None
+    ) -> Reservation:
         return Reservation(
             id=self._random(16).hex(),
             issuer=sad.iss,
@@ -355,6 +355,8 @@ class Activator:
             sad_since=sad.since,
             predecessors=frozenset(_predecessors(sad)),
             max_signatures_per_day=credential.floor.max_signatures_per_day,
+            proof=proof,
+            row=row,
         )
 
     def _spend(self, permit: _Permit, reservation: Reservation, positions: tuple[int, ...]) -> tuple[bytes, ...]:

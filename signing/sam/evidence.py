@@ -13,6 +13,7 @@ from typing import Any, Final
 from auditlog.chain import Fields
 from contract.sad import EvidenceClaim, Sad
 
+_CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 _PIECE: Final = 500
 """Characters of a piece of what is longer than a field may be."""
 
@@ -44,7 +45,7 @@ def sad_record(sad: Sad, token: str) -> dict[str, Any]:
 
 
 def _compact(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _CANONICAL(value)
 
 
 def _members(item: EvidenceClaim) -> dict[str, Any]:

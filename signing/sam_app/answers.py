@@ -24,6 +24,7 @@ from signing.sam.errors import StillInProgress
 
 _NOT_COMPARED: Final = frozenset({"dpop"})
 """Another proof of the same key: the SAD says of which, and each proof is verified."""
+_CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,4 +145,4 @@ class Answers:
 
 def _name(body: Mapping[str, Any]) -> bytes:
     compared = {member: value for member, value in body.items() if member not in _NOT_COMPARED}
-    return hashlib.sha256(json.dumps(compared, sort_keys=True, separators=(",", ":")).encode()).digest()
+    return hashlib.sha256(_CANONICAL(compared).encode()).digest()

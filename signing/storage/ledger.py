@@ -91,6 +91,8 @@ class _Accepted:
     redeems: bool
     chosen: tuple[int, ...]
     intent: Record
+    written: Written
+    """The intent as the chain has it."""
 
 
 class _NothingToWrite(Exception):
@@ -193,12 +195,13 @@ class Ledger:
 
     def _write(self, script: Script, jobs: Sequence[Work], decided: _Decided) -> None:
         reserves = [job for job in jobs if isinstance(job, Reserve)]
-        first = self._first([job for job in jobs if isinstance(job, Conclude)], decided)
+        concludes = [job for job in jobs if isinstance(job, Conclude)]
+        first, told = self._first(concludes, decided)
         found, head, added = self._look(script, [job.reservation for job in reserves], first)
-        outcomes = self._outcomes(script, [job for job in jobs if isinstance(job, Conclude)], first, added, decided)
+        outcomes = self._outcomes(script, concludes, first, added, decided)
         case = Case(found, lambda *of: int(script.ask([(self._sql.made_since, of)])[0][0][0]))
         accepted = [item for job in reserves if (item := self._decide(case, job, decided)) is not None]
-        records = [job.record for job in outcomes] + [item.intent for item in accepted]
+        records = [told[job.redemption_id] for job in outcomes] + [item.written for item in accepted]
         records += self._notes([job for job in jobs if isinstance(job, Note)], decided)
         if not records:
             raise _NothingToWrite
@@ -266,17 +269,21 @@ class Ledger:
             for row in script.ask([(self._sql.taken, rows_parameter(there))])[0]:
                 approvals[row[0], row[1]].taken.add(row[2])
 
-    def _first(self, concludes: Sequence[Conclude], decided: _Decided) -> dict[str, Conclude]:
-        """Of several about one redemption, the first."""
+    def _first(
+        self, concludes: Sequence[Conclude], decided: _Decided
+    ) -> tuple[dict[str, Conclude], dict[str, Written]]:
+        """Of several about one redemption, the first, and its record."""
         first: dict[str, Conclude] = {}
+        told: dict[str, Written] = {}
         for job in concludes:
             try:
-                self._check(job.record)
+                written = self._checked(job.record)
             except PrivySealError as refusal:
                 decided.refusals[job] = refusal
             else:
                 first.setdefault(job.redemption_id, job)
-        return first
+                told.setdefault(job.redemption_id, written)
+        return first, told
 
     def _outcomes(
         self,
@@ -306,23 +313,24 @@ class Ledger:
                 decided.answers.append(_answer(job, ()))
                 return None
             chosen, intent = case.decide(job.reservation, job.assign, job.record)
-            self._check(intent)
+            written = self._checked(intent)
         except PrivySealError as refusal:
             decided.refusals[job] = refusal
             return None
         case.accept(job.reservation, chosen, epoch(intent.at))
         decided.answers.append(_answer(job, chosen))
-        return _Accepted(job.reservation, job.redeems, chosen, intent)
+        return _Accepted(job.reservation, job.redeems, chosen, intent, written)
 
-    def _notes(self, notes: Sequence[Note], decided: _Decided) -> list[Record]:
+    def _notes(self, notes: Sequence[Note], decided: _Decided) -> list[Written]:
+        records: list[Written] = []
         for job in notes:
             try:
-                self._check(job.record)
+                records.append(self._checked(job.record))
             except PrivySealError as refusal:
                 decided.refusals[job] = refusal
             else:
                 decided.answers.append(_answer(job, None))
-        return [job.record for job in notes if job not in decided.refusals]
+        return records
 
     # Its last statements
 
@@ -368,18 +376,23 @@ class Ledger:
             ),
         )
 
-    def _chained(self, head: Head, records: Sequence[Record]) -> tuple[Statement, Statement]:
-        written = [Written(record.event, events.recordable(record.fields), record.at) for record in records]
+    def _chained(self, head: Head, records: Sequence[Written]) -> tuple[Statement, Statement]:
         try:
-            entries = entries_after(head, written)
+            entries = entries_after(head, records)
         except AuditError as error:
             raise StoreUnavailable("the audit chain cannot be written") from error
         rows = ({name: getattr(entry, name) for name in Entry.__slots__} for entry in entries)
         moved = (head.sequence, entries[-1].sequence, entries[-1].hash)
         return (self._sql.add_entries, rows_parameter(rows)), (self._sql.move_head, moved)
 
-    def _check(self, record: Record) -> None:
-        self._chain.check(record.event, events.recordable(record.fields))
+    def _checked(self, record: Record) -> Written:
+        """A record as the chain takes it.
+
+        :raises EventRefused: it does not.
+        """
+        written = Written(record.event, events.recordable(record.fields), record.at)
+        self._chain.check(written.event, written.fields)
+        return written
 
 
 def _head(rows: Rows) -> Head:

@@ -13,6 +13,8 @@ from typing import Final
 
 from signing.storage.rows import COLUMNS
 
+# Made once: json.dumps makes an encoder for each text.
+_COMPACT: Final = json.JSONEncoder(separators=(",", ":")).encode
 _TEXT: Final = "text"
 _NUMBER: Final = "bigint"
 _APPROVAL: Final = {"issuer": _TEXT, "txn": _TEXT}
@@ -70,12 +72,12 @@ class Statements:
 
 def rows_parameter(rows: Iterable[Mapping[str, object]]) -> tuple[str]:
     """Rows, as a statement's parameters."""
-    return (json.dumps(list(rows), separators=(",", ":")),)
+    return (_COMPACT(list(rows)),)
 
 
 def texts_parameter(texts: Iterable[str]) -> tuple[str]:
     """Texts, each once, as a statement's parameters."""
-    return (json.dumps(sorted(set(texts)), separators=(",", ":")),)
+    return (_COMPACT(sorted(set(texts))),)
 
 
 def statements(*, postgresql: bool) -> Statements:
