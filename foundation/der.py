@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 SEQUENCE: Final = 0x30
@@ -19,8 +20,9 @@ def der(tag: int, *parts: bytes) -> bytes:
     return bytes([tag, 0x80 | len(length)]) + length + body
 
 
+@lru_cache(maxsize=256)
 def object_identifier(dotted: str) -> bytes:
-    """An OBJECT IDENTIFIER (X.690 8.19).
+    """An OBJECT IDENTIFIER (X.690 8.19); those that were written last are remembered, by their text.
 
     :param dotted: two arcs or more.
     """

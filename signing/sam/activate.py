@@ -139,15 +139,14 @@ class Activator:
         :raises SadInvalid: the SAD is not one; leaves no trace in the audit chain, since anybody can send such.
         :raises SamError: the refusal; recorded, since the SAD was signed by a pinned issuer.
         """
-        return self._activate(request)[1]
+        return self._activate(decode_sad(request.sad, self._policy), request)[1]
 
     def sign_documents(self, request: SignatureRequest) -> tuple[tuple[bytes, Built], ...]:
         """One value a template, in the request's order, with what was built for it and signed.
 
         :raises SadInvalid, SamError: as :meth:`sign`.
         """
-        permit, values = self._activate(request)
-        return tuple(zip(values, permit.work.built, strict=True))
+        return self._signed(decode_sad(request.sad, self._policy), request)
 
     def sign_pdfs(
         self, request: SignatureRequest, measure: Callable[[str], tuple[PdfSignature, ...]]
@@ -167,10 +166,14 @@ class Activator:
         except SamError as refusal:
             self._note_refusal(sad, request, refusal)
             raise
-        return self.sign_documents(replace(request, digests=documents_of(templates), templates=templates))
+        return self._signed(sad, replace(request, digests=documents_of(templates), templates=templates))
 
-    def _activate(self, request: SignatureRequest) -> tuple[_Permit, tuple[bytes, ...]]:
-        sad = decode_sad(request.sad, self._policy)
+    def _signed(self, sad: Sad, request: SignatureRequest) -> tuple[tuple[bytes, Built], ...]:
+        permit, values = self._activate(sad, request)
+        return tuple(zip(values, permit.work.built, strict=True))
+
+    def _activate(self, sad: Sad, request: SignatureRequest) -> tuple[_Permit, tuple[bytes, ...]]:
+        """:param sad: the request's, decoded: its signature and form were verified, and nothing that time changes."""
         try:
             proof = verify_claim(sad, request, self._policy, self._clock.now())
             permit, reservation, positions = self._begun(sad, request, proof)

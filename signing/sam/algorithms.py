@@ -7,6 +7,7 @@ v1.5 is made on request only.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal
 
 from foundation.der import SEQUENCE, der, object_identifier
@@ -126,6 +127,7 @@ def _sequence(*parts: bytes) -> bytes:
     return der(SEQUENCE, *parts)
 
 
+@lru_cache(maxsize=16)
 def algorithm_identifier(algorithm: SignatureAlgorithm) -> bytes:
     """DER AlgorithmIdentifier of a signature (RFC 5758 3.2, RFC 4055 3.1 and 5)."""
     if algorithm.scheme == "rsa-pss":

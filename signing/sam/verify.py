@@ -337,7 +337,8 @@ def _check_digests(case: _Case) -> None:
         if case.credential.scal == "2":
             raise DigestNotAuthorized("the SAD names no digests, and the credential demands them")
         return
-    if Counter(case.request.digests) - Counter(case.sad.dtbsr):
+    # As a rule all of them, in their order; to count them takes longer than all other checks together.
+    if case.request.digests != case.sad.dtbsr and Counter(case.request.digests) - Counter(case.sad.dtbsr):
         raise DigestNotAuthorized("a digest is not authorised by the SAD")
 
 

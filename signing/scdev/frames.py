@@ -18,6 +18,8 @@ from signing.scdev.errors import FrameBroken
 
 MAX_FRAME: Final = 4 * 1024 * 1024
 _LENGTH: Final = struct.Struct(">I")
+_TIMEVAL: Final = struct.Struct("@ll")
+"""``struct timeval``: seconds and microseconds."""
 
 
 def pack(fields: Sequence[bytes]) -> bytes:
@@ -78,8 +80,7 @@ def receive(line: socket.socket, seconds: float | None = None) -> list[bytes]:
     data = b""
     wanted = _LENGTH.size
     while len(data) < wanted:
-        _wait(line, select.POLLIN, until)
-        chunk = line.recv(65536)
+        chunk = _received(line, until)
         if not chunk:
             raise FrameBroken("the line was closed")
         data += chunk
@@ -93,9 +94,22 @@ def receive(line: socket.socket, seconds: float | None = None) -> list[bytes]:
     return unpack(data[_LENGTH.size :])
 
 
-def _wait(line: socket.socket, for_what: int, until: float | None) -> None:
-    if until is None:
-        return
+def _received(line: socket.socket, until: float | None) -> bytes:
+    """Some of what comes; empty at the end of the line.
+
+    The system ends the wait: to wait first and receive then would let other threads have Python's lock twice.
+    """
+    left = 0.0 if until is None else until - time.monotonic()
+    # Zero means for ever.
+    whole, part = divmod(0 if until is None else max(1, int(left * 1_000_000)), 1_000_000)
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEVAL.pack(whole, part))
+    try:
+        return line.recv(65536)
+    except BlockingIOError as error:
+        raise TimeoutError("no frame in time") from error
+
+
+def _wait(line: socket.socket, for_what: int, until: float) -> None:
     poll = select.poll()
     try:
         poll.register(line, for_what)

@@ -169,5 +169,6 @@ def _check_hole(part: memoryview, offset: int, length: int) -> None:
         expected[0:1] = b"<"
     if offset + len(part) == length:
         expected[-1:] = b">"
-    if part != expected:
+    # As octets: two views are compared one element after another.
+    if bytes(part) != expected:
         raise TemplateRefused("there is something in the hole")
