@@ -96,15 +96,24 @@ def asked(statement: Any) -> Ask:
 class AuditLog:
     """A chain in a database."""
 
-    def __init__(self, tables: AuditTables, catalogue: Catalogue, prepare: Callable[[Any], Ask] = asked) -> None:
-        """:param prepare: makes of a statement what asks it, for whoever has a quicker way."""
+    def __init__(
+        self,
+        tables: AuditTables,
+        catalogue: Catalogue,
+        prepare: Callable[[Any], Ask] = asked,
+        put_off: Callable[[Any], Ask] | None = None,
+    ) -> None:
+        """
+        :param prepare: makes of a statement what asks it, for whoever has a quicker way.
+        :param put_off: the same for what may be asked together with the next one of the transaction.
+        """
         self._catalogue = catalogue
         self._entries = tables.entries
         self._head = tables.head
         # Built once: the hot path of a signature writes two records.
         head = select(tables.head.c.sequence, tables.head.c.hash).where(tables.head.c.id == _HEAD)
         self._lock = prepare(head.with_for_update())
-        self._insert = prepare(insert(tables.entries))
+        self._insert = (put_off or prepare)(insert(tables.entries))
         self._move = prepare(
             update(tables.head)
             .where(tables.head.c.id == _HEAD, tables.head.c.sequence == bindparam("before"))

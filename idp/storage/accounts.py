@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal, cast
@@ -143,6 +143,17 @@ def find(connection: Connection, account_id: str) -> Account | None:
     """The account, or None."""
     row = _BY_ID(connection, {"account_id": account_id}).one_or_none()
     return None if row is None else _account(row)
+
+
+def later(connection: Connection, account_id: str) -> Callable[[], Account | None]:
+    """The same, asked for with what comes next in the transaction."""
+    asked = _BY_ID.put_off(connection, {"account_id": account_id})
+
+    def found() -> Account | None:
+        row = asked().one_or_none()
+        return None if row is None else _account(row)
+
+    return found
 
 
 def lock(connection: Connection, account_id: str) -> None:

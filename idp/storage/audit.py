@@ -237,7 +237,7 @@ class DatabaseAudit:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._log = AuditLog(TABLES, CATALOGUE, Statement)
+        self._log = AuditLog(TABLES, CATALOGUE, Statement, lambda clause: Statement(clause).put_off)
 
     def initialise(self, connection: Connection) -> None:
         """Begin the chain where there is none."""

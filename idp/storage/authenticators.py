@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -254,8 +254,18 @@ def find_locked(connection: Connection, authenticator_id: str) -> Authenticator 
 
     Its seal is not looked at: whoever relies on more than the counts has read it with :func:`of_account` before.
     """
-    row = _TO_LOCK(connection, {"wanted": authenticator_id}).one_or_none()
-    return None if row is None else _authenticator(row)
+    return locked_later(connection, authenticator_id)()
+
+
+def locked_later(connection: Connection, authenticator_id: str) -> Callable[[], Authenticator | None]:
+    """The same, asked for with what comes next in the transaction."""
+    later = _TO_LOCK.put_off(connection, {"wanted": authenticator_id})
+
+    def found() -> Authenticator | None:
+        row = later().one_or_none()
+        return None if row is None else _authenticator(row)
+
+    return found
 
 
 def lock(connection: Connection, authenticator_id: str) -> Authenticator:
@@ -269,7 +279,7 @@ def lock(connection: Connection, authenticator_id: str) -> Authenticator:
 def succeeded(connection: Connection, authenticator_id: str, now: datetime) -> None:
     """A success: the count of consecutive failures begins anew, for this authenticator only."""
     values = {"failures": 0, "blocked_until": 0, "last_success_at": epoch(now)}
-    _TO_COUNT(connection, {**values, "wanted": authenticator_id})
+    _TO_COUNT.put_off(connection, {**values, "wanted": authenticator_id})
 
 
 def failed(connection: Connection, authenticator_id: str, now: datetime, *, most: int, back_off: bool = False) -> int:

@@ -62,7 +62,7 @@ def record(
         "policy_sha256": policy.sha256,
         "detail": detail,
     }
-    _KEEP(connection, values)
+    _KEEP.put_off(connection, values)
     return digest(detail)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import sqlite3
 import time
@@ -12,7 +11,6 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final, cast
 
 import psycopg
-from psycopg import pq
 from sqlalchemy import URL, Connection, Dialect, Engine, create_engine, event, insert, inspect, select, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
@@ -21,6 +19,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from foundation.errors import SettingsError
 from idp.errors import NotInitialised, SchemaMismatch
 from idp.settings import SQLITE_IN_PRODUCTION
+from idp.storage.driver import Driver, DriverCursor
 from idp.storage.models import ADDED_TO_SINCE, SCHEMA_VERSION, metadata, schema_version
 from idp.storage.statements import READS, refused
 
@@ -63,44 +62,14 @@ def _postgresql(url: URL) -> Engine:
     return engine
 
 
-class _Connection(psycopg.Connection[Any]):
-    """Says begin, commit and rollback without a cursor, and nothing where there is nothing to end."""
-
-    def begin(self, *, snapshot: bool = False) -> None:
-        """Begin a transaction.
-
-        :param snapshot: its reads all see one moment, and it writes nothing.
-        """
-        self._command(b"BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY" if snapshot else b"BEGIN")
-
-    def commit(self) -> None:
-        """As PEP 249 has it."""
-        self._end(b"COMMIT")
-
-    def rollback(self) -> None:
-        """As PEP 249 has it."""
-        self._end(b"ROLLBACK")
-
-    def _end(self, command: bytes) -> None:
-        if self.pgconn.transaction_status != pq.TransactionStatus.IDLE:
-            self._command(command)
-
-    def _command(self, command: bytes) -> None:
-        result = self.pgconn.exec_(command)
-        if self.closed:
-            raise psycopg.OperationalError("the connection is lost")
-        if result.status != pq.ExecStatus.COMMAND_OK:
-            raise psycopg.errors.error_from_result(result)
-
-
 def _connect_postgresql(_dialect: Any, _entry: object, arguments: Sequence[Any], options: Mapping[str, Any]) -> Any:
-    return _Connection.connect(*arguments, **options)
+    return Driver.connect(*arguments, **options)
 
 
 def _prepare_postgresql(connection: Any, _entry: ConnectionPoolEntry) -> None:
     # The driver would begin a transaction with every first statement: _begin_postgresql does, where there is to be one.
     connection.autocommit = True
-    connection.cursor_factory = _Cursor
+    connection.cursor_factory = DriverCursor
     # What is asked often prepares itself (idp.storage.statements).  The driver would forget all that is prepared, not
     # only what it prepared, whenever a transaction is rolled back.
     connection.prepare_threshold = None
@@ -109,45 +78,12 @@ def _prepare_postgresql(connection: Any, _entry: ConnectionPoolEntry) -> None:
         connection.execute("SET client_encoding TO 'UTF8'")
 
 
-class _Cursor(psycopg.Cursor[Any]):
-    """Describes a result's columns when somebody looks at them: SQLAlchemy, which knows them from the statement, asks
-    every time whether there are any, and the description takes as long as the rest of the driver's work."""
-
-    @property
-    def description(self) -> list[psycopg.Column] | None:
-        """As PEP 249 has it."""
-        result = self.pgresult
-        if result is None or not result.nfields:
-            return super().description
-
-        def read() -> list[psycopg.Column]:
-            if self.pgresult is not result:
-                raise psycopg.InterfaceError("the result whose columns are asked for is gone")
-            return super(_Cursor, self).description or []
-
-        return cast("list[psycopg.Column]", _Columns(read))
-
-
-class _Columns(Sequence[psycopg.Column]):
-    def __init__(self, read: Callable[[], Sequence[psycopg.Column]]) -> None:
-        self._read = functools.cache(read)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self._read()[index]
-
-    def __len__(self) -> int:
-        return len(self._read())
-
-    def __bool__(self) -> bool:
-        return True
-
-
 def _begin_postgresql(connection: Connection) -> None:
     # Each statement of what only reads is a transaction of its own: at READ COMMITTED it sees what is committed when
     # it begins, with BEGIN and COMMIT around it too.
     if not connection.get_execution_options().get(READS, False):
         try:
-            driver = cast("_Connection", connection.connection.dbapi_connection)
+            driver = cast("Driver", connection.connection.dbapi_connection)
             driver.begin(snapshot=connection.get_execution_options().get(_SNAPSHOT, False))
         except psycopg.Error as error:
             raise refused(connection, "BEGIN", error) from error

@@ -196,7 +196,7 @@ def begin(
         "created_at": at,
         "expires_at": at + seconds,
     }
-    _BEGIN(connection, {**values, "seal": seals.seal(oidc_grants, values)})
+    _BEGIN.put_off(connection, {**values, "seal": seals.seal(oidc_grants, values)})
     return Grant(grant_id, client_id, subject, session_id, request, approval, at + seconds, revoked=False)
 
 
@@ -284,7 +284,7 @@ def _revoke(connection: Connection, condition: Any, now: datetime, reason: str) 
 def add_code(connection: Connection, code: str, grant_id: str, now: datetime, *, seconds: int) -> None:
     """Keep a code of the grant."""
     values = {"code_hash": hash_token(code), "grant_id": grant_id, "expires_at": epoch(now) + seconds}
-    _KEEP_CODE(connection, values)
+    _KEEP_CODE.put_off(connection, values)
 
 
 def redeem_code(connection: Connection, seals: Sealer, code: str, client_id: str, now: datetime) -> Grant | Refused:

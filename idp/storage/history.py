@@ -44,6 +44,10 @@ account_history: Final = Table(
 _H: Final = account_history.c
 # Made once: putting a statement together takes longer than the database's answer.
 _ADD: Final = Statement(insert(account_history))
+_COLUMNS: Final = ("account_id", "at", "outcome", "factor", "client_id", "session_id", "device", "network")
+_ADD_NOTHING: Final = Statement(
+    insert(account_history).from_select(_COLUMNS, select(*(_H[name] for name in _COLUMNS)).where(_H.id < 0))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +86,12 @@ def add(connection: Connection, account_id: str, entry: Entry) -> None:
         "device": entry.device[:255],
         "network": entry.network,
     }
-    _ADD(connection, values)
+    _ADD.put_off(connection, values)
 
 
 def add_nothing(connection: Connection) -> None:
     """The statement of :func:`add`, for an account that does not exist."""
-    columns = ("account_id", "at", "outcome", "factor", "client_id", "session_id", "device", "network")
-    nothing = select(*(_H[name] for name in columns)).where(_H.id < 0)
-    connection.execute(insert(account_history).from_select(columns, nothing))
+    _ADD_NOTHING.put_off(connection)
 
 
 def of_account(connection: Connection, account_id: str, now: datetime) -> tuple[Entry, ...]:

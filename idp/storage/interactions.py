@@ -93,13 +93,17 @@ def create(
     request: Mapping[str, Any],
     now: datetime,
     life_seconds: int,
+    first: bool = False,
 ) -> StoredInteraction:
     """Begin an interaction; of those that the session has, only the :data:`MAX_OPEN` latest stay (DOS-04).
 
     The oldest go, and not the new one: a page that opens many in a person's browser could otherwise keep them out.
+
+    :param first: the session began in this very transaction, so that it has no others.
     """
     at = epoch(now)
-    _MAKE_ROOM(connection, {"in_session": session_id})
+    if not first:
+        _MAKE_ROOM.put_off(connection, {"in_session": session_id})
     values: dict[str, Any] = {
         "id": interaction_id,
         "session_id": session_id,
@@ -112,7 +116,7 @@ def create(
         "created_at": at,
         "expires_at": at + life_seconds,
     }
-    _BEGIN(connection, {**values, "seal": seals.seal(interactions, values)})
+    _BEGIN.put_off(connection, {**values, "seal": seals.seal(interactions, values)})
     expires_at = from_epoch(at + life_seconds)
     return StoredInteraction(
         interaction_id, session_id, account_id, txn, dict(request), (), None, from_epoch(at), expires_at
@@ -219,9 +223,12 @@ def set_request(
         raise InteractionLost("the interaction has ended")
 
 
-def touch(connection: Connection, interaction_id: str) -> None:
-    """Write the row as it is."""
-    _TOUCH(connection, {"interaction_id": interaction_id})
+def touch(connection: Connection, interaction_id: str, *, later: bool = False) -> None:
+    """Write the row as it is.
+
+    :param later: with what comes next in the transaction.
+    """
+    (_TOUCH.put_off if later else _TOUCH)(connection, {"interaction_id": interaction_id})
 
 
 def close(connection: Connection, interaction_id: str) -> bool:

@@ -93,7 +93,7 @@ def create(
         "expires_at": at + life,
         "pauses": [],
     }
-    _BEGIN(connection, {**values, "seal": seals.seal(sessions, values)})
+    _BEGIN.put_off(connection, {**values, "seal": seals.seal(sessions, values)})
 
 
 def find_by_token(
@@ -176,7 +176,7 @@ def add_evidence(connection: Connection, seals: Sealer, session_id: str, item: E
 
 def revoke(connection: Connection, session_id: str, now: datetime) -> None:
     """End a session on the server; harmless when it has ended."""
-    _END(connection, {"session_id": session_id, "revoked_at": epoch(now), "seal": NO_SEAL})
+    _END.put_off(connection, {"session_id": session_id, "revoked_at": epoch(now), "seal": NO_SEAL})
 
 
 def revoke_all(connection: Connection, account_id: str, now: datetime) -> int:

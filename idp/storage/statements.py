@@ -24,12 +24,12 @@ from sqlalchemy.exc import DBAPIError, InvalidRequestError, MultipleResultsFound
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import TypeEngine
 
+from idp.storage.driver import Asked, Driver, StatementFailed, checked
+
 Parameters = Mapping[str, Any]
 READS: Final = "privyseal_reads_only"
 """The option of a connection on which each statement is a transaction of its own, on PostgreSQL."""
 _NOTHING: Final[Parameters] = MappingProxyType({})
-_PREPARED: Final = "privyseal_prepared"
-"""In a connection's ``info``: the names of what the server has prepared for it."""
 _DOLLARS: Final[Dialect] = PGDialect_psycopg(
     paramstyle="numeric_dollar"
 )  # type: ignore[no-untyped-call] # the dialect's constructor has no types
@@ -64,13 +64,21 @@ class Answer:
         return self.rows[0] if self.rows else None
 
 
+Later = Callable[[], Answer]
+"""The answer to a statement that was put off."""
+
+
+def _together(answers: Sequence[Answer]) -> Answer:
+    return Answer([row for answer in answers for row in answer.rows], sum(answer.rowcount for answer in answers))
+
+
 @dataclass(frozen=True, slots=True)
 class _Form:
     """A statement as one kind of database has it, for parameters of certain names."""
 
     sql: str
-    order: tuple[tuple[str, Callable[[Any], Any]], ...]
-    """Of each placeholder, the parameter and what makes of its value what the driver takes."""
+    order: tuple[tuple[str, Callable[[Any], Any], bytes | str | None], ...]
+    """Of each placeholder, the parameter, what makes of its value what the driver takes, and what stands for None."""
     constants: Parameters
     """Parameters whose values are in the statement itself."""
     row: Callable[[Sequence[Any]], Any] | None
@@ -99,14 +107,40 @@ class Statement:
         if not connection.in_transaction() and not connection.get_execution_options().get(READS, False):
             raise InvalidRequestError("a statement is asked within a transaction")
         if not isinstance(given, Mapping):
-            answers = [self(connection, each) for each in given]
-            return Answer(
-                [row for answer in answers for row in answer.rows], sum(answer.rowcount for answer in answers)
-            )
+            return _together([self(connection, each) for each in given])
         form = self._form(connection.dialect, tuple(given))
         values = {**form.constants, **given} if form.constants else given
         ask = _ask_postgresql if connection.dialect.name == "postgresql" else _ask_sqlite
         return ask(connection, form, values)
+
+    def put_off(self, connection: Connection, given: Parameters | Sequence[Parameters] = _NOTHING) -> Later:
+        """Ask with what comes next in the transaction: the next statement that is not put off, or its commit.
+
+        For what nothing needs to be learnt from, or only together with what follows.  On SQLite it is asked at once.
+
+        :param given: as above.
+        :returns: gives the answer, and asks for it where it has not come.  If the statement is refused, whatever it
+            went with raises that.
+        :raises DBAPIError: a value is none that the database takes.
+        :raises InvalidRequestError: there is no transaction in which something may be written.
+        """
+        if not connection.in_transaction() or connection.get_execution_options().get(READS, False):
+            raise InvalidRequestError("a statement is put off within a transaction")
+        # What fails within a savepoint is told there.
+        if connection.dialect.name != "postgresql" or connection.in_nested_transaction():
+            answer = self(connection, given)
+            return lambda: answer
+        each = [given] if isinstance(given, Mapping) else given
+        later = [self._put_off(connection, values) for values in each]
+        if len(later) == 1:
+            return later[0]
+        return lambda: _together([one() for one in later])
+
+    def _put_off(self, connection: Connection, given: Parameters) -> Later:
+        form = self._form(connection.dialect, tuple(given))
+        asked = _asked(connection, form, {**form.constants, **given} if form.constants else given)
+        _driver(connection).keep_back(asked)
+        return lambda: _answer_later(connection, form, asked)
 
     def _form(self, dialect: Dialect, names: tuple[str, ...]) -> _Form:
         key = dialect.name, names
@@ -126,7 +160,7 @@ def _made(clause: Any, dialect: Dialect, names: tuple[str, ...]) -> _Form:
         raise TypeError("a statement takes no lists of values")
     conversions = _POSTGRESQL if postgresql else _SQLITE
     order = tuple(
-        (name, conversions.encoder(compiled.binds[name].type)) for name in compiled.positiontup or ()
+        (name, *conversions.encoder(compiled.binds[name].type)) for name in compiled.positiontup or ()
     )
     columns = [(column.name, column.type) for column in clause.exported_columns]
     return _Form(
@@ -151,36 +185,56 @@ def _constants(compiled: SQLCompiler, names: tuple[str, ...]) -> Parameters:
 
 
 def _ask_postgresql(connection: Connection, form: _Form, values: Parameters) -> Answer:
-    for listener in connection.engine.dispatch.before_cursor_execute:
-        listener(connection, None, form.sql, (), None, False)  # noqa: FBT003 - SQLAlchemy names them so
-    driver = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
-    server = driver.pgconn
-    prepared: set[bytes] = connection.info.setdefault(_PREPARED, set())
+    asked = _asked(connection, form, values)
     try:
-        bound = [encode(values[name]) for name, encode in form.order]
-        if form.name not in prepared:
-            _checked(server.prepare(form.name, form.sql.encode()))
-            prepared.add(form.name)
-        result = _checked(server.exec_prepared(form.name, bound))
+        return _answer(form, _driver(connection).ask(asked))
     except psycopg.Error as error:
         raise refused(connection, form.sql, error) from error
+    except StatementFailed as failed:
+        raise refused(connection, failed.sql, failed.error) from failed
+
+
+def _asked(connection: Connection, form: _Form, values: Parameters) -> Asked:
+    """The statement with its values, prepared; whoever listens to the engine has heard of it."""
+    for listener in connection.engine.dispatch.before_cursor_execute:
+        listener(connection, None, form.sql, (), None, False)  # noqa: FBT003 - SQLAlchemy names them so
+    driver = _driver(connection)
+    try:
+        bound = [
+            none if (value := values[name]) is None else encode(value) for name, encode, none in form.order
+        ]
+        if form.name not in driver.prepared:
+            driver.prepare(form.name, form.sql)
+    except psycopg.Error as error:
+        raise refused(connection, form.sql, error) from error
+    return Asked(form.sql, form.name, bound)
+
+
+def _answer_later(connection: Connection, form: _Form, asked: Asked) -> Answer:
+    driver = _driver(connection)
+    try:
+        if asked.result is None:
+            driver.send_kept_back()
+        return _answer(form, checked(asked))
+    except psycopg.Error as error:
+        raise refused(connection, form.sql, error) from error
+
+
+def _answer(form: _Form, result: pq.abc.PGresult) -> Answer:
     if form.row is None:
         return Answer((), result.command_tuples or 0)
     width = range(result.nfields)
     rows = [form.row([result.get_value(number, column) for column in width]) for number in range(result.ntuples)]
-    return Answer(rows, result.ntuples)
+    return Answer(rows, len(rows))
 
 
-def _checked(result: pq.abc.PGresult) -> pq.abc.PGresult:
-    if result.status not in {pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK}:
-        raise psycopg.errors.error_from_result(result)
-    return result
+def _driver(connection: Connection) -> Driver:
+    return cast("Driver", connection.connection.dbapi_connection)
 
 
 def refused(connection: Connection, sql: str, error: psycopg.Error) -> BaseException:
     """A driver's error as SQLAlchemy has it, without any value; a connection that is lost is not used again."""
-    driver = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
-    lost = driver.closed
+    lost = _driver(connection).closed
     if lost:
         connection.invalidate(error)
     return DBAPIError.instance(
@@ -198,7 +252,8 @@ def refused(connection: Connection, sql: str, error: psycopg.Error) -> BaseExcep
 
 
 def _ask_sqlite(connection: Connection, form: _Form, values: Parameters) -> Answer:
-    result = connection.exec_driver_sql(form.sql, tuple(encode(values[name]) for name, encode in form.order))
+    bound = [none if (value := values[name]) is None else encode(value) for name, encode, none in form.order]
+    result = connection.exec_driver_sql(form.sql, tuple(bound))
     if form.row is None:
         return Answer((), result.rowcount)
     rows = [form.row(tuple(row)) for row in result]
@@ -217,13 +272,12 @@ class _Conversions:
     boolean: tuple[Callable[[Any], Any], Callable[[Any], Any]]
     document: tuple[Callable[[Any], Any], Callable[[Any], Any]]
 
-    def encoder(self, kind: TypeEngine[Any]) -> Callable[[Any], Any]:
-        """What makes of a value what the driver takes."""
+    def encoder(self, kind: TypeEngine[Any]) -> tuple[Callable[[Any], Any], Any]:
+        """What makes of a value what the driver takes, and what stands for None."""
         encode = self._pair(kind)[0]
         # SQLAlchemy keeps None in a column of JSON as JSON's null, unless the column says otherwise.
-        if isinstance(kind, JSON) and not kind.none_as_null:
-            return encode
-        return lambda value: None if value is None else encode(value)
+        null = encode(None) if isinstance(kind, JSON) and not kind.none_as_null else None
+        return encode, null
 
     def decoder(self, kind: TypeEngine[Any]) -> Callable[[Any], Any]:
         """What makes of what the driver gives a value."""

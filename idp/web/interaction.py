@@ -269,6 +269,7 @@ def begin(request: BeginInteraction, *, seconds: int | None = None) -> Response:
             request=request.to_json(),
             now=now,
             life_seconds=longest if seconds is None else min(seconds, longest),
+            first=before is None,
         )
     language.prefer(request.ui_locales)
     return advance(_completed(Interaction(stored, request)))

@@ -137,7 +137,7 @@ def _signed_in(
 
 
 def _touch(interaction: Interaction, connection: Connection) -> None:
-    interactions.touch(connection, interaction.id)
+    interactions.touch(connection, interaction.id, later=True)
     interactions.touch(connection, interaction.id)
 
 
@@ -187,10 +187,14 @@ def _look_up(username: str) -> _Standing:
 
 
 def _look_again(connection: Connection, found: _Standing) -> _Standing:
-    """The same, for whoever holds the lock; what is asked of the database does not depend on what there is."""
-    owned = authenticators.find_locked(connection, "" if found.owned is None else found.owned.id)
-    account = accounts.find(connection, "" if found.account is None else found.account.id)
+    """The same, for whoever holds the lock; what is asked of the database does not depend on what there is.
+
+    One way there and back; what comes after the lock is read when the lock is there, as if each came by itself.
+    """
+    locked = authenticators.locked_later(connection, "" if found.owned is None else found.owned.id)
+    looked_for = accounts.later(connection, "" if found.account is None else found.account.id)
     known = devices.standing(connection, None if found.known is None else found.known.device_id)
+    owned, account = locked(), looked_for()
     unchanged = owned is not None and found.owned is not None and owned.secret_hash == found.owned.secret_hash
     return _Standing(account, owned if unchanged else None, known)
 

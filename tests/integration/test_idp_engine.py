@@ -82,8 +82,9 @@ def test_a_transaction_that_cannot_begin_is_an_error_like_any_of_the_database(en
     with other.begin() as connection:
         connection.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": cut})
     other.dispose()
-    with pytest.raises(OperationalError) as lost, engine.begin():
-        pass
+    # It begins with what is asked first.
+    with pytest.raises(OperationalError) as lost, engine.begin() as connection:
+        connection.execute(text("SELECT 1"))
     assert lost.value.connection_invalidated
     with engine.begin() as connection:
         assert connection.execute(text("SELECT pg_backend_pid()")).scalar_one() != cut
