@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, MutableMapping
 from typing import Any, Final, cast
 
 from flask import Flask, Request, redirect, url_for
 from flask.sessions import NullSession, SessionInterface, SessionMixin
+from flask.templating import Environment
 from sqlalchemy import Engine
 from werkzeug.wrappers import Response
 
@@ -142,8 +143,19 @@ class _NoSession(SessionInterface):
         """Nothing: Flask does not even ask for it where the session is a null session."""
 
 
+class _Templates(Environment):
+    """Templates share one set of globals: with one of its own, each would compare it, name by name, with that of every
+    other that it takes macros from, for every page."""
+
+    def make_globals(self, d: MutableMapping[str, Any] | None) -> MutableMapping[str, Any]:
+        """The common ones, unless somebody gives a template others."""
+        return super().make_globals(d) if d else self.globals
+
+
 class _Flask(Flask):
     """Without coroutines: Flask looks at every function, whenever it is called, whether it is one."""
+
+    jinja_environment = _Templates
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """The function itself."""

@@ -41,6 +41,7 @@ oidc_clients: Final = Table(
 )
 
 _SALT_OCTETS: Final = 16
+_KNOWN: Final = frozenset(item.name for item in fields(Registration))
 _BY_ID: Final = Statement(select(oidc_clients).where(oidc_clients.c.client_id == bindparam("wanted")))
 
 
@@ -130,8 +131,7 @@ def _client(row: Row[Any]) -> Client:
 
 
 def _registration(value: Mapping[str, Any]) -> Registration:
-    known = {item.name for item in fields(Registration)}
     content: dict[str, Any] = {
-        name: tuple(item) if isinstance(item, list) else item for name, item in value.items() if name in known
+        name: tuple(item) if isinstance(item, list) else item for name, item in value.items() if name in _KNOWN
     }
     return Registration(**content)

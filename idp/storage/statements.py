@@ -138,8 +138,9 @@ class Statement:
 
     def _put_off(self, connection: Connection, given: Parameters) -> Later:
         form = self._form(connection.dialect, tuple(given))
-        asked = _asked(connection, form, {**form.constants, **given} if form.constants else given)
-        _driver(connection).keep_back(asked)
+        driver = _driver(connection)
+        asked = _asked(connection, driver, form, {**form.constants, **given} if form.constants else given)
+        driver.keep_back(asked)
         return lambda: _answer_later(connection, form, asked)
 
     def _form(self, dialect: Dialect, names: tuple[str, ...]) -> _Form:
@@ -185,20 +186,20 @@ def _constants(compiled: SQLCompiler, names: tuple[str, ...]) -> Parameters:
 
 
 def _ask_postgresql(connection: Connection, form: _Form, values: Parameters) -> Answer:
-    asked = _asked(connection, form, values)
+    driver = _driver(connection)
+    asked = _asked(connection, driver, form, values)
     try:
-        return _answer(form, _driver(connection).ask(asked))
+        return _answer(form, driver.ask(asked))
     except psycopg.Error as error:
         raise refused(connection, form.sql, error) from error
     except StatementFailed as failed:
         raise refused(connection, failed.sql, failed.error) from failed
 
 
-def _asked(connection: Connection, form: _Form, values: Parameters) -> Asked:
+def _asked(connection: Connection, driver: Driver, form: _Form, values: Parameters) -> Asked:
     """The statement with its values, prepared; whoever listens to the engine has heard of it."""
     for listener in connection.engine.dispatch.before_cursor_execute:
         listener(connection, None, form.sql, (), None, False)  # noqa: FBT003 - SQLAlchemy names them so
-    driver = _driver(connection)
     try:
         bound = [
             none if (value := values[name]) is None else encode(value) for name, encode, none in form.order
@@ -211,10 +212,9 @@ def _asked(connection: Connection, form: _Form, values: Parameters) -> Asked:
 
 
 def _answer_later(connection: Connection, form: _Form, asked: Asked) -> Answer:
-    driver = _driver(connection)
     try:
         if asked.result is None:
-            driver.send_kept_back()
+            _driver(connection).send_kept_back()
         return _answer(form, checked(asked))
     except psycopg.Error as error:
         raise refused(connection, form.sql, error) from error
@@ -229,7 +229,8 @@ def _answer(form: _Form, result: pq.abc.PGresult) -> Answer:
 
 
 def _driver(connection: Connection) -> Driver:
-    return cast("Driver", connection.connection.dbapi_connection)
+    driver: Driver = connection.connection.dbapi_connection  # type: ignore[assignment] # idp.storage.engine opens it
+    return driver
 
 
 def refused(connection: Connection, sql: str, error: psycopg.Error) -> BaseException:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from flask import request
-
 from foundation.forwarded import FORWARDED, address_behind
+from idp.web.here import asking
 from idp.web.services import services
 
 __all__ = ["address_behind", "client_address"]
@@ -15,5 +14,5 @@ def client_address() -> str | None:
 
     Nothing but this comes from a forwarded header: the issuer, links and cookies are the settings' (SES-10).
     """
-    trusted = services().settings.trusted_networks
+    request, trusted = asking(), services().settings.trusted_networks
     return address_behind(request.remote_addr, request.headers.getlist(FORWARDED), trusted)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, g, request
+from flask import Flask
 
+from idp.web.here import asking, kept
 from idp.web.services import services
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIEnvironment
 
 _POLICY: Final = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; font-src 'self'; base-uri 'none'; "
@@ -36,32 +41,47 @@ def allow_form_target(uri: str) -> None:
 
 
 def _allow(source: str) -> None:
-    g.form_targets = tuple(dict.fromkeys((*g.get("form_targets", ()), source)))
+    here = kept()
+    here.form_targets = tuple(dict.fromkeys((*here.get("form_targets", ()), source)))
 
 
 def allow_pictures_inside() -> None:
     """Let this page have pictures in itself: no request for one of them can be sent anywhere."""
-    g.pictures_inside = True
+    kept().pictures_inside = True
 
 
 def install(app: Flask) -> None:
-    """Add the headers to every answer of an app."""
-    app.after_request(_add)
+    """Add the headers to every answer of an app.
+
+    To the list that goes to the server: werkzeug would look at each one three times on its way there.
+    """
+    answer = app.wsgi_app
+
+    def wsgi_app(environment: WSGIEnvironment, begin: StartResponse) -> Iterable[bytes]:
+        def with_headers(status: str, headers: list[tuple[str, str]], *fault: Any) -> Any:
+            return begin(status, _added(headers), *fault)
+
+        return answer(environment, with_headers)
+
+    app.wsgi_app = wsgi_app  # type: ignore[method-assign,assignment] # as Flask's documentation has it
 
 
-def _add(response: Response) -> Response:
-    targets = "".join(f" {target}" for target in g.get("form_targets", ()))
-    policy = _POLICY.replace("img-src 'self'", "img-src 'self' data:") if g.get("pictures_inside") else _POLICY
-    headers = response.headers
-    # One look at the names: to ask for each would be one look a header.
+def _added(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Called while the request is still at hand."""
+    here = kept()
+    targets = "".join(f" {target}" for target in here.get("form_targets", ()))
+    policy = _POLICY.replace("img-src 'self'", "img-src 'self' data:") if here.get("pictures_inside") else _POLICY
     there = {name.lower() for name, _value in headers}
-    for name, value in (("Content-Security-Policy", policy + targets), *_ALWAYS):
-        if name.lower() not in there:
-            headers.add(name, value)
+    added = [
+        (name, value)
+        for name, value in (("Content-Security-Policy", policy + targets), *_ALWAYS)
+        if name.lower() not in there
+    ]
     if services().settings.secure_cookies and "strict-transport-security" not in there:
-        headers.add("Strict-Transport-Security", "max-age=31536000")
-    if request.endpoint == "static":
-        headers["Cache-Control"] = f"public, max-age={_STATIC_SECONDS}"
+        added.append(("Strict-Transport-Security", "max-age=31536000"))
+    if asking().endpoint == "static":
+        headers = [header for header in headers if header[0].lower() != "cache-control"]
+        added.append(("Cache-Control", f"public, max-age={_STATIC_SECONDS}"))
     elif "cache-control" not in there:
-        headers.add("Cache-Control", "no-store")
-    return response
+        added.append(("Cache-Control", "no-store"))
+    return [*headers, *added]
