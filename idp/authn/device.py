@@ -60,6 +60,12 @@ def read_cookie(key: bytes, value: str, authenticator_id: str, now: datetime) ->
     return device_id if right and int(until) > epoch(now) else None
 
 
+def named_in(value: str) -> str:
+    """The identifier that a cookie names, whoever made it: to look for, and to believe only once it was read."""
+    found = _COOKIE.match(value)
+    return found.group(1) if found else ""
+
+
 def may_try(failures: int, blocked_until: datetime, browser: BrowserStanding | None, now: datetime) -> bool:
     """Whether a password may be tried now.
 

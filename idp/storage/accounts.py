@@ -16,7 +16,7 @@ from idp.errors import AlreadyExists, InputRefused, UnknownAccount
 from idp.policy.keys import ATTRIBUTE, ATTRIBUTE_FORM
 from idp.policy.model import PROOFING, Proofing
 from idp.storage.models import accounts
-from idp.storage.statements import Statement
+from idp.storage.statements import Later, Statement
 
 _USERNAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9._@+-]{0,126}[a-z0-9])?\Z", re.ASCII)
 _COUNTRY: Final = re.compile(r"[A-Z]{2}\Z", re.ASCII)
@@ -147,13 +147,7 @@ def find(connection: Connection, account_id: str) -> Account | None:
 
 def later(connection: Connection, account_id: str) -> Callable[[], Account | None]:
     """The same, asked for with what comes next in the transaction."""
-    asked = _BY_ID.put_off(connection, {"account_id": account_id})
-
-    def found() -> Account | None:
-        row = asked().one_or_none()
-        return None if row is None else _account(row)
-
-    return found
+    return _later(_BY_ID.put_off(connection, {"account_id": account_id}))
 
 
 def lock(connection: Connection, account_id: str) -> None:
@@ -163,8 +157,20 @@ def lock(connection: Connection, account_id: str) -> None:
 
 def find_by_username(connection: Connection, username: str) -> Account | None:
     """The account of that user name, or None."""
-    row = _BY_USERNAME(connection, {"wanted": normalise_username(username)}).one_or_none()
-    return None if row is None else _account(row)
+    return by_username_later(connection, username)()
+
+
+def by_username_later(connection: Connection, username: str) -> Callable[[], Account | None]:
+    """The same, asked for with what comes next."""
+    return _later(_BY_USERNAME.put_off(connection, {"wanted": normalise_username(username)}))
+
+
+def _later(asked: Later) -> Callable[[], Account | None]:
+    def found() -> Account | None:
+        row = asked().one_or_none()
+        return None if row is None else _account(row)
+
+    return found
 
 
 def having(connection: Connection, column: Literal["username", "serial_number"], value: str) -> tuple[Account, ...]:

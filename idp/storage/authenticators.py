@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -34,6 +34,14 @@ _ENDED: Final[Mapping[str, Any]] = {"seal": NO_SEAL, "lookup": None, "secret_box
 _OF_ACCOUNT: Final = Statement(
     select(authenticators)
     .where(authenticators.c.account_id == bindparam("owner"))
+    .order_by(authenticators.c.created_at, authenticators.c.id)
+)
+_OF_USERNAME: Final = Statement(
+    select(authenticators)
+    .where(
+        authenticators.c.account_id
+        == select(accounts.c.id).where(accounts.c.username == bindparam("wanted_name")).scalar_subquery()
+    )
     .order_by(authenticators.c.created_at, authenticators.c.id)
 )
 _TO_LOCK: Final = Statement(select(authenticators).where(authenticators.c.id == bindparam("wanted")).with_for_update())
@@ -225,17 +233,39 @@ def remove(connection: Connection, authenticator_id: str, now: datetime) -> bool
 
 def of_account(connection: Connection, seals: Sealer, account_id: str) -> tuple[Authenticator, ...]:
     """The account's authenticators in the order of their enrolment, disabled ones too."""
-    rows = _OF_ACCOUNT(connection, {"owner": account_id})
+    return _believed(seals, _OF_ACCOUNT(connection, {"owner": account_id}).all())
+
+
+def _believed(seals: Sealer, rows: Sequence[Row[Any]]) -> tuple[Authenticator, ...]:
     # One that is disabled has no seal any more, and nothing rests on it.
     return tuple(
-        _authenticator(row) for row in rows.all() if row.disabled_at is not None or seals.holds(authenticators, row)
+        _authenticator(row) for row in rows if row.disabled_at is not None or seals.holds(authenticators, row)
     )
+
+
+def of_username_later(
+    connection: Connection, seals: Sealer, username: str, kind: str
+) -> Callable[[str], Authenticator | None]:
+    """As :func:`of_kind`, of the account of a user name, and asked for with what comes next.
+
+    :returns: gives it for the account's identifier, once that is known.
+    """
+    later = _OF_USERNAME.put_off(connection, {"wanted_name": username})
+
+    def found(account_id: str) -> Authenticator | None:
+        rows = [row for row in later().all() if row.account_id == account_id]
+        return _newest(_believed(seals, rows), kind)
+
+    return found
 
 
 def of_kind(connection: Connection, seals: Sealer, account_id: str, kind: str) -> Authenticator | None:
     """The account's newest authenticator of a kind that is not disabled."""
-    rows = [item for item in of_account(connection, seals, account_id) if item.kind == kind and not item.disabled]
-    return rows[-1] if rows else None
+    return _newest(of_account(connection, seals, account_id), kind)
+
+
+def _newest(owned: Sequence[Authenticator], kind: str) -> Authenticator | None:
+    return next((item for item in reversed(owned) if item.kind == kind and not item.disabled), None)
 
 
 def changed_since(connection: Connection, account_id: str, since: datetime) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
@@ -18,12 +19,26 @@ _BY_ID: Final = Statement(select(device_failures).where(_C.device_id == bindpara
 
 def standing(connection: Connection, device_id: str | None) -> BrowserStanding | None:
     """How a browser stands whose cookie was read; None for None, after the same question to the database (OTP-11)."""
-    row = _BY_ID(connection, {"browser": device_id or ""}).one_or_none()
-    if device_id is None:
-        return None
-    if row is None:
-        return BrowserStanding(device_id, 0, from_epoch(0))
-    return BrowserStanding(row.device_id, row.failures, from_epoch(row.blocked_until))
+    return standing_later(connection, device_id or "")(device_id)
+
+
+def standing_later(connection: Connection, named: str) -> Callable[[str | None], BrowserStanding | None]:
+    """The same, asked for with what comes next.
+
+    :param named: the identifier that the cookie names.
+    :returns: gives it for that identifier, once the cookie is believed, and None for None.
+    """
+    asked = _BY_ID.put_off(connection, {"browser": named})
+
+    def found(device_id: str | None) -> BrowserStanding | None:
+        row = asked().one_or_none()
+        if device_id is None:
+            return None
+        if row is None or row.device_id != device_id:
+            return BrowserStanding(device_id, 0, from_epoch(0))
+        return BrowserStanding(row.device_id, row.failures, from_epoch(row.blocked_until))
+
+    return found
 
 
 def failed(connection: Connection, before: BrowserStanding, authenticator_id: str, now: datetime) -> None:

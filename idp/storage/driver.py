@@ -102,6 +102,10 @@ class Driver(psycopg.Connection[Any]):
         """Send a statement with what comes next in its transaction."""
         self._kept_back.append(asked)
 
+    def forget_kept_back(self) -> None:
+        """What was kept back and not sent is nobody's any more."""
+        self._kept_back = []
+
     def ask(self, asked: Asked) -> pq.abc.PGresult:
         """The answer to a statement that is prepared; what was kept back goes with it, before it.
 

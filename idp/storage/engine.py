@@ -28,7 +28,7 @@ _OWNER_ONLY: Final = 0o600
 _SNAPSHOT: Final = "privyseal_snapshot"
 _USED: Final = "privyseal_used_at"
 _MOST_PARKED: Final = 4
-"""Less than half of the pool's five connections and ten more: who writes always finds one."""
+"""For reading, and as many for writing: little more than half of the pool's five connections and ten more."""
 _TRUSTED_SECONDS: Final = 1.0
 """A connection that was used so short a time ago is taken to stand; otherwise a ping is sent first."""
 
@@ -59,6 +59,7 @@ def _postgresql(url: URL) -> Engine:
     event.listen(engine, "checkin", _note_use)
     event.listen(engine, "checkout", _look_after(engine.dialect))
     _parked.begin(engine)
+    _parked_writers.begin(engine)
     return engine
 
 
@@ -150,8 +151,23 @@ def reading(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """What ``engine.begin()`` is, for what is written with every sign-in."""
+    if engine.dialect.name != "postgresql":
+        with engine.begin() as connection:
+            yield connection
+        return
+    connection = _parked_writers.take(engine) or engine.connect()
+    try:
+        with connection.begin():
+            yield connection
+    finally:
+        _parked_writers.put_back(engine, connection)
+
+
 class _Parked:
-    """Connections for reading that wait for the next who reads, since a request reads half a dozen times.
+    """Connections that wait for the next who wants one, since a request reads half a dozen times and writes twice.
 
     To take one from the pool and to give it back costs more than most of what is read.  A few stay out of it, each used
     by one thread at a time; one that nobody used for a moment goes back, so that the pool looks after it.
@@ -187,6 +203,7 @@ class _Parked:
         if lot is None or len(lot) >= _MOST_PARKED or spoilt or connection.in_transaction():
             connection.close()
         else:
+            cast("Driver", connection.connection.dbapi_connection).forget_kept_back()
             lot.append((time.monotonic(), connection))
 
     @staticmethod
@@ -201,6 +218,7 @@ class _Parked:
 
 _NOBODY: Final[list[tuple[float, Connection]]] = []
 _parked: Final = _Parked()
+_parked_writers: Final = _Parked()
 
 
 def for_snapshot(engine: Engine) -> Engine:

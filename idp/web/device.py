@@ -7,7 +7,7 @@ from typing import Final
 from flask import after_this_request, request
 from werkzeug.wrappers import Response
 
-from idp.authn.device import LIFETIME, make_cookie, read_cookie
+from idp.authn.device import LIFETIME, make_cookie, named_in, read_cookie
 from idp.web import browser
 from idp.web.services import Services, services
 
@@ -24,6 +24,11 @@ def known(authenticator_id: str) -> str | None:
     with_services = services()
     value = request.cookies.get(cookie_name(with_services), "")
     return read_cookie(with_services.keys.secret(_KEY), value, authenticator_id, with_services.clock.now())
+
+
+def named() -> str:
+    """The identifier that this request's cookie names, which is not believed yet; empty where there is none."""
+    return named_in(request.cookies.get(cookie_name(services()), ""))
 
 
 def remember(authenticator_id: str) -> None:

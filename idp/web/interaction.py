@@ -25,7 +25,7 @@ from idp.authn.roles import VISITS, AdminAction
 from idp.errors import InteractionExpired, InteractionLost
 from idp.storage import accounts, challenges, history, interactions, sessions, shown_documents
 from idp.storage.accounts import Account
-from idp.storage.engine import reading
+from idp.storage.engine import reading, writing
 from idp.storage.interactions import StoredInteraction
 from idp.web import browser, language
 from idp.web.services import Services, services
@@ -255,7 +255,7 @@ def begin(request: BeginInteraction, *, seconds: int | None = None) -> Response:
     _tidy_sometimes(with_services, now)
     interaction_id, txn = browser.new_id(with_services), browser.new_id(with_services)
     longest = with_services.settings.session.interaction_seconds
-    with with_services.engine.begin() as connection:
+    with writing(with_services.engine) as connection:
         session = browser.ensure_in(connection)
         if before is not None and session.account_id is None:
             sessions.prolong(connection, with_services.seals, session.id, now, with_services.settings.session)

@@ -21,7 +21,7 @@ from idp.policy.limits import failure_limit
 from idp.storage import accounts, authenticators, devices, interactions
 from idp.storage.accounts import Account
 from idp.storage.authenticators import MAX_PASSWORD_FAILURES, Authenticator
-from idp.storage.engine import reading
+from idp.storage.engine import reading, writing
 from idp.web import browser, device
 from idp.web.establish import establish
 from idp.web.interaction import Interaction
@@ -115,7 +115,7 @@ def prove(occasion: Occasion, username: str, password: str) -> Authenticator:
         tried = _usable(occasion, found)
         encoded = found.owned.secret_hash if found.owned is not None and tried else None
         matched = verifier.passwords.verify(encoded, password)
-    with services().engine.begin() as connection:
+    with writing(services().engine) as connection:
         owned = _settle(connection, occasion, found, tried=tried, matched=matched)
     if owned is None:
         raise LoginRefused("user name or password is not right")
@@ -177,12 +177,15 @@ def _place(verifier: _Verifier) -> Iterator[None]:
 
 def _look_up(username: str) -> _Standing:
     # PostgreSQL takes no NUL in a text; nobody's name has one.
-    name = "" if "\0" in username else username[:_MAX_USERNAME]
+    name = accounts.normalise_username("" if "\0" in username else username[:_MAX_USERNAME])
+    # One way there and back, with the same questions whether there is such an account or not (OTP-11).
     with reading(services().engine) as connection:
-        account = accounts.find_by_username(connection, name)
-        # Looked for even where there is no account: the database is asked as often (OTP-11).
-        owned = authenticators.of_kind(connection, services().seals, "" if account is None else account.id, "password")
-        known = devices.standing(connection, device.known("" if owned is None else owned.id))
+        looked_for = accounts.by_username_later(connection, name)
+        passwords = authenticators.of_username_later(connection, services().seals, name, "password")
+        standing = devices.standing_later(connection, device.named())
+        account = looked_for()
+        owned = passwords("" if account is None else account.id)
+        known = standing(device.known("" if owned is None else owned.id))
     return _Standing(account, owned, known)
 
 

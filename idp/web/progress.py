@@ -17,7 +17,7 @@ from idp.policy.model import CredentialFacts, Decision, EnrolledFactor, Facts
 from idp.storage import authenticators, decisions, interactions
 from idp.storage.accounts import Account
 from idp.storage.authenticators import Authenticator
-from idp.storage.engine import reading
+from idp.storage.engine import reading, writing
 from idp.web import browser, choosing, shadow
 from idp.web.address import client_address
 from idp.web.approval import signing
@@ -218,7 +218,7 @@ def approve(
     """
     with_services, asked = services(), interaction.request
     approval, shown = approval_of(interaction, found, signer_proof=signer_proof), documents.check(interaction)
-    with with_services.engine.begin() as connection:
+    with writing(with_services.engine) as connection:
         if not interactions.close(connection, interaction.id):
             raise InteractionLost("the interaction has ended")
         kept = record_decision(connection, interaction, found, approval.decision_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from idp.authn.password import Passwords
 from idp.settings import PasswordSettings
 from idp.storage import accounts, authenticators, sessions
 from idp.storage.authenticators import Authenticator
+from idp.storage.driver import Asked, Driver, DriverCursor
 from idp.storage.engine import reading
 from idp.storage.models import device_failures
 from idp.web.interaction import BeginInteraction
@@ -403,3 +404,53 @@ def test_a_hash_is_renewed_after_the_login_and_at_the_next_one_where_no_place_is
     assert password_of(idp).secret_hash == old
     assert guess(idp, password=PASSWORD) == 302
     assert "m=64,t=1,p=1" in (password_of(idp).secret_hash or "")
+
+
+@pytest.fixture
+def on_postgresql(tmp_path: Path, postgres_url: str) -> Iterator[Idp]:
+    made = make_idp(tmp_path, postgres_url)
+    yield made
+    made.engine.dispose()
+
+
+def test_OTP_11_a_wrong_password_and_an_unknown_name_go_to_the_database_as_often(
+    on_postgresql: Idp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each way there and back can be measured from outside, whatever is sent on it."""
+    ways: list[str] = []
+    exchange, command, execute = Driver._exchange, Driver._command, DriverCursor.execute
+
+    def exchanged(self: Driver, sent: Sequence[Asked]) -> None:
+        ways.append(" ".join(asked.sql.split()[0] for asked in sent))
+        exchange(self, sent)
+
+    def commanded(self: Driver, text: bytes) -> None:
+        ways.append(text.decode())
+        command(self, text)
+
+    def executed(self: DriverCursor, query: Any, *rest: Any, **options: Any) -> Any:
+        ways.append(str(query).split()[0])
+        return execute(self, query, *rest, **options)
+
+    def alone(self: Driver, asked: Asked) -> Any:
+        if not self._kept_back:
+            ways.append(asked.sql.split()[0])
+        return ask(self, asked)
+
+    ask = Driver.ask
+    for name, watched in (("_exchange", exchanged), ("_command", commanded), ("ask", alone)):
+        monkeypatch.setattr(Driver, name, watched)
+    monkeypatch.setattr(DriverCursor, "execute", executed)
+    seen: dict[str, list[str]] = {}
+    guess(on_postgresql)  # what is looked for once a process
+    for username in ("alice", "nobody", "nul\0", "alice"):
+        wait(on_postgresql, password_of(on_postgresql).blocked_until)
+        browser = on_postgresql.client()
+        path = on_postgresql.path(browser, SIGN_IN)
+        data = {"csrf_token": on_postgresql.csrf(browser, path), "username": username, "password": "wrong"}
+        ways.clear()
+        assert browser.post(f"{path}/password", data=data).status_code == 403
+        seen[username] = [*ways]
+    counts = {username: len(found) for username, found in seen.items()}
+    assert set(counts.values()) == {counts["alice"]}, seen
+    assert counts["alice"] >= 5

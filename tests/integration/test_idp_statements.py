@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, MultipleResultsFound
 
+from idp.storage.driver import Asked, Driver
 from idp.storage.engine import open_engine, reading
 from idp.storage.statements import Statement
 from tests.postgres import PostgresServer
@@ -210,4 +213,201 @@ def test_a_connection_that_is_cut_is_an_error_once_and_then_another(server: Engi
         ask_after_a_cut(server)
     assert lost.value.connection_invalidated
     with reading(server) as connection:
+        assert ALL(connection).all() == []
+
+
+@pytest.fixture
+def exchanges(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What was sent together, by the statements' first words."""
+    seen: list[list[str]] = []
+    exchange = Driver._exchange
+
+    def watched(self: Driver, sent: Sequence[Asked]) -> None:
+        seen.append([asked.sql.split()[0] for asked in sent])
+        exchange(self, sent)
+
+    monkeypatch.setattr(Driver, "_exchange", watched)
+    return seen
+
+
+def test_what_is_put_off_goes_with_what_is_asked_next_or_with_the_commit(
+    server: Engine, exchanges: list[list[str]]
+) -> None:
+    with server.begin() as connection:
+        added = ADD.put_off(connection, FULL)
+        found = FIND.put_off(connection, {"wanted": FULL["name"]})
+        assert [row.name for row in ALL(connection).all()] == [FULL["name"]]
+        assert (added().rowcount, [row.note for row in found().all()]) == (1, [""])
+        ADD.put_off(connection, EMPTY)
+    assert exchanges == [["BEGIN", "INSERT", "SELECT", "SELECT"], ["INSERT", "COMMIT"]]
+    with reading(server) as connection:
+        assert len(ALL(connection).all()) == 2
+
+
+def test_an_answer_that_was_put_off_is_asked_for_when_it_is_wanted(engine: Engine) -> None:
+    with engine.begin() as connection:
+        several = ADD.put_off(connection, [FULL, EMPTY])
+        changed = SET.put_off(connection, {"wanted": "empty", "note": "x"})
+        assert (several().rowcount, changed().rowcount) == (2, 1)
+        assert FIND(connection, {"wanted": "empty"}).all()[0].note == "x"
+
+
+def test_sqlalchemys_own_statements_come_after_what_was_put_off(engine: Engine) -> None:
+    with engine.begin() as connection:
+        ADD.put_off(connection, FULL)
+        assert stored(connection) == [FULL]
+        ADD.put_off(connection, EMPTY)
+        connection.execute(delete(THINGS), [{}])
+    with reading(engine) as connection:
+        assert stored(connection) == []
+
+
+def put_off_twice(server: Engine, forced_by: str) -> None:
+    with server.begin() as connection:
+        ADD.put_off(connection, FULL)
+        again = ADD.put_off(connection, {**EMPTY, "note": "a secret"})
+        SET.put_off(connection, {"wanted": FULL["name"], "note": "changed"})
+        if forced_by == "answer":
+            again()
+        elif forced_by == "statement":
+            ALL(connection)
+        elif forced_by == "sqlalchemy":
+            stored(connection)
+
+
+@pytest.mark.parametrize("forced_by", ["answer", "statement", "sqlalchemy", "commit"])
+def test_what_is_put_off_and_refused_is_told_by_whatever_it_goes_with_and_nothing_is_kept(
+    server: Engine, forced_by: str
+) -> None:
+    with server.begin() as connection:
+        ADD(connection, EMPTY)
+    with pytest.raises(IntegrityError) as refused:
+        put_off_twice(server, forced_by)
+    assert "a secret" not in str(refused.value)
+    if forced_by in {"answer", "statement"}:
+        assert "INSERT INTO things" in str(refused.value)
+    # The connection is as good as before.
+    with server.begin() as connection:
+        assert stored(connection) == [EMPTY]
+        ADD.put_off(connection, FULL)
+    with reading(server) as connection:
+        assert [row.name for row in ALL(connection).all()] == [FULL["name"], "empty"]
+
+
+def test_what_is_put_off_in_a_transaction_that_is_rolled_back_is_never_sent(
+    server: Engine, exchanges: list[list[str]]
+) -> None:
+    later: list[Any] = []
+
+    def give_up() -> None:
+        with server.begin() as connection:
+            later.append(ADD.put_off(connection, FULL))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        give_up()
+    with pytest.raises(ZeroDivisionError):
+        give_up()
+    with server.begin() as connection:
+        assert ALL(connection).all() == []
+    assert exchanges == [["BEGIN", "SELECT"]]
+    with pytest.raises(Exception, match="closed"):
+        later[0]()
+
+
+def test_within_a_savepoint_nothing_is_put_off(server: Engine) -> None:
+    with server.begin() as connection:
+        ADD(connection, EMPTY)
+        with pytest.raises(IntegrityError), connection.begin_nested():
+            ADD.put_off(connection, EMPTY)
+        ADD.put_off(connection, FULL)
+    with reading(server) as connection:
+        assert len(ALL(connection).all()) == 2
+
+
+def test_without_a_transaction_nothing_is_put_off(engine: Engine) -> None:
+    with engine.connect() as connection, pytest.raises(InvalidRequestError):
+        ADD.put_off(connection, FULL)
+
+
+def test_what_only_reads_is_asked_together_too_and_what_nobody_wanted_is_left_to_nobody(
+    server: Engine, exchanges: list[list[str]]
+) -> None:
+    with server.begin() as connection:
+        ADD(connection, FULL)
+    exchanges.clear()
+    with reading(server) as connection:
+        first, own = ALL.put_off(connection), backend(connection)
+        assert FIND(connection, {"wanted": FULL["name"]}).first() is not None
+        assert len(first().all()) == 1
+        FIND.put_off(connection, {"wanted": "x"})
+    with reading(server) as connection:
+        assert backend(connection) == own
+        assert len(ALL(connection).all()) == 1
+    assert exchanges == [["SELECT", "SELECT"]]
+
+
+def test_a_value_that_the_database_does_not_take_is_refused_where_it_is_given(server: Engine) -> None:
+    with server.begin() as connection:
+        with pytest.raises(DBAPIError):
+            ADD.put_off(connection, {**FULL, "name": "a\0b"})
+        ADD.put_off(connection, FULL)
+    with reading(server) as connection:
+        assert [row.name for row in ALL(connection).all()] == [FULL["name"]]
+
+
+def test_what_fills_every_buffer_on_the_way_goes_through(server: Engine) -> None:
+    large = [{**FULL, "name": f"large{number}", "kept": "x" * 1_000_000} for number in range(3)]
+    with server.begin() as connection:
+        ADD.put_off(connection, large)
+        echoes = [ALL.put_off(connection) for _ in range(3)]
+        ADD.put_off(connection, FULL)
+    assert [len(echo().all()) for echo in echoes] == [3, 3, 3]
+
+
+def test_whoever_waits_for_a_lock_leaves_pythons_own_to_whoever_holds_it(server: Engine) -> None:
+    """Else two threads of a process would wait for each other for ever: one for a row, one for the interpreter."""
+    with server.begin() as connection:
+        ADD(connection, FULL)
+    lock = Statement(select(THINGS).where(THINGS.c.name == bindparam("wanted")).with_for_update())
+    begun = threading.Event()
+
+    def wait_for_it() -> str | None:
+        with server.begin() as connection:
+            ADD.put_off(connection, EMPTY)
+            begun.set()
+            row = lock(connection, {"wanted": FULL["name"]}).one_or_none()
+            return None if row is None else str(row.note)
+
+    waits = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    with ThreadPoolExecutor(1) as threads:
+        with server.begin() as connection:
+            SET(connection, {"wanted": FULL["name"], "note": "changed"})
+            waiting = threads.submit(wait_for_it)
+            assert begun.wait(60)
+            with reading(server) as other:
+                while not waiting.done() and not other.execute(waits).scalar_one():
+                    pass
+        assert waiting.result(60) == "changed"
+
+
+def put_off_after_a_cut(server: Engine, *, ask: bool) -> None:
+    with server.connect() as cutter, server.begin() as connection:
+        ALL(connection)
+        cutter.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": backend(connection)})
+        ADD.put_off(connection, FULL)
+        if ask:
+            ALL(connection)
+
+
+@pytest.mark.parametrize("ask", [True, False])
+def test_a_connection_that_is_cut_before_what_was_put_off_is_an_error_and_then_another(
+    server: Engine, *, ask: bool
+) -> None:
+    with pytest.raises(DBAPIError) as lost:
+        put_off_after_a_cut(server, ask=ask)
+    assert lost.value.connection_invalidated
+    with server.begin() as connection:
         assert ALL(connection).all() == []
