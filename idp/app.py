@@ -54,6 +54,7 @@ from idp.web.approval import pages as approval
 from idp.web.certificates import present, trust
 from idp.web.credential_info import CscCredentialReader
 from idp.web.enrol import flow as enrol
+from idp.web.here import asking
 from idp.web.policies import FixedPolicy, Policies, Surroundings
 from idp.web.prove import setup as prove
 from idp.web.remembered import RememberingTrail
@@ -64,6 +65,7 @@ from idp.web.shown import pages as shown
 __all__ = ["Services", "create_app", "open_database", "services"]
 
 _MAX_REQUEST_OCTETS: Final = 256 * 1024
+_MOST_FILES: Final = 256
 
 
 def open_database(settings: IdpSettings) -> Engine:
@@ -201,6 +203,27 @@ def _assemble(app: Flask, passwords: Passwords | None) -> None:
     oidc.setup(app)
     app.add_url_rule("/", "home", _home)
     app.context_processor(_page_values)
+    app.jinja_env.globals["url_for"] = _addresses(app)
+
+
+def _addresses(app: Flask) -> Callable[..., str]:
+    """``url_for`` of templates.  Where a file of ours is does not change: it is worked out once for each, not half a
+    dozen times for every page."""
+    files: dict[tuple[str, str], str] = {}
+
+    def url_for(endpoint: str, **values: Any) -> str:
+        if endpoint != "static" or values.keys() != {"filename"}:
+            return app.url_for(endpoint, **values)
+        # Below which path the application is served is the server's to say.
+        key = asking().script_root, values["filename"]
+        found = files.get(key)
+        if found is None:
+            found = app.url_for(endpoint, **values)
+            if len(files) < _MOST_FILES:
+                files[key] = found
+        return found
+
+    return url_for
 
 
 def _home() -> Response:

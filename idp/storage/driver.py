@@ -17,7 +17,7 @@ import psycopg
 from psycopg import pq
 
 _OK: Final = frozenset({pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK})
-_WRITABLE: Final = select.POLLIN | select.POLLOUT
+_EITHER: Final = select.POLLIN | select.POLLOUT
 
 Bound = Sequence[Any]
 """Values of a statement's placeholders: octets in text form, or None."""
@@ -153,25 +153,27 @@ class Driver(psycopg.Connection[Any]):
         for asked in sent:
             asked.send(server)
         server.pipeline_sync()
-        socket = select.poll()
-        socket.register(server.socket, _WRITABLE)
         while server.flush():
-            socket.poll()
-            server.consume_input()
-        socket.modify(server.socket, select.POLLIN)
+            self._wait(_EITHER)
         for asked in sent:
-            asked.result = self._next(socket)
-            self._next(socket)  # the end of its results
-        self._next(socket)  # the end of all of them
+            asked.result = self._next()
+            self._next()  # the end of its results
+        self._next()  # the end of all of them
         server.exit_pipeline_mode()
         server.nonblocking = 0
 
-    def _next(self, socket: select.poll) -> pq.abc.PGresult | None:
+    def _next(self) -> pq.abc.PGresult | None:
         server = self.pgconn
         while server.is_busy():
-            socket.poll()
-            server.consume_input()
+            self._wait(select.POLLIN)
         return server.get_result()
+
+    def _wait(self, for_what: int) -> None:
+        """For the server to send something, or also for room for what is sent to it."""
+        socket = select.poll()
+        socket.register(self.pgconn.socket, for_what)
+        socket.poll()
+        self.pgconn.consume_input()
 
     def _command(self, command: bytes) -> None:
         result = self.pgconn.exec_(command)

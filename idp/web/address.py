@@ -15,4 +15,6 @@ def client_address() -> str | None:
     Nothing but this comes from a forwarded header: the issuer, links and cookies are the settings' (SES-10).
     """
     request, trusted = asking(), services().settings.trusted_networks
-    return address_behind(request.remote_addr, request.headers.getlist(FORWARDED), trusted)
+    # Of lines with the same name a WSGI server makes one, in their order (RFC 9110 5.3).
+    forwarded = request.headers.get(FORWARDED)
+    return address_behind(request.remote_addr, () if forwarded is None else (forwarded,), trusted)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import Connection
@@ -37,8 +37,8 @@ from idp.web.services import Services
 SELF_SERVICE_SECONDS: Final = 60
 _TOKEN_OCTETS: Final = 32
 _ID_OCTETS: Final = 16
-_TIDY_BELOW: Final = 8
-"""Of 256."""
+_TIDY_EVERY: Final = timedelta(minutes=1)
+_ENDED: Final = "what ended grants and proofs leave"
 
 _log = get(__name__)
 
@@ -82,8 +82,10 @@ def new_id(services: Services) -> str:
 
 
 def tidy_sometimes(services: Services) -> None:
-    """Forget what has ended, about once in 32 times; nobody's sign-in fails because of it."""
-    if services.random(1)[0] < _TIDY_BELOW:
+    """Forget what has ended, where this process has not done so for a minute; nobody's sign-in fails because of it."""
+    now, last = services.clock.now(), services.tidied.get(_ENDED)
+    if last is None or not timedelta() <= now - last < _TIDY_EVERY:
+        services.tidied[_ENDED] = now
         tidy(services)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final, Protocol, cast
 
 from flask import Flask, current_app, g, has_app_context, request
@@ -143,6 +144,8 @@ class Services:
     """Octets from the operating system's generator."""
     anybody: Anybody = field(default_factory=Anybody, compare=False)
     """What is asked of whoever it may be."""
+    tidied: dict[str, datetime] = field(default_factory=dict, compare=False)
+    """When this process last forgot what has ended, by what it was."""
 
     @property
     def outbox(self) -> Outbox:

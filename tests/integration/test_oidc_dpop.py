@@ -213,7 +213,7 @@ def test_OAU_09_DOS_04_a_key_that_is_not_the_tokens_leaves_nothing_behind(world:
 def test_OAU_09_DOS_04_what_machines_obtain_is_forgotten_where_nobody_signs_in(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(oidc_tokens, "_TIDY_BELOW", 256)
+    monkeypatch.setattr(oidc_tokens, "_TIDY_EVERY", timedelta())
     rp = world.rp()
 
     def obtain() -> None:

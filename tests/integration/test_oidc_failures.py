@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -83,8 +84,25 @@ def test_housekeeping_that_gets_in_its_own_way_harms_nobody(world: World, monkey
         raise OperationalError("DELETE", {}, Exception("deadlock detected"))
 
     monkeypatch.setattr(grants, "purge", deadlock)
-    monkeypatch.setattr(oidc_tokens, "_TIDY_BELOW", 256)
+    monkeypatch.setattr(oidc_tokens, "_TIDY_EVERY", timedelta())
     assert world.rp().tokens()["access_token"]
+
+
+def test_what_has_ended_is_forgotten_once_a_minute_and_not_with_every_sign_in(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times: list[datetime] = []
+
+    def purge(_connection: Connection, now: datetime) -> int:
+        times.append(now)
+        return 0
+
+    monkeypatch.setattr(pushed_requests, "purge", purge)
+    for seconds in (0, 30, 29, 1, -120):
+        world.clock.advance(seconds)
+        assert world.rp().tokens()["access_token"]
+    # A clock that was set back makes nobody wait for it.
+    assert [int((later - times[0]).total_seconds()) for later in times] == [0, 60, -60]
 
 
 # What changes while somebody is busy, and what breaks
