@@ -74,7 +74,8 @@ class Driver(psycopg.Connection[Any]):
 
         :raises psycopg.Error: also that of a statement which was kept back; nothing is committed then.
         """
-        if self.pgconn.transaction_status == pq.TransactionStatus.IDLE and len(self._kept_back) <= 1:
+        idle = self.pgconn.transaction_status == pq.TransactionStatus.IDLE
+        if idle and not any(asked.name for asked in self._kept_back):
             self._kept_back = []  # nothing but its beginning
         elif self._kept_back:
             self._kept_back.append(Asked("COMMIT"))

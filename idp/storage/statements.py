@@ -218,7 +218,8 @@ def _answer_later(connection: Connection, form: _Form, asked: Asked) -> Answer:
             _driver(connection).send_kept_back()
         return _answer(form, checked(asked))
     except psycopg.Error as error:
-        raise refused(connection, form.sql, error) from error
+        first = error.__cause__
+        raise refused(connection, first.sql if isinstance(first, StatementFailed) else form.sql, error) from error
 
 
 def _answer(form: _Form, result: pq.abc.PGresult) -> Answer:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, event, select, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from idp.storage import engine as module
-from idp.storage.engine import create_tables, open_engine, reading
+from idp.storage.engine import create_tables, open_engine, reading, writing
 from idp.storage.models import schema_version
 from idp.storage.statements import Statement
 from tests.postgres import PostgresServer
@@ -190,6 +190,31 @@ def test_whoever_reads_again_has_the_connection_that_was_parked_and_the_pool_the
         assert len({backend(each) for each in (one, two, three)}) == 3
     with engine.begin() as connection:
         assert backend(connection) not in {read(engine), read(engine)}
+
+
+def write_and_fail(engine: Engine) -> None:
+    with writing(engine) as connection:
+        change_and_fail(connection)
+
+
+@pytest.mark.usefixtures("slow")
+def test_whoever_writes_again_has_the_connection_that_was_parked_for_writing(engine: Engine) -> None:
+    with writing(engine) as connection:
+        own = backend(connection)
+        MINE(connection)
+        assert transaction(connection) == "INTRANS"
+    with reading(engine) as one, writing(engine) as two, writing(engine) as three:
+        MINE(three)
+        assert backend(two) == own
+        assert len({backend(each) for each in (one, two, three)}) == 3
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError):
+            write_and_fail(engine)
+    with writing(engine) as connection:
+        assert MINE(connection).first().version < 99  # type: ignore[union-attr] # there is one row
+        connection.execute(text("UPDATE schema_version SET version = version + 1"))
+    with writing(engine) as connection:
+        assert transaction(connection) == "IDLE", "nothing was asked yet"
 
 
 @pytest.mark.usefixtures("slow")

@@ -265,10 +265,11 @@ def test_sqlalchemys_own_statements_come_after_what_was_put_off(engine: Engine) 
 def put_off_twice(server: Engine, forced_by: str) -> None:
     with server.begin() as connection:
         ADD.put_off(connection, FULL)
-        again = ADD.put_off(connection, {**EMPTY, "note": "a secret"})
+        ADD.put_off(connection, {**EMPTY, "note": "a secret"})
         SET.put_off(connection, {"wanted": FULL["name"], "note": "changed"})
+        changed = SET.put_off(connection, {"wanted": FULL["name"], "note": "once more"})
         if forced_by == "answer":
-            again()
+            changed()
         elif forced_by == "statement":
             ALL(connection)
         elif forced_by == "sqlalchemy":

@@ -449,3 +449,31 @@ def test_texts_follow_every_choice_of_the_language_within_one_request(idp: Idp) 
         language.remember("fr")
         assert language.gettext(text) == french
     assert len({text, german, french}) == 3
+
+
+def test_where_our_files_are_is_remembered_for_each_path_that_the_application_is_served_below(idp: Idp) -> None:
+    page = "{{ url_for('static', filename='style.css') }} {{ url_for('home') }}"
+    for root in ("", "/below", ""):
+        with idp.app.test_request_context("/", environ_overrides={"SCRIPT_NAME": root}):
+            assert render_template_string(page) == f"{root}/static/style.css {root}/"
+
+
+def test_macros_that_are_made_once_speak_each_pages_language(idp: Idp) -> None:
+    page = '{% from "_parts.html" import check_address %}{{ check_address() }}'
+    seen = []
+    for wanted in ("de", "en", "de"):
+        with idp.app.test_request_context("/", headers={"Accept-Language": wanted}):
+            seen.append(render_template_string(page))
+    assert seen[0] == seen[2] != seen[1]
+
+
+def test_SES_05_the_headers_are_on_answers_that_no_view_made(idp: Idp) -> None:
+    idp.app.testing = False
+    for path in ("/no/such/page", "/static/none.css", "/static/style.css", "/interaction/%00"):
+        with idp.client().get(path) as response:
+            found = response.headers
+        assert found["X-Frame-Options"] == "DENY"
+        assert found.getlist("Cache-Control") == [
+            "public, max-age=3600" if path.startswith("/static/") else "no-store"
+        ]
+        assert len(found.getlist("Content-Security-Policy")) == 1
