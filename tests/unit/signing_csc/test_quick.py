@@ -85,6 +85,12 @@ def test_what_the_library_refuses_is_never_let_through(name: str, data: st.DataO
     [
         ({"type": "integer"}, [0, 2**70], [True, "1", None, 1.5]),
         ({"type": ["string", "null"], "minLength": 2}, ["ab", None], ["a", 1, []]),
+        (
+            {"type": "string", "minLength": 1, "maxLength": 3, "pattern": "^[a-c]+$", "description": "text"},
+            ["a", "abc"],
+            ["", "abcd", "d", "a\n", None, 1, ["a"], {"a": "a"}, True],
+        ),
+        ({"type": ["string", "null"], "maxLength": 1}, ["", "a", "\U0001f600", None], ["ab", 0, False, [], {}]),
         ({"pattern": "^a+$"}, ["a", 1], ["a\n", "b", "ba\na"]),
         ({"enum": ["a", None]}, ["a", None], ["b", 0, False, ""]),
         ({"required": ["x"], "properties": {"x": {"type": "boolean"}}}, [{"x": True}, []], [{}, {"x": 1}]),
