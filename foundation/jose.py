@@ -85,7 +85,8 @@ class VerificationKey:
 
     kid: str
     algorithm: Algorithm
-    key: Key = field(repr=False)
+    # Compared, but no part of the hash: the library's keys have none.
+    key: Key = field(repr=False, hash=False)
 
     def as_jwk(self) -> JsonObject:
         """A public JWK with ``kid``, ``alg`` and ``use`` (RFC 7517 4)."""

@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 
+from contract import proof_key
 from foundation.clock import epoch
 from signing.csc import responses
 from signing.csc.auth_options import OAUTH2CODE, AuthObject, AuthOptions
 from signing.csc.dialect import dialects
 from signing.csc.requests import Detail
 from tests.unit.signing_csc.conftest import VIEW, Bench, certificate
+from tests.vectors.proof.make import DEVICE, OTHER
+from tests.vectors.proof_key.make import device
 
 pytestmark = pytest.mark.loopback
 EXPLICIT = AuthOptions("explicit", "PIN", (AuthObject("Password", "PIN"),))
@@ -93,3 +96,13 @@ def test_whatever_differs_between_two_answers_is_told() -> None:
             found = responses.written_info(dialect, view, detail, options, status=status, about=about)
             assert json.loads(found) == anew
     assert responses.written_info.cache_info().currsize == len(facts) <= 512
+
+
+def test_SAD_09_the_signers_devices_are_told_and_others_once_they_are_others(bench: Bench) -> None:
+    for keys in ((DEVICE,), (OTHER,), (DEVICE, OTHER), (DEVICE,)):
+        # Each time as the link gives them: other objects of the same content.
+        known = tuple(proof_key.from_json(proof_key.to_json(device(key))) for key in keys)
+        bench.sam.views["cred-alice"] = replace(VIEW, proof_required=True, proof_keys=known)
+        sole = told(bench)["soleControl"]
+        assert sole == {"required": True, "keys": [proof_key.to_json(device(key)) for key in keys]}
+    assert responses.written_info.cache_info().hits == 1
