@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Protocol, TypeVar
@@ -15,6 +15,7 @@ from signing.csc.document_assembly import Prepared
 from signing.csc.document_requests import SignDocRequest, Wish
 from signing.csc.signatures import Presented, redeem
 from signing.link.documents import Asker, SignDocumentsRequest, SignedDocument, SignPdfsRequest
+from signing.link.frames import CHUNK_OCTETS
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -78,8 +79,7 @@ class Signing:
 
     def _sign_pdfs(self, asked: tuple[SignPdfsRequest, list[PreparedPdf]]) -> tuple[SignedDocument, ...]:
         request, pdfs = asked
-        chunks = chain.from_iterable(pdf.chunks() for pdf in pdfs)
-        return self.rssp.sam.sign_pdfs(request, chunks, sum(len(pdf) for pdf in pdfs))
+        return self.rssp.sam.sign_pdfs(request, pieces(pdfs), sum(len(pdf) for pdf in pdfs))
 
     def _asker(self, presented: Presented) -> Asker:
         request = self.request
@@ -93,6 +93,21 @@ class Signing:
             dpop=presented.dpop,
             certificate=presented.certificate,
         )
+
+
+def pieces(pdfs: Sequence[PreparedPdf]) -> Iterator[bytes]:
+    """Files one after another, small ones together: the module wakes for each piece."""
+    waiting = bytearray()
+    for chunk in chain.from_iterable(pdf.chunks() for pdf in pdfs):
+        if not waiting and len(chunk) >= CHUNK_OCTETS:
+            yield chunk
+            continue
+        waiting += chunk
+        if len(waiting) >= CHUNK_OCTETS:
+            yield bytes(waiting)
+            waiting.clear()
+    if waiting:
+        yield bytes(waiting)
 
 
 def _template(wish: Wish) -> Mapping[str, Any]:
