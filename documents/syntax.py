@@ -16,8 +16,6 @@ from typing import Any, Final
 from pyhanko.pdf_utils import generic, misc
 from pyhanko.pdf_utils.reader import PdfFileReader
 
-import documents.tables  # noqa: F401 - whoever reads a document reads its tables
-
 _NORMAL: Any = generic.DictionaryObject.read_from_stream
 _READ: Any = generic.read_object
 _PAYLOAD: Any = generic._maybe_read_stream_payload

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from io import BytesIO
-from itertools import islice
 from typing import Any, Final
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pyhanko.pdf_utils import generic, xref
+from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.reader import PdfFileReader
 
-from documents import tables
 from documents.reading import references
 from documents.syntax import Document, Reader
 from tests.hostile import FINDINGS
@@ -20,8 +18,6 @@ from tests.properties.examples import examples
 
 _READ: Any = generic.DictionaryObject.read_from_stream
 _READER: Any = PdfFileReader
-_STREAM: Any = generic.StreamObject
-_NUMBER: Any = generic.NumberObject
 _REFERENCE: Any = generic.Reference
 _WORDS: Final = (
     b"/ /a#20b /a#2 /\xc3 +5 -5 -.5 5. +.5 5,5 1e5 --5 007 9999999999999 0.1 00.10 1.5.5 12345678901234567890.5 R "
@@ -147,36 +143,3 @@ def test_SIG_10_and_so_is_every_object_that_has_a_number(seed: bytes, places: li
         document[at : at + len(piece)] = piece
     octets = bytes(document)
     assert objects(lambda: Reader(Document(octets))) == objects(lambda: _READER(BytesIO(octets)))
-
-
-NUMBERS: Final = st.integers(-1, 9) | st.sampled_from((255, 65535, 65536, 1 << 62))
-
-
-@settings(max_examples=examples(500), deadline=None)
-@given(
-    widths=st.lists(st.integers(-1, 9), max_size=4) | st.just([1, 2, 1]) | st.just([1, 8, 2]) | st.just([0, 3, 0]),
-    index=st.none() | st.lists(NUMBERS, max_size=6) | st.just([0, 2, 7, 3]) | st.just([0, 5]),
-    size=st.integers(0, 6),
-    data=st.binary(max_size=60) | st.sampled_from((b"\1\0\7\0", b"\2\0\5\1", b"\0\0\0\1")).map(lambda row: row * 5),
-    strict=st.booleans(),
-)
-def test_SIG_10_a_table_that_is_a_stream_is_read_as_pyhanko_reads_it(
-    widths: list[int], index: list[int] | None, size: int, data: bytes, *, strict: bool
-) -> None:
-    def rows(read_table: Any) -> object:
-        stream = _STREAM({"/W": numbers(widths), "/Size": _NUMBER(size)}, stream_data=data)
-        if index is not None:
-            stream["/Index"] = numbers(index)
-        found = []
-        try:
-            for row in islice(read_table(stream, strict=strict), 100):
-                found.append(row)
-        except Exception as error:
-            return type(error)
-        return found
-
-    assert rows(xref.parse_xref_stream) == rows(tables._NORMAL)
-
-
-def numbers(values: list[int]) -> Any:
-    return generic.ArrayObject(map(_NUMBER, values))
