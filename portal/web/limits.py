@@ -1,29 +1,24 @@
 """How often one address may ask for what costs something: an upload, an approval, a validation, a sign-in (DOS-03).
 
-Token buckets, in the memory of one process, taken from before anything of the request's body is read.  Those longest
-unused make room: a flood from many addresses costs memory for so many and no more.
+Token buckets (:mod:`foundation.buckets`), taken from before anything of the request's body is read: a flood from many
+addresses costs memory for so many and no more.
 """
 
 from __future__ import annotations
 
-import math
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final, cast
 
 from flask import Flask, current_app, request
 
+from foundation.buckets import MOST, Buckets
 from foundation.forwarded import FORWARDED, address_behind
 from portal.errors import TooManyRequests
 from portal.settings import LimitSettings
 from portal.web.parts import parts
 
-MOST: Final = 10_000
-"""Addresses that are remembered."""
 COSTLY: Final = frozenset({"library.bring", "pages.sign_in", "signing.begin", "validation.validate"})
 """POSTs that examine a file, ask another service, or end there."""
 _IPV6_SITE: Final = 64
@@ -31,12 +26,6 @@ _IPV6_SITE: Final = 64
 _UNKNOWN: Final = "unknown"
 _MINUTE: Final = 60.0
 _EXTENSION: Final = "privyseal-portal-limits"
-
-
-@dataclass(slots=True)
-class _Bucket:
-    level: float
-    at: float
 
 
 class AddressLimit:
@@ -48,40 +37,25 @@ class AddressLimit:
     def __init__(
         self, settings: LimitSettings, monotonic: Callable[[], float] = time.monotonic, most: int = MOST
     ) -> None:
-        self._burst = float(settings.address_burst)
-        self._per_second = settings.address_per_minute / _MINUTE
-        self._monotonic = monotonic
-        self._most = most
-        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
-        self._lock = threading.Lock()
+        self._buckets = Buckets(
+            burst=settings.address_burst,
+            per_second=settings.address_per_minute / _MINUTE,
+            monotonic=monotonic,
+            most=most,
+        )
 
     def __len__(self) -> int:
-        with self._lock:
-            return len(self._buckets)
+        """Addresses that are remembered."""
+        return len(self._buckets)
 
     def take(self, site: str) -> None:
         """One request.
 
         :raises TooManyRequests: too many came from there; none is taken.
         """
-        with self._lock:
-            bucket = self._filled(site)
-            if bucket.level < 1:
-                raise TooManyRequests(max(1, math.ceil((1 - bucket.level) / self._per_second)))
-            bucket.level -= 1
-
-    def _filled(self, site: str) -> _Bucket:
-        now = self._monotonic()
-        bucket = self._buckets.get(site)
-        if bucket is None:
-            bucket = self._buckets[site] = _Bucket(self._burst, now)
-            if len(self._buckets) > self._most:
-                self._buckets.popitem(last=False)
-            return bucket
-        self._buckets.move_to_end(site)
-        bucket.level = min(self._burst, bucket.level + (now - bucket.at) * self._per_second)
-        bucket.at = now
-        return bucket
+        wait = self._buckets.take(site)
+        if wait:
+            raise TooManyRequests(wait)
 
 
 def install(app: Flask, settings: LimitSettings) -> None:

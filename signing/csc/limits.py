@@ -6,81 +6,22 @@ who share one, make no memory grow; of the others, those longest unused make roo
 
 from __future__ import annotations
 
-import math
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Final, Literal
 
+from foundation.buckets import MOST, Buckets
 from signing.csc.errors import TooManyRequests
 from signing.settings import LimitsSettings, Rate
 
 Kind = Literal["client", "user", "credential"]
 Whose = tuple[Kind, str]
-MOST: Final = 10_000
-"""Buckets of a kind."""
 STRANGERS: Final = ""
 
 
-@dataclass(slots=True)
-class _Bucket:
-    level: float
-    at: float
-
-
-class Buckets:
-    """Buckets of one rate.  Thread-safe.
-
-    :param monotonic: seconds of a clock that is never set.
-    """
-
-    def __init__(self, rate: Rate, monotonic: Callable[[], float], most: int = MOST) -> None:
-        self._burst, self._per_second = float(rate.burst), rate.per_second
-        self._monotonic = monotonic
-        self._most = most
-        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def __len__(self) -> int:
-        """Buckets that are kept."""
-        with self._lock:
-            return len(self._buckets)
-
-    def wait(self, key: str) -> int:
-        """Seconds until something may be taken, rounded up; 0: now.  Takes nothing, and makes no bucket."""
-        with self._lock:
-            bucket = self._buckets.get(key)
-            if bucket is None:
-                return 0
-            self._fill(bucket)
-            return 0 if bucket.level >= 1 else self._missing(bucket)
-
-    def take(self, key: str) -> int:
-        """Take one; as :meth:`wait`, and nothing is taken where that is not 0."""
-        with self._lock:
-            bucket = self._buckets.get(key)
-            if bucket is None:
-                bucket = self._buckets[key] = _Bucket(self._burst, self._monotonic())
-                if len(self._buckets) > self._most:
-                    self._buckets.popitem(last=False)
-            else:
-                self._buckets.move_to_end(key)
-                self._fill(bucket)
-            if bucket.level < 1:
-                return self._missing(bucket)
-            bucket.level -= 1
-            return 0
-
-    def _fill(self, bucket: _Bucket) -> None:
-        now = self._monotonic()
-        if now > bucket.at:
-            bucket.level = min(self._burst, bucket.level + (now - bucket.at) * self._per_second)
-        bucket.at = now
-
-    def _missing(self, bucket: _Bucket) -> int:
-        return max(1, math.ceil((1 - bucket.level) / self._per_second))
+def buckets_of(rate: Rate, monotonic: Callable[[], float], most: int = MOST) -> Buckets:
+    """Buckets of a rate of the settings."""
+    return Buckets(burst=rate.burst, per_second=rate.per_second, monotonic=monotonic, most=most)
 
 
 class Limits:
@@ -88,11 +29,11 @@ class Limits:
 
     def __init__(self, settings: LimitsSettings, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._own: dict[Kind, Buckets] = {
-            "client": Buckets(settings.client, monotonic),
-            "user": Buckets(settings.user, monotonic),
-            "credential": Buckets(settings.credential, monotonic),
+            "client": buckets_of(settings.client, monotonic),
+            "user": buckets_of(settings.user, monotonic),
+            "credential": buckets_of(settings.credential, monotonic),
         }
-        self._strangers = Buckets(settings.strangers, monotonic, most=1)
+        self._strangers = buckets_of(settings.strangers, monotonic, most=1)
 
     def check(self, whose: Iterable[Whose]) -> None:
         """Whether anything is left, of those who are not known yet to be who they say.

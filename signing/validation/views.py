@@ -11,7 +11,7 @@ from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from foundation.log import get
-from signing.csc.limits import STRANGERS, Buckets
+from signing.csc.limits import STRANGERS, buckets_of
 from signing.settings import ValidationSettings
 from signing.validation.errors import TooComplex, ValidatorUnavailable
 from signing.validation.validator import Validator
@@ -30,7 +30,7 @@ _log = get(__name__)
 def validation_blueprint(settings: ValidationSettings, validator: Validator, public_url: str) -> Blueprint:
     """``POST /validate``, and its description."""
     blueprint = Blueprint("validation", __name__)
-    buckets = Buckets(settings.rate, time.monotonic, most=1)
+    buckets = buckets_of(settings.rate, time.monotonic, most=1)
 
     def post() -> Response:
         # 1. Before anything is read: who comes too often.
