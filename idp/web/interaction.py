@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
 from typing import Any, Final, Literal, cast
 
 from flask import Flask, current_app, g, redirect, url_for
 from sqlalchemy import Connection
-from sqlalchemy.exc import OperationalError
 from werkzeug.wrappers import Response
 
-from foundation import log
 from foundation.clock import epoch
 from idp.activation import binding
 from idp.activation.intent import SignatureIntent
@@ -27,7 +24,7 @@ from idp.storage import accounts, challenges, history, interactions, sessions, s
 from idp.storage.accounts import Account
 from idp.storage.engine import reading, writing
 from idp.storage.interactions import StoredInteraction
-from idp.web import browser, language
+from idp.web import browser, language, tidying
 from idp.web.services import Services, services
 
 Action = (
@@ -45,11 +42,8 @@ Action = (
     ]
     | AdminAction
 )
-_TIDIED: Final = "privyseal.tidied_at"
 _CLAIMED: Final = "interaction_claimed"
 """In ``g``: an interaction as this request itself has just written it."""
-_TIDY_EVERY: Final = timedelta(minutes=1)
-_log = log.get(__name__)
 _FINISHERS: Final = "privyseal.finishers"
 _FRESH_PROMPTS: Final = frozenset({"login", "select_account"})
 
@@ -252,7 +246,7 @@ def begin(request: BeginInteraction, *, seconds: int | None = None) -> Response:
     before = browser.current()
     with_services = services()
     now = with_services.clock.now()
-    _tidy_sometimes(with_services, now)
+    _tidy_sometimes(with_services)
     interaction_id, txn = browser.new_id(with_services), browser.new_id(with_services)
     longest = with_services.settings.session.interaction_seconds
     with writing(with_services.engine) as connection:
@@ -275,22 +269,15 @@ def begin(request: BeginInteraction, *, seconds: int | None = None) -> Response:
     return advance(_completed(Interaction(stored, request)))
 
 
-def _tidy_sometimes(with_services: Services, now: datetime) -> None:
-    """Forget what has ended, where this process has not done so for a minute."""
-    last = cast("datetime | None", current_app.extensions.get(_TIDIED))
-    if last is not None and timedelta() <= now - last < _TIDY_EVERY:
-        return
-    current_app.extensions[_TIDIED] = now
-    try:
-        with with_services.engine.begin() as connection:
-            sessions.purge(connection, now)
-            interactions.purge(connection, now)
-            shown_documents.purge(connection, epoch(now))
-            challenges.purge(connection, now)
-            history.purge(connection, now)
-    except OperationalError as error:
-        # Two that do so at once may get in each other's way: then one leaves it.
-        _log.warning("what has ended was not purged", exc_info=error)
+def _tidy_sometimes(with_services: Services) -> None:
+    purges = (
+        sessions.purge,
+        interactions.purge,
+        lambda connection, now: shown_documents.purge(connection, epoch(now)),
+        challenges.purge,
+        history.purge,
+    )
+    tidying.tidy_sometimes(with_services, "sessions and interactions", purges)
 
 
 def load(interaction_id: str) -> Interaction:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import OperationalError
 
 from contract import sad
 from contract.confirmation import Confirmation
 from contract.sad import Sad
 from foundation.clock import epoch
 from foundation.jose import encode_base64url, sign_compact
-from foundation.log import get
 from idp.activation.mint import sad_for
 from idp.authn.approval import Approval
 from idp.errors import NotActivatable, NotWhatWasApproved
@@ -32,15 +30,12 @@ from idp.storage.engine import reading
 from idp.storage.grants import Grant, NewAccessToken, Refused
 from idp.storage.hashes import hash_token
 from idp.storage.seal import Altered
+from idp.web import tidying
 from idp.web.services import Services
 
 SELF_SERVICE_SECONDS: Final = 60
 _TOKEN_OCTETS: Final = 32
 _ID_OCTETS: Final = 16
-_TIDY_EVERY: Final = timedelta(minutes=1)
-_ENDED: Final = "what ended grants and proofs leave"
-
-_log = get(__name__)
 
 First = Callable[[Connection], bool]
 """What has to be done before something is given out, in the transaction of it; False: it is not given out."""
@@ -82,22 +77,9 @@ def new_id(services: Services) -> str:
 
 
 def tidy_sometimes(services: Services) -> None:
-    """Forget what has ended, where this process has not done so for a minute; nobody's sign-in fails because of it."""
-    now, last = services.clock.now(), services.tidied.get(_ENDED)
-    if last is None or not timedelta() <= now - last < _TIDY_EVERY:
-        services.tidied[_ENDED] = now
-        tidy(services)
-
-
-def tidy(services: Services) -> None:
-    """Forget what has ended.  Two nodes that do so at once may get in each other's way: then one leaves it."""
-    try:
-        with services.engine.begin() as connection:
-            now = services.clock.now()
-            for purge in (backchannel.purge, grants.purge, pushed_requests.purge, single_use.purge):
-                purge(connection, now)
-    except OperationalError as error:
-        _log.warning("ended grants were not purged", exc_info=error)
+    """Forget ended grants and what belongs to them, now and then."""
+    purges = (backchannel.purge, grants.purge, pushed_requests.purge, single_use.purge)
+    tidying.tidy_sometimes(services, "grants", purges)
 
 
 def life_of(config: OidcConfig, request: AuthorizationRequest, approval: Approval, now: datetime) -> int:

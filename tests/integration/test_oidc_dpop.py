@@ -13,7 +13,7 @@ from foundation.dpop import make_proof
 from foundation.jose import SigningKey, generate_signing_key, peek_claims
 from idp.storage.grants import oidc_grants
 from idp.storage.single_use import oidc_dpop_proofs
-from idp.web import oidc_tokens
+from idp.web import tidying
 from tests.integration.oidc_world import ISSUER, NOW, REDIRECT_URI, RelyingParty, World, answer, error_of, with_query
 
 KEY = generate_signing_key()
@@ -213,7 +213,7 @@ def test_OAU_09_DOS_04_a_key_that_is_not_the_tokens_leaves_nothing_behind(world:
 def test_OAU_09_DOS_04_what_machines_obtain_is_forgotten_where_nobody_signs_in(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(oidc_tokens, "_TIDY_EVERY", timedelta())
+    monkeypatch.setattr(tidying, "EVERY", timedelta())
     rp = world.rp()
 
     def obtain() -> None:

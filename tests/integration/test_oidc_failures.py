@@ -17,7 +17,7 @@ from auditlog.sql import read_entries
 from idp.errors import KeyUnavailable, NotActivatable
 from idp.storage import audit, clients, grants, pushed_requests
 from idp.storage.keys import KeyStore
-from idp.web import oidc, oidc_tokens
+from idp.web import oidc, oidc_tokens, tidying
 from idp.web.interaction import Finished
 from tests.integration.oidc_world import (
     BYE,
@@ -84,7 +84,7 @@ def test_housekeeping_that_gets_in_its_own_way_harms_nobody(world: World, monkey
         raise OperationalError("DELETE", {}, Exception("deadlock detected"))
 
     monkeypatch.setattr(grants, "purge", deadlock)
-    monkeypatch.setattr(oidc_tokens, "_TIDY_EVERY", timedelta())
+    monkeypatch.setattr(tidying, "EVERY", timedelta())
     assert world.rp().tokens()["access_token"]
 
 
