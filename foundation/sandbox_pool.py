@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import struct
 import subprocess
 import threading
 import time
@@ -17,11 +16,11 @@ from typing import Final
 from foundation.confinement import Limits
 from foundation.errors import SandboxError, SandboxUnavailable, WorkTooLong
 from foundation.sandbox import AT_ONCE, GOES_ON, MAX_ARGUMENT, READY, answer_of, as_file, end, new_file, start
+from foundation.sockets import wait_at_most
 
 _GRACE: Final = 5.0
 """Seconds beyond the wall limit, at which a process ends itself, until it and its parent are killed: also for a whole
 exchange, of which all files but one are quick (:data:`foundation.sandbox.PATIENCE`)."""
-_LEAST: Final = 0.001
 """Seconds: none at all would mean that nobody waits."""
 _START: Final = 120.0
 """Seconds for loading libraries, on a machine that is busy."""
@@ -122,7 +121,7 @@ class Pool:
             socket.send_fds(worker.line, [b"\0" + argument], files)
             goes_on = True
             while goes_on and len(codes) < len(files) // 2:
-                _wait_at_most(worker.line, deadline - time.monotonic())
+                wait_at_most(worker.line, deadline - time.monotonic(), sending=True)
                 goes_on = _told(worker, codes)
         except (TimeoutError, BlockingIOError):
             worker.close()
@@ -170,7 +169,7 @@ class Pool:
             theirs.close()
         worker = _Worker(process, ours)
         try:
-            _wait_at_most(ours, _START)
+            wait_at_most(ours, _START, sending=True)
             ready = ours.recv(len(READY)) == READY
         except OSError:
             ready = False
@@ -178,17 +177,6 @@ class Pool:
             worker.close()
             raise SandboxUnavailable("a confined process did not get ready")
         return worker
-
-
-def _wait_at_most(line: socket.socket, seconds: float) -> None:
-    """Have the kernel end the next wait on it, with :class:`BlockingIOError`.
-
-    Python's own way takes three calls of the system for each answer, and after each another thread goes first.
-    """
-    whole, rest = divmod(max(seconds, _LEAST), 1)
-    time_value = struct.pack("@ll", int(whole), int(rest * 1_000_000))
-    for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-        line.setsockopt(socket.SOL_SOCKET, option, time_value)
 
 
 def _told(worker: _Worker, codes: list[int | WorkTooLong]) -> bool:

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from foundation.errors import TokenMalformed
 from foundation.jose import parse_json_object
+from foundation.sockets import wait_at_most
 from signing.link.errors import LinkUnavailable, MessageInvalid
 
 MAX_FRAME_OCTETS: Final = 1024 * 1024
@@ -33,8 +34,6 @@ CHUNK_OCTETS: Final = 64 * 1024
 # Made once: json.dumps makes an encoder for each text.
 _ENCODE: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 _LENGTH: Final = struct.Struct(">I")
-_TIMEVAL: Final = struct.Struct("@ll")
-"""``struct timeval``: seconds and microseconds."""
 
 
 def send_frame(link: socket.socket, message: Mapping[str, Any], deadline: float) -> None:
@@ -115,9 +114,7 @@ class Incoming:
         """Have the system end a wait of ``recv`` after so long; what is asked with MSG_DONTWAIT never waits."""
         if self._waits != seconds:
             self.link.settimeout(None)
-            # Zero would mean for ever.
-            whole, least = divmod(max(1, int(seconds * 1_000_000)), 1_000_000)
-            self.link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEVAL.pack(whole, least))
+            wait_at_most(self.link, seconds)
             self._waits = seconds
 
     def frame(self, deadline: float) -> bytes | None:

@@ -14,12 +14,11 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
+from foundation.sockets import wait_at_most
 from signing.scdev.errors import FrameBroken
 
 MAX_FRAME: Final = 4 * 1024 * 1024
 _LENGTH: Final = struct.Struct(">I")
-_TIMEVAL: Final = struct.Struct("@ll")
-"""``struct timeval``: seconds and microseconds."""
 
 
 def pack(fields: Sequence[bytes]) -> bytes:
@@ -99,10 +98,7 @@ def _received(line: socket.socket, until: float | None) -> bytes:
 
     The system ends the wait: to wait first and receive then would let other threads have Python's lock twice.
     """
-    left = 0.0 if until is None else until - time.monotonic()
-    # Zero means for ever.
-    whole, part = divmod(0 if until is None else max(1, int(left * 1_000_000)), 1_000_000)
-    line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEVAL.pack(whole, part))
+    wait_at_most(line, None if until is None else until - time.monotonic())
     try:
         return line.recv(65536)
     except BlockingIOError as error:
