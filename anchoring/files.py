@@ -15,6 +15,7 @@ from typing import Final
 from anchoring.errors import AnchorFileUnusable
 from anchoring.record import Anchor
 from auditlog.chain import Entry
+from foundation.files import flush_folder
 
 _MODE: Final = 0o640
 _EXPORTED: Final = re.compile(r"audit-\d{12}-(?P<last>\d{12})\.jsonl\Z")
@@ -55,7 +56,7 @@ class AnchorFile:
                 file.write(anchor.to_json().encode() + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
-            _sync_folder(self._path.parent)
+            flush_folder(self._path.parent)
         except OSError as error:
             raise AnchorFileUnusable(f"{self._path}: cannot be written ({error.strerror})") from error
 
@@ -103,7 +104,7 @@ def export(folder: Path, entries: Iterable[Entry]) -> Path | None:
             return None
         named = folder / f"audit-{first:012d}-{last:012d}.jsonl"
         part.rename(named)
-        _sync_folder(folder)
+        flush_folder(folder)
     except OSError as error:
         raise AnchorFileUnusable(f"{folder}: cannot be written ({error.strerror})") from error
     return named
@@ -119,11 +120,3 @@ def exported(folder: Path) -> int | None:
     except OSError as error:
         raise AnchorFileUnusable(f"{folder}: cannot be read ({error.strerror})") from error
     return max((int(found["last"]) for found in names if found), default=None)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

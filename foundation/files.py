@@ -1,4 +1,4 @@
-"""Secrets on disk: owner-only files, read and written so that nobody else can come between."""
+"""Secrets on disk: owner-only files, read and written so that nobody else can come between; and folders that last."""
 
 from __future__ import annotations
 
@@ -60,3 +60,15 @@ def write_secret(path: Path, data: bytes) -> None:
         handle.write(data)
         handle.flush()
         os.fsync(handle.fileno())
+
+
+def flush_folder(folder: Path) -> None:
+    """Have on the disk which files a folder has: a file that was renamed there is otherwise there until a power cut.
+
+    :raises OSError: it cannot be done.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

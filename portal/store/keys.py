@@ -14,7 +14,7 @@ from typing import Final
 from sqlalchemy import Engine, select
 
 from foundation.errors import SecretFileError
-from foundation.files import read_secret, write_secret
+from foundation.files import flush_folder, read_secret, write_secret
 from portal.errors import KeyFileUnusable, SealBroken
 from portal.store.documents import about
 from portal.store.seal import Sealer
@@ -69,7 +69,7 @@ def rotate(path: Path, now: datetime) -> Path:
     try:
         os.link(path, former, follow_symlinks=False)
         fresh.replace(path)
-        _flush(path.parent)
+        flush_folder(path.parent)
     except FileExistsError as error:
         raise KeyFileUnusable(f"{former}: there already; the key was exchanged this second") from error
     except OSError as error:
@@ -83,6 +83,7 @@ def retire(path: Path, engine: Engine) -> Retired:
     """Delete former keys that nothing needs.
 
     :raises SealBroken: something opens with none of the keys; none is deleted then.
+    :raises SecretFileError: a file cannot be read, or not be deleted.
     """
     former = former_files(path)
     keys = [read_secret(each) for each in (path, *former)]
@@ -99,9 +100,12 @@ def retire(path: Path, engine: Engine) -> Retired:
                 if sealed is not None:
                     needed.add(_opened_by(sealers, sealed, about(row.id, row.owner, kind)))
     gone = tuple(each for place, each in enumerate(former, 1) if place not in needed)
-    for each in gone:
-        each.unlink()
-    _flush(path.parent)
+    try:
+        for each in gone:
+            each.unlink()
+        flush_folder(path.parent)
+    except OSError as error:
+        raise SecretFileError(f"{path.parent}: a former key cannot be deleted ({error.strerror})") from error
     return Retired(gone, tuple(each for each in former if each not in gone))
 
 
@@ -113,11 +117,3 @@ def _opened_by(sealers: list[Sealer], sealed: bytes, its: tuple[str, ...]) -> in
             continue
         return place
     raise SealBroken("a document opens with none of the keys; no key was deleted")
-
-
-def _flush(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from foundation.files import flush_folder
 from signing.extension.errors import FileChanged, FileUnusable
 
 MAX_OCTETS: Final = 512 * 1024 * 1024
@@ -79,7 +80,7 @@ def replace(path: Path, content: Content, octets: bytes) -> None:
             written.replace(target)
         finally:
             written.unlink(missing_ok=True)
-        _flush(target.parent)
+        flush_folder(target.parent)
     except OSError as error:
         raise FileUnusable(f"cannot be written ({error.strerror})") from error
 
@@ -96,14 +97,6 @@ def _written(target: Path, mode: int, octets: bytes) -> Path:
         Path(name).unlink(missing_ok=True)
         raise
     return Path(name)
-
-
-def _flush(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _state(status: os.stat_result) -> tuple[int, int, int, int]:

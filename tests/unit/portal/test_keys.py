@@ -136,6 +136,19 @@ def test_where_something_opens_with_no_key_none_is_deleted(engine: Engine, file:
     assert keys.former_files(file) == (former,)
 
 
+def test_what_cannot_be_deleted_is_said_in_words(
+    engine: Engine, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys.rotate(file, AT)
+
+    def refused(_path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    with pytest.raises(SecretFileError, match="Permission denied"):
+        keys.retire(file, engine)
+
+
 def test_a_key_is_exchanged_whole_or_not_at_all(file: Path, tmp_path: Path) -> None:
     before = file.read_bytes()
     keys.rotate(file, AT)
