@@ -31,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """All commands."""
-    told = "set up the portal, and delete what has expired"
+    told = "set up the portal, delete what has expired, exchange the sealing key"
     made = argparse.ArgumentParser(prog="privyseal portal", description=told)
     commands = made.add_subparsers(required=True, metavar="COMMAND")
     _add(commands, "init", _init, "make the sealing key and the database's tables")
