@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable, Iterable, MutableMapping
 from typing import Any, Final, cast
 
-from flask import Flask, Request, redirect, url_for
+from flask import Flask, Request, redirect, request, url_for
 from flask.sessions import NullSession, SessionInterface, SessionMixin
 from flask.templating import Environment
 from sqlalchemy import Engine
@@ -54,7 +54,6 @@ from idp.web.approval import pages as approval
 from idp.web.certificates import present, trust
 from idp.web.credential_info import CscCredentialReader
 from idp.web.enrol import flow as enrol
-from idp.web.here import asking
 from idp.web.policies import FixedPolicy, Policies, Surroundings
 from idp.web.prove import setup as prove
 from idp.web.remembered import RememberingTrail
@@ -215,7 +214,7 @@ def _addresses(app: Flask) -> Callable[..., str]:
         if endpoint != "static" or values.keys() != {"filename"}:
             return app.url_for(endpoint, **values)
         # Below which path the application is served is the server's to say.
-        key = asking().script_root, values["filename"]
+        key = request.script_root, values["filename"]
         found = files.get(key)
         if found is None:
             found = app.url_for(endpoint, **values)

@@ -30,7 +30,7 @@ SUMMARIES = {
     "idp": "set up and administer the identity provider",
     "operator": "make operators' keys, and sign operations with them",
     "policy": "check, test, explain and compare policy files",
-    "portal": "set up the page for people, and delete what has expired there",
+    "portal": "set up the page for people, delete what has expired there, exchange its sealing key",
     "restore": "put a backup into an empty database",
     "sam": "set up and run the signature activation module",
     "sign": "sign files at a signing service, with one approval",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from flask import request
+
 from foundation.forwarded import FORWARDED, address_behind
-from idp.web.here import asking
 from idp.web.services import services
 
 __all__ = ["address_behind", "client_address"]
@@ -14,7 +15,7 @@ def client_address() -> str | None:
 
     Nothing but this comes from a forwarded header: the issuer, links and cookies are the settings' (SES-10).
     """
-    request, trusted = asking(), services().settings.trusted_networks
+    trusted = services().settings.trusted_networks
     # Of lines with the same name a WSGI server makes one, in their order (RFC 9110 5.3).
     forwarded = request.headers.get(FORWARDED)
     return address_behind(request.remote_addr, () if forwarded is None else (forwarded,), trusted)

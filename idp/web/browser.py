@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Final, TypeVar, cast
 
-from flask import Flask, Response, current_app
+from flask import Flask, Response, current_app, g, request
 from flask_login import LoginManager
 from sqlalchemy import Connection
 
@@ -26,7 +26,6 @@ from idp.storage import accounts, grants, interactions, sessions
 from idp.storage.accounts import Account
 from idp.storage.engine import reading
 from idp.web import language
-from idp.web.here import asking, kept
 from idp.web.services import Services, services
 
 CSRF_FIELD: Final = "csrf_token"
@@ -85,17 +84,16 @@ def cookie_name(with_services: Services) -> str:
 
 def current() -> BrowserSession | None:
     """The live session of this request's browser, or None."""
-    here = kept()
-    found = here.get("browser", _UNREAD)
+    found = g.get("browser", _UNREAD)
     if found is _UNREAD:
-        here.browser = found = _load()
+        g.browser = found = _load()
     return cast("BrowserSession | None", found)
 
 
 def lately() -> str | None:
     """The identifier of the session that this browser has or had, unless it was ended; it proves nothing."""
     found = current()
-    token = asking().cookies.get(cookie_name(services()), "")
+    token = request.cookies.get(cookie_name(services()), "")
     if found is not None or not 0 < len(token) <= _MAX_COOKIE:
         return None if found is None else found.id
     with reading(services().engine) as connection:
@@ -137,12 +135,12 @@ def sign_in(connection: Connection, account: Account, item: Evidence, session_id
     """
     now = services().clock.now()
     before = current()
-    setattr(kept(), _SIGNED_IN, account)
+    setattr(g, _SIGNED_IN, account)
     if before is not None and before.account_id == account.id:
         sessions.add_evidence(connection, services().seals, before.id, item)
         return step_up(connection, before)
     after = _begin(connection, account.id, session_id, item=item)
-    setattr(kept(), _KNOWN, True)
+    setattr(g, _KNOWN, True)
     if before is not None:
         # Not those of another person who was signed in: nobody goes on with what they began (SES-07).
         if before.account_id is None:
@@ -170,10 +168,9 @@ def step_up(connection: Connection, session: BrowserSession) -> BrowserSession:
     """The session's cookie changes: one that was stolen before the step-up does not profit from it."""
     token = encode_base64url(services().random(_TOKEN_OCTETS))
     sessions.change_token(connection, services().seals, session.id, token)
-    here = kept()
-    here.browser_cookie = token
-    here.browser = session
-    here.pop(_KNOWN, None)
+    g.browser_cookie = token
+    g.browser = session
+    g.pop(_KNOWN, None)
     return session
 
 
@@ -195,15 +192,14 @@ def sign_out(*, with_grants: bool = False) -> None:
             services().audit.record(
                 connection, "session.ended", account_id=found.account_id, session_id=found.id, cause="signed_out"
             )
-    here = kept()
-    here.browser = None
-    here.browser_cookie = ""
+    g.browser = None
+    g.browser_cookie = ""
 
 
 def reload() -> None:
     """Read the browser's session again in this request: what was committed changed it."""
     found = current()
-    if found is None or kept().pop(_KNOWN, False):
+    if found is None or g.pop(_KNOWN, False):
         return
     with reading(services().engine) as connection:
         row = sessions.find_by_id(
@@ -212,14 +208,14 @@ def reload() -> None:
     made = None if row is None else BrowserSession(
         row.id, row.account_id, row.evidence, form_token(row.id), row.pauses
     )
-    kept().browser = made
+    g.browser = made
 
 
 def account_of(session: BrowserSession | None) -> Account | None:
     """The active account that is signed in, or None."""
     if session is None or session.account_id is None:
         return None
-    found = cast("Account | None", kept().get(_SIGNED_IN))
+    found = cast("Account | None", g.get(_SIGNED_IN))
     if found is None or found.id != session.account_id:
         with reading(services().engine) as connection:
             found = accounts.find(connection, session.account_id)
@@ -245,7 +241,6 @@ def require_csrf() -> None:
 
     :raises CsrfRefused: there is no session, no token, or another session's.
     """
-    request = asking()
     if request.method in {"GET", "HEAD", "OPTIONS"}:
         return
     view = current_app.view_functions.get(request.endpoint or "")
@@ -265,7 +260,7 @@ def form_token(session_id: str) -> str:
 
 def _load() -> BrowserSession | None:
     with_services = services()
-    token = asking().cookies.get(cookie_name(with_services), "")
+    token = request.cookies.get(cookie_name(with_services), "")
     if not token or len(token) > _MAX_COOKIE:
         return None
     now = with_services.clock.now()
@@ -292,19 +287,18 @@ def _begin(
         session_id=session_id,
         token=token,
         account_id=account_id,
-        device=asking().user_agent.string,
+        device=request.user_agent.string,
         now=with_services.clock.now(),
         limits=with_services.settings.session,
         evidence=item,
     )
-    here = kept()
-    here.browser_cookie = token
-    here.browser = BrowserSession(session_id, account_id, () if item is None else (item,), form_token(session_id))
-    return cast("BrowserSession", here.browser)
+    g.browser_cookie = token
+    g.browser = BrowserSession(session_id, account_id, () if item is None else (item,), form_token(session_id))
+    return cast("BrowserSession", g.browser)
 
 
 def _write_cookie(response: Response) -> Response:
-    token = kept().pop("browser_cookie", None)
+    token = g.pop("browser_cookie", None)
     if token is None:
         return response
     with_services = services()

@@ -13,7 +13,6 @@ from foundation import log
 from foundation.certificates.errors import CertificateRefused
 from foundation.errors import PrivySealError
 from idp.errors import ConsentMismatch, CsrfRefused, DocumentsNotShown, IdpError, InteractionExpired, InteractionLost
-from idp.web.here import asking
 from idp.web.language import gettext as _
 
 _SERVER_ERROR: Final = 500
@@ -37,7 +36,7 @@ def install(app: Flask) -> None:
 
 def _refuse_nul() -> None:
     """No identifier in an address has a NUL, and PostgreSQL does not even look one up."""
-    if "\0" in asking().path:
+    if "\0" in request.path:
         abort(404)
 
 

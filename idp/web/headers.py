@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from flask import Flask
+from flask import Flask, g, request
 
-from idp.web.here import asking, kept
 from idp.web.services import services
 
 if TYPE_CHECKING:
@@ -41,13 +40,12 @@ def allow_form_target(uri: str) -> None:
 
 
 def _allow(source: str) -> None:
-    here = kept()
-    here.form_targets = tuple(dict.fromkeys((*here.get("form_targets", ()), source)))
+    g.form_targets = tuple(dict.fromkeys((*g.get("form_targets", ()), source)))
 
 
 def allow_pictures_inside() -> None:
     """Let this page have pictures in itself: no request for one of them can be sent anywhere."""
-    kept().pictures_inside = True
+    g.pictures_inside = True
 
 
 def install(app: Flask) -> None:
@@ -68,9 +66,8 @@ def install(app: Flask) -> None:
 
 def _added(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """Called while the request is still at hand."""
-    here = kept()
-    targets = "".join(f" {target}" for target in here.get("form_targets", ()))
-    policy = _POLICY.replace("img-src 'self'", "img-src 'self' data:") if here.get("pictures_inside") else _POLICY
+    targets = "".join(f" {target}" for target in g.get("form_targets", ()))
+    policy = _POLICY.replace("img-src 'self'", "img-src 'self' data:") if g.get("pictures_inside") else _POLICY
     there = {name.lower() for name, _value in headers}
     added = [
         (name, value)
@@ -79,7 +76,7 @@ def _added(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
     ]
     if services().settings.secure_cookies and "strict-transport-security" not in there:
         added.append(("Strict-Transport-Security", "max-age=31536000"))
-    if asking().endpoint == "static":
+    if request.endpoint == "static":
         headers = [header for header in headers if header[0].lower() != "cache-control"]
         added.append(("Cache-Control", f"public, max-age={_STATIC_SECONDS}"))
     elif "cache-control" not in there:

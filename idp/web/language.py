@@ -9,12 +9,11 @@ from gettext import NullTranslations
 from typing import Any, Final, cast
 
 import flask_babel  # type: ignore[import-untyped] # met here only; the functions below are its typed face
-from flask import Flask, current_app
+from flask import Flask, current_app, g, request
 from jinja2 import pass_eval_context
 from jinja2.nodes import EvalContext
 from markupsafe import Markup
 
-from idp.web.here import asking, kept
 from idp.web.services import services
 
 _EXTENSION: Final = "privyseal.texts"
@@ -54,15 +53,14 @@ def ngettext(singular: str, plural: str, num: int, **values: Any) -> str:
 
 def _texts() -> _Texts:
     """The texts in the language of this request's answer, looked for once: a page has dozens of them."""
-    here = kept()
-    found: _Texts | None = here.get(_CATALOGUE)
+    found: _Texts | None = g.get(_CATALOGUE)
     if found is None:
         known = cast("dict[str, _Texts]", current_app.extensions[_EXTENSION])
         language = str(flask_babel.get_locale())
         found = known.get(language)
         if found is None:
             found = known.setdefault(language, _Texts(flask_babel.get_translations()))
-        setattr(here, _CATALOGUE, found)
+        setattr(g, _CATALOGUE, found)
     return found
 
 
@@ -76,31 +74,29 @@ def _text_on_page(context: EvalContext, text: str, /, **values: Any) -> str:
 
 def _choose_anew() -> None:
     flask_babel.refresh()
-    kept().pop(_CATALOGUE, None)
+    g.pop(_CATALOGUE, None)
 
 
 def prefer(tags: tuple[str, ...]) -> None:
     """What the relying party asked for (OIDC Core 3.1.2.1 ``ui_locales``), in its order of preference."""
-    here = kept()
-    if here.get("ui_locales", ()) != tags:
-        here.ui_locales = tags
+    if g.get("ui_locales", ()) != tags:
+        g.ui_locales = tags
         _choose_anew()
 
 
 def remember(locale: str | None) -> None:
     """What the person who is signed in chose for themselves: no cookie says it."""
-    here = kept()
-    if here.get("account_locale") != locale:
-        here.account_locale = locale
+    if g.get("account_locale") != locale:
+        g.account_locale = locale
         _choose_anew()
 
 
 def select() -> str:
     """The language of this request's answer."""
-    known, here = services().settings.languages, kept()
-    chosen = (here.get("account_locale") or "").replace("_", "-")
-    asked = _first((*here.get("ui_locales", ()), *chosen.split()))
-    return asked or asking().accept_languages.best_match(known) or known[0]
+    known = services().settings.languages
+    chosen = (g.get("account_locale") or "").replace("_", "-")
+    asked = _first((*g.get("ui_locales", ()), *chosen.split()))
+    return asked or request.accept_languages.best_match(known) or known[0]
 
 
 def _first(tags: Iterable[str]) -> str | None:
@@ -116,12 +112,12 @@ def _first(tags: Iterable[str]) -> str | None:
 def in_language(tag: str | None) -> Iterator[None]:
     """Texts in somebody's language, whoever asks; the first of the settings where there are none in it."""
     language = _first((tag or "").replace("_", "-").split()) or services().settings.languages[0]
-    outside = kept().pop(_CATALOGUE, None)
+    outside = g.pop(_CATALOGUE, None)
     try:
         with flask_babel.force_locale(language):
             yield
     finally:
-        setattr(kept(), _CATALOGUE, outside)
+        setattr(g, _CATALOGUE, outside)
 
 
 def install(app: Flask) -> None:
