@@ -137,6 +137,7 @@ def _signed_in(
 
 
 def _touch(interaction: Interaction, connection: Connection) -> None:
+    # As the record of a failure: its entry goes with the next statement, which moves the chain's head (OTP-11).
     interactions.touch(connection, interaction.id, later=True)
     interactions.touch(connection, interaction.id)
 

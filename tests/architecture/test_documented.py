@@ -175,3 +175,12 @@ def test_every_sealed_table_is_documented() -> None:
     section = text("identity-provider.md").partition("## Whoever writes to the database")[2].partition("\n## ")[0]
     documented = set(re.findall(r"^\| `([a-z_]+)`", section, re.MULTILINE))
     assert documented == {name for name, table in metadata.tables.items() if "sealed" in table.info}
+
+
+def test_every_decision_is_in_the_index_and_no_number_is_missing() -> None:
+    listed = re.findall(r"^(\d+)\. \[[^\]]+\]\((\S+)\)$", text("adr/README.md"), re.MULTILINE)
+    written = sorted(path.name for path in (ROOT / "docs" / "adr").glob("[0-9]*.md"))
+    assert [name for _, name in listed] == written
+    assert [int(number) for number, _ in listed] == [int(name[:4]) for name in written] == [*range(1, len(written) + 1)]
+    for name in written:
+        assert text(f"adr/{name}").startswith(f"# {int(name[:4])}. "), name
