@@ -41,6 +41,8 @@ class _Statements(core.SequenceOf):  # type: ignore[misc] # asn1crypto is untype
 
 
 _QC_STATEMENTS: Final = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.3")
+_REMEMBERED_OCTETS: Final = 16 * 1024
+"""Of a credential's certificates: a chain of qualified ones has 8 to 12 KiB."""
 
 
 def service_info(
@@ -170,15 +172,23 @@ def credential_info(
     return answer
 
 
-@lru_cache(maxsize=512)
 def written_info(
     dialect: Dialect, view: CredentialView, detail: Detail, options: AuthOptions, *, status: str | None, about: About
 ) -> bytes:
     """The same as it goes out.
 
     Remembered by all that it is made of, so that nothing makes it wrong: the module has just said ``view``, and the
-    clock has just said ``status``.  With a chain in it an answer has some 10 KiB.
+    clock has just said ``status``.  512 answers of up to some 24 KiB, the view beside each.
     """
+    is_short = sum(map(len, view.certificates)) <= _REMEMBERED_OCTETS
+    write = _written_info if is_short else _written_info.__wrapped__
+    return write(dialect, view, detail, options, status=status, about=about)
+
+
+@lru_cache(maxsize=512)
+def _written_info(
+    dialect: Dialect, view: CredentialView, detail: Detail, options: AuthOptions, *, status: str | None, about: About
+) -> bytes:
     return written(credential_info(dialect, view, detail, options, status=status, about=about))
 
 

@@ -25,7 +25,7 @@ EXPLICIT = AuthOptions("explicit", "PIN", (AuthObject("Password", "PIN"),))
 
 @pytest.fixture(autouse=True)
 def _forgetful() -> None:
-    responses.written_info.cache_clear()
+    responses._written_info.cache_clear()
 
 
 def told(bench: Bench, version: str = "v2", **asked: Any) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def told(bench: Bench, version: str = "v2", **asked: Any) -> dict[str, Any]:
 
 def test_the_same_facts_are_written_once(bench: Bench) -> None:
     assert told(bench) == told(bench)
-    found = responses.written_info.cache_info()
+    found = responses._written_info.cache_info()
     assert (found.hits, found.misses, found.maxsize) == (1, 1, 512)
 
 
@@ -95,7 +95,7 @@ def test_whatever_differs_between_two_answers_is_told() -> None:
             anew = responses.credential_info(dialect, view, detail, options, status=status, about=about)
             found = responses.written_info(dialect, view, detail, options, status=status, about=about)
             assert json.loads(found) == anew
-    assert responses.written_info.cache_info().currsize == len(facts) <= 512
+    assert responses._written_info.cache_info().currsize == len(facts) <= 512
 
 
 def test_SAD_09_the_signers_devices_are_told_and_others_once_they_are_others(bench: Bench) -> None:
@@ -105,4 +105,14 @@ def test_SAD_09_the_signers_devices_are_told_and_others_once_they_are_others(ben
         bench.sam.views["cred-alice"] = replace(VIEW, proof_required=True, proof_keys=known)
         sole = told(bench)["soleControl"]
         assert sole == {"required": True, "keys": [proof_key.to_json(device(key)) for key in keys]}
-    assert responses.written_info.cache_info().hits == 1
+    assert responses._written_info.cache_info().hits == 1
+
+
+def test_DOS_01_what_is_long_is_written_each_time_and_not_kept() -> None:
+    long = replace(VIEW, certificates=(VIEW.certificates[0], bytes(16 * 1024)))
+    told = [
+        responses.written_info(dialects()[0], view, Detail("chain"), OAUTH2CODE, status="valid", about=(None, "en"))
+        for view in (VIEW, long, long)
+    ]
+    assert told[1] == told[2] != told[0]
+    assert responses._written_info.cache_info().currsize == 1
