@@ -16,8 +16,7 @@ from auditlog.errors import EventRefused
 
 MAX_VALUE_CHARACTERS: Final = 512
 MAX_ITEMS: Final = 1000
-_BEGINNING: Final = "eyJ"
-_TOKEN: Final = re.compile(_BEGINNING + r"[A-Za-z0-9_-]{8,}\.")
+_TOKEN: Final = re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.")
 """How every JWS begins: ``{"`` in base64url."""
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+\Z")
 
@@ -67,8 +66,7 @@ class Catalogue:
 
 def recordable_text(value: str) -> bool:
     """Whether a text may be a field's value: not too long, and nothing that looks like a token."""
-    # Looked for first as it is: a pattern costs ten times as much, and hardly any text has what it begins with.
-    return len(value) <= MAX_VALUE_CHARACTERS and (_BEGINNING not in value or not _TOKEN.search(value))
+    return len(value) <= MAX_VALUE_CHARACTERS and not _TOKEN.search(value)
 
 
 def _acceptable(value: Value) -> bool:

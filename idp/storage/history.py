@@ -6,7 +6,6 @@ by it.  Of the network a part is kept that tells a person their own from a stran
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -66,7 +65,6 @@ class Entry:
     """As :func:`coarse` gives it."""
 
 
-@functools.lru_cache(maxsize=1024)
 def coarse(address: str | None) -> str:
     """The network of an address, such as ``192.0.2.0/24`` or ``2001:db8::/48``; empty where it is not known."""
     if address is None:
