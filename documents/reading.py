@@ -22,6 +22,8 @@ from documents.syntax import Document, Reader
 _HEADER: Final = b"%PDF-"
 _END: Final = b"endobj"
 _LAST: Final = b"%%EOF"
+_MOST_NUMBERS: Final = 8_388_607
+"""Of objects (ISO 32000-1 annex C): a number that a reader cuts off would be that of another object."""
 _LINEARISED: Final = b"/Linearized"
 _SIGNED: Final = b"/ByteRange"
 _FRONT: Final = 1024
@@ -70,6 +72,7 @@ def open_pdf(document: bytes, bounds: Bounds) -> Any:
             raise DocumentRefused("too_many_objects", "revisions")
         if sum(1 for _ in references(reader)) > bounds.objects:
             raise DocumentRefused("too_many_objects", "objects")
+        check_numbers(reader)
         form = value(reader.root, "/AcroForm")
         if isinstance(form, generic.DictionaryObject) and "/XFA" in form:
             raise DocumentRefused("xfa")
@@ -94,6 +97,27 @@ def references(reader: Any) -> Iterator[tuple[int, int]]:
     """Number and generation of every object that any revision defines; one that is written anew comes again."""
     for revision in range(reader.xrefs.total_revisions):
         yield from reader.xrefs.get_xref_data(revision).explicit_refs_in_revision
+
+
+def last_number(reader: Any) -> int:
+    """The highest number that an object of the document may have; what is appended is numbered from the next one on.
+
+    Whoever counts objects from 1, as some do, says a size that is too small by one.
+    """
+    return int(reader.trailer["/Size"])
+
+
+def check_numbers(reader: Any) -> None:
+    """What is beyond the size that the trailer says would be another object once a revision is appended (7.5.5).
+
+    :raises DocumentRefused: an object is, or the size is beyond what readers can count to.
+    """
+    last = last_number(reader)
+    if not 0 < last <= _MOST_NUMBERS:
+        raise DocumentRefused("malformed", "size")
+    for number, _ in references(reader):
+        if number > last:
+            raise DocumentRefused("malformed", "an object beyond the size")
 
 
 def key_of(node: Any) -> tuple[int, int] | None:

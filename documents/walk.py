@@ -10,7 +10,7 @@ from pyhanko.pdf_utils import generic
 from documents.bounds import Bounds
 from documents.errors import DocumentRefused
 from documents.pages import Leaf
-from documents.reading import key_of, value
+from documents.reading import key_of, last_number, value
 
 Visit = Callable[[Any, int | None], None]
 """A dictionary or stream, and the number of its page."""
@@ -23,6 +23,7 @@ class Walk:
         self._reader = reader
         self._bounds = bounds
         self._visit = visit
+        self._last = last_number(reader)
         self.seen: set[tuple[int, int]] = set()
         """Number and generation of the objects that were reached."""
 
@@ -44,15 +45,23 @@ class Walk:
             if key is not None:
                 if key in self.seen:
                     continue
+                self._within(key)
                 self.seen.add(key)
                 node, depth = self._resolved(node), 0
             if depth > self._bounds.depth:
                 raise DocumentRefused("too_deep")
             if isinstance(node, generic.DictionaryObject):
                 self._visit(node, page)
+                if page is not None and "/Parent" in node:
+                    self._within(key_of(node.raw_get("/Parent")))
                 stack.extend((node.raw_get(name), depth + 1) for name in node if page is None or name != "/Parent")
             elif isinstance(node, generic.ArrayObject):
                 stack.extend((node.raw_get(place), depth + 1) for place in range(len(node)))
+
+    def _within(self, key: tuple[int, int] | None) -> None:
+        """A reference to what is not there yet would be one to whatever a signature's revision puts there."""
+        if key is not None and key[0] > self._last:
+            raise DocumentRefused("malformed", "a reference beyond the size")
 
     def _resolved(self, node: Any) -> Any:
         """The object; None for one that is not there, which is the null object (ISO 32000-2 7.3.10)."""

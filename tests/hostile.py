@@ -76,6 +76,27 @@ def plain() -> bytes:
     return written(objects())
 
 
+def with_stream_table(contents: Mapping[int, bytes], size: int) -> bytes:
+    """A file whose cross-reference table is a stream, the object after the last one; it may say any size."""
+    out, places = bytearray(b"%PDF-1.7\n"), {}
+    table = max(contents) + 1
+    for number, text in sorted(contents.items()):
+        places[number] = len(out)
+        out += b"%d 0 obj\n%s\nendobj\n" % (number, text)
+    start = places[table] = len(out)
+    rows = b"\0\0\0\0\0\xff\xff" + b"".join(b"\1%b\0\0" % places[each].to_bytes(4, "big") for each in sorted(places))
+    index = b"0 1 " + b" ".join(b"%d 1" % each for each in sorted(places))
+    head = b"/Type /XRef /Size %d /Root 1 0 R /W [1 4 2] /Index [%b]" % (size, index)
+    out += b"%d 0 obj\n%s\nendobj\nstartxref\n%d\n%%%%EOF\n" % (table, stream(rows, head), start)
+    return bytes(out)
+
+
+def vanishing(size: int, text: int = 8) -> bytes:
+    """The second part of its page has the number that the next signature's dictionary would have."""
+    content = {text: stream(b"BT (I do not agree) Tj ET")}
+    return with_stream_table(objects(more={**content, 3: PAGE.replace(b"4 0 R", b"[4 0 R %d 0 R]" % text) % b""}), size)
+
+
 def linearised() -> bytes:
     """The first page's table comes first and refers to one behind it (ISO 32000-2 annex F)."""
     first = bytearray(b"%PDF-1.7\n")
@@ -226,6 +247,10 @@ REFUSED: Mapping[str, tuple[str, Callable[[], bytes]]] = {
     "text": ("not_a_pdf", lambda: b"text"),
     "the header alone": ("malformed", lambda: b"%PDF-1.7\n"),
     "cut off": ("malformed", lambda: plain()[:-30]),
+    "objects beyond the size": ("malformed", lambda: vanishing(5)),
+    "a reference beyond the size": ("malformed", lambda: written(objects(b"/Thumb 6 0 R"))),
+    "a parent beyond the size": ("malformed", lambda: written(objects(b"/B << /Parent 6 0 R >>"))),
+    "a size that nobody counts to": ("malformed", lambda: vanishing(8_388_608)),
     "octets behind": ("malformed", lambda: plain() + b"4 0 obj\n(other)\nendobj\n"),
     "no tree of pages": ("malformed", lambda: written(objects(more={2: b"null"}))),
     "no page": ("malformed", lambda: written(objects(more={2: b"<< /Type /Pages /Kids [] /Count 0 >>"}))),

@@ -26,6 +26,8 @@ from pyhanko.sign.general import SigningError as PyHankoSigningError
 from pyhanko.sign.signers import ExternalSigner, PdfSignatureMetadata, PdfSigner
 from pyhanko_certvalidator.registry import SimpleCertificateStore
 
+from documents.errors import DocumentRefused
+from documents.reading import check_numbers
 from documents.syntax import Document, Reader
 from foundation.jose import encode_base64url
 from signing.ades import plain
@@ -48,6 +50,7 @@ _STORE: Any = SimpleCertificateStore
 _WRITER: Any = PdfFileWriter
 """Partly typed: met here alone."""
 _FAULTS: Final = (
+    DocumentRefused,
     PdfError,
     PyHankoSigningError,
     # What its parser trips over in files that are none.
@@ -161,6 +164,7 @@ def prepare(
             reader = Reader(stream)
             if reader.encrypted:
                 raise DocumentNotAcceptable("the PDF is encrypted")
+            check_numbers(reader)
             if wanted.is_plain and (made := _plain(reader, document, certificate, hash_name, room, at, wanted)):
                 return made
             writer = _Appending.from_reader(reader)

@@ -34,7 +34,8 @@ ACCEPTED: Mapping[str, Callable[[], bytes]] = {
     ),
     "linearised": hostile.linearised,
     "rather deep": lambda: hostile.nested(60),
-    "a dangling reference": lambda: hostile.written(hostile.objects(b"/Annots 77 0 R")),
+    "a dangling reference": lambda: hostile.written(hostile.objects(b"/Annots 5 0 R")),
+    "a size that is too small by one": lambda: hostile.vanishing(9),
 }
 
 

@@ -16,6 +16,7 @@ from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.pdf_utils.writer import PdfFileWriter, copy_into_new_writer
 
 from documents.examine import examine
+from documents.reading import references
 from signing.ades import pades, plain
 from signing.ades.cms import room_for
 from signing.ades.errors import DocumentNotAcceptable
@@ -202,3 +203,18 @@ def test_the_extensions_are_those_of_the_key_and_not_of_the_signer_before() -> N
         for place, each in enumerate((elliptic, other, elliptic))
     }
     assert said == {0: True, 1: False, 2: True}
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_SIG_02_what_was_approved_is_not_replaced_by_objects_of_the_revision(
+    monkeypatch: pytest.MonkeyPatch, signer: Hand, by_hand: bool
+) -> None:
+    if not by_hand:
+        monkeypatch.setattr(plain, "revision", lambda *_: None)
+    document = hostile.vanishing(5)
+    with pytest.raises(DocumentNotAcceptable):
+        prepared(document, signer, Stated())
+    sound = hostile.vanishing(9)
+    numbers = {number for number, _ in references(_READER(BytesIO(sound)))}
+    added = _READER(BytesIO(prepared(sound, signer, Stated()).octets)).xrefs.get_xref_data(1).explicit_refs_in_revision
+    assert {number for number, _ in added} & numbers == {1, 3}
