@@ -79,13 +79,17 @@ class Incoming:
         self._most = octets
 
     def body(self) -> bytes:
-        """The whole body, once; one that comes without a length is cut where it may not be longer.
+        """The whole body, once.
 
         :raises RequestEntityTooLarge: it is longer than is allowed.
         :raises ClientDisconnected: there is less of it than was said.
         """
         if self._left is None:
-            return self._chunks().read()
+            whole = self._chunks().read()
+            # What was read of it may well be JSON by itself: nothing is understood of a part.
+            if len(whole) > self._most:
+                raise RequestEntityTooLarge
+            return whole
         if self._left > self._most:
             raise RequestEntityTooLarge
         first = self._read(self._left)
@@ -106,9 +110,9 @@ class Incoming:
                 pass
 
     def _chunks(self) -> IO[bytes]:
-        """A body whose length nobody said: it is bounded as it comes."""
+        """A body whose length nobody said: it is bounded as it comes, by one octet more than it may have."""
         if self._unmeasured is None:
-            self._unmeasured = get_input_stream(self._environ, max_content_length=self._most)
+            self._unmeasured = get_input_stream(self._environ, max_content_length=self._most + 1)
         return self._unmeasured
 
     def _read(self, octets: int) -> bytes:

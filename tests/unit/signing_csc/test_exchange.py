@@ -74,11 +74,23 @@ def test_a_body_without_a_length_is_bounded_as_it_comes(octets: int) -> None:
     """DOS-01."""
     stream = io.BytesIO(bytes(octets))
     found = incoming(stream, HTTP_TRANSFER_ENCODING="chunked")
-    assert len(found.body()) == 100
+    with pytest.raises(RequestEntityTooLarge):
+        found.body()
     with pytest.raises(RequestEntityTooLarge):
         found.throw_away()
-    assert stream.tell() == 100
-    assert incoming(io.BytesIO(b"{}"), HTTP_TRANSFER_ENCODING="chunked").body() == b"{}"
+    assert stream.tell() == 101
+    for sound in (b"{}", bytes(100)):
+        assert incoming(io.BytesIO(sound), HTTP_TRANSFER_ENCODING="chunked").body() == sound
+
+
+def test_SES_12_what_is_json_without_its_rest_is_not_understood(bench: Bench) -> None:
+    """A proxy that looks at requests saw the rest."""
+    whole = b'{"credentialID": "cred-alice"}'.ljust(256 * 1024) + b"x"
+    environ = EnvironBuilder(path=INFO, method="POST", input_stream=io.BytesIO(whole)).get_environ()
+    environ |= {"CONTENT_TYPE": "application/json", "HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True}
+    environ["HTTP_AUTHORIZATION"] = f"Bearer {bench.service_token()}"
+    _, status, _ = run_wsgi_app(bench.client.application, environ)
+    assert status == "413 REQUEST ENTITY TOO LARGE"
 
 
 def test_a_length_beside_chunks_counts_for_nothing() -> None:
