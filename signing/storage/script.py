@@ -20,7 +20,8 @@ from sqlalchemy.exc import DBAPIError
 from signing.sam.errors import CommitUnknown, StoreUnavailable
 from signing.storage.wire import Rows, Statement, Wire, rows_of
 
-_BEGIN: Final[Statement] = ("BEGIN", ())
+# What a lock was waited for has to be seen behind it, whatever the server or the role has as its default.
+_BEGIN: Final[Statement] = ("BEGIN ISOLATION LEVEL READ COMMITTED", ())
 COMMIT: Final[Statement] = ("COMMIT", ())
 
 

@@ -30,6 +30,9 @@ _PREPARED: Final = "privyseal_prepared"
 _BINARY: Final = pq.Format.BINARY
 _FAILED: Final = frozenset({pq.ExecStatus.FATAL_ERROR, pq.ExecStatus.BAD_RESPONSE, pq.ExecStatus.PIPELINE_ABORTED})
 
+_OUT_OF_STEP: Final = frozenset({"26000", "42P05", "0A000"})
+"""SQLSTATE of a prepared statement that the server does not have, has already, or has for columns of other types."""
+
 
 def configure(connection: Any, _entry: ConnectionPoolEntry) -> None:
     """For each new connection of the driver's, before it is used."""
@@ -50,6 +53,7 @@ class Wire:
         driver: Any = lent.dbapi_connection
         if not isinstance(driver, psycopg.Connection):
             raise StoreUnavailable("the connection is not psycopg's")
+        self._lent = lent
         self._driver = driver
         self._prepared: set[str] = lent.info.setdefault(_PREPARED, set())
 
@@ -67,10 +71,10 @@ class Wire:
         """
         server = self._driver.pgconn
         if text not in self._prepared:
-            _checked(server.prepare(_name(text), text.encode()))
+            self._checked(server.prepare(_name(text), text.encode()))
             self._prepared.add(text)
         result = server.exec_prepared(_name(text), _all_bound(values), None, _BINARY)
-        return rows_of(_checked(result))
+        return rows_of(self._checked(result))
 
     def many(self, statements: Sequence[Statement]) -> list[PGresult]:
         """Send all, then wait for the answers to all; what fails keeps the server from executing the rest.
@@ -85,9 +89,18 @@ class Wire:
             self._driver.close()
             raise
         for _text, result in answers:
-            if result.status in _FAILED:
-                raise psycopg.errors.error_from_result(result)
+            self._checked(result)
         return [result for text, result in answers if text is None]
+
+    def _checked(self, result: PGresult) -> PGresult:
+        """:raises psycopg.Error: the server refused the statement."""
+        if result.status in _FAILED:
+            error = psycopg.errors.error_from_result(result)
+            if error.sqlstate in _OUT_OF_STEP:
+                # What it has prepared is not what we know of: the pool opens another connection for whoever is next.
+                self._lent.invalidate(error, soft=True)
+            raise error
+        return result
 
     def _exchanged(
         self, server: PGconn, bound: Sequence[tuple[str, Any]]
@@ -154,12 +167,6 @@ def _flush(server: PGconn) -> None:
         poll.register(server.socket, select.POLLIN | select.POLLOUT)
         if any(what & ~select.POLLOUT for _socket, what in poll.poll()):
             server.consume_input()
-
-
-def _checked(result: PGresult) -> PGresult:
-    if result.status in _FAILED:
-        raise psycopg.errors.error_from_result(result)
-    return result
 
 
 @lru_cache(maxsize=256)

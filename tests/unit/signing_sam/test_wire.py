@@ -12,6 +12,7 @@ from psycopg.pq import TransactionStatus
 from sqlalchemy import Engine, PoolProxiedConnection, event, text
 
 from signing.sam.errors import StoreUnavailable
+from signing.storage.script import script_on
 from signing.storage.store import SqlStore
 from signing.storage.transactions import Transactions
 from signing.storage.wire import Wire, rows_of
@@ -95,6 +96,41 @@ def test_a_rollback_forgets_nothing_that_is_prepared(engine: Engine) -> None:
             for _again in range(8):
                 connection.execute(text("SELECT 1"))
             connection.rollback()
+
+
+@pytest.mark.parametrize(
+    "happens", ["DEALLOCATE ALL", "ALTER TABLE sam_state ALTER epoch TYPE bigint"], ids=["forgotten", "altered"]
+)
+@pytest.mark.parametrize("in_transaction", [True, False])
+def test_OPS_05_a_connection_with_other_statements_than_we_think_fails_once(
+    engine: Engine, happens: str, *, in_transaction: bool
+) -> None:
+    transactions = Transactions(engine)
+    ask = "SELECT epoch FROM sam_state WHERE $1::text IS NOT NULL"
+
+    def asked() -> Any:
+        if not in_transaction:
+            return transactions.quick(ask, ("a",))
+        with transactions.writing() as connection:
+            return script_on(connection).ask([(ask, ("a",))])[0]
+
+    assert asked() == [[1]]
+    with engine.connect() as connection:
+        connection.exec_driver_sql(happens)
+        connection.commit()
+    with pytest.raises(StoreUnavailable):
+        asked()
+    assert asked() == [[1]]
+
+
+def test_SAD_02_a_transaction_sees_what_it_waited_for_whatever_the_servers_default(engine: Engine) -> None:
+    with engine.connect() as connection:
+        connection.exec_driver_sql("SET default_transaction_isolation TO 'repeatable read'")
+        connection.commit()
+    for _ in range(2):
+        with engine.connect() as connection:
+            assert Wire(connection).one("SHOW default_transaction_isolation", ()) == [["repeatable read"]]
+            assert script_on(connection).ask([("SHOW transaction_isolation", ())]) == [[["read committed"]]]
 
 
 def terminated(engine: Engine) -> None:
