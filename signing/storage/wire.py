@@ -29,7 +29,6 @@ _PREPARED: Final = "privyseal_prepared"
 """In a connection's ``info``: the statements that the server has prepared for it."""
 _BINARY: Final = pq.Format.BINARY
 _FAILED: Final = frozenset({pq.ExecStatus.FATAL_ERROR, pq.ExecStatus.BAD_RESPONSE, pq.ExecStatus.PIPELINE_ABORTED})
-
 _OUT_OF_STEP: Final = frozenset({"26000", "42P05", "0A000"})
 """SQLSTATE of a prepared statement that the server does not have, has already, or has for columns of other types."""
 
