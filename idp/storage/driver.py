@@ -62,6 +62,11 @@ class Driver(psycopg.Connection[Any]):
         """Names of what the server has prepared for it."""
         self._kept_back: list[Asked] = []
 
+    @property
+    def idle(self) -> bool:
+        """Whether the server is in no transaction, as far as anybody knows here."""
+        return self.pgconn.transaction_status == pq.TransactionStatus.IDLE
+
     def begin(self, *, snapshot: bool = False) -> None:
         """Begin a transaction with whatever is asked first.
 
@@ -70,23 +75,28 @@ class Driver(psycopg.Connection[Any]):
         self._kept_back = [Asked("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY" if snapshot else "BEGIN")]
 
     def commit(self) -> None:
-        """As PEP 249 has it.
+        """As PEP 249 has it; the transaction is over, also where nothing was committed.
 
         :raises psycopg.Error: also that of a statement which was kept back; nothing is committed then.
         """
-        idle = self.pgconn.transaction_status == pq.TransactionStatus.IDLE
-        if idle and not any(asked.name for asked in self._kept_back):
+        if self.idle and not any(asked.name for asked in self._kept_back):
             self._kept_back = []  # nothing but its beginning
         elif self._kept_back:
             self._kept_back.append(Asked("COMMIT"))
-            self.send_kept_back()
+            try:
+                self.send_kept_back()
+            except psycopg.Error:
+                # The server has not come to COMMIT, and nobody rolls back what they take to be over.
+                if not self.closed:
+                    self.rollback()
+                raise
         else:
             self._command(b"COMMIT")
 
     def rollback(self) -> None:
         """As PEP 249 has it; what was kept back is never sent."""
         self._kept_back = []
-        if self.pgconn.transaction_status != pq.TransactionStatus.IDLE:
+        if not self.idle:
             self._command(b"ROLLBACK")
 
     def prepare(self, name: bytes, sql: str) -> None:
@@ -96,7 +106,7 @@ class Driver(psycopg.Connection[Any]):
         """
         result = self.pgconn.prepare(name, sql.encode())
         if result.status not in _OK:
-            raise psycopg.errors.error_from_result(result)
+            raise self._error(result)
         self.prepared.add(name)
 
     def keep_back(self, asked: Asked) -> None:
@@ -116,8 +126,10 @@ class Driver(psycopg.Connection[Any]):
         if self._kept_back:
             self._kept_back.append(asked)
             self._send(asked)
-            return checked(asked)
-        asked.result = self.pgconn.exec_prepared(asked.name, asked.bound)
+        else:
+            asked.result = self.pgconn.exec_prepared(asked.name, asked.bound)
+        if asked.result is not None and asked.result.status not in _OK:
+            raise self._error(asked.result)
         return checked(asked)
 
     def send_kept_back(self) -> None:
@@ -142,7 +154,7 @@ class Driver(psycopg.Connection[Any]):
                 self.pgconn.finish()  # nobody knows which answers are still to come
         for asked in sent:
             if asked is not last and asked.result is not None and asked.result.status not in _OK:
-                raise StatementFailed(asked.sql, psycopg.errors.error_from_result(asked.result))
+                raise StatementFailed(asked.sql, self._error(asked.result))
 
     def _exchange(self, sent: Sequence[Asked]) -> None:
         """One way to the server and back.  Python's lock is free while it waits: another thread may hold what the
@@ -176,12 +188,17 @@ class Driver(psycopg.Connection[Any]):
         socket.poll()
         self.pgconn.consume_input()
 
+    def _error(self, result: pq.abc.PGresult) -> psycopg.Error:
+        """What a refusal is raised as.  libpq gives no SQLSTATE where nobody is at the other end: the driver would take
+        that for an error of no kind, and whoever goes on without the database waits for an operational one."""
+        found = psycopg.errors.error_from_result(result)
+        lost = self.closed and not isinstance(found, psycopg.OperationalError)
+        return psycopg.OperationalError("the connection is lost") if lost else found
+
     def _command(self, command: bytes) -> None:
         result = self.pgconn.exec_(command)
-        if self.closed:
-            raise psycopg.OperationalError("the connection is lost")
-        if result.status != pq.ExecStatus.COMMAND_OK:
-            raise psycopg.errors.error_from_result(result)
+        if result.status not in _OK:
+            raise self._error(result)
 
 
 def checked(asked: Asked) -> pq.abc.PGresult:
@@ -226,6 +243,15 @@ class DriverCursor(psycopg.Cursor[Any]):
             return super(DriverCursor, self).description or []
 
         return cast("list[psycopg.Column]", _Columns(read))
+
+
+class DriverServerCursor(psycopg.ServerCursor[Any]):
+    """The same for a result that stays on the server, and comes in parts."""
+
+    def execute(self, *arguments: Any, **options: Any) -> Any:
+        """As PEP 249 has it."""
+        cast("Driver", self.connection).send_kept_back()
+        return super().execute(*arguments, **options)
 
 
 class _Columns(Sequence[psycopg.Column]):

@@ -19,7 +19,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from foundation.errors import SettingsError
 from idp.errors import NotInitialised, SchemaMismatch
 from idp.settings import SQLITE_IN_PRODUCTION
-from idp.storage.driver import Driver, DriverCursor
+from idp.storage.driver import Driver, DriverCursor, DriverServerCursor
 from idp.storage.models import ADDED_TO_SINCE, SCHEMA_VERSION, metadata, schema_version
 from idp.storage.statements import READS, refused
 
@@ -71,6 +71,7 @@ def _prepare_postgresql(connection: Any, _entry: ConnectionPoolEntry) -> None:
     # The driver would begin a transaction with every first statement: _begin_postgresql does, where there is to be one.
     connection.autocommit = True
     connection.cursor_factory = DriverCursor
+    connection.server_cursor_factory = DriverServerCursor
     # What is asked often prepares itself (idp.storage.statements).  The driver would forget all that is prepared, not
     # only what it prepared, whenever a transaction is rolled back.
     connection.prepare_threshold = None
@@ -202,9 +203,13 @@ class _Parked:
         # SQLAlchemy begins something for each statement of its own, which the pool ends.
         if lot is None or len(lot) >= _MOST_PARKED or spoilt or connection.in_transaction():
             connection.close()
-        else:
-            cast("Driver", connection.connection.dbapi_connection).forget_kept_back()
+            return
+        driver = cast("Driver", connection.connection.dbapi_connection)
+        driver.forget_kept_back()
+        if driver.idle:
             lot.append((time.monotonic(), connection))
+        else:  # whatever SQLAlchemy takes it for: the pool ends what the server is in
+            connection.close()
 
     @staticmethod
     def _clear(lot: list[tuple[float, Connection]], *, for_good: bool = False) -> None:

@@ -117,15 +117,17 @@ class Statement:
         """Ask with what comes next in the transaction: the next statement that is not put off, or its commit.
 
         For what nothing needs to be learnt from, or only together with what follows.  On SQLite it is asked at once.
-        Where each statement is a transaction of its own, what nobody wants the answer of is never asked.
+        Where each statement is a transaction of its own, what nobody wants the answer of is never asked: so nothing
+        that writes is put off there.
 
         :param given: as above.
         :returns: gives the answer, and asks for it where it has not come.  If the statement is refused, whatever it
             went with raises that.
         :raises DBAPIError: a value is none that the database takes.
-        :raises InvalidRequestError: there is no transaction, and it is not for reading only.
+        :raises InvalidRequestError: there is no transaction, and it does not only read.
         """
-        if not connection.in_transaction() and not connection.get_execution_options().get(READS, False):
+        reads = connection.get_execution_options().get(READS, False)
+        if (reads and not isinstance(self._clause, Select)) or not (reads or connection.in_transaction()):
             raise InvalidRequestError("a statement is put off within a transaction")
         # What fails within a savepoint is told there.
         if connection.dialect.name != "postgresql" or connection.in_nested_transaction():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from auditlog.sql import read_entries
 from foundation.clock import SystemClock
 from idp.storage import accounts, history
 from idp.storage.accounts import NewAccount
-from idp.storage.audit import TABLES
+from idp.storage.audit import TABLES, DatabaseAudit
 from idp.storage.backup import KEPT, TRANSIENT, backup_side
 from idp.storage.engine import create_tables, open_engine
 from idp.storage.models import metadata
@@ -82,6 +83,23 @@ def test_people_clients_and_the_chain_come_back_and_nobody_is_signed_in(world: W
         values = {name: value for name, value in row.items() if name != "id"}
         connection.execute(history.account_history.insert().values(**values))
         assert connection.execute(select(func.max(history.account_history.c.id))).scalar_one() == highest + 1
+
+
+def test_a_backup_is_made_of_either_kind_of_database(target: Engine, tmp_path: Path) -> None:
+    """Rows come in parts, from a cursor on the server where there is one."""
+    create_tables(target)
+    file, clock = io.BytesIO(), SystemClock()
+    with target.begin() as connection:
+        DatabaseAudit(clock).initialise(connection)
+        accounts.create(connection, "alice", NewAccount("alice", "Alice Example"), clock.now())
+    source = backup_side(target, ISSUER, clock)
+    side.backup(source, file, [envelope.recipient(PUBLIC)], clock.now(), lambda _table, _rows: None)
+    file.seek(0)
+    into = open_engine(f"sqlite:///{tmp_path / 'other.sqlite'}")
+    after = backup_side(into, ISSUER, clock)
+    summary = side.restore(after, file, envelope.identities(SECRET), lambda _table, _rows: None)
+    into.dispose()
+    assert summary.rows["accounts"] == 1
 
 
 def test_all_that_a_backup_reads_is_of_one_moment(target: Engine) -> None:

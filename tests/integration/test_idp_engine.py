@@ -10,11 +10,11 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import Connection, Engine, event, select, text
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy import Connection, Engine, event, insert, select, text, update
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from idp.storage import engine as module
-from idp.storage.engine import create_tables, open_engine, reading, writing
+from idp.storage.engine import create_tables, for_snapshot, open_engine, reading, writing
 from idp.storage.models import schema_version
 from idp.storage.statements import Statement
 from tests.postgres import PostgresServer
@@ -112,6 +112,22 @@ def test_a_transaction_that_cannot_be_committed_is_an_error_and_the_next_one_has
     with engine.begin() as connection:
         assert connection.execute(text("SELECT pg_backend_pid()")).scalar_one() != cut
         assert connection.execute(select(schema_version.c.version)).scalar_one() < 99
+
+
+PARTS = {"yield_per": 1}
+CHANGED = Statement(update(schema_version))
+ADDED = Statement(insert(schema_version))
+
+
+def test_a_result_that_comes_in_parts_is_within_its_transaction_and_after_what_was_put_off(engine: Engine) -> None:
+    """A backup reads so: its BEGIN, kept back, has to go before the cursor is declared."""
+    versions = select(schema_version.c.version)
+    with for_snapshot(engine).connect() as connection:
+        (before,) = (row.version for row in connection.execute(versions, execution_options=PARTS))
+        assert transaction(connection) == "INTRANS"
+    with engine.begin() as connection:
+        CHANGED.put_off(connection, {"version": before + 1})
+        assert [row.version for row in connection.execute(versions, execution_options=PARTS)] == [before + 1]
 
 
 def test_a_connection_that_was_used_just_now_is_not_asked_whether_it_stands(
@@ -215,6 +231,36 @@ def test_whoever_writes_again_has_the_connection_that_was_parked_for_writing(eng
         connection.execute(text("UPDATE schema_version SET version = version + 1"))
     with writing(engine) as connection:
         assert transaction(connection) == "IDLE", "nothing was asked yet"
+
+
+def write_what_is_refused_at_its_commit(engine: Engine) -> None:
+    with writing(engine) as connection:
+        CHANGED.put_off(connection, {"version": 99})
+        ADDED.put_off(connection, {"id": 1, "version": 99})
+
+
+@pytest.mark.usefixtures("slow")
+def test_after_a_commit_that_was_refused_the_next_one_who_writes_is_not_within_its_transaction(engine: Engine) -> None:
+    with writing(engine) as connection:
+        own = backend(connection)
+    with pytest.raises(IntegrityError):
+        write_what_is_refused_at_its_commit(engine)
+    with writing(engine) as connection:
+        assert (backend(connection), transaction(connection)) == (own, "IDLE")
+        assert MINE(connection).first().version < 99  # type: ignore[union-attr] # there is one row
+
+
+@pytest.mark.usefixtures("slow")
+def test_what_the_server_has_in_a_transaction_is_not_parked(engine: Engine) -> None:
+    with reading(engine) as connection:
+        driver: Any = connection.connection.driver_connection
+        driver.begin()
+        MINE(connection)
+        assert transaction(connection) == "INTRANS"
+    pool: Any = engine.pool
+    assert pool.checkedout() == 0
+    with engine.connect() as connection:
+        assert transaction(connection) == "IDLE"
 
 
 @pytest.mark.usefixtures("slow")

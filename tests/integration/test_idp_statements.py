@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +30,13 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, MultipleResultsFound
+from sqlalchemy.exc import (
+    DBAPIError,
+    IntegrityError,
+    InvalidRequestError,
+    MultipleResultsFound,
+    OperationalError,
+)
 
 from idp.storage.driver import Asked, Driver
 from idp.storage.engine import open_engine, reading
@@ -329,6 +337,36 @@ def test_within_a_savepoint_nothing_is_put_off(server: Engine) -> None:
 def test_without_a_transaction_nothing_is_put_off(engine: Engine) -> None:
     with engine.connect() as connection, pytest.raises(InvalidRequestError):
         ADD.put_off(connection, FULL)
+
+
+def test_nothing_that_writes_is_put_off_where_what_nobody_wanted_is_left_to_nobody(engine: Engine) -> None:
+    with reading(engine) as connection:
+        with pytest.raises(InvalidRequestError):
+            ADD.put_off(connection, FULL)
+        # Also where SQLAlchemy takes it to be within a transaction.
+        assert stored(connection) == []
+        with pytest.raises(InvalidRequestError):
+            ADD.put_off(connection, FULL)
+
+
+@pytest.mark.parametrize("put_off", [False, True])
+def test_a_connection_that_ends_without_a_word_is_an_operational_error(server: Engine, *, put_off: bool) -> None:
+    """The driver has no kind for it; whoever tidies up beside a sign-in goes on after an operational one."""
+
+    def cut_and_ask() -> None:
+        with server.begin() as connection:
+            if not put_off:
+                ALL(connection)
+            driver: Any = connection.connection.driver_connection
+            with socket.socket(fileno=os.dup(driver.fileno())) as line:
+                line.shutdown(socket.SHUT_RD)
+            ALL(connection)
+
+    with pytest.raises(OperationalError) as lost:
+        cut_and_ask()
+    assert lost.value.connection_invalidated
+    with server.begin() as connection:
+        assert ALL(connection).all() == []
 
 
 def test_what_only_reads_is_asked_together_too_and_what_nobody_wanted_is_left_to_nobody(
