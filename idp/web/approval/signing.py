@@ -18,7 +18,7 @@ from idp.activation.intent import SignatureIntent
 from idp.authn.passkey import answer, options
 from idp.authn.passkey.options import Known
 from idp.errors import CredentialUnusable, InteractionLost
-from idp.storage import interactions
+from idp.storage import interactions, sessions
 from idp.storage.device_visits import StoredVisit, Visit
 from idp.storage.engine import reading
 from idp.web import language
@@ -78,17 +78,16 @@ def send(interaction: Interaction, account_id: str) -> Response:
 def approving(found: StoredVisit) -> Approving:
     """What a visit is about, in the language in which it began.
 
-    :raises InteractionLost: the interaction has ended, or is about something else by now.
+    :raises InteractionLost: the interaction or its session has ended, or it is about something else by now.
     """
-    with_services = services()
+    with_services, asking = services(), found.visit.session_id
+    now, limits = with_services.clock.now(), with_services.settings.session
     with reading(with_services.engine) as connection:
-        stored = interactions.find(
-            connection,
-            with_services.seals,
-            found.visit.target,
-            found.visit.session_id,
-            with_services.clock.now(),
-        )
+        # No cookie comes here that would say so: after a sign-out the handle opens nothing more (SES-03).
+        session = sessions.find_by_id(connection, with_services.seals, asking, now, limits)
+        stored = interactions.find(connection, with_services.seals, found.visit.target, asking, now)
+    if session is None or session.account_id != found.visit.account_id:
+        raise InteractionLost("the session has ended")
     if stored is None or stored.credential is None or stored.account_id != found.visit.account_id:
         raise InteractionLost("the interaction is over")
     interaction = Interaction(stored, BeginInteraction.from_json(stored.request))

@@ -152,6 +152,19 @@ def test_OAU_17_without_the_handle_of_this_visit_nobody_sees_a_document(
     assert post(there, path, handle=handle, document="1").status_code == 400
 
 
+def test_SES_03_after_a_sign_out_the_handle_shows_nothing_and_no_device_approves(
+    idp: Idp, browser: FlaskClient, there: FlaskClient, drawing: tuple[Renderer, Examiner]
+) -> None:
+    _, handle = sent(idp, browser, drawing, *FOUND)
+    _, asked = shown(there, handle)
+    idp.post(browser, "/account/", "sign-out")
+    assert browser.get_cookie("privyseal_session") is None
+    for path in ("/approve", "/approve/page", "/approve/file"):
+        assert post(there, path, handle=handle, document="1").status_code == 400
+    assert post(there, "/approve/answer", handle=handle, answer=used(asked)).status_code == 400
+    assert events(idp, "proof.given") == []
+
+
 def test_PSH_04_what_changes_after_the_device_was_asked_is_not_what_it_approves(
     idp: Idp, browser: FlaskClient, there: FlaskClient, drawing: tuple[Renderer, Examiner]
 ) -> None:
