@@ -23,7 +23,6 @@ from portal.store import documents, keys
 from portal.store.database import for_snapshot, open_engine
 from portal.store.seal import Sealer
 from portal.store.tables import SCHEMA_VERSION, contents, metadata, schema_version
-from portal.store.tables import documents as documents_table
 
 TRANSIENT: Final = frozenset({"portal_pending", "portal_sessions"})
 KEPT: Final = frozenset({"portal_contents", "portal_documents", "portal_schema"})
@@ -70,5 +69,5 @@ def _restored(connection: Connection, seal: Sealer, clock: Clock) -> None:
     if connection.scalar(select(schema_version.c.version)) != SCHEMA_VERSION:
         raise NotInitialised("the backup's rows are not those of this schema")
     documents.purge(connection, epoch(clock.now()))
-    for row in connection.execute(select(documents_table)):
-        seal.open(row.sealed, *documents.about(row.id, row.owner, "description"))
+    for sealed, its in keys.sealed_values(connection):
+        seal.open(sealed, *its)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import glob
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Connection, Engine, select
 
 from foundation.errors import SecretFileError
 from foundation.files import flush_folder, read_secret, write_secret
@@ -90,15 +90,8 @@ def retire(path: Path, engine: Engine) -> Retired:
     sealers = [Sealer(each, secrets.token_bytes) for each in keys]
     needed: set[int] = set()
     with engine.connect() as connection:
-        for row in connection.execute(select(documents)).all():
-            needed.add(_opened_by(sealers, row.sealed, about(row.id, row.owner, "description")))
-            for kind in connection.scalars(select(contents.c.kind).where(contents.c.document == row.id)).all():
-                # One at a time: each may be as large as a document.
-                sealed = connection.scalar(
-                    select(contents.c.sealed).where(contents.c.document == row.id, contents.c.kind == kind)
-                )
-                if sealed is not None:
-                    needed.add(_opened_by(sealers, sealed, about(row.id, row.owner, kind)))
+        for sealed, its in sealed_values(connection):
+            needed.add(_opened_by(sealers, sealed, its))
     gone = tuple(each for place, each in enumerate(former, 1) if place not in needed)
     try:
         for each in gone:
@@ -107,6 +100,21 @@ def retire(path: Path, engine: Engine) -> Retired:
     except OSError as error:
         raise SecretFileError(f"{path.parent}: a former key cannot be deleted ({error.strerror})") from error
     return Retired(gone, tuple(each for each in former if each not in gone))
+
+
+def sealed_values(connection: Connection) -> Iterator[tuple[bytes, tuple[str, ...]]]:
+    """Whatever is sealed of documents, and what it is about; contents one at a time, since each may be large.
+
+    A document's parts may need several keys: its description is sealed anew when it is signed, what was brought is not.
+    """
+    for row in connection.execute(select(documents)).all():
+        yield row.sealed, about(row.id, row.owner, "description")
+        for kind in connection.scalars(select(contents.c.kind).where(contents.c.document == row.id)).all():
+            sealed = connection.scalar(
+                select(contents.c.sealed).where(contents.c.document == row.id, contents.c.kind == kind)
+            )
+            if sealed is not None:
+                yield sealed, about(row.id, row.owner, kind)
 
 
 def _opened_by(sealers: list[Sealer], sealed: bytes, its: tuple[str, ...]) -> int:

@@ -22,7 +22,7 @@ from portal.errors import SealBroken
 from portal.settings import KeepingSettings, LimitSettings, PortalSettings
 from portal.store import documents, keys, sessions
 from portal.store.database import create_tables, for_snapshot, open_engine
-from portal.store.documents import Document
+from portal.store.documents import Document, Outcome
 from portal.store.tables import metadata
 from tests.integration.portal_world import PDF
 
@@ -161,6 +161,31 @@ def test_with_other_keys_nothing_is_restored_and_with_former_ones_all_is(
         restored(here, file)
     here.key_file.write_bytes(own)
     keys.rotate(here.key_file, CLOCK.now())
+    file.seek(0)
+    restored(here, file)
+    assert found(here, "alice") == {"a1": PDF}
+
+
+def test_with_todays_key_alone_nothing_is_restored_where_what_was_brought_needs_a_former_one(
+    both: tuple[PortalSettings, PortalSettings],
+) -> None:
+    """Signed after the exchange: the description is sealed with today's key, the original is not."""
+    there, here = both
+    former = keys.rotate(there.key_file, CLOCK.now())
+    seal, engine, now = keys.load(there.key_file, secrets.token_bytes), open_engine(there), epoch(CLOCK.now())
+    with engine.begin() as connection:
+        for subject in ("alice", "bob"):
+            for each in documents.everyone_of(connection, seal, sessions.owner_marks(seal, subject), now):
+                outcome = Outcome("Ades-B-T", subject, 3)
+                documents.store_signed(connection, seal, each, b"new", outcome=outcome, now=now, until=now + 3600)
+    engine.dispose()
+    file = written(there)
+    here.key_file.write_bytes(there.key_file.read_bytes())
+    with pytest.raises(SealBroken):
+        restored(here, file)
+    beside = here.key_file.with_name(former.name)
+    beside.write_bytes(former.read_bytes())
+    beside.chmod(0o600)
     file.seek(0)
     restored(here, file)
     assert found(here, "alice") == {"a1": PDF}
