@@ -165,10 +165,10 @@ def prepare(
             if reader.encrypted:
                 raise DocumentNotAcceptable("the PDF is encrypted")
             check_numbers(reader)
-            if wanted.is_plain and (made := _plain(reader, document, certificate, hash_name, room, at, wanted)):
+            task = _Task(document, certificate, hash_name, room, at, wanted)
+            if wanted.is_plain and (made := _plain(reader, task)):
                 return made
-            writer = _Appending.from_reader(reader)
-            return _prepare(writer, document, certificate, hash_name, room, at, wanted)
+            return _by_library(_Appending.from_reader(reader), task)
     except _FAULTS as error:
         raise DocumentNotAcceptable("the PDF is damaged, or does not take another signature") from error
 
@@ -205,25 +205,29 @@ class _Tail(BytesIO):
         return super().seek(position - self._start if whence == 0 else position, whence) + self._start
 
 
-def _plain(  # noqa: PLR0917 - as of _prepare
-    reader: Reader,
-    document: bytes,
-    certificate: bytes,
-    hash_name: str,
-    room: int,
-    at: datetime,
-    wanted: Wanted,
-) -> PreparedPdf | None:
-    """The same as of :func:`_prepare` where nothing but the plainest is to be written."""
-    stated = wanted.stated
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What :func:`prepare` is asked for."""
+
+    document: bytes = field(repr=False)
+    certificate: bytes = field(repr=False)
+    hash_name: str
+    room: int
+    at: datetime
+    wanted: Wanted
+
+
+def _plain(reader: Reader, task: _Task) -> PreparedPdf | None:
+    """The plainest revision, written here; None: the document needs another one."""
+    document, stated = task.document, task.wanted.stated
     texts = {
-        "/M": str(generic.pdf_date(at)),
+        "/M": str(generic.pdf_date(task.at)),
         "/Reason": stated.reason,
         "/Location": stated.location,
         "/ContactInfo": stated.contact,
     }
-    entries = _of_catalogue(certificate, hash_name, reader.input_version)
-    made = plain.revision(reader, document, plain.Said(entries, room, texts))
+    entries = _of_catalogue(task.certificate, task.hash_name, reader.input_version)
+    made = plain.revision(reader, document, plain.Said(entries, task.room, texts))
     if made is None:
         return None
     octets = document + made.octets
@@ -250,19 +254,13 @@ def _of_catalogue(certificate: bytes, hash_name: str, version: tuple[int, int]) 
     return entries
 
 
-def _prepare(  # noqa: PLR0917 - one revision's description, which nobody else makes
-    writer: IncrementalPdfFileWriter,
-    document: bytes,
-    certificate: bytes,
-    hash_name: str,
-    room: int,
-    at: datetime,
-    wanted: Wanted,
-) -> PreparedPdf:
-    found, stated = find(writer, wanted.place), wanted.stated
+def _by_library(writer: IncrementalPdfFileWriter, task: _Task) -> PreparedPdf:
+    """Any revision, written by pyHanko."""
+    document, wanted, stated = task.document, task.wanted, task.wanted.stated
+    found = find(writer, wanted.place)
     metadata = PdfSignatureMetadata(
         field_name=found.name,
-        md_algorithm=hash_name,
+        md_algorithm=task.hash_name,
         subfilter=SigSeedSubFilter.PADES,
         reason=stated.reason,
         location=stated.location,
@@ -271,14 +269,14 @@ def _prepare(  # noqa: PLR0917 - one revision's description, which nobody else m
         docmdp_permissions=MDPPerm(wanted.permissions),
     )
     session = PdfSigner(
-        metadata, signer=_signer(certificate), stamp_style=NOTHING, new_field_spec=found.spec
+        metadata, signer=_signer(task.certificate), stamp_style=NOTHING, new_field_spec=found.spec
     ).init_signing_session(writer, existing_fields_only=found.spec is None)
-    session.system_time = at
+    session.system_time = task.at
     check_seed(session.sig_field, timestamped=wanted.timestamped)
-    facts = Facts(_name_of(certificate), at, stated.reason, stated.location)
+    facts = Facts(_name_of(task.certificate), task.at, stated.reason, stated.location)
     show(writer, session.sig_field, wanted.look, facts, found.rotation)
     tail = _Tail(len(document))
-    hole, _ = session.prepare_tbs_document(None, bytes_reserved=2 * room).digest_tbs_document(output=tail)
+    hole, _ = session.prepare_tbs_document(None, bytes_reserved=2 * task.room).digest_tbs_document(output=tail)
     octets = document + tail.getbuffer()
     before, after = hole.reserved_region_start, hole.reserved_region_end
     return PreparedPdf(octets, len(document), (0, before, after, len(octets) - after))
