@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from typing import Any, Final
 
 from pyhanko.pdf_utils import generic
@@ -14,11 +15,13 @@ from pyhanko.pdf_utils.decode_limits import (
     StreamDecodeLimits,
 )
 from pyhanko.pdf_utils.misc import PdfDecodeLimitError
+from pyhanko.pdf_utils.reader import PdfFileReader
 
 from documents.bounds import Bounds
 from documents.errors import DocumentRefused
-from documents.syntax import Document, Reader
 
+READER: Any = PdfFileReader
+"""Partly typed: met here alone."""
 _HEADER: Final = b"%PDF-"
 _END: Final = b"endobj"
 _LAST: Final = b"%%EOF"
@@ -62,7 +65,7 @@ def open_pdf(document: bytes, bounds: Bounds) -> Any:
         # Before a table of as many is read.
         raise DocumentRefused("too_many_objects", "objects")
     with faults_as("malformed"):
-        reader = Reader(Document(document), strict=True, decode_limits=_limits(bounds.expanded(len(document))))
+        reader = READER(BytesIO(document), strict=True, decode_limits=_limits(bounds.expanded(len(document))))
         if "/Encrypt" in reader.trailer:
             raise DocumentRefused("encrypted")
         if reader.xrefs.hybrid_xrefs_present:

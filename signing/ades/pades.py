@@ -20,6 +20,7 @@ from asn1crypto import x509 as asn1_x509
 from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.pdf_utils.misc import PdfError
+from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.pdf_utils.writer import PdfFileWriter
 from pyhanko.sign.fields import MDPPerm, SigSeedSubFilter
 from pyhanko.sign.general import SigningError as PyHankoSigningError
@@ -28,7 +29,6 @@ from pyhanko_certvalidator.registry import SimpleCertificateStore
 
 from documents.errors import DocumentRefused
 from documents.reading import check_numbers
-from documents.syntax import Document, Reader
 from foundation.jose import encode_base64url
 from signing.ades import plain
 from signing.ades.appearance import Facts, Look
@@ -47,6 +47,7 @@ DEFAULT_PERMISSIONS: Final = 2
 _NOWHERE: Final = Place()
 _PLAIN: Final = Look()
 _STORE: Any = SimpleCertificateStore
+_READER: Any = PdfFileReader
 _WRITER: Any = PdfFileWriter
 """Partly typed: met here alone."""
 _FAULTS: Final = (
@@ -160,8 +161,8 @@ def prepare(
         raise DocumentNotAcceptable("the document is not a PDF")
     try:
         # Closed, so that the document is free at once: what pyHanko reads it with refers to itself.
-        with Document(document) as stream:
-            reader = Reader(stream)
+        with BytesIO(document) as stream:
+            reader = _READER(stream)
             if reader.encrypted:
                 raise DocumentNotAcceptable("the PDF is encrypted")
             check_numbers(reader)
@@ -217,7 +218,7 @@ class _Task:
     wanted: Wanted
 
 
-def _plain(reader: Reader, task: _Task) -> PreparedPdf | None:
+def _plain(reader: PdfFileReader, task: _Task) -> PreparedPdf | None:
     """The plainest revision, written here; None: the document needs another one."""
     document, stated = task.document, task.wanted.stated
     texts = {

@@ -7,6 +7,7 @@ stand, octet for octet; pyHanko, which writes every other revision, takes five t
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,9 +16,10 @@ from typing import Any, Final
 
 from pyhanko.pdf_utils import generic
 
-from documents.syntax import extent_of
-
 FIELD: Final = "Signature1"
+_HEAD: Final = re.compile(rb"([1-9][0-9]{0,8}) 0 obj[\0\t\n\f\r ]*(?=<<)")
+_BLANKS: Final = b"\0\t\n\f\r "
+_READ: Any = generic.DictionaryObject.read_from_stream
 _TRAILER: Final = frozenset({"/Root", "/Info", "/ID", "/Size", "/Prev"})
 _BYTE_RANGE_CHARACTERS: Final = 48
 """Of the byte range: three numbers of up to thirteen digits."""
@@ -66,7 +68,7 @@ class _Owned:
 def revision(reader: Any, document: bytes, said: Said) -> PlainRevision | None:
     """The revision, or None for a document that needs another one: whoever asks has pyHanko write it.
 
-    :param reader: pyHanko's, of a :class:`documents.syntax.Document`, which nobody has changed objects of.
+    :param reader: pyHanko's, of the document, which nobody has changed objects of.
     :raises PdfError: or whatever else pyHanko says of a damaged file.
     """
     catalogue = _owned(reader, reader.root_ref, document)
@@ -108,11 +110,16 @@ def revision(reader: Any, document: bytes, said: Said) -> PlainRevision | None:
 
 def _owned(reader: Any, reference: Any, document: bytes) -> _Owned | None:
     """None: it is in a stream of objects, or not to be taken as it is."""
-    found = reference.get_object()
-    extent = extent_of(found)
-    if reference.generation or extent is None or isinstance(found, generic.StreamObject):
+    start = reader.xrefs[reference]
+    head = _HEAD.match(document, start) if isinstance(start, int) else None
+    if head is None or reference.generation or int(head[1]) != reference.idnum:
         return None
-    octets = document[slice(*extent)]
+    # Where pyHanko says that it ends.
+    stream = reader.stream
+    stream.seek(head.end())
+    if isinstance(_READ(stream, generic.Reference(reference.idnum, 0, reader)), generic.StreamObject):
+        return None
+    octets = document[head.end() : stream.tell()].rstrip(_BLANKS)
     # The module looks for the one byte range of a revision, and does not know a text from a name.
     sound = octets.startswith(b"<<") and octets.endswith(b">>") and b"/ByteRange" not in octets
     return _Owned(reference.idnum, octets) if sound else None
