@@ -82,7 +82,7 @@ def test_SUP_02_the_distribution_asks_for_no_less_than_the_floors() -> None:
 
 
 def test_what_we_put_functions_of_ours_into_is_asked_for_in_the_version_that_was_looked_into() -> None:
-    # documents/syntax.py: what is inside a library may be another thing in its next version
+    # signing/ades/pades.py: what is inside a library may be another thing in its next version
     lines = [line for line in config()["options"]["install_requires"].split("\n") if line.strip()]
     wanted = {each.name: each.specifier for each in map(Requirement, lines)}
     pinned = Version(pins("runtime")["pyhanko"])
