@@ -1,0 +1,37 @@
+"""Templates that are read once a process: what is in them is everybody's."""
+
+from __future__ import annotations
+
+import re
+
+from jinja2 import meta
+from jinja2.runtime import Macro
+
+from tests.fakes.idp import Idp
+
+
+def source(idp: Idp, name: str) -> str:
+    loader = idp.app.jinja_env.loader
+    assert loader is not None
+    return loader.get_source(idp.app.jinja_env, name)[0]
+
+
+def test_SES_07_what_is_made_once_a_process_is_macros_alone_and_asks_nothing_of_a_page(idp: Idp) -> None:
+    # What stands outside macros would be the first reader's, for everybody; what is asked of a page would be empty.
+    environment = idp.app.jinja_env
+    pages = [source(idp, name) for name in environment.list_templates(extensions=["html"])]
+    shared = {
+        name
+        for page in pages
+        for name, names in re.findall(r'{% from "([^"]+)" import ([^%]*)%}', page)
+        if not names.strip().endswith("with context")
+    }
+    assert "_parts.html" in shared
+    for name in shared:
+        asked = meta.find_undeclared_variables(environment.parse(source(idp, name)))
+        assert asked <= environment.globals.keys(), name
+        with idp.app.test_request_context("/"):
+            made = environment.get_template(name).module
+        exported = [value for each, value in vars(made).items() if not each.startswith("_")]
+        assert exported
+        assert all(isinstance(value, Macro) for value in exported), name
