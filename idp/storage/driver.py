@@ -72,7 +72,9 @@ class Driver(psycopg.Connection[Any]):
 
         :param snapshot: its reads all see one moment, and it writes nothing.
         """
-        self._kept_back = [Asked("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY" if snapshot else "BEGIN")]
+        # What is read behind a lock has to be seen as it is then, whatever the server or the role has as its default.
+        level = "REPEATABLE READ, READ ONLY" if snapshot else "READ COMMITTED"
+        self._kept_back = [Asked(f"BEGIN ISOLATION LEVEL {level}")]
 
     def commit(self) -> None:
         """As PEP 249 has it; the transaction is over, also where nothing was committed.

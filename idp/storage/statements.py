@@ -35,6 +35,8 @@ _DOLLARS: Final[Dialect] = PGDialect_psycopg(
 )  # type: ignore[no-untyped-call] # the dialect's constructor has no types
 """Writes ``$1``, as the protocol has it, and not the placeholders of psycopg's own cursors."""
 _NUMBERS: Final = itertools.count(1)
+_OUT_OF_STEP: Final = frozenset({"26000", "42P05", "0A000"})
+"""SQLSTATE of a prepared statement that the server does not have, has already, or has for columns of other types."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,9 +240,12 @@ def _driver(connection: Connection) -> Driver:
 
 
 def refused(connection: Connection, sql: str, error: psycopg.Error) -> BaseException:
-    """A driver's error as SQLAlchemy has it, without any value; a connection that is lost is not used again."""
+    """A driver's error as SQLAlchemy has it, without any value; a connection that is lost is not used again.
+
+    Nor is one whose server has prepared something else than is known here: it would fail for ever.
+    """
     lost = _driver(connection).closed
-    if lost:
+    if lost or error.sqlstate in _OUT_OF_STEP:
         connection.invalidate(error)
     return DBAPIError.instance(
         sql,

@@ -45,6 +45,18 @@ def test_what_may_write_is_one_transaction_and_what_only_reads_is_none(engine: E
         assert other.execute(select(schema_version.c.version)).scalar_one() == first + 1
 
 
+def test_what_is_read_behind_a_lock_is_seen_as_it_is_then_whatever_the_database_has_as_its_default(
+    engine: Engine,
+) -> None:
+    with engine.begin() as connection:
+        name = engine.url.database
+        connection.execute(text(f'ALTER DATABASE "{name}" SET default_transaction_isolation = "repeatable read"'))
+    engine.dispose()
+    with engine.connect() as connection:
+        assert connection.execute(text("SHOW default_transaction_isolation")).scalar_one() == "repeatable read"
+        assert connection.execute(text("SHOW transaction_isolation")).scalar_one() == "read committed"
+
+
 def change_and_fail(connection: Connection) -> None:
     connection.execute(text("UPDATE schema_version SET version = 99"))
     raise ZeroDivisionError

@@ -216,6 +216,17 @@ def ask_after_a_cut(server: Engine) -> None:
         ALL(connection)
 
 
+def test_a_connection_whose_server_forgot_what_it_prepared_is_an_error_once_and_then_another(server: Engine) -> None:
+    with reading(server) as connection:
+        ALL(connection)
+    with reading(server) as connection:
+        connection.exec_driver_sql("DEALLOCATE ALL")
+    with pytest.raises(DBAPIError), reading(server) as connection:
+        ALL(connection)
+    with reading(server) as connection:
+        assert ALL(connection).all() == []
+
+
 def test_a_connection_that_is_cut_is_an_error_once_and_then_another(server: Engine) -> None:
     with pytest.raises(DBAPIError) as lost:
         ask_after_a_cut(server)
