@@ -19,6 +19,7 @@ from documents.findings import Examination
 from documents.pages import pages_of
 from documents.prior import SignatureDictionaries, check_prior
 from documents.reading import faults_as, open_pdf, references
+from documents.structure import check_structure
 from documents.walk import Walk
 
 _BOUNDS: Final = Bounds()
@@ -55,11 +56,12 @@ def examine(document: bytes, bounds: Bounds = _BOUNDS) -> Examination:
     signed.check(reader)
     with faults_as("malformed"):
         version = ".".join(map(str, reader.input_version))
-        objects = len(set(references(reader)))
+        numbers = set(references(reader))
+        check_structure(reader, document, numbers)
     # The last of all: who only time-stamps, which such a certification permits, knows that all else was looked at.
     if final:
         raise DocumentRefused("certified_final")
-    return Examination(content.findings, tuple(leaf.page for leaf in leaves), signatures, objects, version)
+    return Examination(content.findings, tuple(leaf.page for leaf in leaves), signatures, len(numbers), version)
 
 
 def _unreachable(reader: Any, walk: Walk) -> Iterator[Any]:
