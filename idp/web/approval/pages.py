@@ -154,6 +154,10 @@ def finish(interaction_id: str) -> Response:
     found = place.taken(session.id, "signature", interaction.id)
     if found.visit.asked["binding"] != interaction.binding or found.answer is None:
         raise ConsentMismatch("what the device approved is not what this transaction is about")
+    # Documents may have been fetched since: the record would say that the person was shown what the device's text
+    # calls unseen.
+    if signing.approving(found).statement.display != proofs.from_claim(found.answer).display:
+        raise ConsentMismatch("what is known of the documents is not what the device's text said")
     assessed = progress.assess(interaction)
     if assessed is None or not isinstance(assessed.step, Allowed):
         return progress.advance(interaction)

@@ -180,6 +180,18 @@ def test_PSH_04_what_changes_after_the_device_was_asked_is_not_what_it_approves(
     assert len(events(idp, "proof.refused")) == 1
 
 
+def test_PSH_04_what_changes_after_the_device_answered_is_not_recorded_as_shown(
+    idp: Idp, browser: FlaskClient, there: FlaskClient, drawing: tuple[Renderer, Examiner]
+) -> None:
+    path, handle = sent(idp, browser, drawing, NOT_FETCHED, FOUND[1])
+    _, asked = shown(there, handle)
+    code = post(there, "/approve/answer", handle=handle, answer=used(asked)).location.partition("#")[2]
+    keep(idp, path, 0, FOUND[0], CONTRACT)
+    assert finish(idp, browser, path, code).status_code == 400
+    assert idp.finished == []
+    assert events(idp, "transaction.approved") == []
+
+
 def test_what_cannot_be_drawn_is_said_and_can_be_had_as_a_file(
     idp: Idp, browser: FlaskClient, there: FlaskClient, drawing: tuple[Renderer, Examiner]
 ) -> None:
