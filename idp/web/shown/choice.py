@@ -26,16 +26,16 @@ class Choice:
         return self.view.documents[number - 1]
 
 
-def show_documents(interaction: Interaction, asked: Mapping[str, str]) -> Choice | None:
+def show_documents(interaction: Interaction, parameters: Mapping[str, str]) -> Choice | None:
     """What a request asks to see; None: there are no documents to be shown.
 
-    :param asked: the request's parameters.
+    :param parameters: the request's.
     """
     found = documents.view(interaction)
     if found is None:
         return None
-    document = _number(asked.get("document", ""), len(found.documents))
-    page = _number(asked.get("page", ""), found.documents[document - 1].pages)
+    document = _number(parameters.get("document", ""), len(found.documents))
+    page = _number(parameters.get("page", ""), found.documents[document - 1].pages)
     return Choice(found, document, page)
 
 
