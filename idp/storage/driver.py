@@ -92,8 +92,9 @@ class Driver(psycopg.Connection[Any]):
                 if not self.closed:
                     self.rollback()
                 raise
-        else:
-            self._command(b"COMMIT")
+        elif self._command(b"COMMIT").command_status == b"ROLLBACK":
+            # So the server answers where a statement had failed, and somebody went on in spite of it.
+            raise psycopg.errors.InFailedSqlTransaction("a statement had failed: nothing was committed")
 
     def rollback(self) -> None:
         """As PEP 249 has it; what was kept back is never sent."""
@@ -197,10 +198,11 @@ class Driver(psycopg.Connection[Any]):
         lost = self.closed and not isinstance(found, psycopg.OperationalError)
         return psycopg.OperationalError("the connection is lost") if lost else found
 
-    def _command(self, command: bytes) -> None:
+    def _command(self, command: bytes) -> pq.abc.PGresult:
         result = self.pgconn.exec_(command)
         if result.status not in _OK:
             raise self._error(result)
+        return result
 
 
 def checked(asked: Asked) -> pq.abc.PGresult:

@@ -335,6 +335,21 @@ def test_what_is_put_off_in_a_transaction_that_is_rolled_back_is_never_sent(
         later[0]()
 
 
+def test_whoever_goes_on_after_a_refusal_is_told_that_nothing_was_committed(server: Engine) -> None:
+    """PostgreSQL takes such a COMMIT for a ROLLBACK, and calls that a success."""
+
+    def go_on() -> None:
+        with server.begin() as connection:
+            ADD(connection, FULL)
+            with pytest.raises(IntegrityError):
+                ADD(connection, FULL)
+
+    with pytest.raises(DBAPIError, match="nothing was committed"):
+        go_on()
+    with server.begin() as connection:
+        assert ALL(connection).all() == []
+
+
 def test_within_a_savepoint_nothing_is_put_off(server: Engine) -> None:
     with server.begin() as connection:
         ADD(connection, EMPTY)
