@@ -145,14 +145,15 @@ def without_credential(_error: CredentialUnavailable | CredentialUnusable) -> Re
 def consent(interaction_id: str) -> Response:
     """The person approved or denied what the page showed.
 
-    1. The page was about what this transaction is about (OAU-10).  2. The policy still allows it.  3. It ends once.
+    1. The page was about what this transaction is about (OAU-10).  2. The policy still allows it.  3. What is known of
+    the documents is what the page said (PSH-04): another page may have had them fetched since.  4. It ends once.
     """
     interaction = load(interaction_id)
     decision = request.form.get("decision", "")
     if decision == "deny":
         return leave(interaction_id)
-    shown = request.form.get("binding", "").encode("utf-8", "surrogatepass")
-    if decision != "approve" or not hmac.compare_digest(shown, interaction.binding.encode()):
+    about = _octets(request.form.get("binding", ""))
+    if decision != "approve" or not hmac.compare_digest(about, _octets(interaction.binding)):
         raise ConsentMismatch("what was approved is not what this transaction is about")
     found = assessed(interaction)
     if not isinstance(found.step, Allowed):
@@ -160,9 +161,17 @@ def consent(interaction_id: str) -> Response:
     showing = documents.view(interaction)
     if showing is not None and not showing.approvable:
         return render(interaction, Notice(_("This cannot be approved: not every document could be shown.")))
+    seen, mark = request.form.get("shown", ""), documents.mark_of(interaction, showing)
+    if not hmac.compare_digest(_octets(seen), _octets(mark)):
+        return render(interaction, Notice(_("Look at the documents once more: what is known of them has changed.")))
     if interaction.request.intent is not None and signing.wanted(found.credential):
         return signing.send(interaction, found.account.id)
     return progress.approve(interaction, found)
+
+
+def _octets(text: str) -> bytes:
+    """For a comparison of what may be any text."""
+    return text.encode("utf-8", "surrogatepass")
 
 
 @blueprint.post("/leave")
@@ -258,7 +267,9 @@ def render(
     if interaction.request.needs_consent:
         signing.allow_form(found.credential)
         showing = show_documents(interaction, request.args)
-        return _page("consent.html", interaction, notice, found, wording=wording, unfinished=tuple, showing=showing)
+        mark = documents.mark_of(interaction, None if showing is None else showing.view)
+        values = {"wording": wording, "unfinished": tuple, "showing": showing, "mark": mark}
+        return _page("consent.html", interaction, notice, found, **values)
     return _page("continue.html", interaction, notice, found)
 
 

@@ -122,6 +122,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "code": "a secret, for one transaction of one session",
         "decision": VALUE,
         "binding": "the hash of what the page showed",
+        "shown": "the hash of what the page said of the documents",
         "credential_id": "looked up among the person's own: tests/integration/test_oidc_choosing.py",
         "choose": VALUE,
         "then": "kinds, compared with the ways that the policy offers this person",

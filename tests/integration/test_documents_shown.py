@@ -279,6 +279,24 @@ def test_what_cannot_be_shown_is_said_and_approved_only_where_that_is_allowed(
         assert event["shown"] == [f"{hashlib.sha256(CONTRACT).hexdigest()} failed cause=refused"]
 
 
+def test_PSH_04_what_was_fetched_since_the_page_is_not_recorded_as_shown_by_it(shower: World, holder: Holder) -> None:
+    holder.answer = lambda _name: Response("", 500)
+    browser, page = at_approval(shower, holder, "contract.pdf")
+    holder.answer = None
+    # In another tab.
+    other = browser.submit(page, "documents")
+    again = browser.approve(page)
+    assert (again.status_code, shower.events("transaction.approved")) == (403, [])
+    assert "what is known of them has changed" in again.text
+    assert pictures(again) == pictures(other)
+    for forged in ({"shown": ""}, {"shown": "0" * 64}, {"shown": "é"}):
+        assert browser.submit(again, "consent", decision="approve", **forged).status_code == 403
+    assert shower.events("transaction.approved") == []
+    assert answer(browser.approve(again))["code"]
+    (event,) = shower.events("transaction.approved")
+    assert event["shown"][0].startswith(f"{hashlib.sha256(CONTRACT).hexdigest()} shown ")
+
+
 def test_a_client_that_demands_display_names_places(shower: World, holder: Holder) -> None:
     rp = shower.rp("strict")
     assert error_of(rp.push(rp.document_signing(CONTRACT))) == "invalid_authorization_details"
@@ -425,13 +443,14 @@ def test_what_was_lost_after_the_page_was_shown_is_not_approved_where_it_has_to_
     shower: World, holder: Holder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     browser, page = at_approval(shower, holder, "contract.pdf", client_id="strict")
-    with shower.engine.begin() as connection:
-        connection.execute(shown_documents.delete())
-    # As where a device approves: what was judged before it was asked is judged again.
-    real, before = documents.view, [None]
+    real = documents.view
 
     def seen(interaction: Interaction) -> View | None:
-        return before.pop() if before else real(interaction)
+        # As where a device approves: what was judged before it was asked is judged again.
+        found = real(interaction)
+        with shower.engine.begin() as connection:
+            connection.execute(shown_documents.delete())
+        return found
 
     monkeypatch.setattr(documents, "view", seen)
     refused = browser.approve(page)

@@ -143,11 +143,21 @@ def check(interaction: Interaction) -> View | None:
 
 def record(interaction: Interaction, found: View | None) -> dict[str, Any]:
     """What the record of the approval says of it."""
+    lines = _lines(interaction, found)
+    return {"shown": list(lines), "shown_sha256": digest_of(lines)} if lines else {}
+
+
+def mark_of(interaction: Interaction, found: View | None) -> str:
+    """Stands for all that a page says of the documents, as it would be recorded; empty: no places are named."""
+    lines = _lines(interaction, found)
+    return digest_of(lines) if lines else ""
+
+
+def _lines(interaction: Interaction, found: View | None) -> tuple[str, ...]:
     intent = interaction.request.intent
     if found is None or intent is None:
-        return {}
-    lines = lines_of([item.digest for item in intent.digests], found.documents)
-    return {"shown": list(lines), "shown_sha256": digest_of(lines)}
+        return ()
+    return lines_of([item.digest for item in intent.digests], found.documents)
 
 
 def forget(connection: Connection, interaction: Interaction) -> None:
