@@ -11,6 +11,7 @@ from typing import Any
 import argon2
 import pytest
 from flask.testing import FlaskClient
+from psycopg.pq.abc import PGresult
 from sqlalchemy import event, func, select
 
 from idp.authn.device import MAX_BROWSERS_FAILURES, MAX_STRANGERS_FAILURES
@@ -424,9 +425,9 @@ def test_OTP_11_a_wrong_password_and_an_unknown_name_go_to_the_database_as_often
         ways.append(" ".join(asked.sql.split()[0] for asked in sent))
         exchange(self, sent)
 
-    def commanded(self: Driver, text: bytes) -> None:
+    def commanded(self: Driver, text: bytes) -> PGresult:
         ways.append(text.decode())
-        command(self, text)
+        return command(self, text)
 
     def executed(self: DriverCursor, query: Any, *rest: Any, **options: Any) -> Any:
         ways.append(str(query).split()[0])
