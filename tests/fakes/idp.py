@@ -209,9 +209,11 @@ class Idp:
 
     def approve(self, browser: FlaskClient, path: str) -> TestResponse:
         """Approve what the consent page shows."""
-        found = re.search(r'name="binding" value="([^"]+)"', browser.get(path).text)
+        page = browser.get(path).text
+        found, seen = (re.search(rf'name="{name}" value="([^"]+)"', page) for name in ("binding", "shown"))
         assert found is not None, "the page asks for no consent"
-        return self.post(browser, path, "/consent", decision="approve", binding=found.group(1))
+        more = {} if seen is None else {"shown": seen[1]}
+        return self.post(browser, path, "/consent", decision="approve", binding=found[1], **more)
 
     def give_roles(self, account_id: str, *names: Role) -> None:
         """Make somebody an administrator, as the command line does."""
