@@ -23,19 +23,10 @@ from connectors.ports.messaging import (
     SmsMessage,
     refuse_swapped,
 )
+from tests.fakes.clock import Monotonic
 from tests.fakes.messaging import FakeMessaging
 
 MESSAGE = SmsMessage("+34600000001", "123456 is your code", "id-1")
-
-
-@dataclass
-class Clock:
-    """A monotonic clock that is moved."""
-
-    now: float = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @dataclass
@@ -54,9 +45,9 @@ class Knowing(FakeMessaging):
         return number in self.swapped
 
 
-def several(*gateways: FakeMessaging, clock: Clock | None = None) -> SmsFailover:
+def several(*gateways: FakeMessaging, clock: Monotonic | None = None) -> SmsFailover:
     named: list[tuple[str, SmsGateway]] = [(f"g{number}", gateway) for number, gateway in enumerate(gateways)]
-    return SmsFailover(Ordered(named, monotonic=clock or Clock()))
+    return SmsFailover(Ordered(named, monotonic=clock or Monotonic()))
 
 
 @pytest.mark.parametrize(
@@ -102,7 +93,7 @@ def test_OTP_08_a_number_that_was_swapped_is_no_other_gateways_either() -> None:
 
 
 def test_a_gateway_that_fails_is_left_out_for_longer_each_time_and_comes_back() -> None:
-    clock, first, second = Clock(), FakeMessaging(failure=GatewayUnavailable("down")), FakeMessaging()
+    clock, first, second = Monotonic(), FakeMessaging(failure=GatewayUnavailable("down")), FakeMessaging()
     asked = 0
 
     class Counting(FakeMessaging):
@@ -139,7 +130,7 @@ def test_a_number_that_is_refused_says_nothing_against_the_gateway() -> None:
 
 
 def test_after_the_deadline_no_further_gateway_is_asked() -> None:
-    clock, last = Clock(), FakeMessaging()
+    clock, last = Monotonic(), FakeMessaging()
 
     class Slow(FakeMessaging):
         def send_sms(self, message: SmsMessage) -> Delivery:

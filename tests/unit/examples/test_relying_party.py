@@ -25,6 +25,7 @@ from examples.person import Browser, Identity, Inbox, Person, Returned
 from examples.relying_party.app import COOKIE, MAX_PDF_BYTES, Settings, clean_name, create_app
 from examples.relying_party.visits import IDLE_SECONDS, MAX_VISITS, Document, Visit, Visits
 from foundation.clock import SystemClock
+from tests.fakes.clock import Monotonic
 from tests.unit.examples.stub import CLIENT_ID, EMAIL, PASSWORD, PHONE, Stub
 from tests.unit.examples.test_pdf_signing import encrypted_sample
 
@@ -394,15 +395,8 @@ def test_a_file_name_is_shown_without_path_tricks_or_length(given: str, shown: s
     assert clean_name(given) == shown
 
 
-class _Time:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def test_an_idle_visit_ends_and_takes_its_document_along(tmp_path: Path) -> None:
-    time = _Time()
+    time = Monotonic()
     visits = Visits(tmp_path / "d", time)
     visit = Visit()
     path = visits.new_path()
@@ -416,7 +410,7 @@ def test_an_idle_visit_ends_and_takes_its_document_along(tmp_path: Path) -> None
 
 
 def test_the_oldest_visit_makes_room(tmp_path: Path) -> None:
-    visits = Visits(tmp_path / "d", _Time())
+    visits = Visits(tmp_path / "d", Monotonic())
     cookies = [visits.add(Visit()) for _ in range(MAX_VISITS + 1)]
     assert visits.find(cookies[0]) is None
     assert visits.find(cookies[-1]) is not None

@@ -8,32 +8,23 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from foundation.buckets import Buckets
-
-
-class Monotonic:
-    """Seconds, moved by the test."""
-
-    def __init__(self) -> None:
-        self.at = 100.0
-
-    def __call__(self) -> float:
-        return self.at
+from tests.fakes.clock import Monotonic
 
 
 @pytest.fixture
 def monotonic() -> Monotonic:
-    return Monotonic()
+    return Monotonic(100.0)
 
 
 def test_so_many_at_once_and_so_many_a_second(monotonic: Monotonic) -> None:
     buckets = Buckets(burst=3, per_second=2.0, monotonic=monotonic)
     assert [buckets.take("a") for _number in range(4)] == [0, 0, 0, 1]
     assert buckets.take("b") == 0
-    monotonic.at += 0.49
+    monotonic.now += 0.49
     assert buckets.take("a") == 1
-    monotonic.at += 0.01
+    monotonic.now += 0.01
     assert [buckets.take("a"), buckets.take("a")] == [0, 1]
-    monotonic.at += 1000
+    monotonic.now += 1000
     assert [buckets.take("a") for _number in range(4)] == [0, 0, 0, 1]
 
 
@@ -43,9 +34,9 @@ def test_how_long_to_wait_is_told_in_whole_seconds_and_looking_takes_nothing(mon
     assert len(buckets) == 0
     buckets.take("a")
     assert (buckets.wait("a"), buckets.take("a")) == (10, 10)
-    monotonic.at += 9.5
+    monotonic.now += 9.5
     assert buckets.wait("a") == 1
-    monotonic.at += 0.5
+    monotonic.now += 0.5
     assert buckets.wait("a") == 0
     assert buckets.take("a") == 0
 
@@ -78,7 +69,7 @@ def test_many_threads_take_no_more_than_there_is(monotonic: Monotonic) -> None:
 def test_a_clock_that_is_set_back_takes_nothing_away_and_gives_nothing(monotonic: Monotonic) -> None:
     buckets = Buckets(burst=2, per_second=1.0, monotonic=monotonic)
     assert buckets.take("a") == 0
-    monotonic.at -= 50
+    monotonic.now -= 50
     assert (buckets.take("a"), buckets.take("a")) == (0, 1)
-    monotonic.at += 1
+    monotonic.now += 1
     assert (buckets.take("a"), buckets.take("a")) == (0, 1)

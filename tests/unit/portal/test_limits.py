@@ -7,20 +7,11 @@ import pytest
 from portal.errors import TooManyRequests
 from portal.settings import LimitSettings
 from portal.web.limits import AddressLimit, site_of
-
-
-class Clock:
-    """Seconds, moved by the test."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.fakes.clock import Monotonic
 
 
 def test_DOS_03_an_address_has_its_burst_and_then_so_many_a_minute_and_others_have_their_own() -> None:
-    clock = Clock()
+    clock = Monotonic()
     limit = AddressLimit(LimitSettings(address_burst=2, address_per_minute=30), clock)
     limit.take("192.0.2.1")
     limit.take("192.0.2.1")
@@ -43,7 +34,7 @@ def test_DOS_03_an_address_has_its_burst_and_then_so_many_a_minute_and_others_ha
 
 
 def test_DOS_04_addresses_without_an_end_cost_memory_for_so_many_and_a_busy_one_is_not_forgotten() -> None:
-    limit = AddressLimit(LimitSettings(address_burst=20, address_per_minute=1), Clock(), most=10)
+    limit = AddressLimit(LimitSettings(address_burst=20, address_per_minute=1), Monotonic(), most=10)
     for number in range(20):
         limit.take("busy")
         for other in range(5):

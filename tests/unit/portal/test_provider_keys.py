@@ -14,22 +14,13 @@ from foundation.jose import export_signing_key, generate_signing_key
 from portal.errors import PortalError, ServiceUnavailable
 from portal.outside.provider import Outside
 from portal.settings import PortalSettings
+from tests.fakes.clock import Monotonic
 from tests.unit.clients.conftest import info
 from tests.unit.clients.scripted import Scripted, running
 
 pytestmark = pytest.mark.loopback
 JWKS = "/as/jwks"
 FOUND = {"keys": [generate_signing_key().verification_key().as_jwk()]}
-
-
-class Clock:
-    """Seconds, moved by the test."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -49,12 +40,12 @@ def server() -> Iterator[Scripted]:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> Monotonic:
+    return Monotonic(1000.0)
 
 
 @pytest.fixture
-def outside(server: Scripted, clock: Clock, tmp_path: Path) -> Outside:
+def outside(server: Scripted, clock: Monotonic, tmp_path: Path) -> Outside:
     write_secret(tmp_path / "client.pem", export_signing_key(generate_signing_key()))
     settings = PortalSettings(
         public_url="http://portal.localhost",
@@ -69,7 +60,7 @@ def outside(server: Scripted, clock: Clock, tmp_path: Path) -> Outside:
 
 
 def test_DOS_03_keys_that_cannot_be_had_are_not_asked_for_again_at_once(
-    server: Scripted, outside: Outside, clock: Clock
+    server: Scripted, outside: Outside, clock: Monotonic
 ) -> None:
     server.on(JWKS, {"error": "down"}, 503)
     for _ in range(20):
@@ -85,7 +76,7 @@ def test_DOS_03_keys_that_cannot_be_had_are_not_asked_for_again_at_once(
 
 
 def test_an_issuer_that_is_not_reached_at_all_is_not_asked_again_at_once(
-    server: Scripted, outside: Outside, clock: Clock
+    server: Scripted, outside: Outside, clock: Monotonic
 ) -> None:
     server.answers["/csc/v2/info"] = [(500, {}, {})]
     for _ in range(3):
@@ -95,7 +86,7 @@ def test_an_issuer_that_is_not_reached_at_all_is_not_asked_again_at_once(
 
 
 def test_JOS_04_keys_are_never_older_than_a_minute_also_where_newer_ones_cannot_be_had(
-    server: Scripted, outside: Outside, clock: Clock
+    server: Scripted, outside: Outside, clock: Monotonic
 ) -> None:
     server.on(JWKS, FOUND)
     outside.keys()

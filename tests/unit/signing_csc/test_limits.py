@@ -16,6 +16,7 @@ from signing.csc.limits import Limits
 from signing.link import codes
 from signing.link.errors import LinkRefused
 from signing.settings import LimitsSettings, Rate, WebSettings
+from tests.fakes.clock import Monotonic
 from tests.unit.signing_csc.conftest import SAD_KEY, Bench
 from tests.unit.signing_csc.test_credentials import whole_sad
 from tests.unit.signing_csc.test_jobs import body, sad_of, settings
@@ -26,21 +27,8 @@ pytestmark = pytest.mark.loopback
 MANY = Rate(1000.0, 1000)
 
 
-class Monotonic:
-    def __init__(self) -> None:
-        self.at = 100.0
-
-    def __call__(self) -> float:
-        return self.at
-
-
-@pytest.fixture
-def monotonic() -> Monotonic:
-    return Monotonic()
-
-
-def test_a_clock_that_stands_still_gives_nothing(monotonic: Monotonic) -> None:
-    limits = Limits(LimitsSettings(strangers=Rate(1.0, 2)), monotonic)
+def test_a_clock_that_stands_still_gives_nothing() -> None:
+    limits = Limits(LimitsSettings(strangers=Rate(1.0, 2)), Monotonic(100.0))
     limits.stranger()
     limits.stranger()
     for _time in range(3):

@@ -7,15 +7,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from signing.csc.remembered import Remembered
+from tests.fakes.clock import Monotonic
 from tests.unit.signing_csc.conftest import Bench
-
-
-@dataclass
-class Monotonic:
-    now: float = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @dataclass
