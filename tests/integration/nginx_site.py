@@ -10,9 +10,7 @@ import shutil
 import socket
 import ssl
 import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -22,21 +20,20 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-import pytest
-import requests
 from cryptography import x509
 from cryptography.x509 import ocsp as der
 
 from foundation.clock import SystemClock
 from foundation.files import write_secret
-from foundation.settings import process_environment
 from idp.cli.administration import main
 from launcher.toml import dumps
 from tests import pki
 from tests.architecture.source import ROOT
 from tests.fakes.idp import PASSWORD
 from tests.integration.answering_authority import Answer, Responder, answering
+from tests.integration.granian import ACCESS_LOG, granian, wait
 from tests.pki import Issued, Leaf
+from tests.sockets import free_port
 
 SHIPPED = ROOT / "deploy" / "nginx"
 IDP, CERT, MTLS = "idp.localhost", "cert.idp.localhost", "mtls.idp.localhost"
@@ -223,13 +220,6 @@ def header_of(issued: Issued) -> str:
     return f":{base64.b64encode(issued.der).decode()}:"
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
-
-
 @contextmanager
 def site() -> Iterator[Site]:
     """All of it, in a directory of its own; nginx without privileges."""
@@ -314,21 +304,9 @@ def write_nginx(made: Site, directory: Path) -> None:
 @contextmanager
 def behind(made: Site) -> Iterator[None]:
     """The real server; it writes a line for each request that it is given."""
-    command = (
-        sys.executable, "-m", "granian", "--interface", "wsgi", "--factory", "--workers-kill-timeout", "10",
-        "--host", "127.0.0.1", "--port",
-        str(made.behind), "--workers", "1", "--blocking-threads", "4", "--no-ws", "--log-level", "warning",
-        "--access-log", "--access-log-fmt", "%(method)s %(path)s", "wsgi:idp",
-    )  # fmt: skip
-    environment = {**process_environment(), "PRIVYSEAL_IDP_CONFIG": str(made.directory / "idp" / "idp.toml")}
-    with (made.directory / "behind.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
-        try:
-            wait(lambda: requests.get(f"http://127.0.0.1:{made.behind}/health/ready", timeout=5).ok, process, made)
-            yield
-        finally:
-            process.terminate()
-            process.wait(30)
+    config, log = made.directory / "idp" / "idp.toml", made.directory / "behind.log"
+    with granian("idp", made.behind, config, log=log, options=ACCESS_LOG):
+        yield
 
 
 @contextmanager
@@ -350,21 +328,9 @@ def nginx(made: Site, directory: Path, host: str = IDP) -> Iterator[None]:
         process = subprocess.Popen(command, cwd=directory, stdout=log, stderr=log, **as_nobody)
         try:
             url = f"https://{host}:{made.port}/health/{'ready' if host == IDP else 'live'}"
-            wait(lambda: made.ask("GET", url).status == 200, process, made)
+            logs = [made.directory / "nginx.out", directory / "error.log", made.directory / "behind.log"]
+            wait(lambda: made.ask("GET", url).status == 200, process, logs)
             yield
         finally:
             process.terminate()
             process.wait(30)
-
-
-def wait(ready: Any, process: subprocess.Popen[bytes], made: Site) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            if ready():
-                return
-        except (requests.RequestException, OSError, ValueError):
-            pass
-        time.sleep(0.1)
-    logs = "\n".join(path.read_text() for path in made.directory.rglob("*.[lo][ou][gt]"))
-    pytest.fail(f"{process.args!r} does not answer\n{logs[-4000:]}")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +16,6 @@ from contract.sad import Sad
 from foundation.clock import SystemClock, epoch
 from foundation.dpop import make_proof
 from foundation.jose import SigningKey, generate_signing_key, peek_claims, sign_compact
-from foundation.settings import process_environment
 from idp.cli.administration import main
 from idp.oidc.client import ASSERTION_TYPE
 from launcher.toml import dumps
@@ -29,11 +26,12 @@ from signing.link.messages import CredentialView
 from signing.storage.engine import open_engine
 from tests.architecture.source import ROOT
 from tests.fakes.sam import digest, evidence
-from tests.integration.nginx_site import free_port
+from tests.integration.granian import granian
 from tests.integration.oracle import Oracle
 from tests.integration.sam_site import Site
 from tests.integration.test_sam_kills import shimmed_site, signs, until
 from tests.shim import Shim
+from tests.sockets import free_port
 from tests.steps import SteppedClock
 
 HOUR = 3600
@@ -118,20 +116,9 @@ def provider(directory: Path, clock: SteppedClock, key: SigningKey) -> Iterator[
     method = ("--auth-method", "private_key_jwt", "--jwks-file", str(directory / "client.jwk"))
     machine = ("--client-id", CLIENT, "--name", "A machine", "--scope", "service", "--grant-type", "client_credentials")
     assert main(("client", "create", *machine, *method, *config)) == 0
-    command = (
-        sys.executable, "-m", "granian", "--interface", "wsgi", "--factory", "--workers-kill-timeout", "10",
-        "--host", "127.0.0.1", "--port", str(port),
-        "--workers", "1", "--blocking-threads", "4", "--no-ws", "--log-level", "warning", "wsgi:idp",
-    )  # fmt: skip
-    environment = {**process_environment(), **clock.environment, "PRIVYSEAL_IDP_CONFIG": str(directory / "idp.toml")}
-    with (directory / "idp.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
-        try:
-            until(lambda: ready(issuer), 0.1)
-            yield issuer
-        finally:
-            process.terminate()
-            process.wait(30)
+    given = clock.environment
+    with granian("idp", port, directory / "idp.toml", log=directory / "idp.log", environment=given):
+        yield issuer
 
 
 def ready(issuer: str) -> bool:

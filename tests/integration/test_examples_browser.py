@@ -16,7 +16,7 @@ from examples.pdf_signing import make_sample_pdf, verify
 from examples.relying_party.__main__ import QuietHandler
 from examples.relying_party.app import MAX_PDF_BYTES, Settings, create_app
 from tests.e2e.visitor import launch
-from tests.integration.test_examples_processes import free_port
+from tests.sockets import free_port
 from tests.unit.examples.stub import CLIENT_ID, CLIENT_SECRET, PASSWORD, Stub, running_stub
 
 pytestmark = pytest.mark.browser

@@ -12,6 +12,7 @@ import pytest
 
 from examples.http_local import local_session
 from examples.pdf_signing import verify
+from tests.sockets import free_port
 from tests.unit.examples.certificates import pem
 from tests.unit.examples.stub import CLIENT_SECRET, PASSWORD, running_stub
 
@@ -25,13 +26,6 @@ def secret(tmp_path: Path) -> Path:
     path.touch(mode=0o600)
     path.write_text(CLIENT_SECRET)
     return path
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def site(port: int, tmp_path: Path, secret: Path) -> list[str]:

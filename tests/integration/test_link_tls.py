@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,12 +18,7 @@ from tests.fakes.link_tls import End
 from tests.fakes.sam import digest
 from tests.integration.sam_site import Site, make_site
 from tests.integration.whole_world import Whole, sign_hash, whole
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.sockets import free_port
 
 
 @pytest.fixture

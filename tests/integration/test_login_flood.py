@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -15,11 +12,11 @@ import pytest
 import requests
 
 from foundation.files import write_secret
-from foundation.settings import process_environment
 from idp.cli.administration import main
-from tests.architecture.source import ROOT
 from tests.fakes.idp import EMAIL, PASSWORD
-from tests.integration.test_policy_live import CASES, CONFIG, POLICY, _wait
+from tests.integration.granian import granian
+from tests.integration.test_policy_live import CASES, CONFIG, POLICY
+from tests.sockets import free_port
 
 COSTS = """\
 [password]
@@ -47,9 +44,7 @@ def form(origin: str, browser: requests.Session) -> tuple[str, dict[str, str]]:
 def test_DOS_03_during_a_flood_of_logins_health_stays_green_and_whoever_is_refused_is_told_when_to_come_back(
     tmp_path: Path,
 ) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     origin = f"http://127.0.0.1:{port}"
     (tmp_path / "policy.yaml").write_text(POLICY.format(word="one"))
     (tmp_path / "policy.test.yaml").write_text(CASES.format(word="one"))
@@ -60,24 +55,11 @@ def test_DOS_03_during_a_flood_of_logins_health_stays_green_and_whoever_is_refus
     secret = ("--password-file", str(tmp_path / "password"))
     assert main(("init", *config)) == 0
     assert main(("account", "create", *person, *secret, *config)) == 0
-    command = (
-        sys.executable, "-m", "granian", "--interface", "wsgi", "--factory", "--workers-kill-timeout", "10",
-        "--host", "127.0.0.1",
-        "--port", str(port), "--workers", "1", "--blocking-threads", "8", "--no-ws", "--log-level", "warning",
-        "wsgi:idp",
-    )  # fmt: skip
-    environment = {**process_environment(), "PRIVYSEAL_IDP_CONFIG": str(tmp_path / "idp.toml")}
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
-        try:
-            _wait(f"{origin}/health/ready", process)
-            answers, health = _flood(origin)
-            with requests.Session() as browser:
-                url, fields = form(origin, browser)
-                after = browser.post(url, data=fields, timeout=PATIENCE).status_code
-        finally:
-            process.terminate()
-            process.wait(30)
+    with granian("idp", port, tmp_path / "idp.toml", log=tmp_path / "log", threads=8):
+        answers, health = _flood(origin)
+        with requests.Session() as browser:
+            url, fields = form(origin, browser)
+            after = browser.post(url, data=fields, timeout=PATIENCE).status_code
     refused = [retry for status, retry in answers if status == 503]
     assert {status for status, _ in answers} <= {200, 403, 503}
     assert refused

@@ -37,7 +37,6 @@ from tests.integration.nginx_site import (
     SIGN_MTLS,
     Answered,
     Site,
-    free_port,
     header_of,
     nginx,
     write_nginx,
@@ -45,6 +44,7 @@ from tests.integration.nginx_site import (
 from tests.integration.oidc_world import ISSUER, NOW, REDIRECT_URI, RelyingParty, answer
 from tests.integration.whole_world import Whole, sign_hash, whole
 from tests.pki import Issued, Leaf
+from tests.sockets import free_port
 
 CLIENT = "certified"
 DOCUMENT = b"a document"

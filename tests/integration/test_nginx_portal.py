@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,17 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 
 from foundation.files import write_secret
 from foundation.jose import export_signing_key, generate_signing_key
-from foundation.settings import process_environment
 from launcher.toml import dumps
 from portal.cli import main
 from tests import pki
-from tests.architecture.source import ROOT
 from tests.integration.answering_authority import answering
-from tests.integration.nginx_site import DOCUMENTS, SHIPPED, Answered, Site, free_port, nginx, wait, write_nginx
+from tests.integration.granian import granian
+from tests.integration.nginx_site import DOCUMENTS, SHIPPED, Answered, Site, nginx, write_nginx
+from tests.sockets import free_port
 
 BURST = 40
 
@@ -62,20 +59,9 @@ def behind(made: Site) -> Iterator[None]:
     }
     (made.directory / "portal.toml").write_text(dumps(settings))
     assert main(("init", "--config", str(made.directory / "portal.toml"))) == 0
-    command = (
-        sys.executable, "-m", "granian", "--interface", "wsgi", "--factory", "--workers-kill-timeout", "10",
-        "--host", "127.0.0.1", "--port", str(made.portal), "--workers", "1", "--blocking-threads", "4", "--no-ws",
-        "--log-level", "warning", "wsgi:portal",
-    )  # fmt: skip
-    environment = {**process_environment(), "PRIVYSEAL_PORTAL_CONFIG": str(made.directory / "portal.toml")}
-    with (made.directory / "behind.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
-        try:
-            wait(lambda: requests.get(f"http://127.0.0.1:{made.portal}/health/live", timeout=5).ok, process, made)
-            yield
-        finally:
-            process.terminate()
-            process.wait(30)
+    log = made.directory / "behind.log"
+    with granian("portal", made.portal, made.directory / "portal.toml", log=log, health="live"):
+        yield
 
 
 def url(front: Site, path: str) -> str:

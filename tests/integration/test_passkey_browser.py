@@ -15,7 +15,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from tests.e2e.visitor import DESK, PHONE, SECONDS, launch, violations
 from tests.fakes.idp import PASSWORD, Idp, make_idp
-from tests.integration.test_examples_processes import free_port
+from tests.sockets import free_port
 from tests.unit.idp_web.factors import POLICY
 from tests.unit.idp_web.interactions import plain, signature
 from tests.unit.idp_web.passkeys import stored

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import re
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urljoin
@@ -19,11 +15,11 @@ import requests
 from sqlalchemy import text
 
 from foundation.files import write_secret
-from foundation.settings import process_environment
 from idp.cli.administration import main
 from idp.storage.engine import open_engine, reading
-from tests.architecture.source import ROOT
 from tests.fakes.idp import EMAIL, PASSWORD
+from tests.integration.granian import granian
+from tests.sockets import free_port
 
 WORKERS = 2
 THREADS = 4
@@ -116,9 +112,7 @@ class Live:
 
 @pytest.fixture
 def live(tmp_path: Path) -> Iterator[Live]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     made = Live(tmp_path, "", {})
     made.write("one")
     (tmp_path / "idp.toml").write_text(CONFIG.format(directory=tmp_path, port=port))
@@ -127,39 +121,9 @@ def live(tmp_path: Path) -> Iterator[Live]:
     assert main(("init", *config)) == 0
     person = ("--username", "alice", "--name", "Alice Example", "--email", EMAIL)
     assert main(("account", "create", *person, "--password-file", str(tmp_path / "password"), *config)) == 0
-    with _server(tmp_path, port):
+    with granian("idp", port, tmp_path / "idp.toml", log=tmp_path / "log", workers=WORKERS):
         made.page, made.cookies = _sign_in(f"http://127.0.0.1:{port}")
         yield made
-
-
-@contextmanager
-def _server(directory: Path, port: int) -> Iterator[None]:
-    command = (
-        sys.executable, "-m", "granian", "--interface", "wsgi", "--factory", "--workers-kill-timeout", "10",
-        "--host", "127.0.0.1",
-        "--port", str(port), "--workers", str(WORKERS), "--blocking-threads", "4", "--no-ws", "--log-level", "warning",
-        "wsgi:idp",
-    )  # fmt: skip
-    environment = {**process_environment(), "PRIVYSEAL_IDP_CONFIG": str(directory / "idp.toml")}
-    with (directory / "log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
-        try:
-            _wait(f"http://127.0.0.1:{port}/health/ready", process)
-            yield
-        finally:
-            process.terminate()
-            process.wait(30)
-
-
-def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            if requests.get(url, timeout=5).json() == {"status": "ok"}:
-                return
-        except (requests.RequestException, ValueError):
-            time.sleep(0.1)
-    pytest.fail("the server does not answer")
 
 
 def _sign_in(origin: str) -> tuple[str, dict[str, str]]:

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import socket
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-import requests
 
 from foundation.files import write_secret
 from foundation.jose import generate_signing_key
-from foundation.settings import process_environment
 from launcher.toml import dumps
 from signing.csc.dialect import dialects
 from tests import pki
-from tests.architecture.source import ROOT
 from tests.integration.answering_authority import answering
-from tests.integration.nginx_site import SIGN, Site, free_port, nginx, wait, write_nginx
+from tests.integration.granian import ACCESS_LOG, granian
+from tests.integration.nginx_site import SIGN, Site, nginx, write_nginx
+from tests.sockets import free_port
 
 THREADS = 4
 """Of granian: as many requests can be read at a time."""
@@ -55,7 +52,8 @@ def front() -> Iterator[Site]:
         yield made
 
 
-def serving(made: Site) -> ExitStack:
+@contextmanager
+def serving(made: Site) -> Iterator[None]:
     """The web tier under granian, as in production; it writes a line for each request that it is given."""
     write_secret(made.directory / "client-secret", b"s")
     settings = {
@@ -72,21 +70,10 @@ def serving(made: Site) -> ExitStack:
     key = generate_signing_key().verification_key().key
     (made.directory / "activation.pem").write_bytes(key.as_pem(private=False))
     (made.directory / "web.toml").write_text(dumps(settings))
-    command = (
-        sys.executable, "-m", "granian", "--interface", "wsgi", "--factory", "--workers-kill-timeout", "10",
-        "--host", "127.0.0.1", "--port",
-        str(made.sign), "--workers", "1", "--blocking-threads", str(THREADS), "--no-ws", "--log-level", "warning",
-        "--http1-header-read-timeout", str(SECONDS * 1000), "--access-log", "--access-log-fmt", "%(method)s %(path)s",
-        "wsgi:signing",
-    )  # fmt: skip
-    environment = {**process_environment(), "PRIVYSEAL_WEB_CONFIG": str(made.directory / "web.toml")}
-    stack = ExitStack()
-    log = stack.enter_context((made.directory / "behind.log").open("wb"))
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
-    stack.callback(process.wait, 30)
-    stack.callback(process.terminate)
-    wait(lambda: requests.get(f"http://127.0.0.1:{made.sign}/health/live", timeout=5).ok, process, made)
-    return stack
+    options = ("--http1-header-read-timeout", str(SECONDS * 1000), *ACCESS_LOG)
+    config, log = made.directory / "web.toml", made.directory / "behind.log"
+    with granian("signing", made.sign, config, log=log, health="live", threads=THREADS, options=options):
+        yield
 
 
 def cut(connection: socket.socket, drip: bytes = b"", meanwhile: socket.socket | None = None) -> bytes:

@@ -9,13 +9,9 @@ import pytest
 import requests
 
 from clients.csc import LoopbackReceiver, Pending, TimedOutError, UsageError
+from tests.sockets import free_port
 
 pytestmark = pytest.mark.loopback
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def pending(state: str = "the-state") -> Pending:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import threading
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from clients.csc.sign.plan import Job, plan, prepare, write
 from clients.csc.sign.report import Report
 from examples.pdf_signing import verify as verify_pdf
 from examples.sample_contract import make_sample_pdf
+from tests.sockets import free_port
 from tests.unit.clients.scripted import Scripted
 from tests.unit.clients.world import World
 from tests.unit.examples.certificates import Signer as Key
@@ -34,11 +34,6 @@ Run = Callable[..., tuple[int, dict[str, Any]]]
 @pytest.fixture
 def world(server: Scripted, key: Key) -> World:
     return World(server, key)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture

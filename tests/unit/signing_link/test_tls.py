@@ -26,16 +26,11 @@ from signing.link.server import LinkServer
 from signing.link.tls import Tls, TlsEndpoint, TlsFiles
 from signing.sam.errors import SadSpent
 from tests.fakes.link_tls import End
+from tests.sockets import free_port
 from tests.unit.signing_link.test_messages import PDFS, REQUEST
 from tests.unit.signing_link.test_server import Handlers
 
 pytestmark = pytest.mark.loopback
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass
