@@ -375,7 +375,7 @@ def encode_base64url(data: bytes) -> str:
     return binascii.b2a_base64(data, newline=False).rstrip(b"=").translate(_TO_BASE64URL).decode()
 
 
-def parse_json_object(data: bytes | str) -> JsonObject:
+def parse_json_object(data: bytes | bytearray | str) -> JsonObject:
     """Parse a JSON object as strictly as :func:`parse_json` does.
 
     :raises TokenMalformed: anything else, another value at the top included.
@@ -386,7 +386,7 @@ def parse_json_object(data: bytes | str) -> JsonObject:
     return value
 
 
-def parse_json(data: bytes | str) -> Any:
+def parse_json(data: bytes | bytearray | str) -> Any:
     """Parse any JSON value strictly: UTF-8, no duplicate member, no NaN or Infinity.
 
     Texts are such as every database, log and certificate can take: no lone surrogate (RFC 7493 2.1), no NUL.
@@ -394,12 +394,15 @@ def parse_json(data: bytes | str) -> Any:
     :raises TokenMalformed: anything else.
     """
     try:
-        octets = data.encode("utf-8") if isinstance(data, str) else data
-        value = _DECODER.decode(octets.decode("utf-8"))
+        text = data if isinstance(data, str) else str(data, "utf-8")
+        if not text.isascii():
+            # Of a text that nobody decoded from UTF-8.
+            text.encode("utf-8")
+        value = _DECODER.decode(text)
     except (ValueError, RecursionError) as error:
         raise TokenMalformed("not JSON in the strict form") from error
     # Neither comes in but by an escape: UTF-8 has no surrogates, and JSON's strings no control characters.
-    if b"\\u" in octets:
+    if "\\u" in text:
         _check_texts(value)
     return value
 

@@ -78,8 +78,11 @@ class Incoming:
         """Let the body be as long as that."""
         self._most = octets
 
-    def body(self) -> bytes:
+    def body(self) -> bytes | bytearray:
         """The whole body, once.
+
+        A long one is put together here as it comes: the server would keep all of it until it is whole, and would not
+        give the room back.
 
         :raises RequestEntityTooLarge: it is longer than is allowed.
         :raises ClientDisconnected: there is less of it than was said.
@@ -92,9 +95,21 @@ class Incoming:
             return whole
         if self._left > self._most:
             raise RequestEntityTooLarge
-        first = self._read(self._left)
+        first = self._read(_PIECE)
         # One piece is the rule, and is not copied then.
-        return first if not self._left else first + b"".join(iter(lambda: self._read(_PIECE), b""))
+        return first if not self._left else self._gathered(first, self._left)
+
+    def _gathered(self, first: bytes, left: int) -> bytearray:
+        """A body of which the first piece was read, and so much was left."""
+        # Not filled by itself: what is not written to is no memory yet, whatever length a client states.
+        whole = bytearray(len(first) + left)
+        whole[: len(first)] = first
+        with memoryview(whole) as view:
+            place = len(first)
+            for piece in iter(lambda: self._read(_PIECE), b""):
+                view[place : place + len(piece)] = piece
+                place += len(piece)
+        return whole
 
     def throw_away(self) -> None:
         """Take what is left of the body, and keep nothing of it; none of one that is longer than is allowed.

@@ -162,8 +162,9 @@ def _json_body(incoming: Incoming) -> dict[str, Any]:
     if not incoming.is_json():
         raise errors.InvalidRequest(errors.NOT_JSON)
     try:
-        return parse_json_object(incoming.body())
-    except TokenMalformed as error:
+        # The body is free as soon as it is a text: one with a document is large, and its members are copies.
+        return parse_json_object(str(incoming.body(), "utf-8"))
+    except (TokenMalformed, UnicodeDecodeError) as error:
         raise errors.InvalidRequest(errors.NO_JSON_OBJECT) from error
 
 
