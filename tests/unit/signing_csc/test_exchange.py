@@ -45,6 +45,22 @@ def test_a_body_in_pieces_is_read_to_its_end() -> None:
     assert incoming(Slow(b'{"a": 1}'), CONTENT_LENGTH="8").body() == b'{"a": 1}'
 
 
+def test_a_long_body_is_put_together_as_it_comes() -> None:
+    """The server keeps what it is asked for until it has all of it: never the whole of a document."""
+    asked: list[int] = []
+
+    class Stream(io.BytesIO):
+        def read(self, octets: int | None = -1, /) -> bytes:
+            asked.append(-1 if octets is None else octets)
+            return super().read(octets)
+
+    whole = bytes(range(256)) * 1024 + b"the rest"
+    found = incoming(Stream(whole + b"next"), len(whole), CONTENT_LENGTH=str(len(whole)))
+    assert found.body() == whole
+    assert sum(asked) == len(whole)
+    assert max(asked) <= 64 * 1024
+
+
 def test_what_follows_a_body_is_no_part_of_it() -> None:
     """SES-12: the next request on the connection."""
     stream = io.BytesIO(b'{"a": 1}POST /csc/v2/info')
@@ -57,6 +73,8 @@ def test_what_follows_a_body_is_no_part_of_it() -> None:
 def test_a_body_that_ends_early_is_none() -> None:
     with pytest.raises(ClientDisconnected):
         incoming(io.BytesIO(b'{"a": 1}'), CONTENT_LENGTH="9").body()
+    with pytest.raises(ClientDisconnected):
+        incoming(io.BytesIO(bytes(99_999)), 100_000, CONTENT_LENGTH="100000").body()
 
 
 def test_a_body_that_is_too_long_is_not_read() -> None:
