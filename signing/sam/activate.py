@@ -27,11 +27,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from auditlog.chain import Fields
 from contract.sad import Sad
 from foundation import log
 from foundation.clock import Clock, epoch
-from signing.sam import events
 from signing.sam.algorithms import SignatureAlgorithm
 from signing.sam.credential import Credential, SealedCredential
 from signing.sam.custody import Custody, Opened
@@ -50,11 +48,18 @@ from signing.sam.errors import (
     StoreUnavailable,
     UnknownCredential,
 )
-from signing.sam.evidence import sad_record
-from signing.sam.ledger import Redemption, Reservation, SpentMemory, State, allowance_of, assign
+from signing.sam.ledger import Reservation, SpentMemory, State, allowance_of, assign
 from signing.sam.ports import DeviceError, OperationNotPermitted, SignatureDevice, WrappedKey, WrappedKeyRefused
-from signing.sam.proof import proof_record
 from signing.sam.proof_counters import ProofCounters
+from signing.sam.records import (
+    intent_record,
+    outcome_record,
+    predecessors,
+    refusal_record,
+    repeated_record,
+    set_back_record,
+    succeeded_record,
+)
 from signing.sam.refusals import RefusalBudget
 from signing.sam.revocation import Revocation
 from signing.sam.revoke import Revocations
@@ -196,15 +201,7 @@ class Activator:
         except SamError as refusal:
             self._note_refusal(sad, request, refusal)
             raise
-        fields: Fields = {
-            "credential_id": request.credential_id,
-            "issuer": sad.iss,
-            "txn": sad.txn,
-            "jti": sad.jti,
-            "client_id": sad.client_id,
-            "count": len(request.digests),
-        }
-        self._store.note(Record(events.SIGNATURE_REPEATED, fields, self._clock.now()))
+        self._store.note(repeated_record(sad, request, self._clock.now()))
 
     def extend(self, token: str, client_id: str | None) -> None:
         """Let a SAD take the place of those before it at once: none of them is redeemed once this returns.
@@ -246,16 +243,7 @@ class Activator:
         def record(_chosen: tuple[int, ...]) -> Record:
             now = self._clock.now()
             check_expiry(sad, now)
-            fields: Fields = {
-                "credential_id": credential.id,
-                "client_id": sad.client_id,
-                "issuer": sad.iss,
-                "txn": sad.txn,
-                "jti": sad.jti,
-                "supersedes": list(_predecessors(sad)),
-                "unspent": unspent,
-            }
-            return Record(events.SAD_SUCCEEDED, fields, now)
+            return succeeded_record(sad, unspent, now)
 
         reservation = self._reservation(sad, credential, found.epoch.number, found.row)
         self._store.succeed(reservation, none, record)
@@ -328,7 +316,16 @@ class Activator:
             # Another request of the same approval may have been waited for.
             now = self._clock.now()
             check_expiry(sad, now)
-            return _intent(permit, reservation, chosen, now)
+            return intent_record(
+                sad,
+                permit.request,
+                reservation,
+                chosen,
+                owner=permit.credential.owner,
+                scheme=permit.algorithm.scheme,
+                signed_digests=permit.work.digests if permit.work.built else (),
+                at=now,
+            )
 
         positions = self._store.reserve(reservation, lambda taken: assign(sad, digests, taken), intent)
         now = self._clock.now()
@@ -356,7 +353,7 @@ class Activator:
             client_id=sad.client_id,
             account=sad.sub,
             sad_since=sad.since,
-            predecessors=frozenset(_predecessors(sad)),
+            predecessors=frozenset(predecessors(sad)),
             max_signatures_per_day=credential.floor.max_signatures_per_day,
             proof=proof,
             row=row,
@@ -396,85 +393,22 @@ class Activator:
         return State.RESERVED
 
     def _note_refusal(self, sad: Sad, request: SignatureRequest, refusal: SamError) -> None:
-        now = self._clock.now()
-        fields: Fields = {
-            "code": refusal.code,
-            "reason": str(refusal),
-            "credential_id": request.credential_id,
-            "issuer": sad.iss,
-            "txn": sad.txn,
-            "jti": sad.jti,
-            "client_id": request.client_id,
-        }
-        _log.warning("signature refused", extra={"fields": fields})
+        record = refusal_record(sad, request, refusal, self._clock.now())
+        _log.warning("signature refused", extra={"fields": record.fields})
         unwritable = (StoreUnavailable, CommitUnknown, EpochSetBack, LedgerBehind)
-        if isinstance(refusal, unwritable) or not self._refusals.take(now):
+        if isinstance(refusal, unwritable) or not self._refusals.take(record.at):
             return
         try:
-            self._store.note(Record(events.SIGNATURE_REFUSED, fields, now))
+            self._store.note(record)
         except (StoreUnavailable, CommitUnknown):
             # The refusal stands, recorded or not: nothing was signed.
-            _log.error("a refusal could not be recorded", extra={"fields": fields})
+            _log.error("a refusal could not be recorded", extra={"fields": record.fields})
 
     def _alarm_set_back(self, reservation: Reservation, positions: tuple[int, ...], now: datetime) -> None:
-        fields = {
-            "redemption": reservation.id,
-            "issuer": reservation.issuer,
-            "txn": reservation.txn,
-            "positions": _numbers(positions),
-        }
-        _log.critical("the ledger was set back", extra={"fields": fields})
+        record = set_back_record(reservation, positions, now)
+        _log.critical("the ledger was set back", extra={"fields": record.fields})
         self._conclude(reservation, len(positions), State.INDETERMINATE, "ledger_set_back")
-        self._store.note(Record(events.LEDGER_SET_BACK, fields, now))
-
-
-def outcome_record(
-    redemption: Reservation | Redemption, *, count: int, state: State, reason: str, at: datetime
-) -> Record:
-    """The audit record of an outcome."""
-    event = {
-        State.CONSUMED: events.SIGNATURE_CONSUMED,
-        State.RELEASED: events.SIGNATURE_RELEASED,
-        State.INDETERMINATE: events.SIGNATURE_INDETERMINATE,
-    }[state]
-    fields: Fields = {
-        "redemption": redemption.id,
-        "credential_id": redemption.credential_id,
-        "issuer": redemption.issuer,
-        "txn": redemption.txn,
-        "count": count,
-        "reason": reason,
-    }
-    return Record(event, fields, at)
-
-
-def _intent(permit: _Permit, reservation: Reservation, positions: tuple[int, ...], now: datetime) -> Record:
-    sad, credential = permit.sad, permit.credential
-    built = {"signed_digests": [digest.hex() for digest in permit.work.digests]} if permit.work.built else {}
-    fields: Fields = {
-        "redemption": reservation.id,
-        "credential_id": credential.id,
-        "credential_version": credential.version,
-        "owner": credential.owner,
-        "client_id": sad.client_id,
-        "issuer": sad.iss,
-        "txn": sad.txn,
-        "jti": sad.jti,
-        "hash_alg": sad.hash_alg,
-        "scheme": permit.algorithm.scheme,
-        "positions": _numbers(positions),
-        "digests": [digest.hex() for digest in permit.request.digests],
-        "loa": sad.loa,
-        "decision": sad.policy.decision_id,
-        "policy_sha256": sad.policy.sha256,
-        "epoch": permit.epoch,
-        **sad_record(sad, permit.request.sad),
-        **proof_record(sad),
-        **built,
-    }
-    if sad.supersedes is not None:
-        fields = {**fields, "supersedes": list(sad.supersedes.jtis)}
-    return Record(events.SIGNATURE_INTENT, fields, now)
+        self._store.note(record)
 
 
 def _work(request: SignatureRequest, credential: Credential, algorithm: SignatureAlgorithm, now: datetime) -> Work:
@@ -483,14 +417,6 @@ def _work(request: SignatureRequest, credential: Credential, algorithm: Signatur
         return Work(request.digests)
     signer = Signer(credential.certificates[0], algorithm, credential.key_profile().bits, epoch(now))
     return built_work(request.templates, signer)
-
-
-def _predecessors(sad: Sad) -> tuple[str, ...]:
-    return () if sad.supersedes is None else sad.supersedes.jtis
-
-
-def _numbers(positions: tuple[int, ...]) -> list[str]:
-    return [str(position) for position in positions]
 
 
 def _translated(error: DeviceError) -> SamError:

@@ -13,9 +13,9 @@ from typing import Final
 
 from foundation import log
 from foundation.clock import Clock, epoch
-from signing.sam.activate import outcome_record
 from signing.sam.errors import SamError
 from signing.sam.ledger import Redemption, State
+from signing.sam.records import outcome_record
 from signing.sam.store import Store, Unfinished
 
 _PAGE: Final = 100

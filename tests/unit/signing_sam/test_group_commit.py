@@ -17,8 +17,8 @@ from auditlog.chain import verify
 from auditlog.errors import EventRefused
 from auditlog.sql import AuditLog, read_entries
 from signing.sam import errors, events
-from signing.sam.activate import outcome_record
 from signing.sam.ledger import Reservation, State
+from signing.sam.records import outcome_record
 from signing.sam.store import Record
 from signing.storage.combine import Combiner, Job
 from signing.storage.ledger import Conclude, Ledger, Note, Reserve, Work

@@ -15,10 +15,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from signing.sam import errors, events
-from signing.sam.activate import outcome_record
 from signing.sam.anchor import label_of, sealed, sum_of, versions_key
 from signing.sam.ledger import Redemption, Reservation, State, allowance_of, assign
 from signing.sam.reconcile import reconcile
+from signing.sam.records import outcome_record
 from signing.sam.store import Record
 from signing.storage.backup import backup_side
 from signing.storage.engine import open_engine
