@@ -36,7 +36,17 @@ from idp.oidc.request import AuthorizationRequest, RequestContext, parse_authori
 from idp.storage import accounts, clients, grants, pushed_requests
 from idp.storage.engine import reading
 from idp.storage.seal import Altered
-from idp.web import browser, faults, mutual_tls, oidc_account, oidc_ciba, oidc_complete, oidc_explicit, oidc_tokens
+from idp.web import (
+    browser,
+    faults,
+    mutual_tls,
+    oidc_account,
+    oidc_ciba,
+    oidc_complete,
+    oidc_explicit,
+    oidc_grants,
+    oidc_tokens,
+)
 from idp.web.headers import allow_form_target
 from idp.web.interaction import BeginInteraction, Finished, begin, register_finisher
 from idp.web.language import gettext as _
@@ -319,7 +329,7 @@ def granted(connection: Connection, outcome: Finished) -> str | _NotGranted | No
         client_id=asked.client_id,
         subject=approval.account_id,
         now=now,
-        seconds=oidc_tokens.life_of(config, asked, approval, now),
+        seconds=oidc_grants.life_of(config, asked, approval, now),
         request=asked,
         approval=approval,
     )
@@ -331,7 +341,7 @@ def finish(outcome: Finished) -> Response:
     """The end of an interaction: a code for what was approved, or the error."""
     asked, found = AuthorizationRequest.from_json(outcome.payload), outcome.granted
     if isinstance(found, str):
-        oidc_tokens.tidy_sometimes(services())
+        oidc_grants.tidy_sometimes(services())
         return answer_client(asked.target, services().settings.issuer, [("code", found)])
     if isinstance(found, _NotGranted):
         return _answer_error(asked.target, found.error, found.description)

@@ -36,7 +36,7 @@ from idp.storage.accounts import Account
 from idp.storage.backchannel import Limits, NewRequest, StoredRequest
 from idp.storage.engine import reading
 from idp.storage.grants import Grant
-from idp.web import oidc_tokens
+from idp.web import oidc_grants, oidc_tokens
 from idp.web.oidc_http import json_answer
 from idp.web.on_behalf import Principal, principal_of
 from idp.web.services import Services, services
@@ -68,7 +68,7 @@ def ask(parameters: Mapping[str, str], caller: Client, context: RequestContext) 
         # Whoever signs in signs in to the relying party, not to a service that the token passes through.
         raise ScopeRefused("for another client only signatures are asked for")
     asked, named = wanted.asked, principal.account_id if principal is not None else wanted.asked.subject_hint
-    oidc_tokens.tidy_sometimes(services())
+    oidc_grants.tidy_sometimes(services())
     handle, now = oidc_tokens.secret_token(services()), services().clock.now()
     with services().engine.begin() as connection:
         account = _account(connection, named, asked.login_hint)
@@ -207,7 +207,7 @@ def _grant_of(connection: Connection, with_services: Services, found: StoredRequ
     grant = grants.find(connection, with_services.seals, found.grant_id)
     if grant is None or (grant.client_id, grant.subject) != (found.client_id, found.account_id):
         return None
-    return grant if oidc_tokens.is_alive(connection, with_services, grant) else None
+    return grant if oidc_grants.is_alive(connection, with_services, grant) else None
 
 
 def _check_decided(with_services: Services, found: StoredRequest) -> None:

@@ -28,7 +28,7 @@ from idp.oidc.possession import bound_to, check_shown
 from idp.oidc.request import AuthorizationRequest
 from idp.policy.facts import CredentialFacts
 from idp.storage import grants
-from idp.web import in_band, oidc_tokens
+from idp.web import in_band, oidc_grants, oidc_tokens
 from idp.web.in_band import Approved, InBand
 from idp.web.language import gettext as _
 from idp.web.language import prefer
@@ -298,7 +298,7 @@ def _mint(agreed: Approved, intent: SignatureIntent, details_type: str | None, t
     def record(connection: Connection) -> bool:
         # Once more: a password takes long to verify, and the token may have been given back meanwhile.
         held = grants.find_access(connection, with_services.seals, token)
-        if held is None or held.revoked or not oidc_tokens.is_alive(connection, with_services, held.grant):
+        if held is None or held.revoked or not oidc_grants.is_alive(connection, with_services, held.grant):
             return False
         agreed.record(connection)
         return True
@@ -311,9 +311,9 @@ def _mint(agreed: Approved, intent: SignatureIntent, details_type: str | None, t
             client_id=principal.client.client_id,
             subject=approval.account_id,
             now=now,
-            seconds=oidc_tokens.life_of(config, asked, approval, now),
+            seconds=oidc_grants.life_of(config, asked, approval, now),
             request=asked,
             approval=approval,
         )
-    oidc_tokens.tidy_sometimes(with_services)
+    oidc_grants.tidy_sometimes(with_services)
     return oidc_tokens.give_sad(with_services, grant, content, None, first=record)

@@ -19,7 +19,7 @@ from idp.oidc.possession import bound_to
 from idp.storage import grants
 from idp.storage.engine import reading
 from idp.storage.grants import AccessToken, Grant
-from idp.web import oidc_login, oidc_tokens
+from idp.web import oidc_grants, oidc_login
 from idp.web.oidc_http import form
 from idp.web.services import Services
 
@@ -69,7 +69,7 @@ def find_token(services: Services, token: str) -> StoredToken | None:
         if grant is None:
             return None
         # A refresh token that was used up is still good for giving the family back, and for nothing else.
-        alive = oidc_tokens.is_alive(connection, services, grant) and not grants.is_used(connection, token)
+        alive = oidc_grants.is_alive(connection, services, grant) and not grants.is_used(connection, token)
         return StoredToken(grant, access, alive, services.clock.now())
 
 

@@ -29,7 +29,7 @@ from idp.storage.authenticators import Authenticator
 from idp.storage.engine import reading
 from idp.storage.grants import Grant
 from idp.storage.interactions import StoredInteraction
-from idp.web import login, oidc_tokens, progress
+from idp.web import login, oidc_grants, oidc_tokens, progress
 from idp.web.interaction import BeginInteraction, Interaction
 from idp.web.progress import Assessment
 from idp.web.services import Services
@@ -73,7 +73,7 @@ def sign_in(services: Services, parameters: Mapping[str, str]) -> dict[str, Any]
     if not {"username", "password"} <= parameters.keys():
         raise RequestInvalid("Missing parameter username or password")
     grant = _granted(services, client, parameters["username"], parameters["password"])
-    oidc_tokens.tidy_sometimes(services)
+    oidc_grants.tidy_sometimes(services)
     return oidc_tokens.for_login(services, grant, remember=parameters.get("remember_me") == "true")
 
 
@@ -91,7 +91,7 @@ def _relying_party(services: Services, parameters: Mapping[str, str]) -> Client:
 
 
 def _refreshed(services: Services, token: str, client: Client) -> dict[str, Any]:
-    grant = oidc_tokens.check_refresh(services, token, client)
+    grant = oidc_grants.check_refresh(services, token, client)
     if not gave(grant):
         # One that was given in a browser stays there.
         raise GrantInvalid(_REFUSED)
@@ -174,7 +174,7 @@ def _approved(services: Services, client: Client, account: Account, evidence: Ev
             client_id=client.client_id,
             subject=account.id,
             now=now,
-            seconds=oidc_tokens.life_of(config, asked, approval, now),
+            seconds=oidc_grants.life_of(config, asked, approval, now),
             request=asked,
             approval=approval,
         )

@@ -22,7 +22,7 @@ from idp.storage import grants
 from idp.storage.grants import Grant, NewAccessToken
 from idp.storage.hashes import hash_token
 from idp.storage.seal import Altered
-from idp.web import oidc_tokens
+from idp.web import oidc_grants, oidc_tokens
 from idp.web.orders import signed_order
 from idp.web.services import Services
 
@@ -73,8 +73,8 @@ def give(services: Services, grant: Grant, client: Client, shown: Shown | None =
         oidc_tokens.spend(connection, shown)
         # Once more, in this very transaction: whoever signed out a moment ago has ordered nothing.
         issued = (
-            oidc_tokens.is_alive(connection, services, grant)
-            and oidc_tokens.evidence_stands(connection, services, approval)
+            oidc_grants.is_alive(connection, services, grant)
+            and oidc_grants.evidence_stands(connection, services, approval)
             and grants.issue(connection, grant, access, now)
         )
         if issued:

@@ -41,7 +41,7 @@ from idp.oidc.request import check_repeated_details, check_scopes
 from idp.storage import clients, single_use
 from idp.storage.engine import reading
 from idp.storage.grants import Grant
-from idp.web import oidc_extension, oidc_orders, oidc_tokens
+from idp.web import oidc_extension, oidc_grants, oidc_orders, oidc_tokens
 from idp.web.oidc_ciba import BackchannelGrant
 from idp.web.oidc_explicit import ExplicitGrant
 from idp.web.oidc_http import form, json_answer, refuse_as
@@ -275,7 +275,7 @@ class CodeGrant(AuthorizationCodeGrant):
 
     def query_authorization_code(self, code: str, client: ClientMixin) -> RedeemedCode:
         """Use the code up, whatever is wrong with the rest of the request: a second try is a second use."""
-        found = oidc_tokens.redeem_code(self.server.services, code, client_of(client))
+        found = oidc_grants.redeem_code(self.server.services, code, client_of(client))
         if found.request is None:
             raise RequestInvalid("Invalid parameter code")
         return RedeemedCode(found, found.request.redirect_uri, found.request.code_challenge)
@@ -301,7 +301,7 @@ class RefreshGrant(RefreshTokenGrant):
     def authenticate_refresh_token(self, refresh_token: str) -> StoredRefresh:
         """The token's grant; it is used up only when all else is in order."""
         client = client_of(self.request.client)
-        return StoredRefresh(oidc_tokens.check_refresh(self.server.services, refresh_token, client))
+        return StoredRefresh(oidc_grants.check_refresh(self.server.services, refresh_token, client))
 
     def create_token_response(self) -> Any:
         """New tokens; the old refresh token is worth nothing any more."""

@@ -14,7 +14,7 @@ from idp.oidc.errors import ClientNotPermitted, GrantInvalid
 from idp.storage import clients, grants
 from idp.storage.engine import reading
 from idp.storage.grants import Grant
-from idp.web import oidc_tokens
+from idp.web import oidc_grants
 from idp.web.services import Services
 
 _REFUSED = "Invalid parameter subject_token"
@@ -45,7 +45,7 @@ def principal_of(services: Services, token: str, caller: Client) -> Principal:
             raise GrantInvalid(_REFUSED)
         if found.resource not in caller.registration.introspects or found.grant.subject == found.grant.client_id:
             raise GrantInvalid(_REFUSED)
-        alive = oidc_tokens.is_alive(connection, services, found.grant)
+        alive = oidc_grants.is_alive(connection, services, found.grant)
         client = clients.find_active(connection, found.grant.client_id)
     if found.revoked or not alive or client is None or epoch(services.clock.now()) >= found.expires_at:
         raise GrantInvalid(_REFUSED)

@@ -24,7 +24,7 @@ from idp.storage import backchannel, clients, grants
 from idp.storage.backchannel import StoredRequest
 from idp.storage.engine import reading
 from idp.storage.seal import Altered
-from idp.web import oidc_tokens, wording
+from idp.web import oidc_grants, oidc_tokens, wording
 from idp.web.account.common import blueprint, me, page, refused, signed_in
 from idp.web.interaction import BeginInteraction, Finished, begin, register_finisher
 from idp.web.services import services
@@ -171,7 +171,7 @@ def finish(outcome: Finished) -> Response:
 
 
 def _life_of(asked: AuthorizationRequest, approval: Approval) -> int:
-    life = oidc_tokens.life_of(OidcConfig.of(services().settings), asked, approval, services().clock.now())
+    life = oidc_grants.life_of(OidcConfig.of(services().settings), asked, approval, services().clock.now())
     # From the approval to the collection there is more time than a code has.
     return life + COLLECT_SECONDS if asked.intent is not None else life
 
