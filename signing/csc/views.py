@@ -55,7 +55,7 @@ def csc_api(dialect: Dialect, rssp: Rssp) -> Api:
     blueprint = Blueprint(f"csc_{dialect.name}", __name__, url_prefix=dialect.path)
     offered = methods.offered(dialect, rssp.settings)
     described = document.build(dialect, rssp.settings, [method.name for method in offered])
-    exchanges = {method.name: _exchange(dialect, rssp, method, described) for method in offered}
+    exchanges: dict[str, Exchange] = {method.name: _Endpoint.of(dialect, rssp, method, described) for method in offered}
     absent = _refusal(errors.NotImplementedHere(), dialect)
     exchanges |= {name: lambda _environ: absent for name in methods.missing(dialect, rssp.settings)}
     for name, exchange in exchanges.items():
@@ -85,51 +85,71 @@ def response_of(reply: Reply) -> Response:
     return Response(reply.body, reply.status, list(reply.headers))
 
 
-def _exchange(dialect: Dialect, rssp: Rssp, method: Method, described: Mapping[str, Any]) -> Exchange:
-    uri = f"{rssp.settings.public_url}{dialect.path}/{method.name}"
-    schema = document.request_schema(described, method.name)
-    check = None if schema is None else RequestCheck(schema)
-    names = document.own_names(dialect, method.name)
-    most = method.max_body(rssp.settings)
+@dataclass(frozen=True, slots=True)
+class _Endpoint:
+    """A method in one dialect; answers a request, whatever becomes of it."""
 
-    def answered(incoming: Incoming) -> Reply:
-        header = incoming.header("HTTP_AUTHORIZATION")
-        bearer = None
-        if method.bearer:
-            shown = Shown(uri, tuple(incoming.lines("DPoP")), _certificate(rssp.proxies, incoming))
-            bearer = parse_authorization(header, shown)
-        _bound(rssp, bearer, incoming, most)
-        call = Call(dialect, _checked(check, names, _json_body(incoming)), bearer, header)
-        _note(dialect, method, call.body)
-        answer = method.handler(rssp, call)
-        # A document that came is not kept while others go out.
-        del call
-        return _answer(answer)
+    dialect: Dialect
+    rssp: Rssp
+    method: Method
+    uri: str
+    """As proofs of possession name it (RFC 9449 4.2)."""
+    check: RequestCheck | None
+    """What the API's document says of a request's body; None: nothing."""
+    names: Mapping[str, str]
+    """The dialect's own, of parameters."""
+    most: int
+    """Octets that a body may have."""
 
-    def limited(incoming: Incoming) -> Reply:
-        if not method.bearer:
-            rssp.limits.stranger()
+    @classmethod
+    def of(cls, dialect: Dialect, rssp: Rssp, method: Method, described: Mapping[str, Any]) -> _Endpoint:
+        schema = document.request_schema(described, method.name)
+        return cls(
+            dialect,
+            rssp,
+            method,
+            uri=f"{rssp.settings.public_url}{dialect.path}/{method.name}",
+            check=None if schema is None else RequestCheck(schema),
+            names=document.own_names(dialect, method.name),
+            most=method.max_body(rssp.settings),
+        )
+
+    def __call__(self, environ: Environ) -> Reply:
         try:
-            return answered(incoming)
+            return self._limited(Incoming(environ))
         except errors.CscError as error:
-            # To a proxy that is still sending an early answer is a failure (502).
-            incoming.allow(most)
-            incoming.throw_away()
-            if isinstance(error, STRANGE):
-                rssp.limits.stranger()
-            raise
-
-    def exchange(environ: Environ) -> Reply:
-        try:
-            return limited(Incoming(environ))
-        except errors.CscError as error:
-            return _refusal(error, dialect)
+            return _refusal(error, self.dialect)
         except HTTPException as error:
             return http_error(error)
         except Exception as error:  # noqa: BLE001 - a fault of ours is answered, not shown
             return unexpected(error)
 
-    return exchange
+    def _limited(self, incoming: Incoming) -> Reply:
+        if not self.method.bearer:
+            self.rssp.limits.stranger()
+        try:
+            return self._answered(incoming)
+        except errors.CscError as error:
+            # To a proxy that is still sending an early answer is a failure (502).
+            incoming.allow(self.most)
+            incoming.throw_away()
+            if isinstance(error, STRANGE):
+                self.rssp.limits.stranger()
+            raise
+
+    def _answered(self, incoming: Incoming) -> Reply:
+        header = incoming.header("HTTP_AUTHORIZATION")
+        bearer = None
+        if self.method.bearer:
+            shown = Shown(self.uri, tuple(incoming.lines("DPoP")), _certificate(self.rssp.proxies, incoming))
+            bearer = parse_authorization(header, shown)
+        _bound(self.rssp, bearer, incoming, self.most)
+        call = Call(self.dialect, _checked(self.check, self.names, _json_body(incoming)), bearer, header)
+        _note(self.dialect, self.method, call.body)
+        answer = self.method.handler(self.rssp, call)
+        # A document that came is not kept while others go out.
+        del call
+        return _answer(answer)
 
 
 def _certificate(proxies: Proxies, incoming: Incoming) -> str | None:
