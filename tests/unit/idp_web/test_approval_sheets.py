@@ -29,8 +29,8 @@ from idp.web.shown.fetching import Fetcher
 from tests.fakes.idp import Idp
 from tests.paper import pdf
 from tests.unit.idp_web import test_approval as approval
+from tests.unit.idp_web.approving import ORIGIN, consented, events, finish, lines, post, shown, used
 from tests.unit.idp_web.interactions import SHA256, signature
-from tests.unit.idp_web.test_approval import ORIGIN, events, finish, lines, post, shown, used
 
 idp, there = approval.idp, approval.there
 CONTRACT: Final = pdf("First page", "Second page")
@@ -210,7 +210,7 @@ def test_what_cannot_be_drawn_is_said_and_can_be_had_as_a_file(
 def test_without_places_of_documents_the_page_is_the_text_alone(
     idp: Idp, browser: FlaskClient, there: FlaskClient
 ) -> None:
-    _, handle = approval.consented(idp, browser)
+    _, handle = consented(idp, browser)
     page = post(there, "/approve", handle=handle)
     assert 'data-form="pages"' not in page.text
     assert "data:" not in page.headers["Content-Security-Policy"]
