@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from flask import Flask, g, request
 
+from foundation.page_headers import ALWAYS, CONTENT_SECURITY_POLICY, NO_STORE, STATIC_CACHE, TRANSPORT_SECURITY
 from idp.web.services import services
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
-
-_POLICY: Final = (
-    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; font-src 'self'; base-uri 'none'; "
-    "frame-ancestors 'none'; form-action 'self'"
-)
-_ALWAYS: Final = (
-    ("X-Content-Type-Options", "nosniff"),
-    ("X-Frame-Options", "DENY"),
-    ("Referrer-Policy", "no-referrer"),
-    ("Cross-Origin-Opener-Policy", "same-origin"),
-    ("Cross-Origin-Resource-Policy", "same-origin"),
-    ("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=()"),
-)
-_STATIC_SECONDS: Final = 3600
 
 
 def allow_form_target(uri: str) -> None:
@@ -67,18 +54,20 @@ def install(app: Flask) -> None:
 def _added(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """Called while the request is still at hand."""
     targets = "".join(f" {target}" for target in g.get("form_targets", ()))
-    policy = _POLICY.replace("img-src 'self'", "img-src 'self' data:") if g.get("pictures_inside") else _POLICY
+    policy = CONTENT_SECURITY_POLICY
+    if g.get("pictures_inside"):
+        policy = policy.replace("img-src 'self'", "img-src 'self' data:")
     there = {name.lower() for name, _value in headers}
     added = [
         (name, value)
-        for name, value in (("Content-Security-Policy", policy + targets), *_ALWAYS)
+        for name, value in (("Content-Security-Policy", policy + targets), *ALWAYS)
         if name.lower() not in there
     ]
     if services().settings.secure_cookies and "strict-transport-security" not in there:
-        added.append(("Strict-Transport-Security", "max-age=31536000"))
+        added.append(TRANSPORT_SECURITY)
     if request.endpoint == "static":
         headers = [header for header in headers if header[0].lower() != "cache-control"]
-        added.append(("Cache-Control", f"public, max-age={_STATIC_SECONDS}"))
+        added.append(STATIC_CACHE)
     elif "cache-control" not in there:
-        added.append(("Cache-Control", "no-store"))
+        added.append(NO_STORE)
     return [*headers, *added]

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, request
 
+from foundation.page_headers import ALWAYS, CONTENT_SECURITY_POLICY, NO_STORE, STATIC_CACHE, TRANSPORT_SECURITY
 from portal.web.parts import parts
-
-_ALWAYS: Final = (
-    ("X-Content-Type-Options", "nosniff"),
-    ("X-Frame-Options", "DENY"),
-    ("Referrer-Policy", "no-referrer"),
-    ("Cross-Origin-Opener-Policy", "same-origin"),
-    ("Cross-Origin-Resource-Policy", "same-origin"),
-    ("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=()"),
-)
-_STATIC_SECONDS: Final = 3600
 
 
 def install(app: Flask) -> None:
@@ -26,19 +16,15 @@ def install(app: Flask) -> None:
 
 
 def _add(response: Response) -> Response:
-    for name, value in (("Content-Security-Policy", _policy(parts().settings.issuer)), *_ALWAYS):
-        response.headers[name] = value
-    if parts().settings.secure_cookies:
-        response.headers["Strict-Transport-Security"] = "max-age=31536000"
-    static = request.endpoint == "static"
-    response.headers["Cache-Control"] = f"public, max-age={_STATIC_SECONDS}" if static else "no-store"
+    settings = parts().settings
+    policy = ("Content-Security-Policy", _policy(settings.issuer))
+    secure = (TRANSPORT_SECURITY,) if settings.secure_cookies else ()
+    lasting = STATIC_CACHE if request.endpoint == "static" else NO_STORE
+    response.headers.update((policy, *ALWAYS, *secure, lasting))
     return response
 
 
 def _policy(issuer: str) -> str:
     # Chromium judges a redirect after a POST by form-action, hence the identity provider's origin.
     where = urlsplit(issuer)
-    return (
-        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; font-src 'self'; base-uri 'none'; "
-        f"frame-ancestors 'none'; form-action 'self' {where.scheme}://{where.netloc}"
-    )
+    return f"{CONTENT_SECURITY_POLICY} {where.scheme}://{where.netloc}"
