@@ -18,7 +18,7 @@ from idp.storage.accounts import Account
 from idp.storage.authenticators import Authenticator
 from idp.storage.engine import reading
 from idp.web.admin import resets as resetting
-from idp.web.admin.explore import by_username
+from idp.web.admin.explore import by_username, username_of
 from idp.web.admin.guard import ask, blueprint, me, page, record_view
 from idp.web.language import gettext as _
 from idp.web.services import services
@@ -42,7 +42,7 @@ def _search(notice: str = "", status: int = 200, username: str = "") -> Response
     with reading(services().engine) as connection:
         waiting = resets.waiting(connection, services().seals, services().clock.now())
         ids = {item.account_id for item in waiting} | {item.proposed_by for item in waiting}
-        names = {account_id: resetting.username_of(connection, account_id) for account_id in ids}
+        names = {account_id: username_of(connection, account_id) for account_id in ids}
     return page("admin_accounts.html", status, waiting=waiting, names=names, notice=notice, typed=username)
 
 

@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from typing import Any, Final
 
 from flask import request
+from sqlalchemy import Connection
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
@@ -349,6 +350,12 @@ def by_username(username: str) -> Account | None:
         return None
     with reading(services().engine) as connection:
         return accounts.find_by_username(connection, username)
+
+
+def username_of(connection: Connection, account_id: str) -> str:
+    """How somebody is called, for the pages."""
+    found = accounts.find(connection, account_id)
+    return account_id if found is None else found.username
 
 
 def choices() -> dict[str, Any]:

@@ -24,6 +24,7 @@ from idp.storage.engine import reading
 from idp.storage.resets import NewReset
 from idp.web import browser, faults
 from idp.web.admin import delivery
+from idp.web.admin.explore import username_of
 from idp.web.admin.guard import ask, blueprint, me, page
 from idp.web.language import gettext as _
 from idp.web.services import services
@@ -196,12 +197,6 @@ def _check_subject(connection: Connection, account_id: str, by: str) -> None:
 
 def _roles(connection: Connection, account_id: str) -> frozenset[Any]:
     return roles.of_account(connection, services().seals, account_id)
-
-
-def username_of(connection: Connection, account_id: str) -> str:
-    """How somebody is called, for the pages."""
-    found = accounts.find(connection, account_id)
-    return account_id if found is None else found.username
 
 
 # Refusals

@@ -16,7 +16,7 @@ from idp.errors import ProposalRefused, UnknownProposal
 from idp.storage import accounts, roles
 from idp.storage.engine import reading
 from idp.web import browser, faults
-from idp.web.admin.explore import by_username
+from idp.web.admin.explore import by_username, username_of
 from idp.web.admin.guard import ask, blueprint, me, page
 from idp.web.language import gettext as _
 from idp.web.services import services
@@ -35,15 +35,10 @@ def _page(notice: str = "", status: int = 200, username: str = "") -> Response:
         waiting = roles.waiting(connection, services().seals, now)
         ids = {*(item.account_id for item in held), *(item.granted_by for item in held)}
         ids |= {item.account_id for item in waiting} | {item.proposed_by for item in waiting}
-        names = {account_id: _username(connection, account_id) for account_id in ids}
+        names = {account_id: username_of(connection, account_id) for account_id in ids}
     return page(
         "admin_roles.html", status, held=held, waiting=waiting, names=names, roles=ROLES, notice=notice, typed=username
     )
-
-
-def _username(connection: Connection, account_id: str) -> str:
-    found = accounts.find(connection, account_id)
-    return account_id if found is None else found.username
 
 
 @blueprint.post("/roles/proposals")
@@ -91,7 +86,7 @@ def _proposal(proposal_id: str) -> tuple[Proposal, dict[str, Any]]:
         if found is None:
             raise UnknownProposal("no open proposal has that identifier")
         subject = accounts.find(connection, found.account_id)
-        proposer = _username(connection, found.proposed_by)
+        proposer = username_of(connection, found.proposed_by)
     return found, {
         "content": found.content(),
         "change": found.change,
