@@ -36,6 +36,8 @@ MOST_MEMORY: Final = 200_000_000
 """Octets that a confined process may have at most, whatever it looks at (DOS-01)."""
 MOST_SECONDS: Final = 1.0
 """Of processor time for a bomb."""
+_SHARE: Final = ExaminerSettings().documents
+"""Documents of one process, where there are as many."""
 _GIBI: Final = 1 << 30
 _WRITER: Any = PdfFileWriter
 _PAGE: Any = PageObject
@@ -106,9 +108,14 @@ def _alone(case: Case, document: bytes, count: int) -> Peer:
 
 
 def _confined(case: Case, document: bytes, count: int, peer: Peer) -> tuple[Figure, float]:
-    examiner = Examiner(ExaminerSettings(workers=1))
+    # What a process used is known once its nursery has waited for it: so each has its whole share, before and within
+    # the window.  One in the midst of its share is killed together with the nursery, and nobody counts what it used.
+    share = min(_SHARE, count)
+    count -= count % share
+    examiner = Examiner(ExaminerSettings(workers=1, documents=share))
     before = _children()
-    _look(case, examiner.examine, document)
+    for _ in range(share):
+        _look(case, examiner.examine, document)
     own, began = time.process_time(), time.perf_counter()
     samples, ended = list[Sample](), began
     for _ in range(count):
@@ -119,7 +126,7 @@ def _confined(case: Case, document: bytes, count: int, peer: Peer) -> tuple[Figu
     own = time.process_time() - own
     examiner.close()
     # A nursery's processor time is known once it has ended; its start is what another one took.
-    spent = max(0.0, _children() - before - _started()) * count / (count + 1)
+    spent = max(0.0, _children() - before - _started()) * count / (count + share)
     figure = Figure.of(
         name=case.name,
         unit="documents",
