@@ -72,6 +72,7 @@ def extension_of(extensions: x509.Extensions, kind: type[_E]) -> _E | None:
         return None
 
 
+@lru_cache(maxsize=256)
 def is_never_revoked(certificate: x509.Certificate) -> bool:
     """Whether an end entity's certificate says that nothing will ever be said of its revocation: it lives too briefly.
 

@@ -227,8 +227,11 @@ def _plain(reader: PdfFileReader, task: _Task) -> PreparedPdf | None:
         "/Location": stated.location,
         "/ContactInfo": stated.contact,
     }
+    objects = plain.Objects(reader, document)
+    # First of all, so that the catalogue is read once: its version is asked for now.
+    objects.owned(reader.root_ref)
     entries = _of_catalogue(task.certificate, task.hash_name, reader.input_version)
-    made = plain.revision(reader, document, plain.Said(entries, task.room, texts))
+    made = plain.revision(objects, plain.Said(entries, task.room, texts))
     if made is None:
         return None
     octets = document + made.octets

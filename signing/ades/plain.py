@@ -18,6 +18,7 @@ from pyhanko.pdf_utils import generic
 
 FIELD: Final = "Signature1"
 _HEAD: Final = re.compile(rb"([1-9][0-9]{0,8}) 0 obj[\0\t\n\f\r ]*(?=<<)")
+_FOLLOWS: Final = re.compile(rb"[\0\t\n\f\r ]*endobj")
 _BLANKS: Final = b"\0\t\n\f\r "
 _READ: Any = generic.DictionaryObject.read_from_stream
 _TRAILER: Final = frozenset({"/Root", "/Info", "/ID", "/Size", "/Prev"})
@@ -65,24 +66,64 @@ class _Owned:
         return b"\n".join((self.octets[:-2], *entries, b">>"))
 
 
-def revision(reader: Any, document: bytes, said: Said) -> PlainRevision | None:
+class Objects:
+    """Objects of a document with their octets: dictionaries that pyHanko reads once for both."""
+
+    def __init__(self, reader: Any, document: bytes) -> None:
+        """:param reader: pyHanko's, of the document, which nobody has changed objects of."""
+        self.reader = reader
+        self.document = document
+        self._found: dict[int, _Owned | None] = {}
+
+    def owned(self, reference: Any) -> _Owned | None:
+        """An object's octets; None: it is in a stream of objects, or not to be taken as it is.
+
+        :raises PdfError: or whatever else pyHanko says of a damaged file.
+        """
+        number = reference.idnum
+        if number not in self._found:
+            self._found[number] = self._read(reference)
+        return self._found[number]
+
+    def _read(self, reference: Any) -> _Owned | None:
+        start, number = self.reader.xrefs[reference], reference.idnum
+        head = _HEAD.match(self.document, start) if isinstance(start, int) else None
+        if head is None or reference.generation or int(head[1]) != number:
+            return None
+        # Where pyHanko says that it ends.
+        stream, own = self.reader.stream, generic.Reference(number, 0, self.reader)
+        stream.seek(head.end())
+        read, end = _READ(stream, own), stream.tell()
+        if isinstance(read, generic.StreamObject):
+            return None
+        if _FOLLOWS.match(self.document, end) and self.reader.cache_get_indirect_object(0, number) is None:
+            # In the usual form the reader would come to the very same.
+            read.container_ref = own
+            self.reader.cache_indirect_object(0, number, read)
+        octets = self.document[head.end() : end].rstrip(_BLANKS)
+        # The module looks for the one byte range of a revision, and does not know a text from a name.
+        sound = octets.startswith(b"<<") and octets.endswith(b">>") and b"/ByteRange" not in octets
+        return _Owned(number, octets) if sound else None
+
+
+def revision(objects: Objects, said: Said) -> PlainRevision | None:
     """The revision, or None for a document that needs another one: whoever asks has pyHanko write it.
 
-    :param reader: pyHanko's, of the document, which nobody has changed objects of.
     :raises PdfError: or whatever else pyHanko says of a damaged file.
     """
-    catalogue = _owned(reader, reader.root_ref, document)
+    reader, document = objects.reader, objects.document
+    catalogue = objects.owned(reader.root_ref)
     if catalogue is None or _is_special(reader, said.catalogue):
         return None
-    reference, _ = reader.find_page_for_modification(0)
-    page = _owned(reader, reference, document)
+    reference = _first_page(objects)
+    page = objects.owned(reference)
     if page is None or page.number == catalogue.number or "/Annots" in reference.get_object():
         return None
     # One number is left out, as pyHanko does: some count objects from 1.
     form = int(reader.trailer["/Size"]) + 1
     widget, signature, table = form + 1, form + 2, form + 3
     added = (b"/AcroForm %d 0 R" % form, *(b"%b %b" % (name.encode(), each) for name, each in said.catalogue.items()))
-    objects = {
+    bodies = {
         catalogue.number: catalogue.with_entries(*added),
         page.number: page.with_entries(b"/Annots [%d 0 R]" % widget),
         form: b"<<\n/Fields [%d 0 R]\n/SigFlags 3\n>>" % widget,
@@ -90,7 +131,7 @@ def revision(reader: Any, document: bytes, said: Said) -> PlainRevision | None:
     }
     octets = bytearray(b"" if document.endswith((b"\n", b"\r")) else b"\n")
     start, places = len(document), dict[int, int]()
-    for number, each in objects.items():
+    for number, each in bodies.items():
         places[number] = start + len(octets)
         octets += b"%d 0 obj\n%b\nendobj\n" % (number, each)
     places[signature] = start + len(octets)
@@ -108,21 +149,14 @@ def revision(reader: Any, document: bytes, said: Said) -> PlainRevision | None:
     return PlainRevision(bytes(octets), before, after)
 
 
-def _owned(reader: Any, reference: Any, document: bytes) -> _Owned | None:
-    """None: it is in a stream of objects, or not to be taken as it is."""
-    start = reader.xrefs[reference]
-    head = _HEAD.match(document, start) if isinstance(start, int) else None
-    if head is None or reference.generation or int(head[1]) != reference.idnum:
-        return None
-    # Where pyHanko says that it ends.
-    stream = reader.stream
-    stream.seek(head.end())
-    if isinstance(_READ(stream, generic.Reference(reference.idnum, 0, reader)), generic.StreamObject):
-        return None
-    octets = document[head.end() : stream.tell()].rstrip(_BLANKS)
-    # The module looks for the one byte range of a revision, and does not know a text from a name.
-    sound = octets.startswith(b"<<") and octets.endswith(b">>") and b"/ByteRange" not in octets
-    return _Owned(reference.idnum, octets) if sound else None
+def _first_page(objects: Objects) -> Any:
+    """A reference to the first page, which is the first of its tree's kids more often than not: that is read here."""
+    tree = objects.reader.root["/Pages"]
+    kids = tree.raw_get("/Kids") if isinstance(tree, generic.DictionaryObject) and "/Kids" in tree else None
+    if isinstance(kids, generic.ArrayObject) and kids and isinstance(first := kids.raw_get(0), generic.IndirectObject):
+        objects.owned(first.reference)
+    reference, _ = objects.reader.find_page_for_modification(0)
+    return reference
 
 
 def _is_special(reader: Any, added: Iterable[str]) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 from asn1crypto import cms as asn1_cms
@@ -158,5 +159,7 @@ def _top(certificates: list[x509.Certificate]) -> x509.Certificate:
     return top
 
 
+# Of the same few certificates, at each signature.
+@lru_cache(maxsize=256)
 def _der(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(Encoding.DER)

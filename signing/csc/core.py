@@ -29,6 +29,7 @@ from signing.csc.facade import Facade
 from signing.csc.intake import Intake
 from signing.csc.issuer import Issuer
 from signing.csc.limits import Limits
+from signing.csc.remembered import Remembered
 from signing.csc.service_token import SERVICE_SCOPE, ServiceToken
 from signing.csc.stamper import Stamper
 from signing.csc.unfinished import Unfinished
@@ -74,6 +75,9 @@ _REFUSALS: Final[Mapping[str, str]] = {
     # The bounds here are the link's own; what still gets past them is in the request, and is no fault of the service.
     codes.BAD_REQUEST: errors.OUT_OF_BOUNDS,
 }
+_CHAIN_SECONDS: Final = 60.0
+_CHAINS: Final = 1024
+"""With 8 to 12 KiB for a chain of qualified certificates."""
 _ORDERS: Final = frozenset({codes.INVALID_ORDER, codes.ORDER_USED})
 """An order is in the access token of the request: it is that which is not good."""
 _UNAVAILABLE: Final[Mapping[str, str]] = {
@@ -83,6 +87,10 @@ _UNAVAILABLE: Final[Mapping[str, str]] = {
     codes.BUSY: errors.BUSY,
     codes.INDETERMINATE: errors.INDETERMINATE,
 }
+
+
+def _no_chains() -> Remembered[tuple[bytes, ...]]:
+    return Remembered(seconds=_CHAIN_SECONDS, entries=_CHAINS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +112,8 @@ class Rssp:
     evidence: CertificateStatus | None = None
     """What is said of certificates; None: nobody is asked, and no signature is made to last."""
     unfinished: Unfinished = field(default_factory=Unfinished)
+    chains: Remembered[tuple[bytes, ...]] = field(default_factory=_no_chains)
+    """Of credentials, by their ids: a credential has one for all its life."""
     jobs: Jobs | None = None
     """Asynchronous operation, where this deployment has it."""
     examiner: Examiner | None = None

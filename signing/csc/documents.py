@@ -208,7 +208,15 @@ def _check_approved(request: SignDocRequest, sad: Sad) -> None:
 
 
 def _chain(rssp: Rssp, credential_id: str) -> tuple[bytes, ...]:
-    # Certificates are no secret, and nobody sees these but whose SAD the module then redeems.
+    """The certificates of a credential, the signer's first.
+
+    They are linked to it once, whatever becomes of it, so that they are remembered; whether it may sign the module
+    decides.  Certificates are no secret, and nobody sees these but whose SAD the module then redeems.
+    """
+    return rssp.chains.of(credential_id, lambda: _asked_chain(rssp, credential_id))
+
+
+def _asked_chain(rssp: Rssp, credential_id: str) -> tuple[bytes, ...]:
     try:
         view = rssp.ask(rssp.sam.credential, credential_id)
     except errors.InvalidRequest as error:
