@@ -63,6 +63,7 @@ PLAIN: dict[str, Callable[[], bytes]] = {
     "pages in a tree": in_tree,
     "an earlier revision": lambda: hostile.updated(hostile.plain(), {4: hostile.stream(b"0 0 m")}),
     "a new page": lambda: hostile.updated(hostile.plain(), {3: hostile.PAGE % b"/Rotate 90"}),
+    "a comment behind a page": lambda: hostile.written(hostile.objects(more={3: hostile.PAGE % b"" + b" % >>"})),
     "with information": lambda: hostile.written(hostile.objects(more={5: b"<< /Title (x) >>"}), b"/Info 5 0 R"),
     "linearised": hostile.linearised,
     "with an identity": lambda: hostile.written(hostile.objects(), b"/ID [(a) <62>]"),
@@ -126,6 +127,19 @@ def told(found: Any) -> object:
     if isinstance(found, generic.ArrayObject):
         return [told(each) for each in list.__iter__(found)]
     return type(found), None if isinstance(found, generic.NullObject) else str(found)
+
+
+def test_catalogue_and_page_are_read_once(monkeypatch: pytest.MonkeyPatch, signer: Hand) -> None:
+    read, seen = _READER._read_object, list[int]()
+
+    def counted(self: Any, reference: Any, *arguments: Any, **named: Any) -> Any:
+        seen.append(reference.idnum)
+        return read(self, reference, *arguments, **named)
+
+    monkeypatch.setattr(_READER, "_read_object", counted)
+    prepared(hostile.plain(), signer, Stated())
+    # Only what stands between them is left to the reader itself.
+    assert seen == [2]
 
 
 @pytest.mark.parametrize("case", PLAIN)

@@ -13,6 +13,7 @@ from contract.sad import encode
 from foundation.jose import SigningKey, generate_signing_key
 from signing.ades import pades
 from signing.csc.call import MAX_BODY
+from signing.link.messages import CredentialView
 from tests.documents import blank_pdf
 from tests.unit.signing_csc.conftest import SAD_KEY, Bench
 from tests.unit.signing_csc.test_binding import KEY, ask
@@ -228,3 +229,21 @@ def test_SAD_14_one_proof_serves_for_all_documents_of_a_request(
     assert told["error_description"] == "Invalid parameter SAD"
     assert len(prepared) == forms.count("P")
     assert bench.sam.asked_for_documents == [len(forms)]
+
+
+def test_a_credentials_certificates_are_asked_for_once(
+    bench: Bench, prepared: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    credential, asked = bench.sam.credential, list[str]()
+
+    def counted(credential_id: str) -> CredentialView:
+        asked.append(credential_id)
+        return credential(credential_id)
+
+    monkeypatch.setattr(bench.sam, "credential", counted)
+    body, pdf = {"credentialID": "cred-alice", "documents": [sent()]}, base64.b64decode(PDF)
+    for _ in range(2):
+        bench.post(METHOD, body, sad_over(bench, pdf))
+    assert (asked, prepared) == (["cred-alice"], [pdf, pdf])
+    # Whether it may sign is the module's to say, each time.
+    assert bench.sam.asked_for_documents == [1, 1]
