@@ -68,6 +68,8 @@ class SignatureDictionaries:
 
         :raises DocumentRefused: one is not.
         """
+        if not self._found and "/AcroForm" not in reader.root:
+            return
         with faults_as(_BROKEN):
             permissions = value(reader.root, "/Perms")
             rights = None if permissions is None else value(permissions, "/UR3")
