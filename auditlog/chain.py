@@ -22,6 +22,7 @@ from typing import Final
 
 from auditlog.errors import ChainBroken, ChainTruncated, CheckpointInvalid
 from foundation.clock import from_epoch
+from foundation.json_text import encoder
 
 DOMAIN: Final = b"privyseal-audit-2\n"
 LEAF: Final = b"\x00"
@@ -34,9 +35,8 @@ GENESIS: Final = "0" * 64
 Value = str | int | bool | None | Sequence[str]
 Fields = Mapping[str, Value]
 _HEX: Final = re.compile(r"[0-9a-f]{64}\Z")
-# Made once: json.dumps makes an encoder for each text, which takes as long as to write a short one.
-_CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
-_COMPACT: Final = json.JSONEncoder(separators=(",", ":")).encode
+_CANONICAL: Final = encoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+_COMPACT: Final = encoder(separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)

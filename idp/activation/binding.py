@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
+from foundation.json_text import encoder
 from idp.activation.intent import SignatureIntent
 from idp.authn.approval import Approval
 from idp.errors import NotWhatWasApproved
+
+_CANONICAL: Final = encoder(sort_keys=True, separators=(",", ":"))
 
 
 def digest_of(
@@ -31,7 +33,7 @@ def digest_of(
         "intent": None if intent is None else intent.to_json(),
         "detail": dict(detail or {}),
     }
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    text = _CANONICAL(content)
     return hashlib.sha256(b"privyseal-approval-1\n" + text.encode()).hexdigest()
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,9 +19,11 @@ from typing import Final
 
 from foundation.clock import epoch
 from foundation.jose import encode_base64url
+from foundation.json_text import encoder
 from idp.authn.password import back_off_seconds
 
 LIFETIME: Final = timedelta(days=180)
+_JSON: Final = encoder()
 MAX_STRANGERS_FAILURES: Final = 50
 """In a row; then only browsers in which the password was right before may try it.  Half of what NIST SP 800-63B r4
 3.2.2 allows, so that strangers alone never come to the number that disables the password."""
@@ -89,5 +90,5 @@ def after_failure(browser: BrowserStanding, now: datetime) -> BrowserStanding:
 
 
 def _mac(key: bytes, device_id: str, until: int, authenticator_id: str) -> str:
-    message = json.dumps(["device", device_id, until, authenticator_id]).encode()
+    message = _JSON(["device", device_id, until, authenticator_id]).encode()
     return encode_base64url(hmac.new(key, message, hashlib.sha256).digest())

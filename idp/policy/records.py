@@ -8,13 +8,13 @@ Times are whole seconds: evidence has no finer ones, and rules count minutes.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from foundation.clock import epoch, from_epoch
+from foundation.json_text import encoder
 from idp.policy.errors import EvidenceInvalid, FactsInvalid, RecordInvalid
 from idp.policy.evidence import CATEGORIES, Evidence
 from idp.policy.explain import decision_json, reason_rules
@@ -36,6 +36,7 @@ from idp.policy.model import (
 
 FORMAT: Final = 1
 """The version of a record's form."""
+_CANONICAL: Final = encoder(sort_keys=True, separators=(",", ":"))
 
 _RECORD_KEYS: Final = frozenset(
     {"format", "decision_id", "txn", "account_id", "policy", "policy_sha256", "facts", "decision"}
@@ -99,7 +100,7 @@ def to_json(
 
 def digest(record: Mapping[str, Any]) -> str:
     """SHA-256, hexadecimal, of a record; the audit chain keeps it, so that a record that was changed is found out."""
-    return hashlib.sha256(json.dumps(record, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(_CANONICAL(record).encode()).hexdigest()
 
 
 def named_attributes(policy: Policy) -> frozenset[str]:

@@ -15,6 +15,7 @@ from typing import Any, Final, cast
 
 import psycopg
 from psycopg import pq
+from psycopg.adapt import Transformer
 
 _OK: Final = frozenset({pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK})
 _EITHER: Final = select.POLLIN | select.POLLOUT
@@ -61,6 +62,7 @@ class Driver(psycopg.Connection[Any]):
         self.prepared: set[bytes] = set()
         """Names of what the server has prepared for it."""
         self._kept_back: list[Asked] = []
+        self._reader = Transformer(self)
 
     @property
     def idle(self) -> bool:
@@ -134,6 +136,15 @@ class Driver(psycopg.Connection[Any]):
         if asked.result is not None and asked.result.status not in _OK:
             raise self._error(asked.result)
         return checked(asked)
+
+    def rows(self, result: pq.abc.PGresult, make: Callable[[Sequence[Any]], Any]) -> list[Any]:
+        """A result's rows, each made of its values as the driver reads their types."""
+        reader = self._reader
+        reader.set_pgresult(result)
+        try:
+            return reader.load_rows(0, result.ntuples, make)
+        finally:
+            reader.set_pgresult(None)  # nothing of an answer stays behind
 
     def send_kept_back(self) -> None:
         """Send what was kept back, if there is anything.

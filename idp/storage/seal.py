@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import functools
 import hmac
-import json
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -21,7 +20,7 @@ from typing import Any, Final, Literal
 
 from sqlalchemy import Connection, Row, Select, Table, bindparam, select, update
 
-from foundation import log
+from foundation import json_text, log
 from idp.errors import SealBroken
 from idp.storage.statements import Statement
 
@@ -31,7 +30,7 @@ NO_SEAL: Final = ""
 _MOST_REMEMBERED: Final = 10_000
 _KEY: Final = "key_of_row"
 _DOMAIN: Final = b"privyseal-row-1\n"
-_CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+_CANONICAL: Final = json_text.encoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 _log = log.get(__name__)
 
 
@@ -40,7 +39,7 @@ def tag(key: bytes, parts: Mapping[str, Any]) -> str:
 
     :param parts: JSON values.
     """
-    return hmac.digest(key, _DOMAIN + _CANONICAL.encode(parts).encode(), "sha256").hex()
+    return hmac.digest(key, _DOMAIN + _CANONICAL(parts).encode(), "sha256").hex()
 
 
 def verify(key: bytes, parts: Mapping[str, Any], given: str) -> None:

@@ -7,6 +7,7 @@ an answer, rows.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import threading
@@ -24,6 +25,7 @@ from sqlalchemy.exc import DBAPIError, InvalidRequestError, MultipleResultsFound
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import TypeEngine
 
+from foundation.json_text import encoder
 from idp.storage.driver import Asked, Driver, StatementFailed, checked
 
 Parameters = Mapping[str, Any]
@@ -35,6 +37,7 @@ _DOLLARS: Final[Dialect] = PGDialect_psycopg(
 )  # type: ignore[no-untyped-call] # the dialect's constructor has no types
 """Writes ``$1``, as the protocol has it, and not the placeholders of psycopg's own cursors."""
 _NUMBERS: Final = itertools.count(1)
+_JSON: Final = encoder()
 _OUT_OF_STEP: Final = frozenset({"26000", "42P05", "0A000"})
 """SQLSTATE of a prepared statement that the server does not have, has already, or has for columns of other types."""
 
@@ -194,7 +197,7 @@ def _ask_postgresql(connection: Connection, form: _Form, values: Parameters) -> 
     driver = _driver(connection)
     asked = _asked(connection, driver, form, values)
     try:
-        return _answer(form, driver.ask(asked))
+        return _answer(driver, form, driver.ask(asked))
     except psycopg.Error as error:
         raise refused(connection, form.sql, error) from error
     except StatementFailed as failed:
@@ -217,20 +220,20 @@ def _asked(connection: Connection, driver: Driver, form: _Form, values: Paramete
 
 
 def _answer_later(connection: Connection, form: _Form, asked: Asked) -> Answer:
+    driver = _driver(connection)
     try:
         if asked.result is None:
-            _driver(connection).send_kept_back()
-        return _answer(form, checked(asked))
+            driver.send_kept_back()
+        return _answer(driver, form, checked(asked))
     except psycopg.Error as error:
         first = error.__cause__
         raise refused(connection, first.sql if isinstance(first, StatementFailed) else form.sql, error) from error
 
 
-def _answer(form: _Form, result: pq.abc.PGresult) -> Answer:
+def _answer(driver: Driver, form: _Form, result: pq.abc.PGresult) -> Answer:
     if form.row is None:
         return Answer((), result.command_tuples or 0)
-    width = range(result.nfields)
-    rows = [form.row([result.get_value(number, column) for column in width]) for number in range(result.ntuples)]
+    rows = driver.rows(result, form.row)
     return Answer(rows, len(rows))
 
 
@@ -321,17 +324,18 @@ def _json_of_sqlite(value: Any) -> Any:
     return json.loads(value) if isinstance(value, str) else value
 
 
+# What comes back the driver has read by the types that the database itself gives it.
 _POSTGRESQL: Final = _Conversions(
-    text=(_octets, bytes.decode),
-    integer=(lambda value: b"%d" % value, int),
-    boolean=(lambda value: b"t" if value else b"f", b"t".__eq__),
-    document=(lambda value: json.dumps(value).encode(), lambda value: json.loads(value.decode())),
+    text=(_octets, _same),
+    integer=(lambda value: b"%d" % value, _same),
+    boolean=(lambda value: b"t" if value else b"f", _same),
+    document=(lambda value: _JSON(value).encode(), _same),
 )
 _SQLITE: Final = _Conversions(
     text=(_same, _same),
     integer=(_same, _same),
     boolean=(int, bool),
-    document=(json.dumps, _json_of_sqlite),
+    document=(_JSON, _json_of_sqlite),
 )
 
 
@@ -340,10 +344,14 @@ def _row_of(
 ) -> Callable[[Sequence[Any]], Any]:
     kind = namedtuple("Row", [name for name, _ in columns])  # type: ignore[misc] # the columns are the statement's
     decoders = [conversions.decoder(type_) for _, type_ in columns]
+    # As the class's own _make, whose rows have the statement's columns and no others.
+    row = functools.partial(tuple.__new__, kind)
+    if all(decode is _same for decode in decoders):
+        return row
 
     def made(values: Sequence[Any]) -> Any:
         # A list: a generator costs as much again, and rows are made dozens of times a request.
-        return kind._make(
+        return row(
             [None if value is None else decode(value) for decode, value in zip(decoders, values, strict=True)]
         )
 
