@@ -31,6 +31,8 @@ def encoder(
         return plain.encode
     escaped = json.encoder.encode_basestring_ascii
     # As JSONEncoder.iterencode calls it; the first None is its memory of what it is within, which threads cannot share.
-    write = _MAKE(None, plain.default, escaped, None, plain.key_separator, plain.item_separator, sort_keys, False, allow_nan)  # noqa: E501, FBT003 - takes no names
+    write = _MAKE(
+        None, plain.default, escaped, None, plain.key_separator, plain.item_separator, sort_keys, False, allow_nan
+    )  # noqa: E501, FBT003 - takes no names
     join = "".join
     return lambda value: join(write(value, 0))

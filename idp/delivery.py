@@ -7,7 +7,7 @@ delivered twice after all changes nothing there.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 
 import requests
@@ -56,9 +56,13 @@ class Deliverer:
         :raises KeyUnavailable: the activation key cannot be used.
         """
         services = self._services
-        self._drop_overdue()
+        at = epoch(services.clock.now())
+        # One way there and back: mostly there is nothing.
         with reading(services.engine) as connection:
-            due = outbox.due(connection, services.seals, epoch(services.clock.now()), _BATCH)
+            late = outbox.overdue_later(connection, services.seals, at, _BATCH)
+            due = outbox.due(connection, services.seals, at, _BATCH)
+            overdue = late()
+        self._drop(overdue)
         for waiting in due:
             with services.engine.begin() as connection:
                 mine = outbox.claim(connection, waiting, epoch(services.clock.now()))
@@ -95,12 +99,9 @@ class Deliverer:
         event = event_for(notice, issuer=settings.issuer, audience=settings.signing.sam_id)
         return encode(event, self._services.keys.activation_key())
 
-    def _drop_overdue(self) -> None:
+    def _drop(self, overdue: Iterable[tuple[Waiting, bool]]) -> None:
         services = self._services
-        at = epoch(services.clock.now())
-        with reading(services.engine) as connection:
-            found = outbox.overdue(connection, services.seals, at, _BATCH)
-        for waiting, whole in found:
+        for waiting, whole in overdue:
             with services.engine.begin() as connection:
                 removed = outbox.remove(connection, waiting.notice.jti)
                 if not removed or not whole:

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Row,
     String,
     Table,
+    bindparam,
     delete,
     func,
     insert,
@@ -28,6 +29,7 @@ from sqlalchemy import (
 from connectors.ports.messaging import Delivery, DeliveryState, Receipt
 from foundation.clock import epoch, from_epoch
 from idp.storage.models import authenticators, metadata, otp_challenges
+from idp.storage.statements import Statement
 
 otp_messages: Final = Table(
     "otp_messages",
@@ -50,6 +52,13 @@ UNKNOWN: Final = "unknown"
 _ASK_AFTER: Final = (10, 30, 120, 600)
 """Seconds after it was sent, at which a gateway is asked."""
 _DAY_SECONDS: Final = 25 * 60 * 60
+# Made once: it is asked every other second, whether or not there is anything.
+_DUE: Final = Statement(
+    select(otp_messages)
+    .where(otp_messages.c.ask_at <= bindparam("at"))
+    .order_by(otp_messages.c.ask_at)
+    .limit(bindparam("most", type_=Integer))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +116,7 @@ def told(connection: Connection, receipt: Receipt, now: datetime) -> bool:
 
 def due(connection: Connection, now: datetime, limit: int) -> tuple[Sent, ...]:
     """Messages about which a gateway is to be asked now."""
-    wanted = select(otp_messages).where(otp_messages.c.ask_at <= epoch(now)).order_by(otp_messages.c.ask_at)
-    return tuple(_sent(row) for row in connection.execute(wanted.limit(limit)).all())
+    return tuple(_sent(row) for row in _DUE(connection, {"at": epoch(now), "most": limit}).all())
 
 
 def claim(connection: Connection, sent: Sent, now: datetime) -> bool:

@@ -9,11 +9,26 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, Connection, Integer, Row, String, Table, delete, func, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Integer,
+    Row,
+    String,
+    Table,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from foundation.clock import epoch, from_epoch
 from idp.storage.models import metadata
 from idp.storage.seal import Sealer
+from idp.storage.statements import Statement
 
 notices: Final = Table(
     "notices",
@@ -34,6 +49,13 @@ notices: Final = Table(
 
 _FIRST_WAIT_SECONDS: Final = 30
 _MOST_WAITING_SECONDS: Final = 60 * 60
+# Made once: it is asked every second, whether or not there is anything.
+_DUE: Final = Statement(
+    select(notices)
+    .where(notices.c.next_attempt_at <= bindparam("at"))
+    .order_by(notices.c.next_attempt_at, notices.c.id)
+    .limit(bindparam("most", type_=Integer))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +96,8 @@ def put(connection: Connection, seals: Sealer, pending: Pending) -> None:
 
 def due(connection: Connection, seals: Sealer, now: datetime, limit: int) -> tuple[Pending, ...]:
     """Notices whose next attempt has come, the oldest first; altered ones are left out, and reported."""
-    wanted = (
-        select(notices)
-        .where(notices.c.next_attempt_at <= epoch(now))
-        .order_by(notices.c.next_attempt_at, notices.c.id)
-        .limit(limit)
-    )
-    return tuple(_pending(row) for row in connection.execute(wanted).all() if seals.holds(notices, row))
+    rows = _DUE(connection, {"at": epoch(now), "most": limit}).all()
+    return tuple(_pending(row) for row in rows if seals.holds(notices, row))
 
 
 def claim(connection: Connection, pending: Pending, now: datetime) -> bool:

@@ -10,7 +10,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, Connection, Integer, Row, String, Table, delete, func, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Integer,
+    Row,
+    String,
+    Table,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from contract.event import EventName
 from foundation.clock import Clock, epoch
@@ -21,6 +35,7 @@ from idp.storage import grants
 from idp.storage.grants import Grant, oidc_grants
 from idp.storage.models import metadata
 from idp.storage.seal import Sealer
+from idp.storage.statements import Statement
 
 event_outbox: Final = Table(
     "event_outbox",
@@ -41,6 +56,16 @@ LEEWAY_SECONDS: Final = 10
 LIFE_SECONDS: Final = MAX_LIFETIME_SECONDS + LEEWAY_SECONDS
 _MOST_WAITING_SECONDS: Final = 30
 _JTI_OCTETS: Final = 16
+# Made once: they are asked every second, whether or not there is anything.
+_DUE: Final = Statement(
+    select(event_outbox)
+    .where(event_outbox.c.next_attempt_at <= bindparam("at"), event_outbox.c.deadline > bindparam("at"))
+    .order_by(event_outbox.c.next_attempt_at, event_outbox.c.jti)
+    .limit(bindparam("most", type_=Integer))
+)
+_OVERDUE: Final = Statement(
+    select(event_outbox).where(event_outbox.c.deadline <= bindparam("at")).limit(bindparam("most", type_=Integer))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +142,8 @@ class Outbox:
 
 def due(connection: Connection, seals: Sealer, at: int, limit: int) -> tuple[Waiting, ...]:
     """Notices whose next attempt has come, the oldest first; altered ones are left out, and reported."""
-    wanted = (
-        select(event_outbox)
-        .where(event_outbox.c.next_attempt_at <= at, event_outbox.c.deadline > at)
-        .order_by(event_outbox.c.next_attempt_at, event_outbox.c.jti)
-        .limit(limit)
-    )
-    return tuple(_waiting(row) for row in connection.execute(wanted).all() if seals.holds(event_outbox, row))
+    rows = _DUE(connection, {"at": at, "most": limit}).all()
+    return tuple(_waiting(row) for row in rows if seals.holds(event_outbox, row))
 
 
 def claim(connection: Connection, waiting: Waiting, at: int) -> bool:
@@ -149,8 +169,15 @@ def remove(connection: Connection, jti: str) -> bool:
 
 def overdue(connection: Connection, seals: Sealer, at: int, limit: int) -> tuple[tuple[Waiting, bool], ...]:
     """Notices that were not delivered in time, each with whether it is as it was written."""
-    rows = connection.execute(select(event_outbox).where(event_outbox.c.deadline <= at).limit(limit)).all()
-    return tuple((_waiting(row), seals.holds(event_outbox, row)) for row in rows)
+    return overdue_later(connection, seals, at, limit)()
+
+
+def overdue_later(
+    connection: Connection, seals: Sealer, at: int, limit: int
+) -> Callable[[], tuple[tuple[Waiting, bool], ...]]:
+    """The same, asked for with what comes next."""
+    asked = _OVERDUE.put_off(connection, {"at": at, "most": limit})
+    return lambda: tuple((_waiting(row), seals.holds(event_outbox, row)) for row in asked().all())
 
 
 def backlog(connection: Connection, at: int) -> Backlog:
