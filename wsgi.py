@@ -24,7 +24,7 @@ def _config(component: str) -> Path:
 def idp() -> WSGIApplication:
     """The identity provider and authorisation server."""
     from foundation import log
-    from foundation.memory import keep_for_good
+    from foundation.memory import keep_for_good, use_large_pages
     from foundation.settings import load
     from idp import checkpointer, delivery, delivery_status, notifier
     from idp.app import create_app
@@ -37,6 +37,7 @@ def idp() -> WSGIApplication:
     delivery_status.start(app)
     checkpointer.start(app)
     keep_for_good()
+    use_large_pages()
     return app
 
 

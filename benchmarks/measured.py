@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from foundation import log
-from foundation.memory import keep_for_good
+from foundation.memory import keep_for_good, use_large_pages
 from foundation.settings import load, process_environment
 from idp import checkpointer, delivery, delivery_status, notifier
 from idp.app import create_app, open_database
@@ -95,4 +95,5 @@ def idp() -> WSGIApplication:
     for start in (delivery.start, notifier.start, delivery_status.start, checkpointer.start):
         start(app)
     keep_for_good()
+    use_large_pages()
     return app

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from foundation import log
-from foundation.memory import keep_for_good
+from foundation.memory import keep_for_good, use_large_pages
 from foundation.settings import load, process_environment
 from idp import checkpointer, delivery, delivery_status, notifier
 from idp.app import create_app
@@ -53,4 +53,5 @@ def idp() -> WSGIApplication:
     for start in (delivery.start, notifier.start, delivery_status.start, checkpointer.start):
         start(app)
     keep_for_good()
+    use_large_pages()
     return app

@@ -30,9 +30,9 @@ def encoder(
     if _MAKE is None:
         return plain.encode
     escaped = json.encoder.encode_basestring_ascii
-    # As JSONEncoder.iterencode calls it; the first None is its memory of what it is within, which threads cannot share.
-    write = _MAKE(
-        None, plain.default, escaped, None, plain.key_separator, plain.item_separator, sort_keys, False, allow_nan
-    )  # noqa: E501, FBT003 - takes no names
+    # As JSONEncoder.iterencode calls it, without names: no memory of what it is within, since threads cannot share that,
+    # what to ask about other values, escaping, no indent, the separators, order, no keys skipped, and numbers.
+    colon, comma, skip_keys = plain.key_separator, plain.item_separator, plain.skipkeys
+    write = _MAKE(None, plain.default, escaped, None, colon, comma, sort_keys, skip_keys, allow_nan)
     join = "".join
     return lambda value: join(write(value, 0))

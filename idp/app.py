@@ -46,6 +46,7 @@ from idp.web import (
     mutual_tls,
     oidc,
     pages,
+    sign_in_page,
 )
 from idp.web import services as composition
 from idp.web.account import setup as account
@@ -190,6 +191,7 @@ def _assemble(app: Flask, passwords: Passwords | None) -> None:
     altered.install(app)
     faults.install(app)
     login.install(app, passwords)
+    sign_in_page.install(app)
     for blueprint in (pages.blueprint, shown.blueprint, health.blueprint, oidc.blueprint):
         app.register_blueprint(blueprint)
     account.setup(app)

@@ -38,8 +38,9 @@ from idp.errors import (
 from idp.storage import challenges, interactions
 from idp.storage.challenges import Challenge
 from idp.storage.engine import reading
-from idp.web import because, browser, choosing, login, otp, passkeys, progress, proof, resume, wording
+from idp.web import because, browser, choosing, login, otp, passkeys, progress, proof, resume, sign_in_page, wording
 from idp.web.approval import signing
+from idp.web.certificates.trust import trust
 from idp.web.headers import allow_form_target
 from idp.web.interaction import Interaction, load, page
 from idp.web.language import gettext as _
@@ -291,12 +292,16 @@ def _identify(interaction: Interaction, notice: Notice | None) -> Response:
     username = request.form.get("username", "") if request.method == "POST" else hint
     decision = progress.for_anybody(interaction)
     reasons, asked = decision.reasons, passkeys.offered(interaction, decision)
-    return _page("sign_in.html", interaction, notice, username=username, again=False, reasons=reasons, passkey=asked)
+    session = browser.current()
+    if session is not None and not (notice or username or trust() or resume.unfinished(interaction)):
+        return make_response(sign_in_page.written(interaction, session.csrf, reasons, asked))
+    values = {"username": username, "again": False, "reasons": reasons, "passkey": asked}
+    return _page(sign_in_page.TEMPLATE, interaction, notice, **values)
 
 
 def _again(interaction: Interaction, found: Assessment, notice: Notice | None, then: str) -> Response:
-    username = found.account.username
-    return _page("sign_in.html", interaction, notice, found, username=username, again=True, passkey=None, then=then)
+    values = {"username": found.account.username, "again": True, "passkey": None, "then": then}
+    return _page(sign_in_page.TEMPLATE, interaction, notice, found, **values)
 
 
 @dataclass(frozen=True, slots=True)
