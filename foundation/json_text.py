@@ -30,7 +30,7 @@ def encoder(
     if _MAKE is None:
         return plain.encode
     escaped = json.encoder.encode_basestring_ascii
-    # As JSONEncoder.iterencode calls it, without names: no memory of what it is within, since threads cannot share that,
+    # As JSONEncoder.iterencode calls it, without names: no memory of what it is within, since threads cannot share one,
     # what to ask about other values, escaping, no indent, the separators, order, no keys skipped, and numbers.
     colon, comma, skip_keys = plain.key_separator, plain.item_separator, plain.skipkeys
     write = _MAKE(None, plain.default, escaped, None, colon, comma, sort_keys, skip_keys, allow_nan)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any, Final, Literal
 
@@ -65,6 +66,7 @@ class Entry:
     """As :func:`coarse` gives it."""
 
 
+@lru_cache(maxsize=1024)
 def coarse(address: str | None) -> str:
     """The network of an address, such as ``192.0.2.0/24`` or ``2001:db8::/48``; empty where it is not known."""
     if address is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from flask import Flask, current_app
 from werkzeug.wrappers import Response
 
 from foundation import log
+from foundation.json_text import encoder
 from idp.authn.passkey import answer, challenge, options
 from idp.authn.passkey.answer import Assertion
 from idp.authn.passkey.attestation import Trust, parse_trust
@@ -28,6 +28,7 @@ from idp.web.services import services
 
 KIND: Final = "passkey"
 _EXTENSION: Final = "privyseal.passkeys"
+_JSON: Final = encoder()
 _CHALLENGES: Final = "passkey challenges"
 _HANDLES: Final = "passkey user handles"
 _logger = log.get(__name__)
@@ -107,7 +108,7 @@ def ask(about: Occasion, owned: Iterable[Authenticator], user_verification: Pref
     ticket, octets = new_challenge(about)
     allowed = [Passkey.from_json(item.data).known for item in owned]
     found = options.request_options(party(), challenge=octets, allowed=allowed, user_verification=user_verification)
-    return Asked(ticket, json.dumps(found))
+    return Asked(ticket, _JSON(found))
 
 
 def offered(interaction: Interaction, decision: Decision) -> Asked | None:
