@@ -295,12 +295,12 @@ def _identify(interaction: Interaction, notice: Notice | None) -> Response:
     session = browser.current()
     if session is not None and not (notice or username or trust() or resume.unfinished(interaction)):
         return make_response(sign_in_page.written(interaction, session.csrf, reasons, asked))
-    values = {"username": username, "again": False, "reasons": reasons, "passkey": asked}
+    values: dict[str, Any] = {"username": username, "again": False, "reasons": reasons, "passkey": asked}
     return _page(sign_in_page.TEMPLATE, interaction, notice, **values)
 
 
 def _again(interaction: Interaction, found: Assessment, notice: Notice | None, then: str) -> Response:
-    values = {"username": found.account.username, "again": True, "passkey": None, "then": then}
+    values: dict[str, Any] = {"username": found.account.username, "again": True, "passkey": None, "then": then}
     return _page(sign_in_page.TEMPLATE, interaction, notice, found, **values)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
@@ -26,9 +27,14 @@ def _without_what_is_made_anew(page: str) -> str:
 def _both(browser: FlaskClient, path: str, monkeypatch: pytest.MonkeyPatch, **headers: str) -> tuple[str, str]:
     """The page as it is filled in, and as its template makes it."""
     written: list[str] = []
-    with monkeypatch.context() as watched:
-        inner = sign_in_page.written
-        watched.setattr(sign_in_page, "written", lambda *given: written.append(inner(*given)) or written[-1])
+    inner = sign_in_page.written
+
+    def watched(*given: Any) -> str:
+        written.append(inner(*given))
+        return written[-1]
+
+    with monkeypatch.context() as beside:
+        beside.setattr(sign_in_page, "written", watched)
         filled = browser.get(path, headers=headers).text
     assert written == [filled]
     with monkeypatch.context() as direct:
@@ -75,10 +81,15 @@ def test_one_pages_blank_is_a_text_in_another() -> None:
 
 
 def test_a_page_is_written_once_and_the_oldest_are_forgotten() -> None:
-    kept, written = Pages[str](), []
+    kept = Pages[str]()
+    written: list[int] = []
 
     def page(key: int) -> str:
-        return kept.page(key, lambda blanks: written.append(key) or blanks.blank(lambda visitor: visitor)).filled("x")
+        def write(blanks: Blanks[str]) -> str:
+            written.append(key)
+            return blanks.blank(lambda visitor: visitor)
+
+        return kept.page(key, write).filled("x")
 
     assert [page(0), page(0)] == ["x", "x"]
     assert written == [0]
