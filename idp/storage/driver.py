@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import select
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
 
@@ -62,7 +63,6 @@ class Driver(psycopg.Connection[Any]):
         self.prepared: set[bytes] = set()
         """Names of what the server has prepared for it."""
         self._kept_back: list[Asked] = []
-        self._reader = Transformer(self)
 
     @property
     def idle(self) -> bool:
@@ -137,15 +137,6 @@ class Driver(psycopg.Connection[Any]):
             raise self._error(asked.result)
         return checked(asked)
 
-    def rows(self, result: pq.abc.PGresult, make: Callable[[Sequence[Any]], Any]) -> list[Any]:
-        """A result's rows, each made of its values as the driver reads their types."""
-        reader = self._reader
-        reader.set_pgresult(result)
-        try:
-            return reader.load_rows(0, result.ntuples, make)
-        finally:
-            reader.set_pgresult(None)  # nothing of an answer stays behind
-
     def send_kept_back(self) -> None:
         """Send what was kept back, if there is anything.
 
@@ -214,6 +205,26 @@ class Driver(psycopg.Connection[Any]):
         if result.status not in _OK:
             raise self._error(result)
         return result
+
+
+class _Reader(threading.local):
+    """The driver's reader of values.  A thread's: whoever reads what came may have given the connection back."""
+
+    def __init__(self) -> None:
+        self.values = Transformer()
+
+
+_reader: Final = _Reader()
+
+
+def rows(result: pq.abc.PGresult, make: Callable[[Sequence[Any]], Any]) -> list[Any]:
+    """A result's rows, each made of its values as the driver reads their types; texts are in UTF-8."""
+    reader = _reader.values
+    reader.set_pgresult(result)
+    try:
+        return reader.load_rows(0, result.ntuples, make)
+    finally:
+        reader.set_pgresult(None)  # nothing of an answer stays behind
 
 
 def checked(asked: Asked) -> pq.abc.PGresult:

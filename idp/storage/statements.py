@@ -26,7 +26,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import TypeEngine
 
 from foundation.json_text import encoder
-from idp.storage.driver import Asked, Driver, StatementFailed, checked
+from idp.storage.driver import Asked, Driver, StatementFailed, checked, rows
 
 Parameters = Mapping[str, Any]
 READS: Final = "privyseal_reads_only"
@@ -197,7 +197,7 @@ def _ask_postgresql(connection: Connection, form: _Form, values: Parameters) -> 
     driver = _driver(connection)
     asked = _asked(connection, driver, form, values)
     try:
-        return _answer(driver, form, driver.ask(asked))
+        return _answer(form, driver.ask(asked))
     except psycopg.Error as error:
         raise refused(connection, form.sql, error) from error
     except StatementFailed as failed:
@@ -220,21 +220,20 @@ def _asked(connection: Connection, driver: Driver, form: _Form, values: Paramete
 
 
 def _answer_later(connection: Connection, form: _Form, asked: Asked) -> Answer:
-    driver = _driver(connection)
     try:
         if asked.result is None:
-            driver.send_kept_back()
-        return _answer(driver, form, checked(asked))
+            _driver(connection).send_kept_back()
+        return _answer(form, checked(asked))
     except psycopg.Error as error:
         first = error.__cause__
         raise refused(connection, first.sql if isinstance(first, StatementFailed) else form.sql, error) from error
 
 
-def _answer(driver: Driver, form: _Form, result: pq.abc.PGresult) -> Answer:
+def _answer(form: _Form, result: pq.abc.PGresult) -> Answer:
     if form.row is None:
         return Answer((), result.command_tuples or 0)
-    rows = driver.rows(result, form.row)
-    return Answer(rows, len(rows))
+    found = rows(result, form.row)
+    return Answer(found, len(found))
 
 
 def _driver(connection: Connection) -> Driver:
