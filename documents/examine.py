@@ -18,7 +18,7 @@ from documents.expansion import Expansion
 from documents.findings import Examination
 from documents.pages import pages_of
 from documents.prior import SignatureDictionaries, check_prior
-from documents.reading import faults_as, open_pdf, references
+from documents.reading import faults_as, let_go, open_pdf, references
 from documents.structure import check_structure
 from documents.walk import Walk
 
@@ -32,6 +32,11 @@ def examine(document: bytes, bounds: Bounds = _BOUNDS) -> Examination:
     :raises MemoryError: it needs more than this process has.
     """
     reader = open_pdf(document, bounds)
+    with let_go(reader):
+        return _examined(reader, document, bounds)
+
+
+def _examined(reader: Any, document: bytes, bounds: Bounds) -> Examination:
     content, signed = Content(), SignatureDictionaries()
     with faults_as("malformed"):
         leaves = pages_of(reader, bounds)

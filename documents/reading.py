@@ -82,6 +82,18 @@ def open_pdf(document: bytes, bounds: Bounds) -> Any:
     return reader
 
 
+@contextmanager
+def let_go(reader: Any) -> Iterator[None]:
+    """At the end the reader is empty: it and all that it read refer to one another, and would wait for the collector.
+
+    What came of it must not be read any more.
+    """
+    try:
+        yield
+    finally:
+        vars(reader).clear()
+
+
 def _check_end(reader: Any, document: bytes) -> None:
     """Behind the last table comes the end: what else is there only readers that repair would find.
 

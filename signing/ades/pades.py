@@ -28,7 +28,7 @@ from pyhanko.sign.signers import ExternalSigner, PdfSignatureMetadata, PdfSigner
 from pyhanko_certvalidator.registry import SimpleCertificateStore
 
 from documents.errors import DocumentRefused
-from documents.reading import check_numbers
+from documents.reading import check_numbers, let_go
 from foundation.jose import encode_base64url
 from signing.ades import plain
 from signing.ades.appearance import Facts, Look
@@ -160,16 +160,17 @@ def prepare(
     if _HEADER not in document[:_HEADER_WITHIN]:
         raise DocumentNotAcceptable("the document is not a PDF")
     try:
-        # Closed, so that the document is free at once: what pyHanko reads it with refers to itself.
+        # Closed, so that the document is free at once, whatever refers to it still.
         with BytesIO(document) as stream:
             reader = _READER(stream)
-            if reader.encrypted:
-                raise DocumentNotAcceptable("the PDF is encrypted")
-            check_numbers(reader)
-            task = _Task(document, certificate, hash_name, room, at, wanted)
-            if wanted.is_plain and (made := _plain(reader, task)):
-                return made
-            return _by_library(_Appending.from_reader(reader), task)
+            with let_go(reader):
+                if reader.encrypted:
+                    raise DocumentNotAcceptable("the PDF is encrypted")
+                check_numbers(reader)
+                task = _Task(document, certificate, hash_name, room, at, wanted)
+                if wanted.is_plain and (made := _plain(reader, task)):
+                    return made
+                return _by_library(_Appending.from_reader(reader), task)
     except _FAULTS as error:
         raise DocumentNotAcceptable("the PDF is damaged, or does not take another signature") from error
 
