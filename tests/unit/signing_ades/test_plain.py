@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
+import weakref
 from collections.abc import Callable
 from datetime import UTC, datetime
 from io import BytesIO
@@ -140,6 +142,30 @@ def test_catalogue_and_page_are_read_once(monkeypatch: pytest.MonkeyPatch, signe
     prepared(hostile.plain(), signer, Stated())
     # Only what stands between them is left to the reader itself.
     assert seen == [2]
+
+
+@pytest.mark.parametrize("case", ["a table", "a stream"])
+@pytest.mark.parametrize("use", ["examine", "prepare"])
+def test_nothing_that_was_read_waits_for_the_collector(
+    monkeypatch: pytest.MonkeyPatch, signer: Hand, case: str, use: str
+) -> None:
+    document, made, seen = PLAIN[case](), _READER.__init__, list[weakref.ref[Any]]()
+
+    def noted(self: Any, *arguments: Any, **named: Any) -> None:
+        seen.append(weakref.ref(self))
+        made(self, *arguments, **named)
+
+    monkeypatch.setattr(_READER, "__init__", noted)
+    gc.collect()
+    gc.disable()
+    try:
+        if use == "examine":
+            examine(document)
+        else:
+            prepared(document, signer, Stated())
+        assert [each() for each in seen] == [None]
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("case", PLAIN)
