@@ -13,6 +13,8 @@ import asyncio
 import base64
 import hashlib
 import io
+import struct
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -39,6 +41,7 @@ BYTES_RESERVED: Final = 16 * 1024
 # What pyHanko raises on a file that is no sound PDF: its own errors, and Python's where its parser trips over garbage.
 PDF_FAULTS: Final = (
     PdfError, ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError, OverflowError,
+    zlib.error, struct.error,
 )  # fmt: skip
 _RSA_WITH: Final = {"sha256": "sha256_rsa", "sha384": "sha384_rsa", "sha512": "sha512_rsa"}
 

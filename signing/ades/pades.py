@@ -8,7 +8,6 @@ with the digest that the signer approved.
 from __future__ import annotations
 
 import hashlib
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,7 +18,6 @@ from typing import Any, Final
 from asn1crypto import x509 as asn1_x509
 from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
-from pyhanko.pdf_utils.misc import PdfError
 from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.pdf_utils.writer import PdfFileWriter
 from pyhanko.sign.fields import MDPPerm, SigSeedSubFilter
@@ -28,6 +26,7 @@ from pyhanko.sign.signers import ExternalSigner, PdfSignatureMetadata, PdfSigner
 from pyhanko_certvalidator.registry import SimpleCertificateStore
 
 from documents.errors import DocumentRefused
+from documents.faults import OF_PARSER
 from documents.reading import check_numbers, let_go
 from foundation.jose import encode_base64url
 from signing.ades import plain
@@ -51,20 +50,9 @@ _READER: Any = PdfFileReader
 _WRITER: Any = PdfFileWriter
 """Partly typed: met here alone."""
 _FAULTS: Final = (
+    *OF_PARSER,
     DocumentRefused,
-    PdfError,
     PyHankoSigningError,
-    # What its parser trips over in files that are none.
-    ValueError,
-    KeyError,
-    IndexError,
-    TypeError,
-    AttributeError,
-    RecursionError,
-    ArithmeticError,
-    AssertionError,
-    NotImplementedError,
-    zlib.error,
 )
 
 

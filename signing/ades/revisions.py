@@ -8,27 +8,18 @@ from io import BytesIO
 from typing import Any, Final
 
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
-from pyhanko.pdf_utils.misc import PdfError
 from pyhanko.sign.general import SigningError as PyHankoSigningError
 from pyhanko.sign.validation.errors import SignatureValidationError, ValidationInfoReadingError
 
+from documents.faults import OF_PARSER
 from signing.ades.errors import DocumentNotAcceptable
 
 _FAULTS: Final = (
-    PdfError,
+    *OF_PARSER,
     PyHankoSigningError,
     SignatureValidationError,
     ValidationInfoReadingError,
-    # What its parser trips over in files that are none.
-    ValueError,
-    KeyError,
-    IndexError,
-    TypeError,
-    AttributeError,
-    RecursionError,
-    OverflowError,
 )
-"""Partly typed: met here alone."""
 
 
 @contextmanager

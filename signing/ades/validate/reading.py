@@ -9,7 +9,6 @@ from io import BytesIO
 from typing import Any, Final
 
 from asn1crypto import cms
-from pyhanko.pdf_utils.misc import PdfError
 from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.diff_analysis import ModificationLevel, SuspiciousModification
 from pyhanko.sign.fields import MDPPerm, enumerate_sig_fields
@@ -18,6 +17,7 @@ from pyhanko.sign.general import ValueErrorWithMessage
 from pyhanko.sign.validation import EmbeddedPdfSignature, SignatureCoverageLevel
 from pyhanko.sign.validation.errors import SignatureValidationError
 
+from documents.faults import OF_PARSER
 from signing.ades.errors import DocumentNotReadable
 from signing.ades.validate.policy import MAX_SIGNATURES
 from signing.ades.validate.report import Change, Modifications
@@ -25,20 +25,10 @@ from signing.ades.validate.report import Change, Modifications
 log = logging.getLogger(__name__)
 
 FAULTS: Final = (
-    PdfError,
+    *OF_PARSER,
     PyHankoSigningError,
     SignatureValidationError,
     ValueErrorWithMessage,
-    # What the parsers trip over in files that are none.
-    ValueError,
-    KeyError,
-    IndexError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    RecursionError,
-    OverflowError,
-    NotImplementedError,
     # asn1crypto, about the size of a key of a kind that it does not know.
     UnboundLocalError,
 )
