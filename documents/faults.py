@@ -8,7 +8,7 @@ from typing import Final
 
 from pyhanko.pdf_utils.misc import PdfError
 
-OF_PARSER: Final[tuple[type[Exception], ...]] = (
+OF_PARSER: Final = (
     PdfError,
     # What its parser trips over: it looks at some parts of a file late, and at streams when they are asked for.
     ValueError,
