@@ -68,7 +68,7 @@ class SignatureDictionaries:
 
         :raises DocumentRefused: one is not.
         """
-        if not self._found and "/AcroForm" not in reader.root:
+        if not self._found and "/AcroForm" not in reader.root and "/Perms" not in reader.root:
             return
         with faults_as(_BROKEN):
             permissions = value(reader.root, "/Perms")

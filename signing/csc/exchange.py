@@ -97,18 +97,15 @@ class Incoming:
             raise RequestEntityTooLarge
         first = self._read(_PIECE)
         # One piece is the rule, and is not copied then.
-        return first if not self._left else self._gathered(first, self._left)
+        return first if not self._left else self._gathered(first)
 
-    def _gathered(self, first: bytes, left: int) -> bytearray:
-        """A body of which the first piece was read, and so much was left."""
-        # Not filled by itself: what is not written to is no memory yet, whatever length a client states.
-        whole = bytearray(len(first) + left)
-        whole[: len(first)] = first
-        with memoryview(whole) as view:
-            place = len(first)
-            for piece in iter(lambda: self._read(_PIECE), b""):
-                view[place : place + len(piece)] = piece
-                place += len(piece)
+    def _gathered(self, first: bytes) -> bytearray:
+        """A body of which the first piece was read."""
+        # It grows as it comes: room for a length that a client merely states would be taken at once, since it is filled
+        # with zeros.
+        whole = bytearray(first)
+        for piece in iter(lambda: self._read(_PIECE), b""):
+            whole += piece
         return whole
 
     def throw_away(self) -> None:

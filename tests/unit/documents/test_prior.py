@@ -13,6 +13,7 @@ from documents.examine import examine
 from documents.prior import _check_range
 from foundation.clock import FixedClock, SystemClock
 from signing.ades.long_term import with_document_timestamp, with_validation_data
+from tests import hostile
 from tests.documents import blank_pdf
 from tests.trust import Trust, gathered, signed_pdf
 
@@ -35,6 +36,12 @@ def test_what_the_product_makes_may_be_signed_again(tmp_path: Path) -> None:
         assert [each.kind for each in found.signatures] == kinds
         assert [each.whole_document for each in found.signatures] == [False] * (len(kinds) - 1) + [True]
         assert found.findings == ()
+
+
+def test_SIG_02_permissions_that_are_none_are_looked_at_where_there_is_no_form() -> None:
+    with pytest.raises(DocumentRefused) as refused:
+        examine(hostile.written(hostile.objects(catalog=b"/Perms 5")))
+    assert refused.value.reason == "signature_broken"
 
 
 def test_a_document_timestamp_over_something_else_is_refused(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
@@ -59,6 +60,20 @@ def test_a_long_body_is_put_together_as_it_comes() -> None:
     assert found.body() == whole
     assert sum(asked) == len(whole)
     assert max(asked) <= 64 * 1024
+
+
+def test_DOS_02_no_room_is_taken_for_a_length_that_is_only_stated() -> None:
+    """DOS-08: sixteen clients that state the longest body and send its beginning would take all the memory there is."""
+    stated = 256 * 1024 * 1024
+    found = incoming(io.BytesIO(bytes(200_000)), stated, CONTENT_LENGTH=str(stated))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ClientDisconnected):
+            found.body()
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 1024 * 1024
 
 
 def test_what_follows_a_body_is_no_part_of_it() -> None:
