@@ -24,21 +24,13 @@ def _config(component: str) -> Path:
 def idp() -> WSGIApplication:
     """The identity provider and authorisation server."""
     from foundation import log
-    from foundation.memory import keep_for_good, use_large_pages
     from foundation.settings import load
-    from idp import checkpointer, delivery, delivery_status, notifier
     from idp.app import create_app
+    from idp.serving import served
     from idp.settings import IdpSettings
 
     log.configure("idp")
-    app = create_app(load(IdpSettings, _config("IDP"), prefix="IDP"))
-    delivery.start(app)
-    notifier.start(app)
-    delivery_status.start(app)
-    checkpointer.start(app)
-    keep_for_good()
-    use_large_pages()
-    return app
+    return served(create_app(load(IdpSettings, _config("IDP"), prefix="IDP")))
 
 
 def signing() -> WSGIApplication:

@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from foundation import log
-from foundation.memory import keep_for_good, use_large_pages
 from foundation.settings import load, process_environment
-from idp import checkpointer, delivery, delivery_status, notifier
 from idp.app import create_app, open_database
 from idp.authn.password import KEY, Passwords
+from idp.serving import served
 from idp.settings import IdpSettings, PasswordSettings
 from idp.storage import authenticators
 from idp.storage.engine import reading
@@ -91,9 +90,4 @@ def idp() -> WSGIApplication:
     with reading(engine) as connection:
         stored = authenticators.hashes_of_all_costs(connection)
     tally = Path(environment[TALLIES]) / str(os.getpid())
-    app = create_app(settings, engine=engine, passwords=Measured(settings.password, stored, key, tally))
-    for start in (delivery.start, notifier.start, delivery_status.start, checkpointer.start):
-        start(app)
-    keep_for_good()
-    use_large_pages()
-    return app
+    return served(create_app(settings, engine=engine, passwords=Measured(settings.password, stored, key, tally)))

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from foundation import log
-from foundation.memory import keep_for_good, use_large_pages
 from foundation.settings import load, process_environment
-from idp import checkpointer, delivery, delivery_status, notifier
 from idp.app import create_app
 from idp.authn.password import Passwords
+from idp.serving import served
 from idp.settings import IdpSettings, PasswordSettings
 
 if TYPE_CHECKING:
@@ -49,9 +48,4 @@ def idp() -> WSGIApplication:
         raise RuntimeError("passwords without argon2id are for the benchmark only")
     password = Path(environment[PASSWORD_FILE]).read_text(encoding="utf-8")
     log.configure("idp")
-    app = create_app(settings, passwords=Unhashed(settings.password, password))
-    for start in (delivery.start, notifier.start, delivery_status.start, checkpointer.start):
-        start(app)
-    keep_for_good()
-    use_large_pages()
-    return app
+    return served(create_app(settings, passwords=Unhashed(settings.password, password)))

@@ -27,6 +27,7 @@ ENGINES = ("pkcs11", "flask", "sqlalchemy")
 
 ROOTS = {
     "idp.app": ("signing", "pkcs11", "pyhanko", "launcher", *IMPLEMENTATIONS, *DEVELOPMENT),
+    "idp.serving": ("signing", "pkcs11", "pyhanko", "launcher", *IMPLEMENTATIONS, *DEVELOPMENT),
     "idp.cli.administration": ("signing", "launcher", *ENGINES, *IMPLEMENTATIONS, *DEVELOPMENT),
     "idp.cli.policy": ("signing", "launcher", "connectors", *ENGINES, *DEVELOPMENT),
     "signing.app": ("idp", "auditlog", "launcher", "pkcs11", "sqlalchemy", *SAM, *IMPLEMENTATIONS, *DEVELOPMENT),
