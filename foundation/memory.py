@@ -58,11 +58,15 @@ def use_large_pages() -> int:
     :returns: how many octets lie in large pages now.
     """
     advise = getattr(ctypes.CDLL(None), "madvise", None)
-    if advise is None or not _MAPPINGS.exists():
+    if advise is None:
+        return 0
+    # Best effort: an older system, one that does not tell, or one without room leaves everything as it is.
+    try:
+        mappings = _MAPPINGS.read_text(encoding="utf-8", errors="replace")
+    except OSError:
         return 0
     done = 0
-    for begin, end in _in_use(_MAPPINGS.read_text(encoding="utf-8", errors="replace")):
-        # Best effort: an older system, or one without room, leaves everything as it is.
+    for begin, end in _in_use(mappings):
         if advise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), _MADV_COLLAPSE) == 0:
             done += end - begin
     return done

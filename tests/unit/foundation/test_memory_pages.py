@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
+from foundation import memory
 from foundation.memory import _in_use, use_large_pages
 
 _MEBI = 1024 * 1024
@@ -41,3 +46,9 @@ def test_the_process_goes_on_with_what_it_had() -> None:
     kept = [str(number) * 20 for number in range(100_000)]
     assert use_large_pages() >= 0
     assert kept == [str(number) * 20 for number in range(100_000)]
+
+
+def test_where_the_system_does_not_tell_nothing_happens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for absent in (tmp_path / "smaps", tmp_path):
+        monkeypatch.setattr(memory, "_MAPPINGS", absent)
+        assert use_large_pages() == 0
