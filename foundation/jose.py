@@ -375,7 +375,7 @@ def encode_base64url(data: bytes) -> str:
     return binascii.b2a_base64(data, newline=False).rstrip(b"=").translate(_TO_BASE64URL).decode()
 
 
-def parse_json_object(data: bytes | bytearray | str) -> JsonObject:
+def parse_json_object(data: bytes | str) -> JsonObject:
     """Parse a JSON object as strictly as :func:`parse_json` does.
 
     :raises TokenMalformed: anything else, another value at the top included.
@@ -386,7 +386,7 @@ def parse_json_object(data: bytes | bytearray | str) -> JsonObject:
     return value
 
 
-def parse_json(data: bytes | bytearray | str) -> Any:
+def parse_json(data: bytes | str) -> Any:
     """Parse any JSON value strictly: UTF-8, no duplicate member, no NaN or Infinity.
 
     Texts are such as every database, log and certificate can take: no lone surrogate (RFC 7493 2.1), no NUL.

@@ -167,15 +167,13 @@ def remove(connection: Connection, jti: str) -> bool:
     return connection.execute(delete(event_outbox).where(event_outbox.c.jti == jti)).rowcount == 1
 
 
-def overdue(connection: Connection, seals: Sealer, at: int, limit: int) -> tuple[tuple[Waiting, bool], ...]:
-    """Notices that were not delivered in time, each with whether it is as it was written."""
-    return overdue_later(connection, seals, at, limit)()
-
-
 def overdue_later(
     connection: Connection, seals: Sealer, at: int, limit: int
 ) -> Callable[[], tuple[tuple[Waiting, bool], ...]]:
-    """The same, asked for with what comes next."""
+    """Notices that were not delivered in time, asked for with what comes next.
+
+    :returns: waits for them; each has with it whether it is as it was written.
+    """
     asked = _OVERDUE.put_off(connection, {"at": at, "most": limit})
     return lambda: tuple((_waiting(row), seals.holds(event_outbox, row)) for row in asked().all())
 

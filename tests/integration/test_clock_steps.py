@@ -121,13 +121,6 @@ def provider(directory: Path, clock: SteppedClock, key: SigningKey) -> Iterator[
         yield issuer
 
 
-def ready(issuer: str) -> bool:
-    try:
-        return requests.get(f"{issuer}/health/ready", timeout=5).ok
-    except requests.RequestException:
-        return False
-
-
 def test_OPS_08_a_provider_whose_clock_steps_takes_nothing_twice_that_is_good_once(tmp_path: Path) -> None:
     clock, key = SteppedClock(tmp_path / "clock"), generate_signing_key()
     with provider(tmp_path, clock, key) as issuer:

@@ -190,7 +190,7 @@ def test_the_outbox_is_the_same_on_either_database(tmp_path: Path, database_url:
         assert outbox.due(connection, idp.seals, at, 10) == (second,)
         assert outbox.remove(connection, second.notice.jti)
         assert not outbox.remove(connection, second.notice.jti)
-        ((late, whole),) = outbox.overdue(connection, idp.seals, at + LIFE_SECONDS, 10)
+        ((late, whole),) = outbox.overdue_later(connection, idp.seals, at + LIFE_SECONDS, 10)()
         assert whole
         assert (late.notice, late.attempts) == (first.notice, 1)
     idp.engine.dispose()
