@@ -68,6 +68,7 @@ class SignatureDictionaries:
 
         :raises DocumentRefused: one is not.
         """
+        # Nothing looks like a signature, and nothing is there that could be damaged about signatures.
         if not self._found and "/AcroForm" not in reader.root and "/Perms" not in reader.root:
             return
         with faults_as(_BROKEN):

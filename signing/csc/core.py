@@ -77,7 +77,7 @@ _REFUSALS: Final[Mapping[str, str]] = {
 }
 _CHAIN_SECONDS: Final = 60.0
 _CHAINS: Final = 1024
-"""With 8 to 12 KiB for a chain of qualified certificates."""
+"""A chain of qualified certificates has 8 to 12 KiB."""
 _ORDERS: Final = frozenset({codes.INVALID_ORDER, codes.ORDER_USED})
 """An order is in the access token of the request: it is that which is not good."""
 _UNAVAILABLE: Final[Mapping[str, str]] = {
