@@ -1,4 +1,4 @@
-"""What was verified a moment ago, by the octets that were verified."""
+"""What was found out a moment ago, by the text that it was found out of: a token, or what names a credential."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ ENTRIES: Final = 4096
 
 
 class Remembered(Generic[T]):
-    """The result of verifying a token, for the same token.  Thread-safe; bounded in time and number.
+    """What a text was found to be, for the same text.  Thread-safe; bounded in time and number.
 
-    Only what was found good is kept: whoever sends what is not pays for it, and pushes nothing out.  The verification's
-    result must not depend on the time, which the caller checks at every use.
+    Only what was found good is kept: whoever sends what is not pays for it, and pushes nothing out.  What is found must
+    not depend on the time, which the caller checks at every use.
 
     :param monotonic: seconds of a clock that is never set.
     """
@@ -34,15 +34,15 @@ class Remembered(Generic[T]):
         self._kept: OrderedDict[bytes, tuple[float, T]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def of(self, token: str, verify: Callable[[], T]) -> T:
-        """The result for a token; raises what ``verify`` raises."""
-        key = hashlib.sha256(token.encode()).digest()
+    def of(self, text: str, find: Callable[[], T]) -> T:
+        """What is found for a text; raises what ``find`` raises."""
+        key = hashlib.sha256(text.encode()).digest()
         with self._lock:
             found = self._kept.get(key)
             if found is not None and self._monotonic() < found[0]:
                 return found[1]
         until = self._monotonic() + self._seconds
-        made = verify()
+        made = find()
         with self._lock:
             self._kept[key] = (until, made)
             self._kept.move_to_end(key)
