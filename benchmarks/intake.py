@@ -49,8 +49,8 @@ class Case:
 
     name: str
     make: Callable[[int], bytes]
-    share: int
-    """One for so many repetitions."""
+    one_in: int
+    """Looked at once in so many repetitions."""
     refused: str | None = None
 
 
@@ -83,7 +83,7 @@ def measure(repetitions: int) -> Report:
     peers, figures, bombs = list[Peer](), list[Figure](), list[float]()
     machine["a nursery starts in"] = f"{_started():.2f} s of processor time"
     for case in CASES:
-        document, count = case.make(1), max(3, repetitions // case.share)
+        document, count = case.make(1), max(3, repetitions // case.one_in)
         peer = _alone(case, document, count)
         figure, each = _confined(case, document, count, peer)
         peers.append(peer)

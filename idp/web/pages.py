@@ -285,14 +285,15 @@ def _choose(interaction: Interaction, notice: Notice | None) -> Response:
 
 
 def _identify(interaction: Interaction, notice: Notice | None) -> Response:
-    account = browser.account_of(browser.current())
+    session = browser.current()
+    account = browser.account_of(session)
     if account is not None and not interaction.request.fresh:
         return _page("continue.html", interaction, notice, account=account)
     hint = account.username if account is not None else interaction.request.login_hint or ""
     username = request.form.get("username", "") if request.method == "POST" else hint
     decision = progress.for_anybody(interaction)
     reasons, asked = decision.reasons, passkeys.offered(interaction, decision)
-    session = browser.current()
+    # With none of these the page has nothing of anybody's but its blanks: nearly everybody gets that one first.
     if session is not None and not (notice or username or trust() or resume.unfinished(interaction)):
         return make_response(sign_in_page.written(interaction, session.csrf, reasons, asked))
     values: dict[str, Any] = {"username": username, "again": False, "reasons": reasons, "passkey": asked}

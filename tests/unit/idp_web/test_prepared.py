@@ -38,6 +38,7 @@ def _both(browser: FlaskClient, path: str, monkeypatch: pytest.MonkeyPatch, **he
         filled = browser.get(path, headers=headers).text
     assert written == [filled]
     with monkeypatch.context() as direct:
+        # As if certificates were asked for, so that it is not filled in; the template itself asks elsewhere.
         direct.setattr(pages, "trust", lambda: True)
         return filled, browser.get(path, headers=headers).text
 
