@@ -63,7 +63,7 @@ def test_a_long_body_is_put_together_as_it_comes() -> None:
 
 
 def test_DOS_02_no_room_is_taken_for_a_length_that_is_only_stated() -> None:
-    """DOS-08: sixteen clients that state the longest body and send its beginning would take all the memory there is."""
+    """Sixteen clients that state the longest body and send its beginning would take all the memory there is."""
     stated = 256 * 1024 * 1024
     found = incoming(io.BytesIO(bytes(200_000)), stated, CONTENT_LENGTH=str(stated))
     tracemalloc.start()
