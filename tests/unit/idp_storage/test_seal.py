@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -26,6 +27,18 @@ def test_the_seal_is_hmac_sha256_over_canonical_json() -> None:
     assert tag(KEY, PARTS) == hmac.new(KEY, b"privyseal-row-1\n" + text.encode(), hashlib.sha256).hexdigest()
     assert tag(KEY, dict(reversed(PARTS.items()))) == tag(KEY, PARTS)
     verify(KEY, PARTS, tag(KEY, PARTS))
+
+
+def test_seals_that_threads_make_at_once_under_the_same_keys_are_each_their_own() -> None:
+    """What has begun for a key is copied, and nobody's values come into somebody else's."""
+    keys = [bytes([each]) * 32 for each in range(3)]
+
+    def sealed(number: int) -> tuple[str, str]:
+        key, text = keys[number % 3], b'{"n":%d}' % number
+        return tag(key, {"n": number}), hmac.new(key, b"privyseal-row-1\n" + text, hashlib.sha256).hexdigest()
+
+    with ThreadPoolExecutor(8) as threads:
+        assert all(made == expected for made, expected in threads.map(sealed, range(2000)))
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from markupsafe import escape
 
-from idp.web import pages, sign_in_page
+from idp.web import pages, passkeys, sign_in_page
 from idp.web.interaction import BeginInteraction
+from idp.web.passkeys import Asked
 from idp.web.prepared import Blanks, Pages
 from tests.fakes.idp import Idp
 from tests.unit.idp_web.interactions import plain, signature
@@ -54,6 +56,17 @@ def test_a_page_that_is_filled_in_is_what_its_template_makes(
     filled, direct = _both(browser, idp.path(browser, asked), monkeypatch, **given)
     assert _without_what_is_made_anew(filled) == _without_what_is_made_anew(direct)
     assert f'lang="{language}"' in filled
+
+
+def test_SES_09_what_passkeys_are_asked_for_is_filled_in_as_the_template_would(
+    idp: Idp, browser: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Asked('a "ticket"', '{"challenge": "<&\'>", "label": "é"}')
+    monkeypatch.setattr(passkeys, "offered", lambda *_: asked)
+    filled, direct = _both(browser, idp.path(browser, plain()), monkeypatch)
+    assert filled == direct
+    for text in (asked.ticket, asked.options):
+        assert f'="{escape(text)}"' in filled
 
 
 def test_each_visitor_gets_what_is_theirs(idp: Idp, browser: FlaskClient) -> None:
