@@ -130,6 +130,11 @@ class Sad:
         """NumericDate since when the approval can have been used: ``iat`` of the transaction's first SAD."""
         return self.iat if self.supersedes is None else self.supersedes.since
 
+    @property
+    def predecessors(self) -> tuple[str, ...]:
+        """``jti`` of the SADs whose place it took; empty: it is the first."""
+        return () if self.supersedes is None else self.supersedes.jtis
+
 
 def encode(sad: Sad, key: SigningKey) -> str:
     """Sign a SAD.

@@ -54,7 +54,6 @@ from signing.sam.proof_counters import ProofCounters
 from signing.sam.records import (
     intent_record,
     outcome_record,
-    predecessors,
     refusal_record,
     repeated_record,
     set_back_record,
@@ -353,7 +352,7 @@ class Activator:
             client_id=sad.client_id,
             account=sad.sub,
             sad_since=sad.since,
-            predecessors=frozenset(predecessors(sad)),
+            predecessors=frozenset(sad.predecessors),
             max_signatures_per_day=credential.floor.max_signatures_per_day,
             proof=proof,
             row=row,

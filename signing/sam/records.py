@@ -55,8 +55,8 @@ def intent_record(
     }
     if signed_digests:
         fields = {**fields, "signed_digests": [digest.hex() for digest in signed_digests]}
-    if sad.supersedes is not None:
-        fields = {**fields, "supersedes": list(sad.supersedes.jtis)}
+    if sad.predecessors:
+        fields = {**fields, "supersedes": list(sad.predecessors)}
     return Record(events.SIGNATURE_INTENT, fields, at)
 
 
@@ -118,7 +118,7 @@ def succeeded_record(sad: Sad, unspent: int, at: datetime) -> Record:
         "issuer": sad.iss,
         "txn": sad.txn,
         "jti": sad.jti,
-        "supersedes": list(predecessors(sad)),
+        "supersedes": list(sad.predecessors),
         "unspent": unspent,
     }
     return Record(events.SAD_SUCCEEDED, fields, at)
@@ -133,11 +133,6 @@ def set_back_record(reservation: Reservation, positions: tuple[int, ...], at: da
         "positions": _numbers(positions),
     }
     return Record(events.LEDGER_SET_BACK, fields, at)
-
-
-def predecessors(sad: Sad) -> tuple[str, ...]:
-    """``jti`` of the SADs whose place it took; empty: it is the first."""
-    return () if sad.supersedes is None else sad.supersedes.jtis
 
 
 def _numbers(positions: tuple[int, ...]) -> list[str]:
