@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
@@ -46,6 +47,12 @@ def functions(path: Path) -> frozenset[str]:
 def test_every_attack_that_has_to_be_refused_is_in_the_table() -> None:
     expected = {f"{kind}-{number:02}" for kind, numbers in EXPECTED.items() for number in numbers}
     assert expected - set(rows()) == set()
+
+
+def test_no_attack_is_in_the_table_twice() -> None:
+    """Of two rows the second would hide the first."""
+    found = [match[1] for line in DOCUMENT.read_text(encoding="utf-8").splitlines() if (match := ROW.match(line))]
+    assert [attack for attack, times in Counter(found).items() if times > 1] == []
 
 
 @pytest.mark.parametrize(("attack", "tests"), rows().items(), ids=lambda value: value if isinstance(value, str) else "")

@@ -15,7 +15,7 @@ from idp.settings import ACCOUNT_CLIENT_ID
 from idp.storage import backchannel
 from idp.storage.accounts import Account
 from idp.storage.engine import reading
-from idp.web import browser, faults, resume
+from idp.web import browser, faults, resume, visiting
 from idp.web.interaction import BeginInteraction, Finished, begin
 from idp.web.language import gettext as _
 from idp.web.services import services
@@ -35,13 +35,27 @@ _DESTINATIONS: Final = {
 
 
 def signed_in(view: Callable[..., Response]) -> Callable[..., Response]:
-    """Let nobody but a signed-in person in; a stranger signs in first."""
+    """Let nobody but a signed-in person in; a stranger signs in first.
+
+    Who has proved one factor has a session, and is signed in once the policy says so: what its rules about signing in
+    ask for beyond that, or ask for again, is proved before a page is seen or does anything.
+    """
 
     @wraps(view)
     def guarded(*args: Any, **values: Any) -> Response:
-        return view(*args, **values) if current_user.is_authenticated else _begin_sign_in()
+        return view(*args, **values) if _admitted() else _begin_sign_in()
 
     return guarded
+
+
+def _admitted() -> bool:
+    session = browser.current()
+    account = browser.account_of(session)
+    if session is None or account is None:
+        return False
+    # The end of a sign-in leads here, so what a rule asks for each one is looked for in the latest.
+    transaction = session.evidence[-1].transaction if session.evidence else None
+    return visiting.judged("sign_in", ACCOUNT_CLIENT_ID, account, session, transaction=transaction).outcome == "allow"
 
 
 def _begin_sign_in() -> Response:

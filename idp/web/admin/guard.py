@@ -17,20 +17,16 @@ from werkzeug.wrappers import Response
 from idp.activation.binding import check_approved
 from idp.authn.approval import Approval
 from idp.authn.roles import MATRIX, Access, AdminAction, Role, admits, may
-from idp.authn.session import context_of, decide
 from idp.errors import NotWhatWasApproved
-from idp.policy.evidence import Evidence
-from idp.policy.model import Decision, Facts
+from idp.policy.model import Decision
 from idp.settings import ADMIN_CLIENT_ID
-from idp.storage import authenticators, roles
+from idp.storage import roles
 from idp.storage.accounts import Account
 from idp.storage.engine import reading
 from idp.storage.seal import Altered
-from idp.web import browser, faults
-from idp.web.address import client_address
+from idp.web import browser, faults, visiting
 from idp.web.interaction import BeginInteraction, Finished, begin
 from idp.web.language import gettext as _
-from idp.web.progress import enrolled
 from idp.web.services import services
 
 blueprint = Blueprint("admin", __name__, url_prefix="/admin")
@@ -95,43 +91,12 @@ def _roles_of(account_id: str) -> frozenset[Role]:
 
 
 def _judged(access: Access, account: Account, session: browser.BrowserSession) -> Response | None:
-    decision = _decide(access.action, account, session)
+    decision = visiting.judged(access.action, ADMIN_CLIENT_ID, account, session)
     if decision.outcome == "allow":
         return None
     if decision.outcome == "step_up":
         return _visit(access.action)
     return _refused(account, session.id, access.action, decision.refusal or "unreachable", decision)
-
-
-def _decide(action: AdminAction, account: Account, session: browser.BrowserSession) -> Decision:
-    """What the policy says about what this session has proved, as it does in an interaction."""
-    with reading(services().engine) as connection:
-        owned = authenticators.of_account(connection, services().seals, account.id)
-    facts = Facts(
-        action=action,
-        evidence=_evidence(account, session, None),
-        now=services().clock.now(),
-        client_id=ADMIN_CLIENT_ID,
-        groups=account.groups,
-        attributes=account.attributes,
-        proofing=account.proofing,
-        network=client_address(),
-        enrolled=enrolled(owned, bound=False),
-    )
-    return decide(services().policy, facts, lambda limit: _evidence(account, session, limit))[1]
-
-
-def _evidence(account: Account, session: browser.BrowserSession, session_limit: int | None) -> tuple[Evidence, ...]:
-    return context_of(
-        account_id=account.id,
-        session_id=session.id,
-        session_evidence=session.evidence,
-        transaction_evidence=(),
-        txn="",
-        now=services().clock.now(),
-        session_limit=session_limit,
-        pauses=session.pauses,
-    ).evidence
 
 
 # Visits
