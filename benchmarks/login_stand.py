@@ -133,7 +133,7 @@ def _configure(directory: Path, name: str, port: int, inbox: int) -> Path:
         "database_url_file": directory / "database-url",
         "signing": {"csc_base": "http://sign.localhost:8402/csc/v2", "sam_id": SAM_ID},
         # All of them come from one address.
-        "otp": dict.fromkeys(("max_per_network", "budget_an_hour", "budget_a_day"), 10**9),
+        "otp": dict.fromkeys(("max_per_network", "max_per_prefix", "budget_an_hour", "budget_a_day"), 10**9),
         "messaging": {
             "sms": {
                 "connector": "twilio",

@@ -153,9 +153,9 @@ class OtpCoolDown(OtpRefused):
 
 
 class OtpStopped(OtpRefused):
-    """As many messages as may go out to everybody have: ``otp.budget_an_hour`` or ``otp.budget_a_day``.
+    """As many messages as may have gone out: ``otp.budget_an_hour``, ``otp.budget_a_day`` or ``otp.max_per_prefix``.
 
-    ``scope`` is ``hour`` or ``day``, or empty where messages were stopped before.
+    ``scope`` is ``hour``, ``day`` or ``prefix_34``, or empty where messages were stopped before.
     """
 
     code = "otp_stopped"

@@ -78,6 +78,14 @@ class PasswordSettings:
             yield "blocked_words have at least 3 characters each"
 
 
+_CAPS: Final = (
+    "max_per_address", "max_per_account", "max_per_network", "max_per_prefix", "budget_an_hour", "budget_a_day",
+)  # fmt: skip
+
+_MAX_COUNTED: Final = 7
+"""Digits of a prefix that is counted by itself: E.164 numbers begin with up to so many, and no person's is so short."""
+
+
 @dataclass(frozen=True, slots=True)
 class OtpSettings:
     """Limits of one-time codes."""
@@ -102,6 +110,10 @@ class OtpSettings:
     max_per_account: int = 10
     max_per_network: int = 30
     """For browsers at one IPv4 address, or in one IPv6 network of 64 bits."""
+    max_per_prefix: int = 500
+    """Text messages in an hour to the numbers of one country; then none go there for :attr:`stop_seconds`."""
+    prefix_limits: Mapping[str, int] = field(default_factory=dict)
+    """In place of that, by prefix of telephone numbers without the plus sign; of those that fit the longest counts."""
     budget_an_hour: int = 1000
     """Text messages to everybody; then none go out for :attr:`stop_seconds`."""
     budget_a_day: int = 5000
@@ -134,16 +146,20 @@ class OtpSettings:
     def _cap_faults(self) -> Iterable[str]:
         if not 1 <= self.cap_minutes <= 24 * 60:
             yield "cap_minutes is 1 to 1440"
-        for name in ("max_per_address", "max_per_account", "max_per_network", "budget_an_hour", "budget_a_day"):
+        for name in _CAPS:
             if getattr(self, name) < 1:
                 yield f"{name} is at least 1"
+        if any(limit < 1 for limit in self.prefix_limits.values()):
+            yield "prefix_limits are at least 1; denied_prefixes names those to which nothing goes"
+        if any(len(prefix) > _MAX_COUNTED for prefix in self.prefix_limits):
+            yield f"prefix_limits names prefixes of at most {_MAX_COUNTED} digits: records name what is stopped"
         if self.budget_a_day < self.budget_an_hour:
             yield "budget_a_day is at least budget_an_hour"
         if not 60 <= self.stop_seconds <= 24 * 60 * 60:
             yield "stop_seconds is 60 to 86400"
         if not 0 <= self.conversion_percent <= 100 or self.conversion_least < 1:
             yield "conversion_percent is 0 to 100, conversion_least is at least 1"
-        for prefix in (*self.allowed_prefixes, *self.denied_prefixes):
+        for prefix in (*self.allowed_prefixes, *self.denied_prefixes, *self.prefix_limits):
             if not re.fullmatch(r"[1-9][0-9]{0,14}", prefix, re.ASCII):
                 yield f"{prefix!r} is no prefix: digits of a number in E.164 without the plus sign"
 

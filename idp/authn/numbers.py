@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Final
 
 ASSIGNED: Final = frozenset(map(str, (
@@ -30,3 +30,21 @@ def refused(number: str, *, allowed: Collection[str], denied: Collection[str]) -
     if any(digits.startswith(prefix) for prefix in denied):
         return True
     return not any(digits.startswith(prefix) for prefix in (allowed or ASSIGNED))
+
+
+_UNASSIGNED: Final = 3
+"""Digits that stand for a country code where there is none: no code is longer."""
+
+
+def prefix_of(number: str, own: Iterable[str] = ()) -> str:
+    """With which prefix a number is counted: the longest of ``own`` that it has, else its country's code.
+
+    :param number: E.164, with the plus sign.
+    :param own: prefixes without the plus sign.
+    """
+    digits = number.removeprefix("+")
+    for prefixes in (own, ASSIGNED):
+        found = [prefix for prefix in prefixes if digits.startswith(prefix)]
+        if found:
+            return max(found, key=len)
+    return digits[:_UNASSIGNED]

@@ -47,8 +47,8 @@ class Cap:
     """A limit, and what it is of."""
 
     scope: str
-    """``address``, ``account``, ``network``, ``notice``, or of everybody's messages ``hour`` or ``day``, of everybody's
-    notices ``notices_hour`` or ``notices_day``."""
+    """``address``, ``account``, ``network``, ``notice``, or of everybody's messages ``prefix``, ``hour`` or ``day``, of
+    everybody's notices ``notices_hour`` or ``notices_day``."""
     value: str
     limit: int
     window_seconds: int
@@ -56,7 +56,12 @@ class Cap:
     @property
     def everybodys(self) -> bool:
         """Whether it is shared by all."""
-        return self.scope in {"hour", "day", "notices_hour", "notices_day"}
+        return self.scope in {"prefix", "hour", "day", "notices_hour", "notices_day"}
+
+    @property
+    def name(self) -> str:
+        """What a stop is called that it brings about: of a prefix's, with the digits, which are nobody's number."""
+        return f"{self.scope}_{self.value}" if self.scope == "prefix" else self.scope
 
     def key(self, secret: bytes) -> str:
         """How the table knows it: those of everybody sort last."""

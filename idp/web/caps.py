@@ -48,7 +48,13 @@ def of(item: Authenticator, limits: OtpSettings, address: str | None) -> tuple[C
     if network is not None:
         found.append(Cap("network", network, limits.max_per_network, window))
     if item.kind == "sms_otp":
-        found += (Cap("hour", "", limits.budget_an_hour, _HOUR), Cap("day", "", limits.budget_a_day, _DAY))
+        prefix = numbers.prefix_of(item.address or "", limits.prefix_limits)
+        most = limits.prefix_limits.get(prefix, limits.max_per_prefix)
+        found += (
+            Cap("prefix", prefix, most, _HOUR),
+            Cap("hour", "", limits.budget_an_hour, _HOUR),
+            Cap("day", "", limits.budget_a_day, _DAY),
+        )
     return tuple(found)
 
 
@@ -88,9 +94,9 @@ def count(connection: Connection, own: tuple[Cap, ...], now: datetime) -> None:
     """Count a message in the transaction of its challenge, which the errors end.
 
     :raises OtpCoolDown: this person, address or network has had as many as may be.
-    :raises OtpStopped: everybody has.
+    :raises OtpStopped: everybody has, or everybody whose number begins like this one.
     """
-    shared = {cap.scope for cap in own if cap.everybodys}
+    shared = {cap.name for cap in own if cap.everybodys}
     stopped = [seconds for name, seconds in caps.stops(connection, now).items() if name in shared] if shared else []
     if stopped:
         raise OtpStopped("", max(stopped))
@@ -99,7 +105,7 @@ def count(connection: Connection, own: tuple[Cap, ...], now: datetime) -> None:
         return
     _log.warning("a message was refused", extra={"fields": {"scope": reached.cap.scope, "seconds": reached.seconds}})
     if reached.cap.everybodys:
-        raise OtpStopped(reached.cap.scope, reached.seconds)
+        raise OtpStopped(reached.cap.name, reached.seconds)
     raise OtpCoolDown(reached.seconds)
 
 
@@ -140,7 +146,7 @@ def give_back(connection: Connection, own: tuple[Cap, ...], now: datetime) -> No
 
 
 def stop(error: OtpStopped, limits: OtpSettings, now: datetime) -> None:
-    """The budget is used up: stop messages, once, on the record."""
+    """A budget is used up: stop the messages that it is for, once, on the record."""
     if not error.scope:
         return
     with services().engine.begin() as connection:

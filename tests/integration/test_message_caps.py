@@ -121,6 +121,23 @@ def test_OTP_07_premium_and_unknown_prefixes_are_refused(
     assert numbers.refused(number, allowed=allowed, denied=denied) is refused
 
 
+@pytest.mark.parametrize(
+    ("number", "own", "prefix"),
+    [
+        ("+34600000001", (), "34"),
+        ("+15005550006", (), "1"),
+        ("+18765550006", ("1876", "18"), "1876"),
+        ("+35312345678", ("34", "3"), "3"),
+        ("+4915112345678", ("34",), "49"),
+        ("+882161234567", (), "882"),
+    ],
+)
+def test_a_number_is_counted_with_the_longest_prefix_that_has_a_limit_or_else_its_country(
+    number: str, own: tuple[str, ...], prefix: str
+) -> None:
+    assert numbers.prefix_of(number, own) == prefix
+
+
 # Through the pages
 
 
@@ -190,6 +207,53 @@ def test_OTP_07_a_budget_that_is_used_up_stops_text_messages_on_the_record(idp: 
     idp.clock.advance(3600 + 130)
     assert ask(idp) == 303
     assert json.loads(idp.client().get("/health/ready").text)["status"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("idp", "stopped"),
+    [
+        (replace(MANY, max_per_prefix=2), "prefix_34"),
+        (replace(MANY, prefix_limits={"346": 2, "34": 1000}), "prefix_346"),
+    ],
+    indirect=["idp"],
+)
+def test_OTP_07_numbers_of_one_prefix_get_no_more_than_their_share_and_all_others_theirs(
+    idp: Idp, stopped: str
+) -> None:
+    for name, phone in (("bob", "+34600000002"), ("carla", "+34600000003"), ("dieter", "+4915112345678")):
+        idp.add_account(name, phone=phone)
+    assert [ask(idp, who, address=f"198.51.100.{at}") for at, who in enumerate(("alice", "bob", "carla", "alice"))] == [
+        303,
+        303,
+        503,
+        503,
+    ]
+    assert ask(idp, "dieter") == 303, "nobody pumps another country's messages dry"
+    assert ask(idp, factor="email_otp") == 303
+    assert audited(idp, "messages.") == [("messages.stopped", {"scope": stopped, "seconds": 600})]
+    ready = json.loads(idp.client().get("/health/ready").text)
+    assert (ready["status"], ready["warnings"]) == ("degraded", [f"messages_{stopped}"])
+    idp.clock.advance(3600 + 130)
+    assert ask(idp, "carla") == 303
+
+
+@pytest.mark.parametrize(
+    "idp", [replace(MANY, max_per_prefix=2), replace(MANY, budget_an_hour=2)], ids=["prefix", "budget"], indirect=True
+)
+def test_OTP_07_what_is_stopped_stays_so_for_its_time_although_there_would_be_room(idp: Idp) -> None:
+    assert ask(idp) == 303
+    idp.clock.advance(3500)
+    assert [ask(idp), ask(idp)] == [303, 503]
+    idp.clock.advance(250)
+    assert ask(idp) == 503, "the first message is more than an hour old"
+    idp.clock.advance(360)
+    assert ask(idp) == 303
+
+
+@pytest.mark.parametrize("idp", [replace(MANY, max_per_prefix=1)], indirect=True)
+def test_OTP_07_a_message_that_no_gateway_took_gives_its_place_among_the_prefixs_back(idp: Idp) -> None:
+    idp.inbox.fail = GatewayUnavailable("down")
+    assert [ask(idp), ask(idp), ask(idp)] == [403, 303, 503]
 
 
 @pytest.mark.parametrize("idp", [replace(MANY, denied_prefixes=("346",))], indirect=True)
