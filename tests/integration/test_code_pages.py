@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
-from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, ViewportSize, expect, sync_playwright
 from sqlalchemy import select
 from werkzeug.serving import make_server
 
+from idp.authn.new_password import MAX_LENGTH
 from idp.storage import recovery as codes
 from tests.e2e.visitor import DESK, PHONE, Scheme, launch, violations
 from tests.fakes.idp import Idp, make_idp
@@ -128,6 +129,37 @@ def test_a_password_is_changed_with_scripts_and_without(idp: Idp, chromium: Brow
         field.fill("a quiet river in the fog")
         page.get_by_role("button", name="Change it").click()
         expect(page.get_by_role("heading", level=1)).to_have_text("Alice Example")
+
+
+def paste(context: BrowserContext, field: Locator, text: str) -> None:
+    """Copy a text somewhere and paste it into a field, as people and password managers do."""
+    elsewhere = context.new_page()
+    elsewhere.set_content("<textarea></textarea>")
+    elsewhere.locator("textarea").evaluate("(area, text) => { area.value = text; area.select(); }", text)
+    elsewhere.keyboard.press("Control+C")
+    elsewhere.close()
+    field.focus()
+    field.press("Control+V")
+
+
+def test_a_password_is_pasted_whole_where_it_is_chosen_and_where_it_is_typed(idp: Idp, chromium: Browser) -> None:
+    """The longest that is accepted (NIST SP 800-63B r4 3.1.1.2): in signs of which browsers count each twice."""
+    text = "".join(chr(0x1F400 + number * 7 % 251) for number in range(MAX_LENGTH))
+    browser = idp.client()
+    path = enrolment(idp, browser, "password")
+    with served(idp) as origin:
+        with chromium.new_context(locale="en") as context:
+            page = at(context, origin, browser, path)
+            paste(context, page.get_by_label("New password"), text)
+            page.get_by_role("button", name="Change it").click()
+            expect(page.get_by_role("heading", level=1)).to_have_text("Alice Example")
+        with chromium.new_context(locale="en") as context:
+            page = context.new_page()
+            page.goto(f"{origin}/account/")
+            page.get_by_label("User name").fill("alice")
+            paste(context, page.get_by_label("Password"), text)
+            page.get_by_role("button", name="Sign in", exact=True).click()
+            expect(page.get_by_role("heading", level=1)).to_have_text("Alice Example")
 
 
 def test_what_is_printed_of_recovery_codes_are_the_codes(idp: Idp, chromium: Browser) -> None:
