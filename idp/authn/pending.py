@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
-from foundation.clock import epoch
-from idp.authn.otp import Binding
+from foundation.clock import epoch, from_epoch
+from idp.authn.otp import Binding, Sent
 from idp.errors import OtpCoolDown
 from idp.settings import OtpSettings
 
@@ -45,6 +45,10 @@ class PendingCode:
     def live(self, now: datetime) -> bool:
         """Whether the code may still be typed."""
         return epoch(now) < self.expires_at
+
+    def sent(self) -> Sent:
+        """The same, as of any code."""
+        return Sent(self.sends, from_epoch(self.sent_at), from_epoch(self.expires_at))
 
     def binding(self, enrolment_id: str, session_id: str, txn: str) -> Binding:
         """What the code is derived from: it serves this enrolment, in this session, for this address."""

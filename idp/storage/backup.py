@@ -23,6 +23,7 @@ TRANSIENT: Final = frozenset(
         "activations",
         "admin_proposals",
         "backchannel_requests",
+        "binding_codes",
         "certificate_handovers",
         "device_visits",
         "enrolments",

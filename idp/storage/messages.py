@@ -1,6 +1,7 @@
 """What became of messages with codes: which gateway took which, and what it said of it since.
 
-Neither text nor address is here.  A row goes when its challenge is forgotten.
+Neither text nor address is here.  A row goes when its challenge is forgotten.  A code that was sent to an address which
+is to be bound belongs to no authenticator yet: whose it is, and whether it was used, stands in a table of its own.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Connection,
+    ForeignKey,
     Index,
     Integer,
     Row,
@@ -25,6 +28,7 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 
 from connectors.ports.messaging import Delivery, DeliveryState, Receipt
 from foundation.clock import epoch, from_epoch
@@ -45,6 +49,16 @@ otp_messages: Final = Table(
     # Null: the gateway is not asked again.
     Column("ask_at", BigInteger, index=True),
     Index("ix_otp_messages_reference", "reference", "gateway"),
+)
+
+binding_codes: Final = Table(
+    "binding_codes",
+    metadata,
+    Column("challenge_id", String(64), primary_key=True),
+    Column("account_id", String(64), ForeignKey("accounts.id"), nullable=False, index=True),
+    Column("kind", String(16), nullable=False),
+    Column("used", Boolean, nullable=False, default=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
 )
 
 UNKNOWN: Final = "unknown"
@@ -99,6 +113,22 @@ def add(
     )
 
 
+def bind_by(
+    connection: Connection, challenge_id: str, *, account_id: str, kind: str, expires_at: datetime
+) -> None:
+    """A code went out, for the first time or again, to an address that is to be bound."""
+    adding = (postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert)(binding_codes)
+    row = {"challenge_id": challenge_id, "account_id": account_id, "kind": kind, "expires_at": epoch(expires_at)}
+    connection.execute(adding.values(**row, used=False).on_conflict_do_nothing())
+
+
+def bound_by(connection: Connection, challenge_id: str) -> None:
+    """That code was typed, and was right."""
+    connection.execute(
+        update(binding_codes).where(binding_codes.c.challenge_id == challenge_id).values(used=True)
+    )
+
+
 def told(connection: Connection, receipt: Receipt, now: datetime) -> bool:
     """A gateway said what became of a message; False where there is none that waits for it."""
     changed = connection.execute(
@@ -145,11 +175,13 @@ def _no_more(state: DeliveryState) -> dict[str, Any]:
 
 def of_account(connection: Connection, account_id: str, limit: int) -> tuple[tuple[Sent, str], ...]:
     """The newest messages to a person, each with the kind of authenticator that it was for."""
+    kind = func.coalesce(authenticators.c.kind, binding_codes.c.kind).label("kind")
     rows = connection.execute(
-        select(otp_messages, authenticators.c.kind)
-        .join_from(otp_messages, otp_challenges, otp_challenges.c.id == otp_messages.c.challenge_id)
-        .join(authenticators, authenticators.c.id == otp_challenges.c.authenticator_id)
-        .where(authenticators.c.account_id == account_id)
+        select(otp_messages, kind)
+        .outerjoin_from(otp_messages, otp_challenges, otp_challenges.c.id == otp_messages.c.challenge_id)
+        .outerjoin(authenticators, authenticators.c.id == otp_challenges.c.authenticator_id)
+        .outerjoin(binding_codes, binding_codes.c.challenge_id == otp_messages.c.challenge_id)
+        .where((authenticators.c.account_id == account_id) | (binding_codes.c.account_id == account_id))
         .order_by(otp_messages.c.sent_at.desc(), otp_messages.c.id)
         .limit(limit)
     ).all()
@@ -157,7 +189,10 @@ def of_account(connection: Connection, account_id: str, limit: int) -> tuple[tup
 
 
 def conversion(connection: Connection, now: datetime, seconds: int) -> tuple[int, int]:
-    """Of the challenges by text message that ended of late, how many there were, and of how many the code was used."""
+    """Of the codes by text message that ended of late, how many there were, and how many were used.
+
+    Those for numbers that are to be bound count too: whoever pumps chooses numbers there (OTP-07).
+    """
     at = epoch(now)
     rows = connection.execute(
         select(otp_challenges.c.state, func.count())
@@ -171,11 +206,20 @@ def conversion(connection: Connection, now: datetime, seconds: int) -> tuple[int
         .group_by(otp_challenges.c.state)
     ).all()
     counts = {state: int(count) for state, count in rows}
+    codes = binding_codes.c
+    for used, count in connection.execute(
+        select(codes.used, func.count())
+        .where(codes.kind == "sms_otp", codes.expires_at > at - seconds, codes.used | (codes.expires_at <= at))
+        .group_by(codes.used)
+    ):
+        state = "used" if used else "expired"
+        counts[state] = counts.get(state, 0) + int(count)
     return sum(counts.values()), counts.get("used", 0)
 
 
 def purge(connection: Connection, now: datetime) -> int:
     """Forget messages of challenges that are forgotten; returns how many."""
+    connection.execute(delete(binding_codes).where(binding_codes.c.expires_at < epoch(now) - _DAY_SECONDS))
     return connection.execute(delete(otp_messages).where(otp_messages.c.sent_at < epoch(now) - _DAY_SECONDS)).rowcount
 
 

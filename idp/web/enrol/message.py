@@ -9,15 +9,18 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from connectors.ports.messaging import MessagingError, OutcomeUnknown
+from sqlalchemy import Connection
+
+from connectors.ports.messaging import Delivery, MessagingError, OutcomeUnknown
 from connectors.ports.sms_text import plain
 from foundation import log
-from idp.authn.otp import derive_code, mask, matches
+from foundation.clock import from_epoch
+from idp.authn.otp import derive_code, mask, matches, seconds_until_resend
 from idp.authn.pending import PendingCode, asked, not_sent
 from idp.errors import AddressRefused, EnrolmentRefused, OtpNotSent, OtpStopped
 from idp.policy.limits import otp_limits
 from idp.settings import ACCOUNT_CLIENT_ID, OtpSettings
-from idp.storage import authenticators, enrolments
+from idp.storage import authenticators, enrolments, messages
 from idp.storage.accounts import Account
 from idp.storage.authenticators import Authenticator, NewAuthenticator, check_address
 from idp.storage.caps import Cap
@@ -52,7 +55,16 @@ def _values(enrolment: Enrolment, account: Account) -> Mapping[str, Any]:
         "masked": mask(enrolment.kind, pending.address) if pending is not None and live else "",
         "counts_from": _not_before(enrolment, account, now),
         "reference": otp.reference(enrolment.txn),
+        **_again(enrolment, pending, now),
     }
+
+
+def _again(enrolment: Enrolment, pending: PendingCode | None, now: datetime) -> Mapping[str, Any]:
+    """When the same code may be sent again, for the page to say."""
+    if pending is None:
+        return {"wait": 0, "final": False}
+    limits = _limits(enrolment.kind)
+    return {"wait": seconds_until_resend(pending.sent(), now, limits), "final": pending.sends >= limits.max_sends}
 
 
 def _send(enrolment: Enrolment, account: Account, form: Mapping[str, str]) -> None:
@@ -85,13 +97,14 @@ def _send(enrolment: Enrolment, account: Account, form: Mapping[str, str]) -> No
     except OtpStopped as error:
         caps.stop(error, limits, now)
         raise
-    pending = PendingCode(**data)
+    pending, message_id = PendingCode(**data), browser.new_id(services())
     try:
-        _deliver(enrolment, pending)
+        delivery = _deliver(enrolment, pending, message_id)
     except MessagingError as error:
-        _refused(enrolment, pending, counts, error)
+        _refused(enrolment, pending, message_id, counts, error)
         raise OtpNotSent("the gateway did not take the message") from None
     with services().engine.begin() as connection:
+        _went_out(connection, enrolment, pending, message_id, delivery)
         fields = _fields(enrolment, pending)
         services().audit.record(connection, "otp.sent", **fields, sends=pending.sends)
 
@@ -113,10 +126,31 @@ def _counted_for(enrolment: Enrolment, address: str, now: datetime) -> Authentic
     )
 
 
-def _refused(enrolment: Enrolment, pending: PendingCode, counts: tuple[Cap, ...], error: MessagingError) -> None:
+def _went_out(
+    connection: Connection, enrolment: Enrolment, pending: PendingCode, message_id: str, delivery: Delivery | None
+) -> None:
+    """Keep what became of it, and that a code is out that may be used or not.
+
+    :param delivery: None: the gateway did not say whether it took it.
+    """
+    messages.add(connection, message_id, pending.challenge_id, delivery, services().clock.now())
+    messages.bind_by(
+        connection,
+        pending.challenge_id,
+        account_id=enrolment.account_id,
+        kind=enrolment.kind,
+        expires_at=from_epoch(pending.expires_at),
+    )
+
+
+def _refused(
+    enrolment: Enrolment, pending: PendingCode, message_id: str, counts: tuple[Cap, ...], error: MessagingError
+) -> None:
     _logger.warning("a message was not sent", extra={"fields": {"factor": enrolment.kind, "cause": error.code}})
     with services().engine.begin() as connection:
-        if not isinstance(error, OutcomeUnknown):
+        if isinstance(error, OutcomeUnknown):
+            _went_out(connection, enrolment, pending, message_id, None)
+        else:
             enrolments.advance(connection, services().seals, enrolment.id, lambda _: not_sent(pending).to_json())
             caps.give_back(connection, counts, services().clock.now())
         services().audit.record(connection, "otp.not_sent", **_fields(enrolment, pending), cause=error.code)
@@ -136,6 +170,7 @@ def _confirm(enrolment: Enrolment, account: Account, form: Mapping[str, str]) ->
         raise EnrolmentRefused("the code is not the one that was sent", shown, counted=True)
     with services().engine.begin() as connection:
         enrolments.give_back(connection, enrolment.id)
+        messages.bound_by(connection, pending.challenge_id)
     return NewAuthenticator(
         enrolment.id,
         account.id,
@@ -166,13 +201,14 @@ def _limits(kind: str) -> OtpSettings:
     return otp_limits(services().settings.otp, services().policy, kind)
 
 
-def _deliver(enrolment: Enrolment, pending: PendingCode) -> None:
+def _deliver(enrolment: Enrolment, pending: PendingCode, message_id: str) -> Delivery:
     binding = pending.binding(enrolment.id, enrolment.session_id, enrolment.txn)
     code = derive_code(services().keys.secret(otp.KEY), binding)
     party = services().settings.service_name
     text = otp.sentence(code, party, _("add this to your account"), enrolment.txn)
     short = plain(text + otp.bound_to_origin(code))
-    otp.deliver(enrolment.kind, pending.address, otp.Message(_("Your code for %(party)s", party=party), text, short))
+    message = otp.Message(_("Your code for %(party)s", party=party), text, short, message_id)
+    return otp.deliver(enrolment.kind, pending.address, message)
 
 
 def _fields(enrolment: Enrolment, pending: PendingCode) -> dict[str, Any]:

@@ -33,6 +33,7 @@ BOUNDED_BY = {
     "audit_head": RECORD,
     "authenticators": PERSON,
     "backchannel_requests": CLIENT,
+    "binding_codes": PERSON,
     "certificate_handovers": PERSON,
     "decisions": RECORD,
     "device_failures": PERSON,

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
+from sqlalchemy import func, select
 
-from connectors.ports.messaging import RecipientRefused
+from connectors.ports.messaging import DeliveryState, OutcomeUnknown, Receipt, RecipientRefused, SmsMessage
 from idp.settings import OtpSettings
-from idp.storage import authenticators, notices
+from idp.storage import authenticators, messages, notices
 from idp.storage.authenticators import Authenticator
 from idp.storage.engine import reading
 from tests.fakes.idp import EMAIL, NOW, PHONE, Idp, make_idp
@@ -112,6 +113,82 @@ def test_OTP_07_OTP_09_the_same_code_goes_out_again_after_a_pause_and_not_too_of
     assert send(idp, browser, path) == 400, "as often as it may be"
     idp.inbox.fail = RecipientRefused("no")
     assert len(idp.inbox.messages) == 3
+
+
+def test_OTP_07_the_page_says_when_the_same_code_may_be_sent_again(idp: Idp, browser: FlaskClient) -> None:
+    """Before anybody asks too soon: so does the page on which a code is typed for a step-up."""
+    path = at_form(idp, browser)
+    assert "data-wait" not in browser.get(path).text
+    send(idp, browser, path, NUMBER)
+    idp.clock.advance(10)
+    page = browser.get(path).text
+    assert 'data-wait="20"' in page
+    assert "ask for the same code again in 20 seconds" in page
+    idp.clock.advance(21)
+    page = browser.get(path).text
+    assert 'data-wait="0"' in page
+    assert "The same code can be sent again" in page
+    for _ in range(2):
+        assert send(idp, browser, path) == 303
+        idp.clock.advance(31)
+    assert "sent as often as it may be" in browser.get(path).text
+
+
+def seen(idp: Idp) -> list[tuple[str, str, str]]:
+    """What became of alice's messages by text message, the newest first: state, gateway's reference, their code's."""
+    with reading(idp.engine) as connection:
+        found = messages.of_account(connection, idp.alice, 20)
+    return [(sent.state, sent.delivery.reference, sent.challenge_id) for sent, kind in found if kind == "sms_otp"]
+
+
+def test_OTP_09_what_became_of_a_message_to_a_number_that_is_to_be_bound_is_kept_too(
+    idp: Idp, browser: FlaskClient
+) -> None:
+    path = at_form(idp, browser, by="email_otp")
+    assert send(idp, browser, path, NUMBER) == 303
+    idp.clock.advance(31)
+    idp.inbox.fail = OutcomeUnknown("sent, or not")
+    assert send(idp, browser, path) == 400
+    idp.clock.advance(31)
+    assert send(idp, browser, path) == 303
+    first, second = idp.inbox.messages
+    assert isinstance(first, SmsMessage)
+    assert isinstance(second, SmsMessage)
+    assert first.id
+    assert second.id not in {"", first.id}, "a gateway leaves out doubles by it"
+    assert [item[:2] for item in seen(idp)] == [("pending", "message-2"), ("unknown", ""), ("pending", "message-1")]
+    assert len({item[2] for item in seen(idp)}) == 1
+    with idp.engine.begin() as connection:
+        assert messages.told(connection, Receipt("message-2", DeliveryState.DELIVERED), idp.clock.now())
+    assert [item[0] for item in seen(idp)] == ["delivered", "unknown", "pending"]
+    idp.inbox.fail = RecipientRefused("no")
+    assert send(idp, browser, path, "+34600000078") == 400
+    assert len(seen(idp)) == 3, "it certainly did not go out"
+
+
+def test_OTP_07_codes_to_numbers_that_nobody_binds_count_for_the_alarm(idp: Idp, browser: FlaskClient) -> None:
+    """Whoever pumps chooses the numbers: there is no other place for that than where one is bound."""
+
+    def conversion() -> tuple[int, int]:
+        with reading(idp.engine) as connection:
+            return messages.conversion(connection, idp.clock.now(), 3600)
+
+    path = at_form(idp, browser, by="email_otp")
+    for number in ("+34600000077", "+34600000078", "+34600000079"):
+        assert send(idp, browser, path, number) == 303
+        idp.clock.advance(31)
+    assert conversion() == (0, 0), "they may still be used"
+    idp.clock.advance(300)
+    assert conversion() == (3, 0)
+    path = at_form(idp, browser, by="email_otp")
+    assert send(idp, browser, path, NUMBER) == 303
+    assert idp.post(browser, path, code=idp.inbox.code).status_code == 303
+    assert conversion() == (4, 1)
+    idp.clock.advance(26 * 3600)
+    with idp.engine.begin() as connection:
+        messages.purge(connection, idp.clock.now())
+        assert connection.execute(select(func.count()).select_from(messages.binding_codes)).scalar_one() == 0
+    assert conversion() == (0, 0)
 
 
 def test_OTP_03_another_number_ends_the_code_of_the_first_and_a_third_is_the_last(
