@@ -22,6 +22,7 @@ from tests.unit.idp_web.typed import at_step_up, give, give_recovery_codes
 
 COOKIE = "privyseal_session"
 KINDS = ("password", "totp", "hotp", "recovery_code")
+ADDRESSES = {"sms_otp": "+34600000077", "email_otp": "alice@other.example"}
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +69,11 @@ def pages(idp: Idp) -> Iterator[tuple[str, FlaskClient, str]]:
     browser = idp.client()
     for kind in KINDS:
         yield f"enrol-{kind}", browser, enrolment(idp, browser, kind)
+    for kind, address in ADDRESSES.items():
+        path = enrolment(idp, browser, kind)
+        yield f"enrol-{kind}", browser, path
+        assert idp.post(browser, path, "/send", address=address).status_code == 303
+        yield f"enrol-{kind}-code", browser, path
     for kind in ("totp", "hotp"):
         give(idp, kind)
     made = give_recovery_codes(idp)
