@@ -94,6 +94,12 @@ class LoginBusy(IdpError):
     code = "login_busy"
 
 
+class LoginCrowded(LoginBusy):
+    """So many from one address are waiting already that others would find no place."""
+
+    code = "login_crowded"
+
+
 class OtpRefused(IdpError):
     """Base of the refusals of one-time codes; never raised itself."""
 

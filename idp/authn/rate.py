@@ -1,4 +1,5 @@
-"""How often something may fail from one address, counted in this process: strangers' work is bounded (DOS-04).
+"""How often something may fail from one address, and how much of a room it takes, counted in this process: strangers'
+work is bounded (DOS-03, DOS-04).
 
 It guards the machine, not a secret: what must not be guessed has its own count in the database.
 """
@@ -6,7 +7,9 @@ It guards the machine, not a secret: what must not be guessed has its own count 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from ipaddress import IPv6Network, ip_address
 from typing import Final
@@ -23,6 +26,34 @@ def site_of(address: str | None) -> str:
     except ValueError:
         return _UNKNOWN
     return str(found if found.version == 4 else IPv6Network((int(found), _IPV6_SITE), strict=False))
+
+
+class Shares:
+    """How many places of a room each key holds at this moment; safe to share between threads.
+
+    :param most: that one key may hold.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._held: Counter[str] = Counter()
+
+    @contextmanager
+    def place(self, key: str) -> Iterator[bool]:
+        """Hold one more while in it; False: the key holds as many as it may."""
+        with self._lock:
+            free = self._held[key] < self._most
+            if free:
+                self._held[key] += 1
+        try:
+            yield free
+        finally:
+            with self._lock:
+                self._held[key] -= free
+                # Nothing is kept of whoever holds nothing.
+                if not self._held[key]:
+                    del self._held[key]
 
 
 class FailureRate:

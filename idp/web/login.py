@@ -15,7 +15,8 @@ from sqlalchemy import Connection
 from idp.authn.device import BrowserStanding, is_known, may_try
 from idp.authn.methods import evidence_of
 from idp.authn.password import KEY, Passwords
-from idp.errors import LoginBusy, LoginRefused
+from idp.authn.rate import Shares, site_of
+from idp.errors import LoginBusy, LoginCrowded, LoginRefused
 from idp.policy.evidence import Evidence
 from idp.policy.limits import failure_limit
 from idp.storage import accounts, authenticators, devices, interactions
@@ -23,6 +24,7 @@ from idp.storage.accounts import Account
 from idp.storage.authenticators import MAX_PASSWORD_FAILURES, Authenticator
 from idp.storage.engine import reading, writing
 from idp.web import browser, device
+from idp.web.address import client_address
 from idp.web.establish import establish
 from idp.web.interaction import Interaction
 from idp.web.services import services
@@ -39,6 +41,8 @@ class _Verifier:
     """Each verification takes megabytes: a flood of logins may wait, and may not take all memory (DOS-03)."""
     room: threading.BoundedSemaphore
     """Whoever waits takes a thread: a flood may not take all of them either."""
+    shares: Shares
+    """One address may take half of the room, so that a flood from there leaves places to everybody else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,7 @@ def install(app: Flask, passwords: Passwords | None = None) -> None:
         passwords or Passwords(settings, stored, key),
         threading.BoundedSemaphore(settings.concurrent),
         threading.BoundedSemaphore(settings.concurrent + settings.waiting),
+        Shares(max(1, (settings.concurrent + settings.waiting) // 2)),
     )
 
 
@@ -163,6 +168,15 @@ def _verifier() -> _Verifier:
 
 @contextmanager
 def _place(verifier: _Verifier) -> Iterator[None]:
+    with verifier.shares.place(site_of(client_address())) as free:
+        if not free:
+            raise LoginCrowded("too many people wait for a password verification at one address")
+        with _room(verifier):
+            yield
+
+
+@contextmanager
+def _room(verifier: _Verifier) -> Iterator[None]:
     if not verifier.room.acquire(blocking=False):
         raise LoginBusy("too many people wait for a password verification")
     try:

@@ -22,6 +22,7 @@ from idp.errors import (
     CredentialUnusable,
     InteractionLost,
     LoginBusy,
+    LoginCrowded,
     LoginRefused,
     NoSuchFactor,
     OtpBehind,
@@ -83,8 +84,9 @@ def password(interaction_id: str) -> Response:
         login.with_password(interaction, request.form.get("username", ""), request.form.get("password", ""))
     except LoginRefused:
         return render(interaction, Notice(_("User name or password is not right.")), then=then)
-    except LoginBusy:
-        busy = Notice(_("Many people are signing in. Please try again in a moment."), 503, 5)
+    except LoginBusy as error:
+        status = _TOO_MANY if isinstance(error, LoginCrowded) else _UNAVAILABLE
+        busy = Notice(_("Many people are signing in. Please try again in a moment."), status, 5)
         return render(interaction, busy, then=then)
     return progress.advance(load(interaction_id), then)
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from idp.authn.activation import Code, new_code, read_code
-from idp.authn.rate import FailureRate, site_of
+from idp.authn.rate import FailureRate, Shares, site_of
 from idp.errors import ActivationRefused
 
 NOW = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
@@ -64,3 +64,15 @@ def test_DOS_04_failures_are_counted_by_address_and_window_and_memory_is_bounded
     for key in "bcd":
         rate.failed(key, NOW)
     assert len(rate._counted) == 3
+
+
+def test_DOS_03_one_address_holds_no_more_places_than_its_share_and_nothing_is_kept_afterwards() -> None:
+    shares = Shares(2)
+    with shares.place("a") as first, shares.place("a") as second, shares.place("a") as third:
+        with shares.place("b") as other:
+            assert (first, second, third, other) == (True, True, False, True)
+    with pytest.raises(ValueError, match="why"), shares.place("a"):
+        raise ValueError("why")
+    with shares.place("a") as again, shares.place("a") as more:
+        assert (again, more) == (True, True)
+    assert not shares._held, "whoever came once is not remembered"
