@@ -30,6 +30,7 @@ waiting = 2
 FLOODERS = 16
 SECONDS = 4.0
 PATIENCE = 30
+LEAST = 3
 EVERYWHERE = tuple(f"203.0.113.{number}" for number in range(FLOODERS))
 ONE_PLACE = ("203.0.113.1",) * FLOODERS
 
@@ -85,7 +86,6 @@ def test_DOS_03_during_a_flood_of_logins_health_stays_green_and_whoever_is_refus
     assert {status for status, _ in answers} <= {200, 403, 503}
     assert refused
     assert set(refused) == {"5"}
-    assert len(health) >= 3
     assert {status for status, _ in health} == {200}
     assert max(seconds for _, seconds in health) < SECONDS, health
     assert sign_in(origin, "198.51.100.1") == 200
@@ -96,21 +96,21 @@ def test_DOS_03_a_flood_from_one_address_is_refused_there_and_keeps_nobody_out_e
     answers = _flood(origin, ONE_PLACE, lambda: others.append(sign_in(origin, "198.51.100.1")))
     assert {status for status, _ in answers} == {403, 429}
     assert {retry for status, retry in answers if status == 429} == {"5"}
-    assert len(others) >= 3
     assert set(others) == {200}
 
 
 def _flood(origin: str, addresses: Sequence[str], meanwhile: Callable[[], None]) -> list[tuple[int, str | None]]:
-    """Logins from many browsers without a pause: statuses, each with its header; and meanwhile something else."""
+    """Logins from many browsers without a pause: statuses, each with its header; and meanwhile, at least three times,
+    something else."""
     answers: list[tuple[int, str | None]] = []
     ready = threading.Barrier(len(addresses) + 1)
-    end: list[float] = []
+    over = threading.Event()
 
     def flood(address: str) -> None:
         with requests.Session() as browser:
             url, fields = form(origin, browser, address)
             ready.wait(PATIENCE)
-            while not end or time.monotonic() < end[0]:
+            while not over.is_set():
                 # Nobody's name, which is the same work: nobody's password gets blocked.
                 answer = browser.post(url, data={**fields, "username": "nobody"}, timeout=PATIENCE)
                 answers.append((answer.status_code, answer.headers.get("Retry-After")))
@@ -122,9 +122,13 @@ def _flood(origin: str, addresses: Sequence[str], meanwhile: Callable[[], None])
         ready.wait(PATIENCE)
     except threading.BrokenBarrierError:
         pytest.fail("the server did not answer before the flood")
-    end.append(time.monotonic() + SECONDS)
-    while time.monotonic() < end[0]:
-        meanwhile()
+    end, times = time.monotonic() + SECONDS, 0
+    try:
+        while time.monotonic() < end or times < LEAST:
+            meanwhile()
+            times += 1
+    finally:
+        over.set()
     for thread in threads:
         thread.join()
     return answers
