@@ -31,7 +31,7 @@ from idp.storage import grants
 from idp.web import in_band, oidc_grants, oidc_tokens
 from idp.web.in_band import Approved, InBand
 from idp.web.language import gettext as _
-from idp.web.language import prefer
+from idp.web.language import prefer, remember
 from idp.web.oidc_http import NO_STORE, form, json_answer
 from idp.web.on_behalf import Principal, principal_of
 from idp.web.services import Services, services
@@ -139,7 +139,10 @@ def _asked(with_services: Services, client: Client, parameters: Mapping[str, str
     credential_id, qualifier = parameters.get("credentialID", ""), parameters.get("signatureQualifier", "")
     if not rar.is_credential_id(credential_id) or len(qualifier) > _MAX_QUALIFIER:
         raise RequestInvalid("Invalid parameter credentialID")
-    return in_band.begun(with_services, principal, CredentialFacts(credential_id, "1", qualifier or None))
+    asked = in_band.begun(with_services, principal, CredentialFacts(credential_id, "1", qualifier or None))
+    # There is no browser that says it: a message is the person's, and in theirs where the application asks for none.
+    remember(asked.account.locale)
+    return asked
 
 
 def _principal(with_services: Services, client: Client, parameters: Mapping[str, str]) -> Principal:

@@ -21,7 +21,7 @@ from foundation.dpop import make_proof
 from foundation.jose import generate_signing_key
 from idp.oidc.client import BACKCHANNEL_GRANT, EXPLICIT_GRANT, EXTENSION_GRANT
 from idp.settings import InBandSettings
-from idp.storage import clients
+from idp.storage import accounts, clients
 from idp.storage.authenticators import Authenticator
 from idp.web import login, oidc
 from idp.web import services as composition
@@ -121,6 +121,26 @@ def test_password_and_a_code_by_text_message_give_one_over_digests(world: World)
     sad = decoded(world, activate(world, token, answers, hashes=hashes))
     assert (sad.dtbsr, sad.sign_count, sad.in_band) == ((digest,), 1, True)
     assert sad.evidence[1].transaction_bound
+
+
+@pytest.mark.parametrize(
+    ("chosen", "asked", "words"),
+    [
+        (None, None, "is your code for"),
+        ("de", None, "Code für"),
+        ("es_ES", None, "digo para"),
+        ("fr", None, "code pour"),
+        ("fr", "de", "Code für"),
+    ],
+)
+def test_a_code_comes_in_the_persons_language_unless_the_application_asks_for_another(
+    world: World, chosen: str | None, asked: str | None, words: str
+) -> None:
+    token, service = token_of(world), Service(world)
+    with world.engine.begin() as connection:
+        accounts.set_locale(connection, world.account_id, chosen)
+    assert service.challenge(token, **({} if asked is None else {"lang": asked})).status_code == 204
+    assert words in world.phone.texts[-1]
 
 
 def test_rich_authorization_details_do_as_well(world: World) -> None:
