@@ -32,7 +32,7 @@ def write(notice: Pending) -> Written:
         if notice.change == WAITING:
             return _waiting(service, notice)
         subject = _CHANGES[notice.change](service)
-        method = _METHODS[notice.factor]() if notice.factor in _METHODS else notice.factor
+        method = method_name(notice.factor)
         text = _(
             "%(subject)s.\n\nWhat: %(method)s\nWhen: %(at)s UTC\n\n"
             "If it was you, there is nothing to do. If it was not, tell whoever gave you your account at once.\n"
@@ -43,6 +43,11 @@ def write(notice: Pending) -> Written:
         )
         short = _("%(subject)s (%(method)s). Not you? Tell us at once.", subject=subject, method=method)
     return Written(subject, text, short)
+
+
+def method_name(kind: str) -> str:
+    """What a kind of authenticator is called in the middle of a sentence, in the language of now."""
+    return _METHODS[kind]() if kind in _METHODS else kind
 
 
 def _waiting(service: str, notice: Pending) -> Written:

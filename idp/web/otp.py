@@ -6,8 +6,9 @@ import base64
 import hashlib
 import re
 import unicodedata
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from connectors.ports.messaging import (
@@ -23,7 +24,7 @@ from foundation import log
 from idp.authn.methods import evidence_of
 from idp.authn.otp import derive_code
 from idp.errors import NoSuchFactor, OtpDead, OtpLocked, OtpNotSent, OtpRefused, OtpStopped, OtpWrong
-from idp.policy.keys import SIGN_IN_BAND
+from idp.policy.keys import SIGN, SIGN_IN_BAND
 from idp.policy.limits import otp_limits
 from idp.settings import OtpSettings
 from idp.storage import challenges, messages
@@ -31,9 +32,10 @@ from idp.storage.authenticators import Authenticator
 from idp.storage.challenges import Challenge, Purpose, Verdict
 from idp.storage.engine import reading
 from idp.web import browser, caps, proof
-from idp.web.interaction import Interaction
+from idp.web.interaction import BeginInteraction, Interaction
 from idp.web.language import gettext as _
 from idp.web.language import ngettext
+from idp.web.notice_texts import method_name
 from idp.web.progress import Assessment
 from idp.web.services import services
 
@@ -229,33 +231,53 @@ def _text(interaction: Interaction, code: str, most: int = _LABEL_CHARACTERS) ->
     """
     asked = interaction.request
     party = _plain(asked.display_name, max(most, _LEAST_OF_PARTY))
-    if asked.intent is not None:
-        count = len(asked.intent.digests) or asked.intent.sign_count
-        # Once more over all of them: what one name must not hold, two must not hold between them.
-        names = _without_codes(", ".join(_plain(item.label, most) for item in asked.intent.digests[:2] if item.label))
-        what = ngettext("sign %(num)d document", "sign %(num)d documents", count)
-        purpose = f"{what} ({names}{', ...' if len(asked.intent.digests) > 2 else ''})" if names else what
-    elif asked.action == SIGN_IN_BAND:
-        purpose = _("sign documents in its application")
-    elif asked.action == "credential.create":
-        purpose = _("order a signing credential")
-    elif asked.action == "credential.suspend":
-        purpose = _("suspend a signing credential")
-    elif asked.action == "credential.resume":
-        purpose = _("resume a signing credential")
-    elif asked.action == "credential.revoke":
-        purpose = _("revoke a signing credential")
-    elif asked.action == "credential.delete":
-        purpose = _("delete a signing credential")
-    elif asked.action in {"admin.roles.propose", "admin.roles.confirm", "admin.roles.reject"}:
-        purpose = _("change who administers")
-    elif asked.action.startswith("admin.accounts.reset."):
-        purpose = _("reset what a person signs in with")
-    elif asked.action == "admin.clients.change":
-        purpose = _("change a relying party")
-    else:
-        purpose = _("sign in")
-    return sentence(code, party, purpose, interaction.txn)
+    return sentence(code, party, _purpose_of(asked, most), interaction.txn)
+
+
+def _purpose_of(asked: BeginInteraction, most: int) -> str:
+    if asked.intent is None:
+        return PURPOSES[asked.action](asked.detail)
+    count = len(asked.intent.digests) or asked.intent.sign_count
+    # Once more over all of them: what one name must not hold, two must not hold between them.
+    names = _without_codes(", ".join(_plain(item.label, most) for item in asked.intent.digests[:2] if item.label))
+    what = ngettext("sign %(num)d document", "sign %(num)d documents", count)
+    return f"{what} ({names}{', ...' if len(asked.intent.digests) > 2 else ''})" if names else what
+
+
+PURPOSES: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
+    "sign_in": lambda _detail: _("sign in"),
+    # With what is to be signed in hand, the message names that.
+    SIGN: lambda _detail: _("sign documents in its application"),
+    SIGN_IN_BAND: lambda _detail: _("sign documents in its application"),
+    "credential.create": lambda _detail: _("order a signing credential"),
+    "credential.suspend": lambda _detail: _("suspend a signing credential"),
+    "credential.resume": lambda _detail: _("resume a signing credential"),
+    "credential.revoke": lambda _detail: _("revoke a signing credential"),
+    "credential.delete": lambda _detail: _("delete a signing credential"),
+    "account.enrol_factor": lambda detail: _(
+        "add a way to sign in (%(method)s)", method=method_name(str(detail.get("factor", "")))
+    ),
+    "account.reset_factor": lambda detail: _(
+        "remove a way to sign in (%(method)s)", method=method_name(str(detail.get("factor", "")))
+    ),
+    **dict.fromkeys(
+        ("admin.roles.propose", "admin.roles.confirm", "admin.roles.reject"),
+        lambda _detail: _("change who administers"),
+    ),
+    **dict.fromkeys(
+        ("admin.accounts.reset.propose", "admin.accounts.reset.confirm", "admin.accounts.reset.reject"),
+        lambda _detail: _("reset what a person signs in with"),
+    ),
+    "admin.clients.change": lambda _detail: _("change a relying party"),
+    **dict.fromkeys(
+        (
+            "admin.view", "admin.policy.view", "admin.policy.explore", "admin.policy.try", "admin.clients.view",
+            "admin.audit.view", "admin.audit.export", "admin.roles.view", "admin.accounts.view",
+        ),
+        lambda _detail: _("administer this service"),
+    ),
+}  # fmt: skip
+"""What a code is for, by action: whoever is asked for one on the telephone reads what it would do (OTP-05)."""
 
 
 def _plain(text: str, most: int = _LABEL_CHARACTERS) -> str:

@@ -6,15 +6,18 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from connectors.ports.messaging import MailMessage, SmsMessage
-from connectors.ports.sms_text import segments
+from connectors.ports.sms_text import plain, segments
 from idp.activation.intent import DocumentDigest, SignatureIntent
 from idp.settings import LANGUAGES
-from idp.web.interaction import BeginInteraction
+from idp.web.interaction import Action, BeginInteraction
+from idp.web.otp import PURPOSES
 from tests.fakes.idp import Idp, make_idp
+from tests.unit.idp_web.factors import POLICY
 
 SIGN_IN = BeginInteraction("test", "sign_in", "strict", {}, client_name="Example Contracts")
 
@@ -81,3 +84,34 @@ def test_what_cannot_be_one_segment_is_whole_all_the_same(idp: Idp) -> None:
     text = message(idp, replace(SIGN_IN, client_name="\u041f\u0440\u0438\u043c\u0435\u0440 " * 4))
     assert segments(text) > 1
     assert text.endswith(f"\n@idp.localhost #{idp.inbox.code}")
+
+
+CHANGES = {
+    "en": ("add a way to sign in (authenticator app)", "remove a way to sign in (authenticator app)"),
+    "de": ("eine Anmeldemethode hinzufügen (Authenticator-App)", "eine Anmeldemethode entfernen (Authenticator-App)"),
+    "es": ("añadir un método de acceso (aplicación", "quitar un método de acceso (aplicación"),
+    "fr": ("ajouter un accès (application", "retirer un accès (application"),
+}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("which", [0, 1], ids=["add", "remove"])
+def test_OTP_05_a_code_that_changes_what_somebody_signs_in_with_does_not_say_that_it_signs_in(
+    tmp_path: Path, language: str, which: int
+) -> None:
+    """Whoever has the password and talks the person out of the code binds an app of their own with it."""
+    idp = make_idp(tmp_path, policy=POLICY)
+    action: Action = ("account.enrol_factor", "account.reset_factor")[which]
+    asked = BeginInteraction("test", action, "strict", {}, client_name="Privy Seal", detail={"factor": "totp"})
+    text = message(idp, asked, language)
+    assert plain(CHANGES[language][which])[:30] in plain(text)
+    assert segments(text) == 1, text
+    idp.engine.dispose()
+
+
+def test_OTP_05_what_a_code_is_for_is_said_of_every_action(idp: Idp) -> None:
+    actions = {name for part in get_args(Action) for name in (get_args(part) or (part,))}
+    assert actions == set(PURPOSES)
+    with idp.app.test_request_context():
+        said = {action: PURPOSES[action]({"factor": "totp"}) for action in actions}
+    assert [action for action, words in said.items() if words == said["sign_in"]] == ["sign_in"]
