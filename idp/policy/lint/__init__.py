@@ -13,7 +13,7 @@ assignment   whether everybody can have something of their own
 offers       which evidence could come, and what it could meet
 scope        whether one condition holds whenever another does
 subject      the policy, with what several checks ask of it
-factors      L1, L2, L5, L6
+factors      L1, L2, L5, L6, L33
 levels       L3, L4, L11, L13, L22 to L25
 limits       L7 to L10
 loading      L12, L15, L16, L19, L20: what the loader finds

@@ -8,6 +8,7 @@ from typing import Final
 from idp.policy.lint.frameworks import (
     NO_COPIES,
     NO_EMAIL,
+    NO_SENT_CODES,
     RESTRICTED,
     TRANSFER,
     clauses,
@@ -77,6 +78,23 @@ def bare_approval(subject: Subject) -> Iterator[Hit]:
                 return
 
 
+def sent_codes(subject: Subject) -> Iterator[Hit]:
+    """L33: a code by text message or e-mail can be all that is held, at the highest level of a framework."""
+
+    def weak(item: Candidate) -> bool:
+        return _is_sent(item) or item.offer.category != "possession"
+
+    for level, demands in subject.demanding(NO_SENT_CODES):
+        for alternative in subject.alternatives(level):
+            if subject.can_include(alternative, _is_sent, weak):
+                message = f"{subject.claimed(level, demands)}, but here a code that is sent can be all that is held"
+                yield Hit(alternative.needed.where, message, clauses(demands))
+
+
+def _is_sent(item: Candidate) -> bool:
+    return item.restricted or item.offer.factor == "email_otp"
+
+
 def _admitting(subject: Subject, level: Level, wanted: Wanted) -> Iterator[Requirement]:
     """The level's own requirements that something wanted can meet."""
     for alternative in subject.alternatives(level):
@@ -123,5 +141,15 @@ RULES: Final = (
         severity="error",
         advice="write 'transfer: number' or 'transfer: qr' under factors, mobile_id",
         check=bare_approval,
+    ),
+    LintRule(
+        id="L33",
+        title="A code that is sent counts at the highest level",
+        why="Whoever takes over the number or the mailbox has the code, and nobody notices: that does not withstand "
+        "attackers of high potential.",
+        clauses=clauses_of(NO_SENT_CODES),
+        severity="error",
+        advice="name the factors that may be used and leave sms_otp and email_otp out",
+        check=sent_codes,
     ),
 )

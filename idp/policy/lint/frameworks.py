@@ -69,6 +69,15 @@ NO_COPIES: Final = (
 )
 """Where a key may not exist twice."""
 
+NO_SENT_CODES: Final = (
+    Demand(EIDAS, "high", "(EU) 2015/1502, annex, 2.3.1"),
+    Demand(X2012, "loa4", "ITU-T X.1254 (09/2012), 6.4"),
+    Demand(X2020, "aal3", "ITU-T X.1254 (09/2020), AAL3"),
+    Demand(ISO, "loa4", "ISO/IEC 29115:2013, 6.4"),
+)
+"""Where attackers of high potential are withstood, or a key is in hardware; at NIST's AAL3 nothing that is sent resists
+phishing anyway."""
+
 RESTRICTED: Final = (
     Demand(R3, "aal2", "NIST SP 800-63B-3, 5.2.10"),
     Demand(R4, "aal2", "NIST SP 800-63B-4, 3.2.9"),

@@ -159,6 +159,32 @@ def test_L5_allows_copies_below_the_highest_level_and_not_there(claim: str) -> N
     assert found(above, CARD, **LIMITS) == []
 
 
+HIGHEST = ["eidas-2015-1502: high", "x1254:2012: loa4", "x1254:2020: aal3", "iso29115:2013: loa4"]
+
+
+@pytest.mark.parametrize("claim", HIGHEST)
+@pytest.mark.parametrize(
+    "needs",
+    [
+        "{factor: password}, {factor: sms_otp}",
+        "{factor: password}, {factor: email_otp}",
+        "{factor: password}, {category: possession, without: backup_eligible}",
+        "{factor: password}, {factor: sms_otp}, {factor: email_otp}",
+    ],
+)
+def test_OTP_08_L33_nothing_that_is_sent_is_all_that_is_held_at_the_highest_level(claim: str, needs: str) -> None:
+    assert ("L33", "error") in found(claim, needs, **LIMITS)
+
+
+@pytest.mark.parametrize("claim", HIGHEST)
+@pytest.mark.parametrize("needs", [PAIR, f"{{factor: sms_otp}}, {CARD}", "{category: knowledge}, {factor: hotp}"])
+def test_L33_says_nothing_where_something_else_is_held_and_nothing_below(claim: str, needs: str) -> None:
+    assert "L33" not in {rule for rule, _severity in found(claim, needs, **LIMITS)}
+    below = {"high": "substantial", "loa4": "loa3", "aal3": "aal2"}
+    lower = claim.replace(claim.split()[-1], below[claim.split()[-1]])
+    assert "L33" not in {rule for rule, _severity in found(lower, "{factor: password}, {factor: sms_otp}", **LIMITS)}
+
+
 def test_L1_and_L2_say_nothing_at_aal1() -> None:
     for revision in ("r3", "r4"):
         claim = f"nist-800-63b:{revision}: aal1"
