@@ -121,6 +121,7 @@ def _create_account(settings: IdpSettings, options: argparse.Namespace) -> dict[
     from idp.storage import accounts, authenticators
     from idp.storage.audit import DatabaseAudit
 
+    check_number(settings, options.phone)
     encoded = None if options.password_file is None else _hashed(settings, options)
     new = accounts.NewAccount(
         username=options.username,
@@ -182,12 +183,19 @@ def _set_password(settings: IdpSettings, options: argparse.Namespace) -> dict[st
 
 def _set_address(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
     kind = "sms_otp" if options.phone is not None else "email_otp"
-    if options.phone is not None and numbers.refused(
-        options.phone, allowed=settings.otp.allowed_prefixes, denied=settings.otp.denied_prefixes
-    ):
-        raise InputRefused("no messages go to numbers that begin like this one (otp.allowed_prefixes, denied_prefixes)")
+    check_number(settings, options.phone)
     hours = settings.otp.address_wait_hours if options.wait_hours is None else options.wait_hours
     return _replace(settings, options, kind, address=options.phone or options.email, wait_hours=hours)
+
+
+def check_number(settings: IdpSettings, phone: str | None) -> None:
+    """Refuse a number to which no message would ever be sent: somebody would find out who cannot sign in (OTP-07).
+
+    :raises InputRefused: by ``otp.allowed_prefixes`` or ``otp.denied_prefixes``.
+    """
+    limits = settings.otp
+    if phone is not None and numbers.refused(phone, allowed=limits.allowed_prefixes, denied=limits.denied_prefixes):
+        raise InputRefused("no messages go to numbers that begin like this one (otp.allowed_prefixes, denied_prefixes)")
 
 
 def _replace(
@@ -265,7 +273,7 @@ def _revoke_code(connection: Connection, seals: Sealer, options: argparse.Namesp
 
 def set_status(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
     """Lock or unlock a person; what they signed in with stays as it was, disabled or not."""
-    from idp.storage import accounts, authenticators, sessions
+    from idp.storage import accounts, authenticators, grants, sessions
     from idp.storage.audit import DatabaseAudit
     from idp.storage.outbox import Outbox
 
@@ -274,6 +282,8 @@ def set_status(settings: IdpSettings, options: argparse.Namespace) -> dict[str, 
         disabled = options.status == "disabled"
         ended = sessions.revoke_all(connection, account.id, options.clock.now()) if disabled else 0
         if disabled:
+            # What was granted in no session has none that ends: unlocking would bring it back.
+            grants.revoke_subject(connection, account.id, options.clock.now())
             Outbox(seals, options.clock, secrets.token_bytes).account_disabled(connection, account.id)
             _revoke_code(connection, seals, options, account.id)
         accounts.set_status(connection, account.id, options.status)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from foundation.files import write_secret
 from idp.cli import people_csv
+from idp.cli.accounts import check_number
 from idp.cli.common import EXIT_SOME_REFUSED, add, database, desk_of, new_id
 from idp.cli.people_csv import Person, Refused
 from idp.cli.progress import Progress
@@ -152,6 +153,10 @@ def _add_one(
 
     if accounts.find_by_username(connection, person.account.username) is not None:
         return None
+    try:
+        check_number(settings, person.phone)
+    except InputRefused as error:
+        return Refused(person.line, "phone", str(error))
     try:
         with connection.begin_nested():
             account = accounts.create(connection, new_id(), person.account, desk.now)

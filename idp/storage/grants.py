@@ -264,6 +264,11 @@ def revoke_session(connection: Connection, session_id: str, now: datetime) -> in
     return _revoke(connection, oidc_grants.c.session_id == session_id, now, "session")
 
 
+def revoke_subject(connection: Connection, subject: str, now: datetime) -> int:
+    """Kill everything granted in a person's name, in a session or in none; returns how many grants."""
+    return _revoke(connection, oidc_grants.c.subject == subject, now, "account")
+
+
 def revoke_client(connection: Connection, client_id: str, now: datetime) -> int:
     """Kill everything granted to a client; returns how many grants."""
     return _revoke(connection, oidc_grants.c.client_id == client_id, now, "client")

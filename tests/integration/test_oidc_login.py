@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from foundation.jose import peek_claims
+from idp.cli.accounts import set_status
 from idp.oidc.client import LOGIN_GRANT
 from tests.integration.in_band_world import ON, Service
 from tests.integration.oidc_world import ACCOUNT, PASSWORD, POLICY, Seed, World, error_of, seed_sqlite, start
@@ -43,9 +45,12 @@ def world(seeded: Seed, tmp_path: Path) -> Iterator[World]:
     found.engine.dispose()
 
 
-def login(world: World, username: str, password: str) -> Any:
-    form = {"grant_type": LOGIN_GRANT, "relying_party": "typed", "username": username, "password": password}
-    return Service(world).post("/oauth2/token", form)
+def login(world: World, username: str, password: str, **more: str) -> Any:
+    return asked(world, username=username, password=password, **more)
+
+
+def asked(world: World, **form: str) -> Any:
+    return Service(world).post("/oauth2/token", {"grant_type": LOGIN_GRANT, "relying_party": "typed", **form})
 
 
 def test_DOS_04_strangers_do_not_fill_the_audit_chain_through_the_signing_service(world: World) -> None:
@@ -71,3 +76,14 @@ def test_a_login_that_the_policy_refuses_is_recorded_and_told_like_a_wrong_passw
     assert record["cause"] == "unreachable"
     assert world.events("token.issued") == []
     world.engine.dispose()
+
+
+def test_SES_03_what_was_granted_in_no_session_does_not_come_back_when_an_account_is_unlocked(world: World) -> None:
+    """Somebody else had the password: the operator locks the account, and unlocks it once there is another one."""
+    found = login(world, "alice", PASSWORD, remember_me="true").get_json()
+    settings = world.app.extensions["privyseal"].settings
+    for status in ("disabled", "active"):
+        set_status(settings, Namespace(username="alice", status=status, reason="taken over", clock=world.clock))
+    assert world.rp("csc").introspect(found["access_token"]) == {"active": False}
+    assert error_of(asked(world, refresh_token=found["refresh_token"])) == "invalid_grant"
+    assert login(world, "alice", PASSWORD).status_code == 200, "whoever has the password begins anew"

@@ -125,6 +125,10 @@ def test_OTP_07_an_operator_binds_no_number_that_no_messages_go_to(ready: Path) 
     assert run(ready, *satellite) == EXIT_FAILED
     with (ready / "idp.toml").open("a") as settings:
         settings.write('\n[otp]\nallowed_prefixes = ["43"]\ndenied_prefixes = ["43900"]\n')
+    # Nor does a new person begin with one, who would find out at the first code.
+    carol = ("account", "create", "--username", "carol", "--name", "Carol", "--phone")
+    assert run(ready, *carol, "+43900123456") == EXIT_FAILED
+    assert run(ready, *carol, "+43660123457") == EXIT_DONE
     for number, code in (("+34600000002", EXIT_FAILED), ("+43900123456", EXIT_FAILED), ("+43660123456", EXIT_DONE)):
         assert run(ready, *satellite[:4], "--phone", number) == code
 

@@ -235,6 +235,17 @@ def test_an_import_takes_what_is_right_and_reports_the_rest(
     assert gus.name == 'Gus, the "second" one'
 
 
+def test_OTP_07_a_row_with_a_number_that_no_messages_go_to_is_refused_by_itself(
+    state: Path, engine: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "username,name,phone\nann,Ann,+8816123456789\nben,Ben,+34600000012\n"
+    assert load(state, text, "--no-codes", "--report", str(state / "report.csv")) == EXIT_SOME_REFUSED
+    assert [row[:2] for row in rows_of(state / "report.csv")[1:]] == [["2", "phone"]]
+    with reading(engine) as connection:
+        assert accounts.find_by_username(connection, "ann") is None
+        assert accounts.find_by_username(connection, "ben") is not None
+
+
 def test_an_import_is_run_again_and_overwrites_nobody(
     state: Path, engine: Engine, capsys: pytest.CaptureFixture[str]
 ) -> None:
