@@ -44,7 +44,8 @@ EVENTS: Final = (
     ),
     Event(
         "messages.stopped",
-        "As many text messages as may went out to everybody; no more are sent for a while.",
+        "As many text messages as may went out to everybody, or to numbers of one prefix (`scope` `prefix_34`); "
+        "no more of those are sent for a while.",
         frozenset({"scope", "seconds"}),
     ),
     Event(
