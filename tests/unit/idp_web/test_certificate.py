@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 from flask.testing import FlaskClient
 from sqlalchemy import select, update
 from werkzeug.test import TestResponse
 
 from foundation.certificates.reading import identity as identity_of
 from foundation.proxied import PROXY_SECRET
-from idp.certificate_settings import AnchorSettings, CertificateSettings, EvidenceRule
-from idp.storage import authenticators
+from idp.certificate_settings import AnchorSettings, Attribute, CertificateSettings, EvidenceRule
+from idp.storage import accounts, authenticators
 from idp.storage.engine import reading
 from idp.storage.handovers import handovers
 from idp.web.certificates.transport import LISTENER
@@ -41,6 +42,7 @@ def person(**values: Any) -> Issued:
 
 
 def settings(directory: Path, **anchor: Any) -> CertificateSettings:
+    directory.mkdir(exist_ok=True)
     (directory / "root.pem").write_bytes(ROOT.pem)
     (directory / "proxy.secret").write_text(SECRET)
     (directory / "proxy.secret").chmod(0o600)
@@ -340,6 +342,67 @@ def test_an_attribute_names_an_account_where_the_operator_says_so(tmp_path: Path
     assert answer.status_code == 403
     assert chain(idp, "certificate.refused")[-1]["cause"] == "ambiguous"
     idp.engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("match", "username", "names"),
+    [
+        ("serial_number", "alice", ()),
+        ("email", "alice@example.org", (x509.RFC822Name("Alice@example.org"),)),
+        ("upn", "alice@example.org", (pki.upn("ALICE@example.org"),)),
+    ],
+)
+def test_each_kind_of_attribute_names_an_account_and_none_does_for_another_rule(
+    tmp_path: Path, match: Attribute, username: str, names: tuple[x509.GeneralName, ...]
+) -> None:
+    card = person(names=names)
+    for rule in ("serial_number", "email", "upn"):
+        idp = make(tmp_path / rule, match=(rule,))
+        with idp.engine.begin() as connection:
+            of_alice = {"username": username, "serial_number": "PNOES-12345678Z"}
+            if match != "serial_number":
+                of_alice["serial_number"] = "PNOES-87654321X"
+            connection.execute(update(accounts.accounts).values(**of_alice))
+        browser = idp.client()
+        answer = with_certificate(idp, browser, idp.path(browser, plain()), card)
+        assert answer.status_code == (302 if rule == match else 403), rule
+        idp.engine.dispose()
+
+
+@pytest.mark.parametrize("status", ["locked", "disabled"])
+def test_a_certificate_of_somebody_who_is_kept_out_signs_nobody_in(
+    idp: Idp, browser: FlaskClient, status: str
+) -> None:
+    card = person()
+    enrol(idp, browser, card)
+    with idp.engine.begin() as connection:
+        accounts.set_status(connection, idp.alice, status)
+    stranger = idp.client()
+    answer = with_certificate(idp, stranger, idp.path(stranger, plain()), card)
+    assert answer.status_code == 403
+    assert "not linked to an account" in answer.text, "nobody learns whose it is"
+    assert idp.finished == [] or last(idp).approval is None
+    assert chain(idp, "certificate.refused")[-1]["cause"] == "unknown_account"
+
+
+def test_a_certificate_that_its_person_removed_signs_nobody_in(idp: Idp, browser: FlaskClient) -> None:
+    card = person()
+    enrol(idp, browser, card)
+    with idp.engine.begin() as connection:
+        authenticators.remove(connection, owned(idp)[0].id, NOW)
+    stranger = idp.client()
+    assert with_certificate(idp, stranger, idp.path(stranger, plain()), card).status_code == 403
+
+
+@pytest.mark.parametrize(("number", "status"), [("PNOES-12345678Z", 303), ("PNOES-87654321X", 400), (None, 303)])
+def test_nobody_binds_a_certificate_that_says_that_it_is_somebody_elses(
+    idp: Idp, browser: FlaskClient, number: str | None, status: int
+) -> None:
+    with idp.engine.begin() as connection:
+        connection.execute(update(accounts.accounts).values(serial_number=number))
+    path = enrolment(idp, browser, "certificate")
+    assert with_certificate(idp, browser, path, person()).status_code == status
+    assert len(owned(idp)) == (1 if status == 303 else 0)
 
 
 def test_by_default_no_attribute_names_anybody(idp: Idp, browser: FlaskClient) -> None:

@@ -12,6 +12,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from idp.authn.totp import code_at
+from idp.code_settings import CodeSettings
 from idp.storage import authenticators
 from idp.storage.engine import reading
 from tests.fakes.idp import Idp, make_idp
@@ -48,6 +49,16 @@ def at_step_up(idp: Idp, browser: FlaskClient) -> str:
     if 'data-form="sign-in"' in browser.get(path).text:
         idp.sign_in(browser, path)
     return path
+
+
+@pytest.mark.parametrize("step", [30, 60])
+def test_whoever_types_the_key_is_told_of_a_step_that_apps_do_not_take_by_themselves(tmp_path: Path, step: int) -> None:
+    idp = make_idp(tmp_path, policy=POLICY, codes=CodeSettings(totp_step_seconds=step))
+    browser = idp.client()
+    page = browser.get(enrolment(idp, browser, "totp")).text
+    assert ("a new code every 60 seconds" in page) is (step == 60)
+    assert ("a new code every" in page) is (step == 60)
+    idp.engine.dispose()
 
 
 def test_an_app_is_bound_and_asked_for(idp: Idp, browser: FlaskClient) -> None:
