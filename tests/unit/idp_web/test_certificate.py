@@ -21,6 +21,7 @@ from idp.certificate_settings import AnchorSettings, Attribute, CertificateSetti
 from idp.storage import accounts, authenticators
 from idp.storage.engine import reading
 from idp.storage.handovers import handovers
+from idp.storage.models import accounts as account_rows
 from idp.web.certificates.transport import LISTENER
 from tests import pki
 from tests.fakes.idp import NOW, Idp, make_idp
@@ -362,7 +363,7 @@ def test_each_kind_of_attribute_names_an_account_and_none_does_for_another_rule(
             of_alice = {"username": username, "serial_number": "PNOES-12345678Z"}
             if match != "serial_number":
                 of_alice["serial_number"] = "PNOES-87654321X"
-            connection.execute(update(accounts.accounts).values(**of_alice))
+            connection.execute(update(account_rows).values(**of_alice))
         browser = idp.client()
         answer = with_certificate(idp, browser, idp.path(browser, plain()), card)
         assert answer.status_code == (302 if rule == match else 403), rule
@@ -399,7 +400,7 @@ def test_nobody_binds_a_certificate_that_says_that_it_is_somebody_elses(
     idp: Idp, browser: FlaskClient, number: str | None, status: int
 ) -> None:
     with idp.engine.begin() as connection:
-        connection.execute(update(accounts.accounts).values(serial_number=number))
+        connection.execute(update(account_rows).values(serial_number=number))
     path = enrolment(idp, browser, "certificate")
     assert with_certificate(idp, browser, path, person()).status_code == status
     assert len(owned(idp)) == (1 if status == 303 else 0)
