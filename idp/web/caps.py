@@ -34,14 +34,17 @@ class PrefixRefused(RecipientRefused):
     code = "prefix_refused"
 
 
-def of(item: Authenticator, limits: OtpSettings, address: str | None) -> tuple[Cap, ...]:
+def of(item: Authenticator, limits: OtpSettings, address: str | None, *, bound: bool = True) -> tuple[Cap, ...]:
     """The limits of a message to an authenticator.
 
     :param address: from where it is asked for; None: nobody knows.
+    :param bound: whether it is the person's already.  Anybody with an account may type somebody else's number to bind
+        it: that leaves its owner the last place, so nobody's codes are kept from them in this way (OTP-12).
     """
     window = limits.cap_minutes * 60
+    most = limits.max_per_address if bound else to_bind(limits)
     found = [
-        Cap("address", f"{item.kind}:{_mailbox(item.address or '')}", limits.max_per_address, window),
+        Cap("address", f"{item.kind}:{_mailbox(item.address or '')}", most, window),
         Cap("account", item.account_id, limits.max_per_account, window),
     ]
     network = _network(address)
@@ -56,6 +59,11 @@ def of(item: Authenticator, limits: OtpSettings, address: str | None) -> tuple[C
             Cap("day", "", limits.budget_a_day, _DAY),
         )
     return tuple(found)
+
+
+def to_bind(limits: OtpSettings) -> int:
+    """Messages to one address with which somebody would bind it."""
+    return max(1, limits.max_per_address - 1)
 
 
 def _mailbox(address: str) -> str:

@@ -6,6 +6,7 @@ A changed one counts only after a while, and the former one is told (OTP-08); an
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -64,6 +65,7 @@ def _again(enrolment: Enrolment, pending: PendingCode | None, now: datetime) -> 
     if pending is None:
         return {"wait": 0, "final": False}
     limits = _limits(enrolment.kind)
+    limits = replace(limits, max_sends=min(limits.max_sends, caps.to_bind(limits)))
     return {"wait": seconds_until_resend(pending.sent(), now, limits), "final": pending.sends >= limits.max_sends}
 
 
@@ -85,7 +87,7 @@ def _send(enrolment: Enrolment, account: Account, form: Mapping[str, str]) -> No
         caps.check_prefix(own, limits)
     except caps.PrefixRefused:
         raise AddressRefused("no message goes there", _("We send no messages to numbers like this one.")) from None
-    counts, new_id = caps.of(own, limits, client_address()), browser.new_id(services())
+    counts, new_id = caps.of(own, limits, client_address(), bound=False), browser.new_id(services())
 
     def advanced(data: Mapping[str, Any]) -> Mapping[str, Any]:
         return asked(PendingCode.from_json(data), address, now, limits, new_id).to_json()
