@@ -35,6 +35,8 @@ _TYPICAL: Final[Mapping[str, frozenset[str]]] = {"passkey": frozenset({"user_ver
 """Flags of an authenticator of the kind that nobody has yet, for what a policy could offer."""
 _STORED: Final = ("user_verified", "backup_eligible", "attested")
 """Flags that an authenticator's ``data`` states under ``flags``: what its uses are expected to carry."""
+_COPIED: Final = "backed_up"
+"""The flag that ``data`` states by itself, since every use may say otherwise."""
 
 
 class Owned(Protocol):
@@ -66,6 +68,8 @@ def flags_of(kind: str, data: Mapping[str, object], *, bound: bool) -> frozenset
     """
     stated = data.get("flags", ())
     own = {flag for flag in _STORED if isinstance(stated, (list, tuple)) and flag in stated}
+    if data.get(_COPIED) is True:
+        own.add(_COPIED)
     binding = {"transaction_bound"} if bound and kind not in _FOR_SESSIONS else set()
     return frozenset(_FLAGS.get(kind, frozenset()) | own | binding)
 
@@ -121,7 +125,8 @@ def evidence_of(
     """
     found = flags_of(item.kind, item.data, bound=bound)
     if flags is not None:
-        found = (found - frozenset(_STORED)) | flags
+        found = (found - {*_STORED, _COPIED}) | flags
+    transports = item.data.get("transports", ())
     return Evidence(
         factor=item.kind,
         authenticator_id=item.id,
@@ -131,4 +136,5 @@ def evidence_of(
         channel=MESSAGES.get(item.kind),
         transaction=txn,
         attestation=attestation,
+        transports=tuple(map(str, transports)) if isinstance(transports, (list, tuple)) else (),
     )

@@ -39,10 +39,14 @@ KEY_FACTORS: Final = frozenset({"certificate", "passkey", "mobile_id"})
 """Factors that prove possession of a private key."""
 
 FLAGS: Final = frozenset(
-    {"user_verified", "backup_eligible", "attested", "restricted", "phishing_resistant", "transaction_bound"}
-)
+    {
+        "user_verified", "backup_eligible", "backed_up", "attested", "restricted", "phishing_resistant",
+        "transaction_bound",
+    }
+)  # fmt: skip
 """``user_verified``: the authenticator itself asked for a PIN or a biometric.  ``backup_eligible``: its key may be
-copied to other devices.  ``attested``: its make is proved.  ``restricted``: NIST SP 800-63B 3.2.9 (SMS, voice).
+copied to other devices.  ``backed_up``: it had been when it was used (WebAuthn 6.1.3), and may be any moment after.
+``attested``: its make is proved.  ``restricted``: NIST SP 800-63B 3.2.9 (SMS, voice).
 ``transaction_bound``: made for one transaction, and says nothing about any other."""
 
 SELF: Final = "self"
@@ -51,6 +55,8 @@ SELF: Final = "self"
 _JSON_KEYS: Final = frozenset(
     {"factor", "authenticator_id", "category", "at", "issuer", "flags", "channel", "attestation", "transaction"}
 )
+_LEFT_OUT: Final = frozenset({"idle", "transports"})
+"""Keys that are there only where there is something to say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,9 @@ class Evidence:
     """The authenticator's make or model where it is proved, for example a passkey's AAGUID."""
     idle: int = 0
     """Seconds: the longest time since then in which nobody used the session."""
+    transports: tuple[str, ...] = ()
+    """How the authenticator may be reached, as the browser said when it was registered (WebAuthn 5.8.4).  Nobody signs
+    that: it is on record, and no requirement can ask for it."""
 
     def __post_init__(self) -> None:
         if self.factor not in FACTORS:
@@ -99,10 +108,15 @@ class Evidence:
         return flag in self.flags
 
     def to_json(self) -> dict[str, Any]:
-        """The record as JSON values; ``at`` is a NumericDate, ``flags`` is sorted, an ``idle`` of 0 is left out."""
-        idle = {"idle": self.idle} if self.idle else {}
+        """The record as JSON values; ``at`` is a NumericDate, ``flags`` is sorted.
+
+        An ``idle`` of 0 is left out, and so is ``transports`` where there are none.
+        """
+        said: dict[str, Any] = {"idle": self.idle} if self.idle else {}
+        if self.transports:
+            said["transports"] = list(self.transports)
         return {
-            **idle,
+            **said,
             "factor": self.factor,
             "authenticator_id": self.authenticator_id,
             "category": self.category,
@@ -116,11 +130,11 @@ class Evidence:
 
     @classmethod
     def from_json(cls, value: object) -> Evidence:
-        """Read what :meth:`to_json` wrote; every key but ``idle`` is required and none may be unknown.
+        """Read what :meth:`to_json` wrote; every key that it never leaves out is required and none may be unknown.
 
         :raises EvidenceInvalid: anything else.
         """
-        if not isinstance(value, Mapping) or set(value) - {"idle"} != _JSON_KEYS:
+        if not isinstance(value, Mapping) or set(value) - _LEFT_OUT != _JSON_KEYS:
             raise EvidenceInvalid(f"an evidence record is an object with exactly the keys {sorted(_JSON_KEYS)}")
         texts = {key: _text(value, key) for key in ("factor", "authenticator_id", "category", "issuer")}
         at = value["at"]
@@ -129,9 +143,6 @@ class Evidence:
         idle = value.get("idle", 0)
         if not isinstance(idle, int) or isinstance(idle, bool):
             raise EvidenceInvalid("'idle' is a whole number of seconds")
-        flags = value["flags"]
-        if not isinstance(flags, list) or not all(isinstance(flag, str) for flag in flags):
-            raise EvidenceInvalid("'flags' is a list of strings")
         try:
             time = from_epoch(at)
         except (ValueError, OverflowError, OSError) as error:
@@ -142,12 +153,19 @@ class Evidence:
             category=_category(texts["category"]),
             at=time,
             issuer=texts["issuer"],
-            flags=frozenset(flags),
+            flags=frozenset(_texts(value["flags"], "flags")),
             channel=_optional_text(value, "channel"),
             transaction=_optional_text(value, "transaction"),
             attestation=_optional_text(value, "attestation"),
             idle=idle,
+            transports=_texts(value.get("transports", []), "transports"),
         )
+
+
+def _texts(value: object, key: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise EvidenceInvalid(f"{key!r} is a list of strings")
+    return tuple(value)
 
 
 def _text(value: Mapping[str, object], key: str) -> str:

@@ -32,6 +32,7 @@ _CATEGORY_WORDS: Final[Mapping[str, str]] = {
 _FLAG_WORDS: Final[Mapping[str, str]] = {
     "user_verified": "user verification",
     "backup_eligible": "a copyable key",
+    "backed_up": "a copied key",
     "attested": "attestation",
     "restricted": "a restricted channel",
     "phishing_resistant": "phishing resistance",

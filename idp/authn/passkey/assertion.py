@@ -21,7 +21,8 @@ class Use:
     counter: int
     """What the authenticator says now; 0 where it does not count."""
     flags: frozenset[str]
-    """Of the evidence: what this very use showed of ``user_verified``, ``backup_eligible`` and ``attested``."""
+    """Of the evidence: what this very use showed of ``user_verified``, ``backup_eligible``, ``backed_up`` and
+    ``attested``."""
     backed_up: bool
     """Whether it has been copied by now (BS)."""
 
@@ -71,6 +72,7 @@ def verify(
     shown = {
         "user_verified": data.flags.uv and passkey.user_verified,
         "backup_eligible": data.flags.be,
+        "backed_up": data.flags.bs,
         "attested": passkey.attested,
     }
     return Use(data.sign_count, frozenset(flag for flag, there in shown.items() if there), data.flags.bs)

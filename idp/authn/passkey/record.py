@@ -31,7 +31,7 @@ class Passkey:
     backup_eligible: bool
     attested: bool
     backed_up: bool = False
-    """Whether it had been copied when it was last used (BS).  No evidence: it may be otherwise a moment later."""
+    """Whether it had been copied when it was last used (BS); evidence of that use."""
 
     @property
     def known(self) -> Known:

@@ -16,7 +16,7 @@ from idp.policy.lint.assignment import assignable
 from idp.policy.matching import is_capped
 from idp.policy.model import Policy, Requirement, UpstreamMapping
 
-_KEY_FLAGS: Final = frozenset({"user_verified", "backup_eligible", "attested", "phishing_resistant"})
+_KEY_FLAGS: Final = frozenset({"user_verified", "backup_eligible", "backed_up", "attested", "phishing_resistant"})
 """What a key can be, wherever it is kept."""
 
 _ALWAYS: Final = {

@@ -40,7 +40,7 @@ TRANSACTION: Final = "explored"
 """What evidence of "this transaction" was made for."""
 CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "totp": ("restricted",),
-    "passkey": ("user_verified", "phishing_resistant", "attested", "backup_eligible"),
+    "passkey": ("user_verified", "phishing_resistant", "attested", "backup_eligible", "backed_up"),
     "certificate": ("user_verified", "phishing_resistant", "attested"),
     "mobile_id": ("user_verified", "phishing_resistant", "transaction_bound"),
 }

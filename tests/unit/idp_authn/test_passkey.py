@@ -482,6 +482,16 @@ def test_whether_a_passkey_can_be_copied_never_changes(eligible: bool) -> None:
     assert cause(info) == "backup_changed"
 
 
+def test_whether_a_passkey_had_been_copied_is_what_this_use_said() -> None:
+    device = Authenticator(backup_eligible=True)
+    passkey = register(device).passkey
+    assert use(device, passkey).flags == {"user_verified", "backup_eligible"}
+    device.backed_up = True
+    assert use(device, passkey, counter=2).flags == {"user_verified", "backup_eligible", "backed_up"}
+    device.backed_up = False
+    assert use(device, passkey, counter=3).flags == {"user_verified", "backup_eligible"}
+
+
 def test_what_is_proved_is_what_this_use_showed() -> None:
     device = Authenticator()
     passkey = register(device).passkey

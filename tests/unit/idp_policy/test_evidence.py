@@ -31,6 +31,16 @@ def test_a_record_survives_json() -> None:
     }
 
 
+def test_what_there_is_nothing_to_say_of_is_left_out_and_read_back() -> None:
+    record = Evidence("passkey", "k1", "possession", NOW, flags=frozenset({"backed_up"}), transports=("usb", "nfc"))
+    said = record.to_json()
+    assert said["transports"] == ["usb", "nfc"]
+    assert Evidence.from_json(said) == record
+    for wrong in ("usb", [1], None):
+        with pytest.raises(EvidenceInvalid, match="'transports' is a list of strings"):
+            Evidence.from_json(said | {"transports": wrong})
+
+
 def test_fractions_of_a_second_are_dropped_so_that_memory_and_token_agree() -> None:
     assert used("password").at == Evidence("password", "p", "knowledge", NOW + timedelta(microseconds=999999)).at
 

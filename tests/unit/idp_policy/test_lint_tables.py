@@ -156,6 +156,9 @@ def test_L5_allows_copies_below_the_highest_level_and_not_there(claim: str) -> N
     above = highest.get(claim, claim.replace("aal2", "aal3").replace("substantial", "high"))
     assert found(claim, copied, **LIMITS) == []
     assert found(above, copied, **LIMITS) == [("L5", "error")]
+    # That it had not been copied when it was used does not say that it cannot be.
+    not_yet = "{factor: passkey, flags: [user_verified, attested], without: backed_up}"
+    assert found(above, not_yet, **LIMITS) == [("L5", "error")]
     assert found(above, CARD, **LIMITS) == []
 
 

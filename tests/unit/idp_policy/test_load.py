@@ -223,8 +223,8 @@ def test_text_stays_text_whatever_it_looks_like() -> None:
             "7:13: 'attested' is both asked for and excluded",
         ]),
         (changed("factor: password", "{factor: passkey, flags: shiny}"), [
-            "7:38: unknown flags 'shiny'; known are attested, backup_eligible, phishing_resistant, restricted, "
-            "transaction_bound, user_verified",
+            "7:38: unknown flags 'shiny'; known are attested, backed_up, backup_eligible, phishing_resistant, "
+            "restricted, transaction_bound, user_verified",
         ]),
         (changed("factor: password", "{factor: password, max_age: 0}"), [
             "7:41: max_age 0 is written as 'per_transaction: true'",

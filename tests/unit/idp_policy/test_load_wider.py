@@ -175,8 +175,8 @@ def test_claims_follow_from_the_order_of_a_framework_from_edges_and_from_implied
             "20:24: unknown category 'luck'; known are knowledge, possession, inherence",
         ]),
         ("flags: [phishing_resistant]", "flags: [transaction_bound]", [
-            "21:58: unknown flags 'transaction_bound'; known are attested, backup_eligible, phishing_resistant, "
-            "restricted, user_verified",
+            "21:58: unknown flags 'transaction_bound'; known are attested, backed_up, backup_eligible, "
+            "phishing_resistant, restricted, user_verified",
         ]),
         # levels
         ("    notified: true\n    statement: OJ C, 2026/1.\n", "    notified: true\n", [

@@ -36,9 +36,10 @@ def test_every_factor_category_and_flag_has_words() -> None:
     assert set(wording.FACTOR_WORDS) == FACTORS
     need = Requirement(HERE, categories=frozenset(CATEGORIES), flags=FLAGS, without=FLAGS)
     assert wording.requirement(need) == (
-        "something known, something held or a biometric trait with user verification, a copyable key, attestation, "
-        "a restricted channel, phishing resistance and a binding to its transaction without user verification, "
-        "a copyable key, attestation, a restricted channel, phishing resistance or a binding to its transaction"
+        "something known, something held or a biometric trait with user verification, a copyable key, a copied key, "
+        "attestation, a restricted channel, phishing resistance and a binding to its transaction without user "
+        "verification, a copyable key, a copied key, attestation, a restricted channel, phishing resistance or a "
+        "binding to its transaction"
     )
 
 

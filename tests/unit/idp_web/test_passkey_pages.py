@@ -189,6 +189,7 @@ def test_a_passkey_is_asked_for_and_proves_one_transaction(idp: Idp, alice: Pers
     assert item.factor == "passkey"
     assert item.flags == {"phishing_resistant", "transaction_bound", "user_verified"}
     assert item.transaction == approval.txn
+    assert item.transports == ("usb",)
     assert approval.acr.endswith("substantial")
     assert ("factor.accepted", "passkey") in [(name, fields.get("factor")) for name, fields in audited(idp)]
 
@@ -284,6 +285,26 @@ def test_a_refused_passkey_is_in_the_audit_chain_with_its_cause(
     name, fields = audited(idp)[-1]
     assert (name, fields["factor"], fields["cause"]) == ("factor.refused", "passkey", cause)
     assert 'data-form="consent"' not in alice.browser.get(path).text
+
+
+def test_a_copy_is_told_by_the_very_use_and_a_policy_may_want_none(tmp_path: Path) -> None:
+    rule = b"    evidence: [{category: possession, per_transaction: true, max_age: 10m}]\n"
+    uncopied = b"    evidence: [{factor: passkey, without: backed_up, per_transaction: true}]\n"
+    made = make_idp(tmp_path, policy=POLICY.replace(rule, uncopied))
+    alice = Person(made, made.client()).hold(backup_eligible=True)
+    path = made.path(alice.browser, signature())
+    alice.device.backed_up = True
+    assert alice.prove(path).status_code == 303
+    assert 'data-form="consent"' not in alice.browser.get(path).text, "this use said that there are copies"
+    # What is known of it now cannot lead there, so it is not asked for again.
+    assert "data-passkey" not in alice.browser.get(made.path(alice.browser, signature())).text
+    with made.engine.begin() as connection:
+        passkeys.note_backup(connection, made.seals, stored(made)[0], backed_up=False)
+    alice.device.backed_up = False
+    path = made.path(alice.browser, signature())
+    assert alice.prove(path).status_code == 303
+    assert 'data-form="consent"' in alice.browser.get(path).text
+    made.engine.dispose()
 
 
 def test_where_only_a_verified_user_counts_verification_is_required(tmp_path: Path) -> None:
