@@ -27,6 +27,7 @@ from idp.web import services as composition
 from idp.web.interaction import BeginInteraction
 from idp.web.services import Messaging
 from tests.fakes.idp import MANY, NOW, PHONE, Idp, Inbox, make_idp
+from tests.unit.idp_web.interactions import signature
 
 KEY = b"k" * 32
 MINUTES = 600
@@ -254,6 +255,27 @@ def test_OTP_07_what_is_stopped_stays_so_for_its_time_although_there_would_be_ro
 def test_OTP_07_a_message_that_no_gateway_took_gives_its_place_among_the_prefixs_back(idp: Idp) -> None:
     idp.inbox.fail = GatewayUnavailable("down")
     assert [ask(idp), ask(idp), ask(idp)] == [403, 303, 503]
+
+
+def test_OTP_07_whoever_is_asked_for_no_code_has_none_sent(idp: Idp) -> None:
+    """Before anybody is known, of a kind that the person has not, and where enough was proved already."""
+    idp.add_account("bob", phone=None, email="bob@example.org")
+    stranger, bob, alice = idp.client(), idp.client(), idp.client()
+    path = idp.path(stranger, signature())
+    assert idp.post(stranger, path, "/factor", factor="sms_otp").status_code == 400
+    assert idp.inbox.messages == []
+    path = idp.path(bob, signature())
+    idp.sign_in(bob, path, "bob")
+    assert idp.post(bob, path, "/factor", factor="sms_otp").status_code == 403
+    assert idp.inbox.messages == []
+    path = idp.path(alice, signature())
+    idp.sign_in(alice, path)
+    idp.pass_otp(alice, path)
+    sent = list(idp.inbox.messages)
+    for factor in ("sms_otp", "email_otp"):
+        # The consent page, with the remark that the way is not to be had here.
+        assert idp.post(alice, path, "/factor", factor=factor).status_code == 403
+    assert idp.inbox.messages == sent
 
 
 @pytest.mark.parametrize("idp", [replace(MANY, denied_prefixes=("346",))], indirect=True)
