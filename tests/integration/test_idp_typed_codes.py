@@ -15,10 +15,14 @@ from sqlalchemy import func, inspect, select, text
 
 from idp.authn import hotp
 from idp.authn.totp import code_at
+from idp.errors import OtpUsed
+from idp.storage import authenticators
 from idp.storage import recovery as codes
 from idp.storage.engine import reading
 from idp.storage.hotp_devices import hotp_devices
 from idp.storage.wrong_codes import wrong_codes
+from idp.web.prove import hotp as prove_hotp
+from idp.web.prove import totp
 from tests.fakes.idp import Idp, make_idp
 from tests.unit.idp_web.factors import POLICY, enrolment
 from tests.unit.idp_web.typed import (
@@ -84,6 +88,18 @@ def test_OTP_04_of_eight_right_codes_at_once_one_is_accepted(idp: Idp, kind: str
     answers = at_once(typing(idp, kind, code))
     assert answers.count(303) == 1
     assert set(answers) <= {303, 403, 429}
+
+
+@pytest.mark.parametrize("kind", ["totp", "hotp"])
+def test_OTP_04_whoever_looked_at_the_counter_before_it_was_moved_is_too_late(idp: Idp, kind: str) -> None:
+    """The rows are locked, and yet what decides is the update."""
+    item = give(idp, kind)
+    on_app = totp.uses_of(code_at(SEED, idp.clock.now()))
+    uses = on_app if kind == "totp" else prove_hotp.uses_of(hotp.code_of(SEED, 6, 2))
+    with idp.app.test_request_context(), idp.engine.begin() as connection:
+        seen = authenticators.lock(connection, item)
+        assert uses(connection, seen) is None
+        assert isinstance(uses(connection, seen), OtpUsed)
 
 
 @pytest.mark.parametrize("kind", ["totp", "hotp"])
