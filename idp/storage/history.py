@@ -25,8 +25,26 @@ SHOWN: Final = 200
 _NETWORK_BITS: Final = (24, 48)
 """Of an IPv4 and an IPv6 address."""
 
-Outcome = Literal["signed_in", "refused", "proved"]
-"""A sign-in; a password or factor that was not accepted; a further factor that was."""
+Outcome = Literal["signed_in", "refused", "proved", "approved"]
+"""A sign-in; a password or factor that was not accepted; a further factor that was; what the person consented to."""
+
+CONSENTS: Final = {
+    "signature": "signature.activate",
+    "order": "credential.create",
+    "suspend": "credential.suspend",
+    "resume": "credential.resume",
+    "revoke": "credential.revoke",
+    "delete": "credential.delete",
+    "enrol": "account.enrol_factor",
+    "remove": "account.reset_factor",
+    "clients": "admin.clients.change",
+    "reset": "admin.accounts.reset.confirm",
+    "roles": "admin.roles.confirm",
+}
+"""What an entry about a consent has in the place of a factor, with an action of its sort."""
+_SORTS: Final = {action: sort for sort, action in CONSENTS.items()} | {"signature.activate_in_band": "signature"}
+_SORTS_OF: Final = {"admin.accounts.reset.": "reset", "admin.roles.": "roles"}
+_READING: Final = "admin.roles.view"
 
 account_history: Final = Table(
     "account_history",
@@ -64,6 +82,14 @@ class Entry:
     """What the browser calls itself."""
     network: str
     """As :func:`coarse` gives it."""
+
+
+def consent_to(action: str) -> str | None:
+    """What an entry says of a consent to an action; None: pages were opened, and nothing was asked."""
+    found = _SORTS.get(action)
+    if found is not None or action == _READING:
+        return found
+    return next((sort for prefix, sort in _SORTS_OF.items() if action.startswith(prefix)), None)
 
 
 @lru_cache(maxsize=1024)

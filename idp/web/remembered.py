@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from flask import has_request_context, request
@@ -41,7 +42,19 @@ class RememberingTrail:
         outcome, account_id = _KEPT.get(event), fields.get("account_id")
         if outcome is not None and account_id is not None:
             history.add(connection, account_id, self._entry(outcome, fields))
+        elif event == "transaction.approved":
+            self._remember_consent(connection, fields)
         self._trail.record(connection, event, **fields)
+
+    def _remember_consent(self, connection: Connection, fields: Mapping[str, Any]) -> None:
+        consent = history.consent_to(str(fields["action"]))
+        if consent is None:
+            return
+        entry = self._entry("approved", {**fields, "factor": consent})
+        if not entry.session_id:
+            # It came by way of another server: neither its name nor its network is the person's.
+            entry = replace(entry, session_id=None, device="", network="")
+        history.add(connection, str(fields["account_id"]), entry)
 
     def _entry(self, outcome: Outcome, fields: Mapping[str, Any]) -> Entry:
         here = has_request_context()

@@ -1,4 +1,4 @@
-"""What happened in the person's name: sign-ins and proofs, those that failed among them."""
+"""What happened in the person's name: sign-ins and proofs, those that failed among them, and what they approved."""
 
 from __future__ import annotations
 
@@ -24,4 +24,11 @@ def history() -> Response:
             for client in [clients.find(connection, client_id)]
             if client is not None
         }
-    return page("account_history.html", entries=found, names=names, days=stored.KEPT_DAYS, wording=wording)
+    return page(
+        "account_history.html",
+        entries=found,
+        names=names,
+        days=stored.KEPT_DAYS,
+        wording=wording,
+        consents=stored.CONSENTS,
+    )

@@ -6,18 +6,21 @@ import re
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from flask.testing import FlaskClient
 
+from idp.authn.roles import AdminAction
 from idp.errors import CredentialUnavailable
 from idp.oidc.request import AuthorizationRequest
+from idp.policy.keys import ACTIONS
 from idp.storage import accounts, authenticators, backchannel, enrolments, history, sessions
 from idp.storage.authenticators import NewAuthenticator
 from idp.storage.engine import reading
 from tests.fakes.idp import NOW, PASSWORD, Idp, make_idp
 from tests.unit.idp_web.factors import POLICY, account_post, enrolment
-from tests.unit.idp_web.interactions import SUBSTANTIAL, plain
+from tests.unit.idp_web.interactions import SUBSTANTIAL, plain, signature
 
 FIREFOX = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"}
 
@@ -137,6 +140,51 @@ def test_the_history_has_sign_ins_and_failures_and_forgets_after_ninety_days(idp
     signed_in(idp, "bert")
     with reading(idp.engine) as connection:
         assert history.of_account(connection, idp.alice, NOW) == (), "purged, not only hidden"
+
+
+def test_the_history_has_what_the_person_consented_to_and_not_what_only_opened_pages(
+    idp: Idp, browser: FlaskClient
+) -> None:
+    path = idp.path(browser, signature())
+    idp.sign_in(browser, path)
+    idp.pass_otp(browser, path)
+    assert "Approved" not in browser.get("/account/history").text
+    idp.approve(browser, path)
+    page = browser.get("/account/history").text
+    assert page.count("Approved</strong> · Your signature") == 1
+    assert page.count("Approved") == 1, "signing in opened pages and needed no consent"
+    asked = signature()
+    assert f'<span class="detail">{asked.client_id}</span>' in page
+    enrolment(idp, browser, "totp")
+    assert "Approved</strong> · Adding a way to prove who you are" in browser.get("/account/history").text
+    # A signature that is denied was not consented to.
+    denied = idp.path(browser, signature())
+    idp.pass_otp(browser, denied)
+    idp.post(browser, denied, "/consent", decision="deny")
+    assert browser.get("/account/history").text.count("Your signature") == 1
+
+
+@pytest.mark.parametrize(
+    ("action", "sort"),
+    [
+        ("sign_in", None),
+        ("admin.view", None),
+        ("admin.roles.view", None),
+        ("admin.roles.propose", "roles"),
+        ("admin.accounts.reset.reject", "reset"),
+        ("signature.activate_in_band", "signature"),
+        ("account.enrol_factor", "enrol"),
+    ],
+)
+def test_every_action_that_is_consented_to_is_remembered_by_its_sort(action: str, sort: str | None) -> None:
+    assert history.consent_to(action) == sort
+
+
+def test_every_action_of_an_interaction_is_one_that_opens_pages_or_is_remembered() -> None:
+    for action in [*ACTIONS, *get_args(AdminAction)]:
+        asked = signature(action=action)
+        assert (history.consent_to(action) is None) == asked.opens_pages, action
+    assert {len(sort) <= 16 for sort in history.CONSENTS} == {True}, "the column's width"
 
 
 @pytest.mark.parametrize(

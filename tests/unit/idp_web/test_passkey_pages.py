@@ -287,6 +287,20 @@ def test_a_refused_passkey_is_in_the_audit_chain_with_its_cause(
     assert 'data-form="consent"' not in alice.browser.get(path).text
 
 
+@pytest.mark.parametrize("way", ["step-up", "sign-in"])
+def test_the_account_page_says_when_a_passkey_was_last_used(idp: Idp, alice: Person, way: str) -> None:
+    alice.hold()
+    assert stored(idp)[0].last_used is None
+    idp.clock.advance(600)
+    if way == "step-up":
+        alice.prove(idp.path(alice.browser, signature()))
+    else:
+        alice = signed_out(alice)
+        alice.sign_in(idp.path(alice.browser, plain()))
+    assert stored(idp)[0].last_used == idp.clock.now()
+    assert "Last used 2 Mar 2026, 10:10 UTC" in " ".join(alice.browser.get("/account/").text.split())
+
+
 def test_a_copy_is_told_by_the_very_use_and_a_policy_may_want_none(tmp_path: Path) -> None:
     rule = b"    evidence: [{category: possession, per_transaction: true, max_age: 10m}]\n"
     uncopied = b"    evidence: [{factor: passkey, without: backed_up, per_transaction: true}]\n"
