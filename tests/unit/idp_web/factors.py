@@ -54,6 +54,12 @@ rules:
 """
 
 
+ALONE = POLICY.replace(
+    b"claims: {eidas-2015-1502: low}", b"claims: {eidas-2015-1502: low, nist-800-63b:r4: aal1}", 1
+)
+"""A password by itself reaches a level of revision 4, and the file says nothing of its length."""
+
+
 def account_post(browser: FlaskClient, path: str, **fields: str) -> TestResponse:
     """Submit a form of the account page."""
     found = re.search(r'name="csrf_token" value="([^"]+)"', browser.get("/account/").text)

@@ -24,15 +24,15 @@ from idp.storage.models import sessions
 from idp.web import services as composition
 from tests.fakes.idp import NOW, Idp, make_idp
 from tests.unit.idp_web.admin import chain
-from tests.unit.idp_web.factors import POLICY
+from tests.unit.idp_web.factors import ALONE, POLICY
 
 CHOSEN = "a long password of her own"
 NAME = "newcomer"
 
 
 @pytest.fixture
-def idp(tmp_path: Path) -> Iterator[Idp]:
-    made = make_idp(tmp_path, policy=POLICY)
+def idp(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Idp]:
+    made = make_idp(tmp_path, policy=getattr(request, "param", POLICY))
     with made.engine.begin() as connection:
         new = accounts.NewAccount(NAME, "New Comer", proofing="substantial")
         accounts.create(connection, NAME, new, NOW)
@@ -107,6 +107,15 @@ def test_ENR_01_a_code_opens_a_password_and_one_further_factor_and_signs_nobody_
     other = idp.client()
     signed_in = idp.sign_in(other, other.get("/account/").location, NAME, CHOSEN)
     assert signed_in.location == "/account/"
+
+
+@pytest.mark.parametrize("idp", [ALONE], indirect=True, ids=["r4"])
+def test_under_revision_4_a_first_password_that_stands_alone_has_fifteen_characters(idp: Idp) -> None:
+    code, browser = issue(idp), idp.client()
+    assert type_code(idp, browser, code.shown).status_code == 303
+    page = choose(idp, browser, "password")
+    assert idp.post(browser, page, password="kxqw vzjt mfpb").status_code == 400
+    assert idp.post(browser, page, password="kxqw vzjt mfpb7").status_code == 303
 
 
 def test_ENR_01_a_code_is_taken_once_and_what_it_opened_is_one_browsers(idp: Idp) -> None:

@@ -15,7 +15,7 @@ from idp.storage import authenticators
 from idp.storage.engine import reading
 from idp.web import login
 from tests.fakes.idp import PASSWORD, Idp, make_idp
-from tests.unit.idp_web.factors import POLICY, enrolment
+from tests.unit.idp_web.factors import ALONE, POLICY, enrolment
 
 NEW = "ein Käfer im Klee, zweimal"
 
@@ -49,6 +49,22 @@ def test_the_form_lets_managers_paste_and_generate_and_limits_nothing_but_the_le
     assert 'minlength="8"' in field
     assert not {"maxlength", "pattern", "onpaste", "readonly"} & set(field.replace("=", " ").split())
     assert 'autocomplete="username"' in page
+
+
+def test_under_revision_4_a_password_that_stands_alone_has_fifteen_characters_whatever_the_settings_say(
+    tmp_path: Path,
+) -> None:
+    """NIST SP 800-63B r4 3.1.1.2."""
+    idp = make_idp(tmp_path, policy=ALONE)
+    browser = idp.client()
+    path = enrolment(idp, browser, "password")
+    page = browser.get(path).text
+    assert 'minlength="15"' in page
+    assert "At least 15 characters" in page
+    refused = idp.post(browser, path, password="kxqw vzjt mfpb")
+    assert (refused.status_code, "at least 15 characters" in refused.text) == (400, True)
+    assert idp.post(browser, path, password="kxqw vzjt mfpb7").status_code == 303
+    idp.engine.dispose()
 
 
 @pytest.mark.parametrize(
