@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -13,8 +14,9 @@ from flask.testing import FlaskClient
 from sqlalchemy import func, select
 
 from connectors.ports.messaging import DeliveryState, OutcomeUnknown, Receipt, RecipientRefused, SmsMessage
+from connectors.ports.sms_text import segments
 from idp.settings import OtpSettings
-from idp.storage import authenticators, messages, notices
+from idp.storage import accounts, authenticators, messages, notices
 from idp.storage.authenticators import Authenticator
 from idp.storage.engine import reading
 from tests.fakes.idp import EMAIL, NOW, PHONE, Idp, make_idp
@@ -133,6 +135,35 @@ def test_OTP_07_the_page_says_when_the_same_code_may_be_sent_again(idp: Idp, bro
         assert send(idp, browser, path) == 303
         idp.clock.advance(31)
     assert "sent as often as it may be" in browser.get(path).text
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("en", "add this to your account"),
+        ("de", "dies Ihrem Konto hinzufügen"),
+        ("es", "adir esto a su cuenta"),
+        ("fr", "ajouter ceci à votre compte"),
+    ],
+)
+def test_OTP_05_a_message_to_a_new_number_is_one_segment_says_so_and_ends_with_our_origin(
+    idp: Idp, browser: FlaskClient, language: str, words: str
+) -> None:
+    with idp.engine.begin() as connection:
+        accounts.set_locale(connection, idp.alice, language)
+    path = at_form(idp, browser)
+    assert send(idp, browser, path, NUMBER) == 303
+    text, code = idp.inbox.messages[-1].text, idp.inbox.code
+    assert segments(text) == 1, text
+    first, last = text.split("\n")
+    assert last == f"@idp.localhost #{code}"
+    assert first.startswith(code)
+    assert words in first
+    assert "Privy Seal" in first
+    shown = browser.get(path).text
+    reference = re.search(r'class="reference">([A-Z2-7]{4})<', shown)
+    assert reference is not None
+    assert reference.group(1) in first
 
 
 def seen(idp: Idp) -> list[tuple[str, str, str]]:
