@@ -44,6 +44,11 @@ class SessionSettings:
             yield "interaction_seconds is 60 to 3600"
 
 
+_LEAST_COSTS: Final = ((7168, 5), (9216, 4), (12288, 3), (19456, 2), (47104, 1))
+"""KiB and iterations of argon2id that are enough (OWASP, Password Storage Cheat Sheet): fewer iterations want more
+memory than their product says."""
+
+
 @dataclass(frozen=True, slots=True)
 class PasswordSettings:
     """Cost of argon2id (RFC 9106) and what a new password must be."""
@@ -65,9 +70,10 @@ class PasswordSettings:
     """Names of the operator, its products, its places: refused as passwords, alone or with a few characters more."""
 
     def faults(self) -> Iterable[str]:
-        """Not weaker than OWASP's weakest recommendation (7 MiB, 5 iterations)."""
-        if self.memory_kib * self.iterations < 7168 * 5 or self.memory_kib < 7168:
-            yield "memory_kib and iterations are at least 7168 and 5, or their equivalent with more memory"
+        """Not weaker than what OWASP recommends, which differs with the memory."""
+        if not any(self.memory_kib >= memory and self.iterations >= times for memory, times in _LEAST_COSTS):
+            pairs = ", ".join(f"{memory} and {times}" for memory, times in _LEAST_COSTS)
+            yield f"memory_kib and iterations are at least {pairs}"
         if not 1 <= self.parallelism <= 16 or not 1 <= self.concurrent <= 256:
             yield "parallelism is 1 to 16, concurrent is 1 to 256"
         if not 0 <= self.waiting <= 1024:
