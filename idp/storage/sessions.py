@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -22,6 +23,8 @@ _MAX_EVIDENCE = 16
 _TOUCH_SECONDS = 15
 MOST_ANONYMOUS: Final = 100_000
 """Sessions in which nobody has signed in: some twenty new visitors a second for as long as each is kept."""
+MOST_OF_ACCOUNT: Final = 100
+"""Sessions of one person, ended ones that are kept for a day among them: nobody uses as many browsers."""
 KEPT_SECONDS: Final = 3600
 """After the time of a session is over in which nobody signed in, so that a page which comes too late can say so."""
 
@@ -225,6 +228,34 @@ def evict(connection: Connection) -> int:
         delete(interactions).where(interactions.c.session_id.in_(select(sessions.c.id).where(which)))
     )
     return connection.execute(delete(sessions).where(which)).rowcount
+
+
+@dataclass(frozen=True, slots=True)
+class Beyond:
+    """Sessions of an account that make room for later ones."""
+
+    live: tuple[str, ...]
+    ended: tuple[str, ...]
+
+
+def beyond(connection: Connection, account_id: str) -> Beyond:
+    """An account's sessions beyond :data:`MOST_OF_ACCOUNT`, by their ids: first those that have ended, then those that
+    were used least lately (DOS-04)."""
+    rows = connection.execute(
+        select(_S.id, _S.revoked_at)
+        .where(_S.account_id == account_id)
+        .order_by(_S.revoked_at.is_not(None), _S.last_seen_at.desc(), _S.created_at.desc(), _S.id)
+        .offset(MOST_OF_ACCOUNT)
+    ).all()
+    return Beyond(
+        tuple(row.id for row in rows if row.revoked_at is None),
+        tuple(row.id for row in rows if row.revoked_at is not None),
+    )
+
+
+def forget(connection: Connection, session_ids: Iterable[str]) -> None:
+    """Delete the rows of sessions that have ended."""
+    connection.execute(delete(sessions).where(_S.id.in_(tuple(session_ids)), _S.revoked_at.is_not(None)))
 
 
 def _session(row: Row[Any]) -> StoredSession:

@@ -25,7 +25,7 @@ from idp.policy.evidence import Evidence
 from idp.storage import accounts, grants, interactions, sessions
 from idp.storage.accounts import Account
 from idp.storage.engine import reading
-from idp.web import language
+from idp.web import language, revocation
 from idp.web.services import Services, services
 
 CSRF_FIELD: Final = "csrf_token"
@@ -148,7 +148,18 @@ def sign_in(connection: Connection, account: Account, item: Evidence, session_id
         else:
             services().outbox.session_ended(connection, before.id)
         sessions.revoke(connection, before.id, now)
+    # As with strangers' sessions, chance picks one of sixteen.
+    if after.id[0] in _PICKED:
+        _make_room(connection, account.id)
     return after
+
+
+def _make_room(connection: Connection, account_id: str) -> None:
+    found = sessions.beyond(connection, account_id)
+    if not found.live and not found.ended:
+        return
+    revocation.end_sessions(connection, account_id, found.live, "too_many")
+    sessions.forget(connection, (*found.live, *found.ended))
 
 
 def begin_anew(connection: Connection, session_id: str) -> BrowserSession:

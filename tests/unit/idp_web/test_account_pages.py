@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from argparse import Namespace
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from idp.authn.roles import AdminAction
+from idp.cli.accounts import set_status
 from idp.errors import CredentialUnavailable
 from idp.oidc.request import AuthorizationRequest
 from idp.policy.keys import ACTIONS
@@ -120,6 +122,15 @@ def test_a_session_is_shown_with_its_browser_and_no_more_of_its_network_than_nee
     assert "Firefox · Linux" in page
     assert "192.0.2.0/24" in page
     assert "192.0.2.77" not in page
+
+
+def test_SES_03_a_locked_accounts_sessions_are_over_also_once_it_is_unlocked(idp: Idp, browser: FlaskClient) -> None:
+    options = Namespace(username="alice", reason="taken over", clock=idp.clock)
+    for status, ended in (("disabled", 1), ("active", 0)):
+        options.status = status
+        assert set_status(idp.settings, options)["sessions_ended"] == ended
+        assert browser.get("/account/").status_code == 303
+    assert signed_in(idp, "alice").get("/account/").status_code == 200
 
 
 # History

@@ -5,10 +5,16 @@ Each table of the database is named here with what bounds it, so that a new one 
 
 from __future__ import annotations
 
+import json
+import string
+
 import pytest
 from sqlalchemy import func, select, update
 
+from auditlog.sql import read_entries
 from idp.storage import activations, engine, grants, hotp_devices, models, passkeys, sessions  # noqa: F401  # all tables
+from idp.storage.audit import TABLES
+from idp.storage.engine import reading
 from idp.storage.interactions import MAX_OPEN
 from idp.storage.models import interactions, metadata
 from tests.fakes.idp import Idp
@@ -20,7 +26,8 @@ PERSON = "a person who proved something fills it; so many a person are kept, the
 RECORD = "is a record of what was done by somebody who is known, and kept on purpose"
 OUTBOX = "holds what waits to be delivered, of deeds that were done"
 CLIENT_AND_PERSON = "a person at an approval has a client's documents fetched; capped for each and in all, gone with it"
-STRANGERS = "anybody's browser fills it: capped in all, and purged"
+STRANGERS = "anybody's browser fills it: capped in all, for each person who signs in as well, and purged"
+ALPHABET = string.ascii_letters + string.digits + "-_"
 
 BOUNDED_BY = {
     "account_history": RECORD,
@@ -102,6 +109,37 @@ def test_DOS_04_strangers_without_cookies_fill_no_table_beyond_its_cap(
         nobody = select(func.count()).where(models.sessions.c.account_id.is_(None))
         assert connection.execute(nobody).scalar_one() == 10
         assert sessions.evict(connection) == 0
+
+
+def test_DOS_04_one_person_keeps_so_many_sessions_and_what_was_granted_in_the_others_ends(
+    idp: Idp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "MOST_OF_ACCOUNT", 5)
+    monkeypatch.setattr("idp.web.browser._PICKED", frozenset(ALPHABET))
+    idp.add_account("bob")
+    bob, used, left = idp.client(), idp.client(), idp.client()
+    for browser, name in ((bob, "bob"), (left, "alice"), (used, "alice")):
+        idp.sign_in(browser, idp.path(browser, plain()), name)
+    for _ in range(12):
+        idp.clock.advance(60)
+        assert used.get("/account/").status_code == 200
+        browser = idp.client()
+        idp.sign_in(browser, idp.path(browser, plain()))
+        idp.post(browser, "/account/", "sign-out")
+    kept = select(func.count()).where(models.sessions.c.account_id == idp.alice)
+    with idp.engine.connect() as connection:
+        assert connection.execute(kept).scalar_one() <= 5 + 1
+    # Those that have ended go first.
+    assert [browser.get("/account/").status_code for browser in (used, left, bob)] == [200, 200, 200]
+    for _ in range(5):
+        idp.clock.advance(60)
+        assert used.get("/account/").status_code == 200
+        browser = idp.client()
+        idp.sign_in(browser, idp.path(browser, plain()))
+    assert [browser.get("/account/").status_code for browser in (used, left, bob)] == [200, 303, 200]
+    with reading(idp.engine) as connection:
+        entries = [entry for entry in read_entries(connection, TABLES.entries) if entry.event == "session.ended"]
+    assert {json.loads(entry.fields)["cause"] for entry in entries} == {"signed_out", "too_many"}
 
 
 def test_DOS_04_one_browser_keeps_so_many_interactions_open_and_all_go_when_their_time_is_over(idp: Idp) -> None:

@@ -20,6 +20,7 @@ from idp.web.enrol import hotp, totp
 from tests.fakes.idp import NOW, Idp, make_idp
 from tests.unit.idp_web.factors import POLICY, account_post, approve, enrolment
 from tests.unit.idp_web.interactions import SUBSTANTIAL, plain, signature
+from tests.unit.idp_web.passkeys import Person
 from tests.unit.idp_web.test_totp import bound
 from tests.unit.idp_web.typed import give
 
@@ -117,6 +118,22 @@ def test_the_last_way_to_sign_in_is_not_removed(idp: Idp, browser: FlaskClient) 
     refused = account_post(signed_in(idp, browser), f"/account/factors/{owned(idp)['password'].id}/remove")
     assert refused.status_code == 409
     assert "password" in owned(idp)
+
+
+def test_of_two_removals_at_once_the_one_that_would_leave_no_way_to_sign_in_does_nothing(
+    idp: Idp, browser: FlaskClient
+) -> None:
+    """Each left the other when it was begun."""
+    Person(idp, browser).hold()
+    tabs = []
+    for kind in ("passkey", "password"):
+        path = account_post(browser, f"/account/factors/{owned(idp)[kind].id}/remove").location
+        assert idp.pass_otp(browser, path).status_code == 303
+        tabs.append(path)
+    assert approve(idp, browser, tabs[0]).status_code == 303
+    assert approve(idp, browser, tabs[1]).status_code == 409
+    assert {"password"} <= set(owned(idp)) <= {"password", "sms_otp", "email_otp"}
+    assert len(audited(idp, "authenticator.removed")) == 1
 
 
 def test_SES_03_browsers_in_which_a_removed_factor_was_used_are_signed_out(idp: Idp, browser: FlaskClient) -> None:
