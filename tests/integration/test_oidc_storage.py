@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, select
 
 from foundation.clock import epoch
 from idp.errors import AlreadyExists, InputRefused
@@ -180,6 +180,15 @@ def test_pushed_requests_are_counted_by_client(engine: Engine) -> None:
         assert pushed_requests.push(connection, SEALS, "four", REQUEST, later, seconds=90, limit=1)
         assert pushed_requests.take(connection, SEALS, "one", "other", NOW) is None
         assert pushed_requests.take(connection, SEALS, "one", "example-contracts", NOW) == REQUEST
+
+
+def test_DOS_04_pushed_requests_that_nobody_came_with_are_forgotten(engine: Engine) -> None:
+    with engine.begin() as connection:
+        for number, life in enumerate((90, 90, 91)):
+            assert pushed_requests.push(connection, SEALS, f"{number}", REQUEST, NOW, seconds=life, limit=3)
+        pushed_requests.purge(connection, NOW + timedelta(seconds=90))
+        rows = connection.execute(select(pushed_requests.oidc_pushed_requests.c.handle_hash)).scalars().all()
+    assert rows == [hash_token("2")]
 
 
 def registration(**changes: Any) -> Registration:

@@ -12,10 +12,11 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
-from idp.storage import accounts, authenticators, notices, sessions
+from idp.storage import accounts, authenticators, enrolments, notices, sessions
 from idp.storage.audit import TABLES
 from idp.storage.authenticators import NewAuthenticator
 from idp.storage.engine import reading
+from idp.storage.enrolments import NewEnrolment
 from idp.web.enrol import hotp, totp
 from tests.fakes.idp import NOW, Idp, make_idp
 from tests.unit.idp_web.factors import POLICY, account_post, approve, enrolment
@@ -200,6 +201,20 @@ def test_ENR_02_whoever_puts_the_second_factor_out_of_use_adds_none_with_the_pas
     path = account_post(again, "/account/factors/add", factor="totp").location
     idp.pass_otp(again, path, "email_otp")
     assert approve(idp, again, path).location.startswith("/account/factors/new/")
+
+
+def test_DOS_04_of_enrolments_that_a_person_begins_the_latest_stay(idp: Idp) -> None:
+    idp.add_account("bob")
+    with idp.engine.begin() as connection:
+        for number in range(enrolments.MAX_OPEN + 3):
+            for account_id in (idp.alice, "account-bob"):
+                new = NewEnrolment(f"{account_id}-{number}", account_id, "session", "totp", "txn", "decision")
+                enrolments.begin(connection, idp.seals, new, idp.clock.now() + timedelta(seconds=number))
+        kept = connection.execute(select(enrolments.enrolments.c.id)).scalars().all()
+        latest = range(3, enrolments.MAX_OPEN + 3)
+        assert sorted(kept) == sorted(f"{name}-{number}" for name in (idp.alice, "account-bob") for number in latest)
+        enrolments.purge(connection, idp.clock.now() + timedelta(days=1))
+        assert connection.execute(select(enrolments.enrolments.c.id)).all() == []
 
 
 def test_DOS_04_nobody_binds_authenticators_without_end(idp: Idp, browser: FlaskClient) -> None:
