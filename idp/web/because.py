@@ -28,16 +28,16 @@ def in_words(asked: BeginInteraction, found: Assessment) -> tuple[str, ...]:
 
 
 def _what(asked: BeginInteraction, found: Assessment) -> str:
-    """What is to be done, as the subject of a sentence."""
+    """What is to be done, as the subject of a sentence: with its article, in languages that want one."""
     if asked.action == "signature.activate":
         qualified = found.credential is not None and found.credential.qualifier == "eu_eidas_qes"
-        return _("Signing with a qualified certificate") if qualified else _("Signing")
+        return _("Signing with a qualified certificate") if qualified else _("Signing documents")
     if asked.action == "credential.create":
-        return _("Ordering a signing credential")
+        return _("The order of a signing credential")
     if asked.action.startswith("credential."):
         return _("Changing a signing credential")
     if asked.action.startswith("account."):
         return _("Changing how you prove who you are")
     if asked.action.startswith("admin."):
-        return _("Administration")
-    return _("Signing in to %(party)s", party=asked.display_name)
+        return _("Administering this service")
+    return _("Your sign-in to %(party)s", party=asked.display_name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from gettext import NullTranslations
 from typing import Any, Final, cast
 
@@ -19,6 +20,8 @@ from idp.web.services import services
 _EXTENSION: Final = "privyseal.texts"
 _MOST_TEXTS: Final = 4096
 """Of a language; there are some hundreds."""
+_DAY: Final = {"de": "d. MMM y"}
+"""How a date is written where it is not as elsewhere."""
 _CATALOGUE: Final = "catalogue"
 """In ``g``: the texts in the language that was chosen."""
 
@@ -70,6 +73,24 @@ def _text_on_page(context: EvalContext, text: str, /, **values: Any) -> str:
     if not context.autoescape:
         return _texts().catalogue.gettext(text) % values
     return Markup(_texts().catalogue.gettext(text)) % values if values else _texts().on_page(text)  # noqa: S704 - as above: the catalogues are ours
+
+
+def day(at: datetime) -> str:
+    """A date as people write it in the language of this request's answer."""
+    return _written(at, _day_pattern())
+
+
+def moment(at: datetime) -> str:
+    """A date and the time of day, in UTC."""
+    return _written(at, f"{_day_pattern()}, HH:mm")
+
+
+def _day_pattern() -> str:
+    return _DAY.get(str(flask_babel.get_locale()), "d MMM y")
+
+
+def _written(at: datetime, pattern: str) -> str:
+    return str(flask_babel.format_datetime(at, pattern))
 
 
 def _choose_anew() -> None:
@@ -136,3 +157,4 @@ def install(app: Flask) -> None:
     )
     environment.globals["_"] = environment.globals["gettext"] = _text_on_page
     environment.globals["language"] = select
+    environment.filters |= {"day": day, "moment": moment}

@@ -83,7 +83,9 @@ def password(interaction_id: str) -> Response:
     try:
         login.with_password(interaction, request.form.get("username", ""), request.form.get("password", ""))
     except LoginRefused:
-        return render(interaction, Notice(_("User name or password is not right.")), then=then)
+        # The same for everybody, though only who tried often has to wait: it says nothing of an account (OTP-11).
+        text = _("User name or password is not right. After several tries, wait a few minutes before the next.")
+        return render(interaction, Notice(text), then=then)
     except LoginBusy as error:
         status = _TOO_MANY if isinstance(error, LoginCrowded) else _UNAVAILABLE
         busy = Notice(_("Many people are signing in. Please try again in a moment."), status, 5)
@@ -205,13 +207,13 @@ def assessed(interaction: Interaction) -> Assessment:
 def notice_of(error: OtpRefused) -> Notice:
     """What a person is told about a factor that was refused."""
     if isinstance(error, OtpCoolDown):
-        text = _("A code was sent a moment ago. You can ask again in %(seconds)d seconds.", seconds=error.seconds)
+        text = _("A code was sent a moment ago. You can ask again in %(wait)s.", wait=wording.duration(error.seconds))
         return Notice(text, _TOO_MANY, error.seconds)
     if isinstance(error, OtpStopped):
         text = _("No text messages are sent at the moment. Please use another way or try again later.")
         return Notice(text, _UNAVAILABLE)
     if isinstance(error, OtpPaused):
-        text = _("Too many wrong codes. You can try again in %(seconds)d seconds.", seconds=error.seconds)
+        text = _("Too many wrong codes. You can try again in %(wait)s.", wait=wording.duration(error.seconds))
         return Notice(text, _TOO_MANY, error.seconds)
     if isinstance(error, OtpBehind):
         return Notice(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
 from idp.storage import interactions
@@ -21,7 +21,8 @@ class Unfinished:
 
     id: str
     asked: BeginInteraction
-    until: datetime
+    minutes: int
+    """How many are left, begun ones included."""
 
 
 def unfinished(besides: Interaction | None = None) -> tuple[Unfinished, ...]:
@@ -34,10 +35,11 @@ def unfinished(besides: Interaction | None = None) -> tuple[Unfinished, ...]:
     session = browser.current()
     if session is None or (besides is not None and besides.stored.alone):
         return ()
+    now = services().clock.now()
     with reading(services().engine) as connection:
-        rows = interactions.of_session(connection, services().seals, session.id, services().clock.now())
+        rows = interactions.of_session(connection, services().seals, session.id, now)
     found = [
-        Unfinished(row.id, asked, row.expires_at)
+        Unfinished(row.id, asked, math.ceil((row.expires_at - now).total_seconds() / 60))
         for row in rows
         if (besides is None or row.id != besides.id) and row.account_id in {None, session.account_id}
         if not (asked := BeginInteraction.from_json(row.request)).opens_pages and not asked.silent

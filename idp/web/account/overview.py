@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import redirect, url_for
 from werkzeug.wrappers import Response
 
-from idp.authn.methods import NATIVE
+from idp.authn.methods import NATIVE, SINGLE
 from idp.authn.recovery import LOW
 from idp.storage import authenticators, history, recovery, sessions
 from idp.storage.authenticators import Authenticator
@@ -28,13 +28,16 @@ def overview() -> Response:
         live = sessions.of_account(connection, services().seals, account.id, now, services().settings.session)
         networks = history.networks(connection, account.id, [item.id for item in live])
     shown = sorted(_shown(owned), key=lambda item: NATIVE.index(item.kind))
+    offered = [kind for kind in enrolled_kinds() if kind in services().messaging.factors]
+    replaceable = [kind for kind in offered if kind in SINGLE and any(item.kind == kind for item in shown)]
     return page(
         "account.html",
         factors=[described(item) for item in shown],
         sessions=live,
         networks=networks,
         wording=wording,
-        addable=[kind for kind in enrolled_kinds() if kind in services().messaging.factors],
+        addable=[kind for kind in offered if kind not in replaceable],
+        replaceable=replaceable,
     )
 
 
@@ -105,4 +108,5 @@ def _end(session_ids: list[str]) -> Response:
 def sign_out() -> Response:
     """End this browser's session."""
     browser.sign_out()
-    return faults.page(_("You are signed out"), _("Your session on this device has ended."), 200)
+    again = (url_for("account.overview"), _("Sign in"))
+    return faults.page(_("You are signed out"), _("Your session on this device has ended."), 200, way_on=again)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from flask import redirect, request, url_for
 from werkzeug.wrappers import Response
 
+from idp.authn.methods import SINGLE
 from idp.errors import CredentialUnavailable, CredentialUnusable, InputRefused
 from idp.settings import ACCOUNT_CLIENT_ID
 from idp.storage import authenticators
 from idp.storage.authenticators import Authenticator
 from idp.storage.engine import reading
-from idp.web import prospects
+from idp.web import prospects, wording
 from idp.web.account.common import blueprint, me, page, refused, signed_in
 from idp.web.account.overview import described
 from idp.web.enrol.registry import kinds as enrolled_kinds
@@ -53,7 +54,8 @@ def _page(owned: tuple[Authenticator, ...], item: Authenticator, notice: str = "
         prospect=prospects.prospect(me(), owned, item, credentials or ()),
         subjects={view.credential_id: view.subject for view in credentials or ()},
         unread=credentials is None,
-        replaceable=item.kind in enrolled_kinds(),
+        replaceable=item.kind in SINGLE and item.kind in enrolled_kinds() and item.kind in services().messaging.factors,
+        wording=wording,
         notice=notice,
     )
 

@@ -18,7 +18,7 @@ from foundation import log
 from foundation.clock import from_epoch
 from idp.authn.otp import derive_code, mask, matches, seconds_until_resend
 from idp.authn.pending import PendingCode, asked, not_sent
-from idp.errors import AddressRefused, EnrolmentRefused, OtpNotSent, OtpStopped
+from idp.errors import AddressRefused, EnrolmentRefused, InputRefused, OtpNotSent, OtpStopped
 from idp.policy.limits import otp_limits
 from idp.settings import ACCOUNT_CLIENT_ID, OtpSettings
 from idp.storage import authenticators, enrolments, messages
@@ -72,14 +72,14 @@ def _again(enrolment: Enrolment, pending: PendingCode | None, now: datetime) -> 
 def _send(enrolment: Enrolment, account: Account, form: Mapping[str, str]) -> None:
     """Send a code to the address that was typed, or the same one again.
 
-    :raises AddressRefused: :raises InputRefused: it is none that a message goes to.
+    :raises AddressRefused: it is none that a message goes to.
     :raises OtpCoolDown: :raises OtpStopped: no message may go out yet.
     :raises OtpNotSent: the gateway did not take it.
     """
     kind, now, limits = enrolment.kind, services().clock.now(), _limits(enrolment.kind)
     before = PendingCode.from_json(enrolment.data)
     typed = form.get("address", "")[:300]
-    address = check_address(kind, typed) if typed else before.address if before is not None else check_address(kind, "")
+    address = before.address if before is not None and not typed else _checked(kind, typed)
     if any(item.address == address and item.kind == kind for item in _owned(account) if not item.disabled):
         raise AddressRefused("the account has this address", _("This is the one that you have now."))
     own = _counted_for(enrolment, address, now)
@@ -109,6 +109,19 @@ def _send(enrolment: Enrolment, account: Account, form: Mapping[str, str]) -> No
         _went_out(connection, enrolment, pending, message_id, delivery)
         fields = _fields(enrolment, pending)
         services().audit.record(connection, "otp.sent", **fields, sends=pending.sends)
+
+
+def _checked(kind: str, typed: str) -> str:
+    try:
+        return check_address(kind, typed)
+    except InputRefused:
+        raise AddressRefused("that is no address of its kind", _how_to_write(kind)) from None
+
+
+def _how_to_write(kind: str) -> str:
+    if kind == "sms_otp":
+        return _("Please write the number with a plus sign and the country code, for example +34 600 000 000.")
+    return _("Please write the whole mail address, for example name@example.org.")
 
 
 def _counted_for(enrolment: Enrolment, address: str, now: datetime) -> Authenticator:

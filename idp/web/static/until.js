@@ -1,4 +1,4 @@
-// Counts the minutes down until which a page can be finished.
+// Says in the time of the place until when a page can be finished, and counts the minutes down.
 // Without scripts the sentence with the time stands as the server wrote it.
 document.querySelectorAll("[data-until]").forEach((line) => {
   const end = Date.parse(line.dataset.until);
@@ -7,6 +7,8 @@ document.querySelectorAll("[data-until]").forEach((line) => {
   left.className = "left";
   left.setAttribute("role", "status");
   text.after(left);
+  const clock = new Date(end).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+  text.textContent = line.dataset.here.replace("%", clock);
   const tick = () => {
     const minutes = Math.floor((end - Date.now()) / 60000);
     let words = line.dataset.left.replace("%", String(minutes));

@@ -5,7 +5,8 @@ document.querySelectorAll("button[data-wait]").forEach((button) => {
   const label = button.textContent;
   const tick = () => {
     button.disabled = left > 0;
-    button.textContent = left > 0 ? `${label} (${left})` : label;
+    const clock = `${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}`;
+    button.textContent = left > 0 ? `${label} (${clock})` : label;
     document.querySelectorAll("[data-until-wait-is-over]").forEach((hint) => { hint.hidden = true; });
     if (left > 0) {
       left -= 1;

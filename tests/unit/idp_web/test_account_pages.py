@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from argparse import Namespace
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import get_args
@@ -73,6 +74,19 @@ def test_each_way_has_its_picture_for_eyes_alone(idp: Idp, browser: FlaskClient)
     listed = re.findall(r"<li>\s*(<svg[^>]*>).*?</svg>", browser.get("/account/").text, re.DOTALL)
     assert len(listed) == len(set(re.findall(r"/account/ways/([\w-]+)", browser.get("/account/").text)))
     assert all('aria-hidden="true"' in picture for picture in listed)
+
+
+def test_what_a_person_has_one_of_is_replaced_where_they_look_at_it(idp: Idp, browser: FlaskClient) -> None:
+    bind(idp, idp.alice, "app-1")
+    offered = re.findall(r'aria-labelledby="(adding|replacing)">(.*?)</div>', browser.get("/account/").text, re.DOTALL)
+    kinds = {group: re.findall(r'value="(\w+)"', buttons) for group, buttons in offered}
+    assert kinds == {
+        "adding": ["passkey", "totp", "hotp", "recovery_code"],
+        "replacing": ["password", "sms_otp", "email_otp"],
+    }
+    assert 'value="password"' in browser.get("/account/ways/alice-password").text
+    assert 'data-form="rename"' not in browser.get("/account/ways/alice-password").text, "nobody names a password"
+    assert 'data-form="add-factor"' not in browser.get("/account/ways/app-1").text, "another one is added"
 
 
 def test_whoever_would_no_longer_sign_is_warned_before(idp: Idp, browser: FlaskClient) -> None:
@@ -216,6 +230,19 @@ def test_credentials_are_listed_and_nobody_types_an_identifier(idp: Idp, browser
     assert "valid until 1 Jan 2028" in page
     idp.credentials.error = CredentialUnavailable("down")
     assert "cannot be read now" in browser.get("/account/credentials").text
+
+
+@pytest.mark.parametrize("language", ["en", "es", "de", "fr"])
+@pytest.mark.parametrize("status", ["enabled", "disabled"])
+def test_what_a_button_is_called_begins_with_what_is_written_on_it(
+    idp: Idp, browser: FlaskClient, status: str, language: str
+) -> None:
+    # WCAG 2.2, 2.5.3: who speaks to the browser says what they read.
+    idp.credentials.view = replace(idp.credentials.view, status=status)
+    page = browser.get("/account/credentials", headers={"Accept-Language": language}).text
+    named = re.findall(r'<button[^>]* aria-label="([^"]+)">([^<]+)</button>', page)
+    assert len(named) == 3
+    assert [pair for pair in named if pair[1].lower() not in pair[0].lower()] == []
 
 
 # Language

@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -380,6 +381,29 @@ def test_the_common_name_is_found(subject: str, name: str) -> None:
     assert wording.common_name(subject) == name
 
 
+@pytest.mark.parametrize(
+    ("seconds", "english", "german"),
+    [(1, "1 second", "1 Sekunde"), (120, "120 seconds", "120 Sekunden"), (121, "3 minutes", "3 Minuten")],
+)
+def test_a_pause_is_said_in_what_people_count_it_in_and_never_shorter(
+    idp: Idp, seconds: int, english: str, german: str
+) -> None:
+    with idp.app.test_request_context("/", headers={"Accept-Language": "en"}):
+        assert wording.duration(seconds) == english
+    with idp.app.test_request_context("/", headers={"Accept-Language": "de"}):
+        assert wording.duration(seconds) == german
+
+
+@pytest.mark.parametrize(
+    ("tag", "written"), [("en", "5 Mar 2026"), ("es", "5 mar 2026"), ("de", "5. März 2026"), ("fr", "5 mars 2026")]
+)
+def test_a_date_is_written_as_the_language_has_it(idp: Idp, tag: str, written: str) -> None:
+    at = datetime(2026, 3, 5, 7, 30, tzinfo=UTC)
+    with idp.app.test_request_context("/", headers={"Accept-Language": tag}):
+        assert language.day(at) == written
+        assert language.moment(at) == f"{written}, 07:30"
+
+
 def test_times_and_devices_that_are_not_known_are_left_out() -> None:
     assert wording.validity("20260101000000Z") is not None
     assert wording.validity("tomorrow") is None
@@ -436,7 +460,7 @@ def test_nothing_is_kept_in_flasks_own_session_and_no_cookie_of_it_is_set(idp: I
 
 
 def test_texts_follow_every_choice_of_the_language_within_one_request(idp: Idp) -> None:
-    text = "User name or password is not right."
+    text = "This way is not available here."
     with idp.app.test_request_context("/", headers={"Accept-Language": "en"}):
         assert language.gettext(text) == text
         with language.in_language("de"):

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from html import escape
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,22 @@ def live(idp: Idp, kind: str) -> list[Authenticator]:
     with reading(idp.engine) as connection:
         owned = authenticators.of_account(connection, idp.seals, idp.alice)
     return [item for item in owned if item.kind == kind and not item.disabled]
+
+
+@pytest.mark.parametrize(
+    ("kind", "typed", "said"),
+    [("sms_otp", "600 <b>", "a plus sign and the country code"), ("email_otp", "alice@", "the whole mail address")],
+)
+def test_OTP_10_what_is_no_address_is_refused_with_how_it_is_written_and_kept_to_be_mended(
+    idp: Idp, browser: FlaskClient, kind: str, typed: str, said: str
+) -> None:
+    path = at_form(idp, browser, kind)
+    answer = idp.post(browser, path, "/send", address=typed)
+    assert answer.status_code == 400
+    assert said in answer.text
+    assert f'value="{escape(typed)}"' in answer.text
+    assert '<a href="#address">' in answer.text, "the sentence leads to the field"
+    assert idp.inbox.messages == []
 
 
 def test_OTP_08_a_changed_number_counts_after_72_hours_and_the_former_one_is_told(

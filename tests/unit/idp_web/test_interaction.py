@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import re
 from typing import Any
 
@@ -24,6 +25,56 @@ from tests.unit.idp_web.interactions import (
     plain,
     signature,
 )
+
+# Why more is asked for, in the person's words
+
+KIND = {
+    "en": "needs a second factor of another kind.",
+    "es": "requiere un segundo factor de otro tipo.",
+    "de": "erfordert einen zweiten Faktor anderer Art.",
+    "fr": "exige un second facteur d’une autre nature.",
+}
+
+
+def reason(page: str) -> str:
+    """The sentence above the choice."""
+    found = re.search(r'<p class="lacking">(.*?)</p>', page, re.DOTALL)
+    return "" if found is None else html.unescape(found[1])
+
+
+@pytest.mark.parametrize(
+    ("language", "qualifier", "what"),
+    [
+        ("en", "eu_eidas_qes", "Signing with a qualified certificate"),
+        ("es", "eu_eidas_qes", "La firma con un certificado cualificado"),
+        ("de", "eu_eidas_qes", "Das Unterschreiben mit einem qualifizierten Zertifikat"),
+        ("fr", "eu_eidas_qes", "La signature avec un certificat qualifié"),
+        ("en", "eu_eidas_aes", "Signing documents"),
+        ("de", "eu_eidas_aes", "Das Unterschreiben von Dokumenten"),
+    ],
+)
+def test_the_page_says_in_words_why_a_signature_needs_more_and_what_is_proved(
+    idp: Idp, browser: FlaskClient, language: str, qualifier: str, what: str
+) -> None:
+    idp.credentials.view = dataclasses.replace(idp.credentials.view, qualifier=qualifier)
+    path = idp.path(browser, signature())
+    idp.sign_in(browser, path)
+    page = browser.get(path, headers={"Accept-Language": language}).text
+    assert reason(page) == f"{what} {KIND[language]}"
+    proved = re.search(r'<ul class="proved".*?</ul>', page, re.DOTALL)
+    assert proved is not None
+    assert proved[0].count("<li>") == 1
+    idp.post(browser, path, "/factor", factor="sms_otp")
+    idp.post(browser, path, "/code", code=idp.inbox.code)
+    assert reason(browser.get(path).text) == "", "nothing is missing any more"
+
+
+def test_who_wanted_a_stronger_sign_in_is_named(idp: Idp, browser: FlaskClient) -> None:
+    path = idp.path(browser, plain(acr_values=(SUBSTANTIAL,)))
+    idp.sign_in(browser, path)
+    said = "Your sign-in to Example Contracts needs a second factor of another kind. Example Contracts asks for it."
+    assert reason(browser.get(path).text) == said
+
 
 # What people do
 

@@ -97,6 +97,16 @@ def test_SES_07_somebody_else_in_the_same_browser_cannot_finish_what_the_first_b
     assert [item for item in idp.finished if item.approval and item.approval.action == "signature.activate"] == []
 
 
+def test_SES_07_what_one_person_was_in_the_middle_of_is_told_to_no_other(idp: Idp, browser: FlaskClient) -> None:
+    idp.add_account("bob")
+    idp.sign_in(browser, idp.path(browser, signature()))
+    mine = browser.get("/account/").text
+    assert 'class="unfinished"' in mine
+    assert "15 min left" in mine
+    idp.sign_in(browser, idp.path(browser, plain(prompt=("login",))), "bob")
+    assert 'class="unfinished"' not in browser.get("/account/").text
+
+
 def test_SES_07_bob_cannot_sign_in_to_what_alice_began(idp: Idp, browser: FlaskClient) -> None:
     idp.add_account("bob")
     idp.sign_in(browser, idp.path(browser, plain()))
