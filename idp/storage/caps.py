@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -20,6 +20,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from foundation.clock import epoch
 from idp.storage.models import metadata
+from idp.storage.statements import Statement
 
 message_counts: Final = Table(
     "message_counts",
@@ -40,6 +41,28 @@ message_stops: Final = Table(
 
 _SLICES: Final = 30
 """A count outlives its window by a thirtieth of it at most, and never falls short of it."""
+
+
+def _counted() -> dict[str, Statement]:
+    """Of each kind of database: gives the row of a key, made where there is none.
+
+    The update is what locks a row that is there, and reads it as others left it.
+    """
+    found = {}
+    for name, kind in (("postgresql", postgresql), ("sqlite", sqlite)):
+        adding: Any = kind.insert(message_counts)
+        found[name] = Statement(
+            adding.on_conflict_do_update(
+                index_elements=["key"], set_={"expires_at": adding.excluded.expires_at}
+            ).returning(message_counts.c.slices)
+        )
+    return found
+
+
+# Made once: putting a statement together takes longer than the database's answer.
+_COUNTED: Final = _counted()
+_WRITE: Final = Statement(update(message_counts).where(message_counts.c.key == bindparam("of")))
+_STOPS: Final = Statement(select(message_stops).where(message_stops.c.until > bindparam("at")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +118,7 @@ def take(connection: Connection, secret: bytes, caps: Sequence[Cap], now: dateti
         held = dict(slices)
         begin = at - at % size
         held[begin] = held.get(begin, 0) + 1
-        changes.append({"of": key, "now": sorted(map(list, held.items()))})
+        changes.append({"of": key, "slices": sorted(map(list, held.items()))})
     _write(connection, changes)
     return None
 
@@ -107,14 +130,13 @@ def give_back(connection: Connection, secret: bytes, caps: Sequence[Cap], now: d
     for key, slices in _locked(connection, keyed, epoch(now)).items():
         if slices:
             *earlier, (begin, count) = slices
-            changes.append({"of": key, "now": [*map(list, earlier), *([[begin, count - 1]] if count > 1 else [])]})
+            changes.append({"of": key, "slices": [*map(list, earlier), *([[begin, count - 1]] if count > 1 else [])]})
     _write(connection, changes)
 
 
 def _write(connection: Connection, changes: list[dict[str, Any]]) -> None:
     if changes:
-        which = message_counts.c.key == bindparam("of")
-        connection.execute(update(message_counts).where(which).values(slices=bindparam("now")), changes)
+        _WRITE.put_off(connection, changes)
 
 
 def _until_room(slices: list[tuple[int, int]], size: int, cap: Cap, at: int) -> int:
@@ -128,18 +150,22 @@ def _until_room(slices: list[tuple[int, int]], size: int, cap: Cap, at: int) -> 
 
 def _locked(connection: Connection, caps: Sequence[tuple[str, Cap]], at: int) -> dict[str, list[tuple[int, int]]]:
     """Rows by key, made where there are none, and locked until the transaction ends."""
-    values = [
-        {"key": key, "slices": [], "expires_at": at + cap.window_seconds + _slice(cap)} for key, cap in caps
+    counted = _COUNTED[connection.dialect.name]
+    asked = [
+        (key, counted.put_off(connection, {"key": key, "slices": [], "expires_at": _forgotten_at(cap, at)}))
+        for key, cap in caps
     ]
-    if not values:
-        return {}
-    adding = (postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert)(message_counts)
-    # The update is what locks a row that is there, and reads it as others left it.
-    upsert = adding.on_conflict_do_update(
-        index_elements=["key"], set_={"expires_at": adding.excluded.expires_at}
-    ).returning(message_counts.c.key, message_counts.c.slices)
-    rows = connection.execute(upsert, values).all()
-    return {row.key: [(int(begin), int(count)) for begin, count in row.slices] for row in rows}
+    return {key: [(int(begin), int(count)) for begin, count in of().all()[0].slices] for key, of in asked}
+
+
+def _forgotten_at(cap: Cap, at: int) -> int:
+    """When no count that is made now matters any more.
+
+    The same throughout a slice: PostgreSQL keeps a row's former versions out of its indexes, and clears them away at
+    once, for as long as no indexed column changes.
+    """
+    size = _slice(cap)
+    return at - at % size + size + cap.window_seconds
 
 
 def _slice(cap: Cap) -> int:
@@ -167,9 +193,14 @@ def stop(connection: Connection, name: str, now: datetime, seconds: int) -> bool
 
 def stops(connection: Connection, now: datetime) -> dict[str, int]:
     """What is stopped, or alarms, and for how many seconds more."""
+    return stops_later(connection, now)()
+
+
+def stops_later(connection: Connection, now: datetime) -> Callable[[], dict[str, int]]:
+    """The same, asked for with what comes next."""
     at = epoch(now)
-    rows = connection.execute(select(message_stops).where(message_stops.c.until > at)).all()
-    return {row.name: row.until - at for row in rows}
+    later = _STOPS.put_off(connection, {"at": at})
+    return lambda: {row.name: row.until - at for row in later().all()}
 
 
 def clear(connection: Connection) -> int:

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import BigInteger, Connection, Row, bindparam, case, delete, func, insert, select, update
 
 from foundation.clock import epoch, from_epoch
 from idp.authn.otp import DAY, HOUR, Binding, Sent, Standing, check_may_send, check_usable, matches
-from idp.errors import OtpLocked
+from idp.errors import NoSuchFactor, OtpLocked
 from idp.settings import OtpSettings
 from idp.storage import authenticators
 from idp.storage.authenticators import Authenticator
 from idp.storage.models import otp_challenges
+from idp.storage.statements import Statement
 
 _C = otp_challenges.c
 # Made once: putting a statement together takes longer than the database's answer.
-_BY_SLOT: Final = select(otp_challenges).where(
-    _C.live_slot == bindparam("slot"),
-    _C.session_id == bindparam("in_session"),
-    _C.intent_sha256 == bindparam("intent"),
-    _C.expires_at > bindparam("at"),
+_BY_SLOT: Final = Statement(
+    select(otp_challenges).where(
+        _C.live_slot == bindparam("slot"),
+        _C.session_id == bindparam("in_session"),
+        _C.intent_sha256 == bindparam("intent"),
+        _C.expires_at > bindparam("at"),
+    )
 )
-_BY_TXN: Final = (
+_BY_TXN: Final = Statement(
     select(otp_challenges)
     .where(
         _C.txn == bindparam("of_txn"),
@@ -35,18 +39,44 @@ _BY_TXN: Final = (
     )
     .order_by(_C.sent_at.desc(), _C.created_at.desc())
 )
-_IN_SESSION: Final = (
+_IN_SESSION: Final = Statement(
     select(otp_challenges)
     .where(_C.session_id == bindparam("in_session"), _C.state == "live", _C.expires_at > bindparam("at"))
     .order_by(_C.sent_at.desc(), _C.created_at.desc())
 )
-_WRONG: Final = select(func.coalesce(func.sum(_C.failures), 0)).where(
-    _C.authenticator_id == bindparam("owned"), _C.created_at >= bindparam("since")
+_COUNTS: Final = Statement(
+    select(
+        func.coalesce(func.sum(case((_C.created_at >= bindparam("since"), _C.failures))), 0, type_=BigInteger).label(
+            "wrong"
+        ),
+        func.coalesce(func.sum(case((_C.created_at > bindparam("after"), _C.sends))), 0, type_=BigInteger).label(
+            "messages"
+        ),
+    ).where(_C.authenticator_id == bindparam("owned"), _C.created_at >= bindparam("since"))
 )
-_MESSAGES: Final = select(func.coalesce(func.sum(_C.sends), 0)).where(
-    _C.authenticator_id == bindparam("owned"), _C.created_at > bindparam("after")
+"""Of one authenticator; ``after`` is not before ``since``."""
+_OPEN: Final = Statement(insert(otp_challenges))
+_SEND_AGAIN: Final = Statement(update(otp_challenges).where(_C.id == bindparam("which")).values(sends=_C.sends + 1))
+_NOT_SENT: Final = Statement(update(otp_challenges).where(_C.id == bindparam("which")).values(sends=_C.sends - 1))
+_COUNT_WRONG: Final = Statement(
+    update(otp_challenges).where(_C.id == bindparam("which")).values(failures=_C.failures + 1)
 )
-_OPEN: Final = insert(otp_challenges)
+_IS_LIVE = _C.state == "live"
+_CLOSE_SLOT: Final = Statement(update(otp_challenges).where(_IS_LIVE, _C.live_slot == bindparam("slot")))
+_CLOSE_EXPIRED: Final = Statement(
+    update(otp_challenges).where(
+        _IS_LIVE,
+        _C.session_id == bindparam("in_session"),
+        _C.txn == bindparam("of_txn"),
+        _C.expires_at <= bindparam("at"),
+    )
+)
+_USE_UP: Final = Statement(
+    update(otp_challenges).where(_IS_LIVE, _C.id == bindparam("which"), _C.failures < bindparam("most"))
+)
+_GIVE_UP: Final = Statement(
+    update(otp_challenges).where(_IS_LIVE, _C.id == bindparam("which"), _C.failures >= bindparam("most"))
+)
 _FORGET: Final = delete(otp_challenges).where(_C.expires_at < bindparam("at"))
 
 
@@ -90,31 +120,48 @@ class Verdict(Enum):
     LOCKED = "locked"
 
 
-def standing(connection: Connection, item: Authenticator, now: datetime) -> Standing:
-    """What happened to an authenticator so far."""
+def _locked(
+    connection: Connection, purpose: Purpose, now: datetime
+) -> tuple[Authenticator, Standing, Challenge | None]:
+    """The purpose's authenticator, locked until the transaction ends, what happened to it so far, and the purpose's
+    live challenge: both read behind the lock, and asked for together with it.
+
+    :raises NoSuchFactor: there is no such authenticator.
+    """
     # A success does not begin the day anew: whoever guesses need only wait for the person to sign something (OTP-02).
-    since = epoch(now - DAY) + 1
-    wrong = connection.execute(_WRONG, {"owned": item.id, "since": since}).scalar_one()
-    messages = connection.execute(_MESSAGES, {"owned": item.id, "after": epoch(now - HOUR)}).scalar_one()
-    return Standing(item.disabled, item.not_before, item.failures, int(wrong), int(messages))
+    since, after = epoch(now - DAY) + 1, epoch(now - HOUR)
+    own = authenticators.locked_later(connection, purpose.authenticator_id)
+    counts = _COUNTS.put_off(connection, {"owned": purpose.authenticator_id, "since": since, "after": after})
+    live = live_later(connection, purpose, now)
+    item = own()
+    if item is None:
+        raise NoSuchFactor("there is no such authenticator")
+    (counted,) = counts().all()
+    so_far = Standing(item.disabled, item.not_before, item.failures, int(counted.wrong), int(counted.messages))
+    return item, so_far, live()
 
 
-def live(connection: Connection, purpose: Purpose, now: datetime) -> Challenge | None:
-    """The live challenge of a purpose: of this very session, transaction and content."""
+def live_later(connection: Connection, purpose: Purpose, now: datetime) -> Callable[[], Challenge | None]:
+    """The live challenge of a purpose: of this session, transaction and content, asked for with what comes next."""
     given = {"slot": purpose.slot, "in_session": purpose.session_id, "intent": purpose.intent_sha256, "at": epoch(now)}
-    row = connection.execute(_BY_SLOT, given).one_or_none()
-    return None if row is None else _challenge(row)
+    later = _BY_SLOT.put_off(connection, given)
+
+    def found() -> Challenge | None:
+        row = later().one_or_none()
+        return None if row is None else _challenge(row)
+
+    return found
 
 
 def latest(connection: Connection, session_id: str, txn: str, now: datetime) -> Challenge | None:
     """The live challenge of a transaction that was sent last, whatever its authenticator."""
-    rows = connection.execute(_BY_TXN, {"of_txn": txn, "in_session": session_id, "at": epoch(now)}).all()
-    return _challenge(rows[0]) if rows else None
+    row = _BY_TXN(connection, {"of_txn": txn, "in_session": session_id, "at": epoch(now)}).first()
+    return None if row is None else _challenge(row)
 
 
 def in_session(connection: Connection, session_id: str, now: datetime) -> tuple[Challenge, ...]:
     """All live challenges of a session, whatever they are for, the one that was sent last first."""
-    rows = connection.execute(_IN_SESSION, {"in_session": session_id, "at": epoch(now)}).all()
+    rows = _IN_SESSION(connection, {"in_session": session_id, "at": epoch(now)}).all()
     return tuple(_challenge(row) for row in rows)
 
 
@@ -126,16 +173,15 @@ def open_or_resend(
     :raises OtpLocked: the authenticator may not be used.
     :raises OtpCoolDown: no message may go out yet.
     """
-    item = authenticators.lock(connection, purpose.authenticator_id)
-    found = live(connection, purpose, now)
-    check_may_send(standing(connection, item, now), None if found is None else found.sent, now, limits)
+    _, so_far, found = _locked(connection, purpose, now)
+    check_may_send(so_far, None if found is None else found.sent, now, limits)
     at = epoch(now)
     if found is not None:
-        connection.execute(update(otp_challenges).where(_C.id == found.id).values(sent_at=at, sends=_C.sends + 1))
+        _SEND_AGAIN.put_off(connection, {"which": found.id, "sent_at": at})
         sent = Sent(found.sent.sends + 1, from_epoch(at), found.sent.expires_at)
         return Challenge(found.id, purpose, found.failures, sent)
     # What else is in the slot has expired, or was made for another session or content: it is never to be right again.
-    _close(connection, "expired", at, _C.live_slot == purpose.slot)
+    _CLOSE_SLOT.put_off(connection, {"slot": purpose.slot, **_closed("expired", at)})
     values = {
         "id": new_id,
         "authenticator_id": purpose.authenticator_id,
@@ -149,8 +195,9 @@ def open_or_resend(
         "created_at": at,
         "sent_at": at,
         "expires_at": at + limits.lifetime_seconds,
+        "closed_at": None,
     }
-    connection.execute(_OPEN, values)
+    _OPEN.put_off(connection, values)
     sent = Sent(1, from_epoch(at), from_epoch(at) + timedelta(seconds=limits.lifetime_seconds))
     return Challenge(new_id, purpose, 0, sent)
 
@@ -160,7 +207,7 @@ def not_sent(connection: Connection, challenge_id: str) -> None:
 
     Not for a gateway that gave no answer: it may have delivered the message, which then counts (OTP-07).
     """
-    connection.execute(update(otp_challenges).where(_C.id == challenge_id).values(sent_at=0, sends=_C.sends - 1))
+    _NOT_SENT.put_off(connection, {"which": challenge_id, "sent_at": 0})
 
 
 def attempt(
@@ -173,12 +220,11 @@ def attempt(
     1. The authenticator is usable.  2. There is a live challenge of this purpose.  3. The code is right.
     4. Using it up succeeds: of two that come at once, one does (OTP-04).
     """
-    item = authenticators.lock(connection, purpose.authenticator_id)
+    item, so_far, found = _locked(connection, purpose, now)
     try:
-        check_usable(standing(connection, item, now), now, limits)
+        check_usable(so_far, now, limits)
     except OtpLocked:
         return Verdict.LOCKED, None
-    found = live(connection, purpose, now)
     if found is None:
         close_expired(connection, purpose.session_id, purpose.txn, now)
         return Verdict.DEAD, None
@@ -188,7 +234,8 @@ def attempt(
         _count_wrong(connection, found, now, limits)
         dead = found.failures + 1 >= limits.max_wrong
         return (Verdict.DEAD if dead else Verdict.WRONG), found.id
-    if not _close(connection, "used", epoch(now), (_C.id == found.id) & (_C.failures < limits.max_wrong)):
+    given = {"which": found.id, "most": limits.max_wrong, **_closed("used", epoch(now))}
+    if _USE_UP(connection, given).rowcount != 1:
         return Verdict.DEAD, found.id
     authenticators.succeeded(connection, item.id, now)
     return Verdict.ACCEPTED, found.id
@@ -196,24 +243,20 @@ def attempt(
 
 def close_expired(connection: Connection, session_id: str, txn: str, now: datetime) -> None:
     """Somebody was told that a code has expired: it stays so, should the clock be set back."""
-    which = (_C.session_id == session_id) & (_C.txn == txn) & (_C.expires_at <= epoch(now))
-    _close(connection, "expired", epoch(now), which)
+    given = {"in_session": session_id, "of_txn": txn, "at": epoch(now)}
+    _CLOSE_EXPIRED.put_off(connection, {**given, **_closed("expired", epoch(now))})
 
 
 def _count_wrong(connection: Connection, found: Challenge, now: datetime, limits: OtpSettings) -> None:
-    connection.execute(update(otp_challenges).where(_C.id == found.id).values(failures=_C.failures + 1))
-    _close(connection, "failed", epoch(now), (_C.id == found.id) & (_C.failures >= limits.max_wrong))
+    _COUNT_WRONG.put_off(connection, {"which": found.id})
+    given = {"which": found.id, "most": limits.max_wrong, **_closed("failed", epoch(now))}
+    _GIVE_UP.put_off(connection, given)
     authenticators.failed(connection, found.purpose.authenticator_id, now, most=limits.max_wrong_ever)
 
 
-def _close(connection: Connection, state: str, at: int, which: Any) -> bool:
-    """Take live challenges out of their slots; whether there was one."""
-    closed = connection.execute(
-        update(otp_challenges)
-        .where(_C.state == "live", which)
-        .values(state=state, live_slot=None, closed_at=at)
-    )
-    return closed.rowcount > 0
+def _closed(state: str, at: int) -> dict[str, Any]:
+    """What a challenge is that is live no more: out of its slot."""
+    return {"state": state, "live_slot": None, "closed_at": at}
 
 
 def purge(connection: Connection, now: datetime) -> int:

@@ -73,6 +73,11 @@ _DUE: Final = Statement(
     .order_by(otp_messages.c.ask_at)
     .limit(bindparam("most", type_=Integer))
 )
+_ADD: Final = Statement(insert(otp_messages))
+_CLAIM: Final = Statement(
+    update(otp_messages).where(otp_messages.c.id == bindparam("which"), otp_messages.c.asked == bindparam("so_far"))
+)
+_ANSWERED: Final = Statement(update(otp_messages).where(otp_messages.c.id == bindparam("which")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,18 +103,19 @@ def add(
     """
     at = epoch(now)
     askable = delivery is not None and delivery.reference != ""
-    connection.execute(
-        insert(otp_messages).values(
-            id=message_id,
-            challenge_id=challenge_id,
-            gateway="" if delivery is None else delivery.gateway[:64],
-            reference="" if delivery is None else delivery.reference[:255],
-            state=UNKNOWN if delivery is None else DeliveryState.PENDING.value,
-            sent_at=at,
-            changed_at=at,
-            asked=0,
-            ask_at=at + _ASK_AFTER[0] if askable else None,
-        )
+    _ADD.put_off(
+        connection,
+        {
+            "id": message_id,
+            "challenge_id": challenge_id,
+            "gateway": "" if delivery is None else delivery.gateway[:64],
+            "reference": "" if delivery is None else delivery.reference[:255],
+            "state": UNKNOWN if delivery is None else DeliveryState.PENDING.value,
+            "sent_at": at,
+            "changed_at": at,
+            "asked": 0,
+            "ask_at": at + _ASK_AFTER[0] if askable else None,
+        },
     )
 
 
@@ -153,12 +159,9 @@ def claim(connection: Connection, sent: Sent, now: datetime) -> bool:
     """Take the next question; False where another process did."""
     asked = sent.asked + 1
     later = epoch(sent.sent_at) + _ASK_AFTER[asked] if asked < len(_ASK_AFTER) else None
-    claimed = connection.execute(
-        update(otp_messages)
-        .where(otp_messages.c.id == sent.id, otp_messages.c.asked == sent.asked)
-        .values(asked=asked, ask_at=None if later is None else max(later, epoch(now) + 1))
-    )
-    return claimed.rowcount == 1
+    ask_at = None if later is None else max(later, epoch(now) + 1)
+    given = {"which": sent.id, "so_far": sent.asked, "asked": asked, "ask_at": ask_at}
+    return _CLAIM(connection, given).rowcount == 1
 
 
 def answered(connection: Connection, message_id: str, state: DeliveryState | None, now: datetime) -> None:
@@ -166,7 +169,7 @@ def answered(connection: Connection, message_id: str, state: DeliveryState | Non
     values: dict[str, Any] = {"ask_at": None}
     if state is not None:
         values = {"state": state.value, "changed_at": epoch(now), **_no_more(state)}
-    connection.execute(update(otp_messages).where(otp_messages.c.id == message_id).values(**values))
+    _ANSWERED.put_off(connection, {"which": message_id, **values})
 
 
 def _no_more(state: DeliveryState) -> dict[str, Any]:

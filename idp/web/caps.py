@@ -105,10 +105,11 @@ def count(connection: Connection, own: tuple[Cap, ...], now: datetime) -> None:
     :raises OtpStopped: everybody has, or everybody whose number begins like this one.
     """
     shared = {cap.name for cap in own if cap.everybodys}
-    stopped = [seconds for name, seconds in caps.stops(connection, now).items() if name in shared] if shared else []
+    stops = caps.stops_later(connection, now)
+    reached = caps.take(connection, services().keys.secret(_KEY), own, now)
+    stopped = [seconds for name, seconds in stops().items() if name in shared]
     if stopped:
         raise OtpStopped("", max(stopped))
-    reached = caps.take(connection, services().keys.secret(_KEY), own, now)
     if reached is None:
         return
     _log.warning("a message was refused", extra={"fields": {"scope": reached.cap.scope, "seconds": reached.seconds}})

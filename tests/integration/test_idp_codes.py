@@ -236,7 +236,7 @@ def test_OTP_04_a_challenge_that_was_closed_meanwhile_accepts_nothing(
     with engine.begin() as connection:
         connection.execute(update(otp_challenges).values(state=state, live_slot=None, closed_at=1))
     # What another request read a moment before.
-    monkeypatch.setattr(challenges, "live", lambda *_: found)
+    monkeypatch.setattr(challenges, "live_later", lambda *_: lambda: found)
     assert attempt(engine, code_of(found), NOW, purpose()) is Verdict.DEAD
     with reading(engine) as connection:
         row = connection.execute(select(otp_challenges)).one()
@@ -250,7 +250,7 @@ def test_OTP_04_a_challenge_that_met_too_many_wrong_codes_meanwhile_accepts_noth
     found = send(engine, NOW, purpose())
     with engine.begin() as connection:
         connection.execute(update(otp_challenges).values(failures=LIMITS.max_wrong))
-    monkeypatch.setattr(challenges, "live", lambda *_: found)
+    monkeypatch.setattr(challenges, "live_later", lambda *_: lambda: found)
     assert attempt(engine, code_of(found), NOW, purpose()) is Verdict.DEAD
 
 
