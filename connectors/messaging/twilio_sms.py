@@ -116,6 +116,7 @@ class TwilioSms:
         token = read_secret(self._settings.auth_token_file).decode()
         transport = _Transport(self._settings.base_url, self._settings.timeout_seconds)
         self._client = Client(self._settings.account_sid, token, http_client=transport)
+        _ = self._client.messages  # has the library load what it puts off: the first person would wait for it
 
     def send_sms(self, message: SmsMessage) -> Delivery:
         """Hand a message to Twilio.

@@ -233,7 +233,15 @@ def remove(connection: Connection, authenticator_id: str, now: datetime) -> bool
 
 def of_account(connection: Connection, seals: Sealer, account_id: str) -> tuple[Authenticator, ...]:
     """The account's authenticators in the order of their enrolment, disabled ones too."""
-    return _believed(seals, _OF_ACCOUNT(connection, {"owner": account_id}).all())
+    return of_account_later(connection, seals, account_id)()
+
+
+def of_account_later(
+    connection: Connection, seals: Sealer, account_id: str
+) -> Callable[[], tuple[Authenticator, ...]]:
+    """The same, asked for with what comes next."""
+    later = _OF_ACCOUNT.put_off(connection, {"owner": account_id})
+    return lambda: _believed(seals, later().all())
 
 
 def _believed(seals: Sealer, rows: Sequence[Row[Any]]) -> tuple[Authenticator, ...]:

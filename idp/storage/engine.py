@@ -242,6 +242,9 @@ def create_tables(engine: Engine) -> None:
         if found is not None and not ADDED_TO_SINCE <= found <= SCHEMA_VERSION:
             raise _mismatch(found)
         metadata.create_all(connection)
+        for table in metadata.sorted_tables:
+            for index in table.indexes:  # of a table that was there, those are not made with it
+                index.create(connection, checkfirst=True)
         if found is None:
             connection.execute(insert(schema_version).values(id=1, version=SCHEMA_VERSION))
         elif found != SCHEMA_VERSION:

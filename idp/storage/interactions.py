@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -12,9 +12,10 @@ from sqlalchemy import Boolean, Connection, Row, bindparam, delete, exists, inse
 from foundation.clock import epoch, from_epoch
 from idp.errors import InteractionLost
 from idp.policy.evidence import Evidence
-from idp.storage.models import interactions
+from idp.storage.hashes import hash_token
+from idp.storage.models import interactions, sessions
 from idp.storage.seal import NO_SEAL, Sealer, change, locking
-from idp.storage.statements import Statement
+from idp.storage.statements import Answer, Statement
 
 _I = interactions.c
 _MAX_EVIDENCE = 16
@@ -27,13 +28,14 @@ KEPT_SECONDS: Final = 3600
 _IS_OPEN = (_I.id == bindparam("interaction_id")) & (_I.state == "open")
 _OTHER = interactions.alias("other")
 _ALONE = not_(
-    exists().where(_OTHER.c.session_id == bindparam("in_session"), _OTHER.c.id != _I.id, _OTHER.c.state == "open")
+    exists().where(_OTHER.c.session_id == _I.session_id, _OTHER.c.id != _I.id, _OTHER.c.state == "open")
 )
-_FIND: Final = Statement(
-    select(interactions, type_coerce(_ALONE, Boolean).label("alone")).where(
-        _IS_OPEN, _I.session_id == bindparam("in_session"), _I.expires_at > bindparam("at")
-    )
+_OPEN = select(interactions, type_coerce(_ALONE, Boolean).label("alone")).where(
+    _IS_OPEN, _I.expires_at > bindparam("at")
 )
+_FIND: Final = Statement(_OPEN.where(_I.session_id == bindparam("in_session")))
+_SESSION_OF_TOKEN = select(sessions.c.id).where(sessions.c.token_hash == bindparam("token")).scalar_subquery()
+_OF_TOKEN: Final = Statement(_OPEN.where(_I.session_id == _SESSION_OF_TOKEN))
 _FIND_EXPIRED: Final = Statement(select(interactions).where(_IS_OPEN, _I.session_id == bindparam("in_session")))
 _OF_SESSION: Final = Statement(
     select(interactions)
@@ -127,8 +129,38 @@ def find(
     connection: Connection, seals: Sealer, interaction_id: str, session_id: str, now: datetime
 ) -> StoredInteraction | None:
     """The open interaction of that id in that browser's session, or None."""
+    return find_later(connection, seals, interaction_id, session_id, now)()
+
+
+def find_later(
+    connection: Connection, seals: Sealer, interaction_id: str, session_id: str, now: datetime
+) -> Callable[[], StoredInteraction | None]:
+    """The same, asked for with what comes next."""
     given = {"interaction_id": interaction_id, "in_session": session_id, "at": epoch(now)}
-    row = _FIND(connection, given).one_or_none()
+    later = _FIND.put_off(connection, given)
+    return lambda: _believed(seals, later())
+
+
+def of_token_later(
+    connection: Connection, seals: Sealer, interaction_id: str, token: str, now: datetime
+) -> Callable[[str], StoredInteraction | None]:
+    """As :func:`find`, of the session of a cookie's token, and asked for with what comes next: that session.
+
+    :returns: gives it for the session's identifier, once it is known that the session lives.
+    """
+    later = _OF_TOKEN.put_off(
+        connection, {"interaction_id": interaction_id, "token": hash_token(token), "at": epoch(now)}
+    )
+
+    def found(session_id: str) -> StoredInteraction | None:
+        stored = _believed(seals, later())
+        return stored if stored is not None and stored.session_id == session_id else None
+
+    return found
+
+
+def _believed(seals: Sealer, answer: Answer) -> StoredInteraction | None:
+    row = answer.one_or_none()
     return None if row is None or not seals.holds(interactions, row) else replace(_stored(row), alone=row.alone)
 
 

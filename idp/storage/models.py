@@ -15,7 +15,7 @@ from sqlalchemy import JSON, BigInteger, Column, ForeignKey, Index, Integer, Met
 
 SCHEMA_VERSION: Final = 7
 ADDED_TO_SINCE: Final = 4
-"""The earliest version whose tables are all here as they were: from it on, versions only added tables."""
+"""The earliest version whose tables are all here as they were: from it on, versions only added tables and indexes."""
 
 metadata: Final = MetaData(
     naming_convention={
@@ -113,6 +113,8 @@ otp_challenges: Final = Table(
     Column("expires_at", BigInteger, nullable=False, index=True),
     Column("closed_at", BigInteger),
     Index("ix_otp_challenges_counting", "authenticator_id", "created_at"),
+    # By these a page finds the code that was sent, among a day's.
+    Index("ix_otp_challenges_session_txn", "session_id", "txn"),
 )
 
 # Wrong passwords of browsers in which the password was right before; see idp.authn.device.

@@ -22,9 +22,11 @@ from foundation.jose import encode_base64url
 from idp.authn.session import Pause
 from idp.errors import CsrfRefused
 from idp.policy.evidence import Evidence
-from idp.storage import accounts, grants, interactions, sessions
+from idp.storage import accounts, authenticators, grants, interactions, sessions
 from idp.storage.accounts import Account
+from idp.storage.authenticators import Authenticator
 from idp.storage.engine import reading
+from idp.storage.interactions import StoredInteraction
 from idp.web import language, revocation
 from idp.web.services import Services, services
 
@@ -34,6 +36,8 @@ _KNOWN: Final = "browser_known"
 """In ``g``: the session began in this request, with all that it has."""
 _SIGNED_IN: Final = "account_signed_in"
 """In ``g``: who signed in in this request, as the transaction that did it read them."""
+_INTERACTION: Final = "interaction_read_with_session"
+"""In ``g``: the interaction that the request's path names, as it was read together with the session."""
 _UNREAD: Final = object()
 _TOKEN_OCTETS: Final = 32
 _ID_OCTETS: Final = 16
@@ -182,6 +186,7 @@ def step_up(connection: Connection, session: BrowserSession) -> BrowserSession:
     g.browser_cookie = token
     g.browser = session
     g.pop(_KNOWN, None)
+    g.pop(_INTERACTION, None)
     return session
 
 
@@ -212,24 +217,58 @@ def reload() -> None:
     found = current()
     if found is None or g.pop(_KNOWN, False):
         return
+    seals, now = services().seals, services().clock.now()
+    named = _interaction_named()
     with reading(services().engine) as connection:
-        row = sessions.find_by_id(
-            connection, services().seals, found.id, services().clock.now(), services().settings.session
-        )
+        again = None if named is None else interactions.find_later(connection, seals, named, found.id, now)
+        row = sessions.find_by_id(connection, seals, found.id, now, services().settings.session)
+        setattr(g, _INTERACTION, None if again is None or row is None else again())
     made = None if row is None else BrowserSession(
         row.id, row.account_id, row.evidence, form_token(row.id), row.pauses
     )
     g.browser = made
 
 
+def interaction_read(session: BrowserSession, interaction_id: str) -> StoredInteraction | None:
+    """The open interaction as it was when the session was read, once; None: it has to be looked for."""
+    stored = cast("StoredInteraction | None", g.pop(_INTERACTION, None))
+    return stored if stored is not None and (stored.id, stored.session_id) == (interaction_id, session.id) else None
+
+
+def _interaction_named() -> str | None:
+    return cast("str | None", (request.view_args or {}).get("interaction_id"))
+
+
 def account_of(session: BrowserSession | None) -> Account | None:
     """The active account that is signed in, or None."""
     if session is None or session.account_id is None:
         return None
-    found = cast("Account | None", g.get(_SIGNED_IN))
-    if found is None or found.id != session.account_id:
+    found = _signed_in(session)
+    if found is None:
         with reading(services().engine) as connection:
             found = accounts.find(connection, session.account_id)
+    return _active(found)
+
+
+def person_of(session: BrowserSession | None) -> tuple[Account, tuple[Authenticator, ...]] | None:
+    """The active account that is signed in, and its authenticators, disabled ones too: read together."""
+    if session is None or session.account_id is None:
+        return None
+    found = _signed_in(session)
+    with reading(services().engine) as connection:
+        looked_for = None if found is not None else accounts.later(connection, session.account_id)
+        owned = authenticators.of_account(connection, services().seals, session.account_id)
+        account = _active(found if looked_for is None else looked_for())
+    return None if account is None else (account, owned)
+
+
+def _signed_in(session: BrowserSession) -> Account | None:
+    """Who signed in in this request, if it is theirs."""
+    found = cast("Account | None", g.get(_SIGNED_IN))
+    return found if found is not None and found.id == session.account_id else None
+
+
+def _active(found: Account | None) -> Account | None:
     if found is None or not found.active:
         return None
     language.remember(found.locale)
@@ -274,9 +313,11 @@ def _load() -> BrowserSession | None:
     token = request.cookies.get(cookie_name(with_services), "")
     if not token or len(token) > _MAX_COOKIE:
         return None
-    now = with_services.clock.now()
+    now, seals, named = with_services.clock.now(), with_services.seals, _interaction_named()
     with reading(with_services.engine) as connection:
-        row = sessions.find_by_token(connection, with_services.seals, token, now, with_services.settings.session)
+        own = None if named is None else interactions.of_token_later(connection, seals, named, token, now)
+        row = sessions.find_by_token(connection, seals, token, now, with_services.settings.session)
+        setattr(g, _INTERACTION, None if own is None or row is None else own(row.id))
     if row is None:
         return None
     if sessions.needs_touch(row, now):

@@ -292,6 +292,8 @@ def load(interaction_id: str) -> Interaction:
         raise expired(interaction_id) or InteractionLost("the browser has no session")
     stored = cast("StoredInteraction | None", g.pop(_CLAIMED, None))
     if stored is None or (stored.id, stored.session_id) != (interaction_id, session.id):
+        stored = browser.interaction_read(session, interaction_id)
+    if stored is None:
         with reading(with_services.engine) as connection:
             stored = interactions.find(
                 connection, with_services.seals, interaction_id, session.id, with_services.clock.now()

@@ -14,10 +14,10 @@ from idp.authn.session import AuthnContext, context_of, decide
 from idp.authn.stepup import Allowed, AskFactor, AskPassword, Refused, Step, next_step
 from idp.errors import CredentialNotChosen, CredentialUnavailable, CredentialUnusable, InteractionLost
 from idp.policy.model import CredentialFacts, Decision, EnrolledFactor, Facts
-from idp.storage import authenticators, decisions, interactions
+from idp.storage import decisions, interactions
 from idp.storage.accounts import Account
 from idp.storage.authenticators import Authenticator
-from idp.storage.engine import reading, writing
+from idp.storage.engine import writing
 from idp.web import browser, choosing, shadow
 from idp.web.address import client_address
 from idp.web.approval import signing
@@ -49,14 +49,15 @@ def assess(interaction: Interaction) -> Assessment | None:
     :raises CredentialNotChosen: the person has to say first which.
     """
     session = browser.current()
-    account = browser.account_of(session)
-    if session is None or account is None or interaction.stored.account_id != account.id:
+    if session is None or session.account_id is None or interaction.stored.account_id != session.account_id:
         return None
+    person = browser.person_of(session)
+    if person is None:
+        return None
+    account, owned = person
     intent, with_services = interaction.request.intent, services()
     if intent is not None and not intent.chosen:
         raise CredentialNotChosen("the person has not said with which credential")
-    with reading(with_services.engine) as connection:
-        owned = authenticators.of_account(connection, with_services.seals, account.id)
     credential = _credential(with_services, interaction, account)
     context = _context(interaction, session, account, None)
     facts, decision = decide(

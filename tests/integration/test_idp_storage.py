@@ -363,9 +363,10 @@ def test_a_user_name_is_taken_once_whatever_its_case(engine: Engine) -> None:
     assert found.id == "alice"
 
 
-def test_a_version_that_only_lacks_tables_gets_them_from_init_and_serves_nothing_before(engine: Engine) -> None:
+def test_a_version_that_only_lacks_tables_and_indexes_gets_them_from_init(engine: Engine) -> None:
     with engine.begin() as connection:
         backchannel_requests.drop(connection)
+        connection.execute(text("drop index ix_otp_challenges_session_txn"))
         connection.execute(text("update schema_version set version = 4"))
     with pytest.raises(SchemaMismatch, match=r"version 4.*run `privyseal idp init`"):
         check_schema(engine)
@@ -373,6 +374,7 @@ def test_a_version_that_only_lacks_tables_gets_them_from_init_and_serves_nothing
     check_schema(engine)
     with engine.begin() as connection:
         assert inspect(connection).has_table("backchannel_requests")
+        assert inspect(connection).has_index("otp_challenges", "ix_otp_challenges_session_txn")
         assert accounts.find_by_username(connection, "alice") is not None
 
 
