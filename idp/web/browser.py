@@ -236,7 +236,9 @@ def interaction_read(session: BrowserSession, interaction_id: str) -> StoredInte
 
 
 def _interaction_named() -> str | None:
-    return cast("str | None", (request.view_args or {}).get("interaction_id"))
+    found = cast("str | None", (request.view_args or {}).get("interaction_id"))
+    # The database takes no NUL: whoever looks for the interaction says so of one that has it, and not of the session.
+    return None if found is None or "\0" in found else found
 
 
 def account_of(session: BrowserSession | None) -> Account | None:

@@ -320,6 +320,25 @@ def test_an_interaction_is_found_in_its_own_session_only_and_until_it_ends(engin
         assert interactions.find(connection, SEALS, "i-1", "s-1", NOW + timedelta(seconds=900)) is None
 
 
+def test_SES_07_an_interaction_comes_with_the_token_of_its_own_session_only(engine: Engine) -> None:
+    begin_session(engine, "s-1", "first", None)
+    begin_session(engine, "s-2", "second", None)
+    begin_interaction(engine, "i-1", "s-1")
+
+    def read(token: str, session_id: str, now: datetime = NOW) -> str | None:
+        with reading(engine) as connection:
+            later = interactions.of_token_later(connection, SEALS, "i-1", token, now)
+            found = later(session_id)
+        return None if found is None else found.id
+
+    assert read("first", "s-1") == "i-1"
+    assert [read("second", "s-2"), read("second", "s-1"), read("first", "s-2"), read("nobody's", "s-1")] == [None] * 4
+    assert read("first", "s-1", NOW + timedelta(seconds=900)) is None
+    with engine.begin() as connection:
+        assert interactions.close(connection, "i-1")
+    assert read("first", "s-1") is None
+
+
 def test_of_eight_who_end_an_interaction_at_once_one_goes_on(engine: Engine) -> None:
     begin_interaction(engine, "i-1", "s-1")
 

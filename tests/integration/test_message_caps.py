@@ -93,6 +93,18 @@ def test_OTP_07_the_table_holds_no_number_and_is_purged(engine: Engine) -> None:
         assert caps.purge(connection, NOW + timedelta(seconds=2 * MINUTES)) == 1
 
 
+def test_a_count_is_not_forgotten_before_its_window_has_passed(engine: Engine) -> None:
+    cap = Cap("address", PHONE, 1, MINUTES)
+    for at in (0, 7, 19, 20):  # at the beginning of a slice, within it, at its end
+        moment = NOW + timedelta(seconds=at)
+        assert take(engine, cap, at=at) is None
+        with engine.begin() as connection:
+            assert caps.purge(connection, moment + timedelta(seconds=MINUTES)) == 0
+        assert take(engine, cap, at=at + MINUTES - 1) == "address"
+        with engine.begin() as connection:
+            assert caps.purge(connection, moment + timedelta(seconds=MINUTES + 2 * MINUTES // 30)) == 1
+
+
 def test_a_stop_is_begun_once_and_ends(engine: Engine) -> None:
     with engine.begin() as connection:
         assert [caps.stop(connection, "hour", NOW, 60) for _ in range(2)] == [True, False]

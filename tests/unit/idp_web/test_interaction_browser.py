@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
+from idp.errors import InteractionLost
 from idp.storage import accounts
 from idp.storage.engine import reading
-from idp.storage.models import sessions
+from idp.storage.models import interactions, sessions
 from idp.storage.sessions import KEPT_SECONDS, find_by_token
+from idp.web import browser as idp_browser
+from idp.web.interaction import load
 from tests.fakes.idp import PASSWORD, Idp, make_idp
 from tests.unit.idp_web.interactions import (
     SUBSTANTIAL,
@@ -160,6 +164,47 @@ def test_a_session_that_is_not_used_is_over(idp: Idp, browser: FlaskClient) -> N
 
 
 # Forms
+
+
+@pytest.mark.parametrize("change", ["used", "read anew", "stepped up", "signed in"])
+def test_SES_06_what_was_read_with_the_session_stands_for_it_once_and_not_beyond_a_change(
+    idp: Idp, browser: FlaskClient, change: str
+) -> None:
+    path = idp.path(browser, signature())
+    idp.sign_in(browser, path)
+    name = path.rpartition("/")[2]
+    with idp.app.test_request_context(path, headers={"Cookie": f"privyseal_session={cookie(browser)}"}):
+        session = idp_browser.current()
+        assert session is not None
+        with idp.engine.begin() as connection:
+            connection.execute(update(interactions).values(state="ended"))
+            if change == "stepped up":
+                idp_browser.step_up(connection, session)
+            account = accounts.find(connection, idp.alice)
+            assert account is not None
+            if change == "signed in":
+                idp_browser.sign_in(connection, account, session.evidence[0], session.id)
+        if change == "used":
+            found = idp_browser.interaction_read(session, name)
+            assert found is not None
+            assert found.id == name
+        if change == "read anew":
+            idp_browser.reload()
+        assert idp_browser.interaction_read(session, name) is None
+        with pytest.raises(InteractionLost):
+            load(name)
+
+
+def test_SES_07_what_was_read_with_the_session_stands_for_no_other_interaction_and_no_other_session(
+    idp: Idp, browser: FlaskClient
+) -> None:
+    path = idp.path(browser, signature())
+    for name, session_id in (("another", None), (path.rpartition("/")[2], "another")):
+        with idp.app.test_request_context(path, headers={"Cookie": f"privyseal_session={cookie(browser)}"}):
+            session = idp_browser.current()
+            assert session is not None
+            asked = session if session_id is None else replace(session, id=session_id)
+            assert idp_browser.interaction_read(asked, name) is None
 
 
 POSTS = ("/password", "/continue", "/factor", "/code", "/consent", "/leave")
