@@ -18,7 +18,7 @@ from werkzeug.test import TestResponse
 from foundation.certificates.reading import identity as identity_of
 from foundation.proxied import PROXY_SECRET
 from idp.certificate_settings import AnchorSettings, Attribute, CertificateSettings, EvidenceRule
-from idp.storage import accounts, authenticators
+from idp.storage import accounts, authenticators, notices
 from idp.storage.engine import reading
 from idp.storage.handovers import handovers
 from idp.storage.models import accounts as account_rows
@@ -333,6 +333,11 @@ def test_an_attribute_names_an_account_where_the_operator_says_so(tmp_path: Path
         assert with_certificate(idp, browser, path, upn).status_code == 302
     (item,) = owned(idp)
     assert chain(idp, "authenticator.added")[-1]["authenticator_id"] == item.id
+    with reading(idp.engine) as connection:
+        told = notices.due(connection, idp.seals, NOW.replace(year=2027), 50)
+    # ENR-03: once, over each channel, although nobody began an enrolment.
+    channels = sorted((notice.channel, notice.change, notice.factor) for notice in told)
+    assert channels == [(channel, "added", "certificate") for channel in ("email_otp", "sms_otp")]
     with idp.engine.begin() as connection:
         authenticators.remove(connection, item.id, NOW)
     path = idp.path(browser, plain(prompt=("login",)))
