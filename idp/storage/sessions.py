@@ -238,18 +238,29 @@ class Beyond:
     ended: tuple[str, ...]
 
 
-def beyond(connection: Connection, account_id: str) -> Beyond:
-    """An account's sessions beyond :data:`MOST_OF_ACCOUNT`, by their ids: first those that have ended, then those that
-    were used least lately (DOS-04)."""
+def beyond(connection: Connection, account_id: str, kept: str, now: datetime) -> Beyond:
+    """An account's sessions beyond :data:`MOST_OF_ACCOUNT`, by their ids (DOS-04).
+
+    First go those that have ended or whose time is over.  Then those in which least was proved: whoever has a password
+    and nothing more begins as many as they like, and throws nobody out who proved more.  Then those used least lately.
+
+    :param kept: the one that has just begun stays, however little was proved in it so far.
+    """
+    at = epoch(now)
     rows = connection.execute(
-        select(_S.id, _S.revoked_at)
-        .where(_S.account_id == account_id)
-        .order_by(_S.revoked_at.is_not(None), _S.last_seen_at.desc(), _S.created_at.desc(), _S.id)
-        .offset(MOST_OF_ACCOUNT)
+        select(_S.id, _S.revoked_at, _S.expires_at, _S.evidence)
+        .where(_S.account_id == account_id, _S.id != kept)
+        .order_by(_S.last_seen_at.desc(), _S.created_at.desc(), _S.id)
     ).all()
+
+    def worth(row: Any) -> tuple[bool, bool, int]:
+        return row.revoked_at is None, row.expires_at > at, len(row.evidence)
+
+    # Sorting is stable: of what is worth the same, the one used last comes first.
+    last = sorted(rows, key=worth, reverse=True)[MOST_OF_ACCOUNT - 1 :]
     return Beyond(
-        tuple(row.id for row in rows if row.revoked_at is None),
-        tuple(row.id for row in rows if row.revoked_at is not None),
+        tuple(row.id for row in last if row.revoked_at is None),
+        tuple(row.id for row in last if row.revoked_at is not None),
     )
 
 

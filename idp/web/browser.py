@@ -154,12 +154,12 @@ def sign_in(connection: Connection, account: Account, item: Evidence, session_id
         sessions.revoke(connection, before.id, now)
     # As with strangers' sessions, chance picks one of sixteen.
     if after.id[0] in _PICKED:
-        _make_room(connection, account.id)
+        _make_room(connection, account.id, after.id)
     return after
 
 
-def _make_room(connection: Connection, account_id: str) -> None:
-    found = sessions.beyond(connection, account_id)
+def _make_room(connection: Connection, account_id: str, kept: str) -> None:
+    found = sessions.beyond(connection, account_id, kept, services().clock.now())
     if not found.live and not found.ended:
         return
     revocation.end_sessions(connection, account_id, found.live, "too_many")

@@ -21,16 +21,18 @@ def end_sessions(connection: Connection, account_id: str, session_ids: Iterable[
 
     :param cause: for the audit chain, such as ``revoked``.
     """
-    now, ended = services().clock.now(), 0
-    for session_id in session_ids:
+    now, ended = services().clock.now(), sorted(session_ids)
+    for session_id in ended:
         services().outbox.session_ended(connection, session_id)
         grants.revoke_session(connection, session_id, now)
         sessions.revoke(connection, session_id, now)
+    # Once all rows are locked, in one order: whoever proves something in one of these sessions has its row before the
+    # chain's head, and each would wait for the other.
+    for session_id in ended:
         services().audit.record(
             connection, "session.ended", account_id=account_id, session_id=session_id, cause=cause
         )
-        ended += 1
-    return ended
+    return len(ended)
 
 
 def end_grant(connection: Connection, grant_id: str, client_id: str) -> None:

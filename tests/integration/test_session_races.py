@@ -1,0 +1,143 @@
+"""What happens to sessions at one time: thrown out, ended and stepped up; on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+
+import pytest
+from sqlalchemy import Engine, text
+
+from idp.policy.evidence import Evidence
+from idp.storage import sessions
+from idp.web import revocation
+from idp.web.services import services
+from tests.fakes.idp import NOW, POLICY, Idp, make_idp
+from tests.unit.idp_web.interactions import plain
+
+PATIENCE = 10
+TWO_FACTORS = b"""\
+  - id: own-pages
+    action: sign_in
+    when: {client: privyseal-account}
+    require: substantial
+"""
+
+
+@pytest.fixture
+def idp(tmp_path: Path, database_url: str) -> Iterator[Idp]:
+    made = make_idp(tmp_path, database_url, policy=POLICY + TWO_FACTORS)
+    yield made
+    made.engine.dispose()
+
+
+def test_DOS_04_OTP_12_whoever_has_a_password_alone_throws_nobody_out_who_proved_more(
+    idp: Idp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "MOST_OF_ACCOUNT", 3)
+    monkeypatch.setattr("idp.web.browser._PICKED", _Every())
+    owner = idp.client()
+    path = owner.get("/account/").location
+    idp.sign_in(owner, path)
+    assert idp.pass_otp(owner, path).location == "/account/"
+    for _ in range(8):
+        idp.clock.advance(60)
+        thief = idp.client()
+        assert idp.sign_in(thief, idp.path(thief, plain())).location.endswith("?ok")
+    assert owner.get("/account/").status_code == 200, "nobody used it for longer, and both factors were proved in it"
+
+
+def test_DOS_04_whoever_proved_a_lot_in_many_browsers_can_still_sign_in_in_one_more(
+    idp: Idp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "MOST_OF_ACCOUNT", 2)
+    monkeypatch.setattr("idp.web.browser._PICKED", _Every())
+    browsers = []
+    for _ in range(4):
+        idp.clock.advance(60)
+        browser = idp.client()
+        path = browser.get("/account/").location
+        idp.sign_in(browser, path)
+        assert idp.pass_otp(browser, path).location == "/account/"
+        browsers.append(browser)
+    assert [browser.get("/account/").status_code for browser in browsers] == [303, 303, 200, 200]
+
+
+def test_DOS_04_sessions_whose_time_is_over_make_room_before_live_ones(
+    idp: Idp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "MOST_OF_ACCOUNT", 2)
+    _begin(idp, "over")
+    with idp.engine.begin() as connection:
+        sessions.add_evidence(connection, idp.seals, "over", _evidence(2))
+    idp.clock.advance(idp.settings.session.absolute_seconds)
+    for name in ("live", "new"):
+        _begin(idp, name)
+    with idp.engine.begin() as connection:
+        assert sessions.beyond(connection, idp.alice, "new", idp.clock.now()).live == ("over",)
+
+
+def test_SES_03_ending_sessions_and_a_proof_in_one_of_them_do_not_wait_for_each_other(idp: Idp) -> None:
+    for name in ("session-a", "session-b"):
+        _begin(idp, name)
+    proving, ending = Event(), Event()
+
+    def prove() -> None:
+        with idp.app.app_context(), idp.engine.begin() as connection:
+            sessions.add_evidence(connection, idp.seals, "session-b", _evidence(2))
+            proving.set()
+            assert ending.wait(PATIENCE)
+            _await_a_waiting_transaction(idp.engine)
+            services().audit.record(
+                connection, "session.ended", account_id=idp.alice, session_id="none", cause="test"
+            )
+
+    def end() -> int:
+        with idp.app.app_context():
+            assert proving.wait(PATIENCE)
+            ending.set()
+            with idp.engine.begin() as connection:
+                return revocation.end_sessions(connection, idp.alice, ["session-a", "session-b"], "revoked")
+
+    with ThreadPoolExecutor(2) as pool:
+        proof, ended = pool.submit(prove), pool.submit(end)
+        assert ended.result() == 2
+        proof.result()
+
+
+class _Every(frozenset[str]):
+    def __contains__(self, _item: object) -> bool:
+        return True
+
+
+def _evidence(number: int) -> Evidence:
+    return Evidence("password", f"item-{number}", "knowledge", NOW)
+
+
+def _begin(idp: Idp, name: str) -> None:
+    with idp.engine.begin() as connection:
+        sessions.create(
+            connection,
+            idp.seals,
+            session_id=name,
+            token=name,
+            account_id=idp.alice,
+            device="",
+            now=idp.clock.now(),
+            limits=idp.settings.session,
+            evidence=_evidence(1),
+        )
+
+
+def _await_a_waiting_transaction(engine: Engine) -> None:
+    """On SQLite whoever writes has the whole database, and nobody can wait for half of it."""
+    if engine.dialect.name != "postgresql":
+        return
+    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    until = time.monotonic() + PATIENCE
+    with engine.connect() as connection:
+        while not connection.execute(waiting).scalar_one() and time.monotonic() < until:
+            time.sleep(0.02)
