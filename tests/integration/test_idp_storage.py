@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, inspect, select, text
+from sqlalchemy import Engine, Table, inspect, select, text, update
 
 from idp.authn.otp import derive_code
 from idp.errors import AlreadyExists, NotInitialised, OtpCoolDown, OtpLocked, SchemaMismatch
@@ -19,7 +19,8 @@ from idp.storage.accounts import NewAccount
 from idp.storage.backchannel import backchannel_requests
 from idp.storage.challenges import Challenge, Purpose, Verdict
 from idp.storage.engine import check_schema, create_tables, open_engine, reading
-from idp.storage.models import otp_challenges
+from idp.storage.messages import binding_codes
+from idp.storage.models import metadata, otp_challenges, schema_version
 from tests.fakes.seals import make_sealer
 
 NOW = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
@@ -382,18 +383,26 @@ def test_a_user_name_is_taken_once_whatever_its_case(engine: Engine) -> None:
     assert found.id == "alice"
 
 
-def test_a_version_that_only_lacks_tables_and_indexes_gets_them_from_init(engine: Engine) -> None:
+@pytest.mark.parametrize(("version", "later"), [(4, (backchannel_requests, binding_codes)), (6, (binding_codes,))])
+def test_a_version_that_only_lacks_tables_and_indexes_gets_them_from_init(
+    engine: Engine, version: int, later: tuple[Table, ...]
+) -> None:
     with engine.begin() as connection:
-        backchannel_requests.drop(connection)
+        for table in later:
+            table.drop(connection)
         connection.execute(text("drop index ix_otp_challenges_session_txn"))
-        connection.execute(text("update schema_version set version = 4"))
-    with pytest.raises(SchemaMismatch, match=r"version 4.*run `privyseal idp init`"):
+        connection.execute(update(schema_version).values(version=version))
+    with pytest.raises(SchemaMismatch, match=rf"version {version}.*run `privyseal idp init`"):
         check_schema(engine)
-    create_tables(engine)
-    check_schema(engine)
+    for _ in range(2):
+        create_tables(engine)
+        check_schema(engine)
     with engine.begin() as connection:
-        assert inspect(connection).has_table("backchannel_requests")
-        assert inspect(connection).has_index("otp_challenges", "ix_otp_challenges_session_txn")
+        there = inspect(connection)
+        assert {table.name for table in later} <= set(there.get_table_names())
+        indexes = [(table.name, str(index.name)) for table in metadata.sorted_tables for index in table.indexes]
+        assert ("otp_challenges", "ix_otp_challenges_session_txn") in indexes
+        assert [found for found in indexes if not there.has_index(*found)] == []
         assert accounts.find_by_username(connection, "alice") is not None
 
 

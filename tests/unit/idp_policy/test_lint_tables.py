@@ -162,6 +162,12 @@ def test_L5_allows_copies_below_the_highest_level_and_not_there(claim: str) -> N
     assert found(above, CARD, **LIMITS) == []
 
 
+def test_L17_a_key_may_have_been_copied_and_nothing_else() -> None:
+    claim = "nist-800-63b:r3: aal1"
+    for factor, expected in (("passkey", []), ("certificate", []), ("totp", [("L17", "warning")])):
+        assert found(claim, f"{{factor: {factor}, flags: backed_up}}", **LIMITS) == expected
+
+
 HIGHEST = ["eidas-2015-1502: high", "x1254:2012: loa4", "x1254:2020: aal3", "iso29115:2013: loa4"]
 
 

@@ -17,7 +17,7 @@ from idp.storage.audit import TABLES
 from idp.storage.engine import reading
 from idp.storage.interactions import MAX_OPEN
 from idp.storage.models import interactions, metadata
-from tests.fakes.idp import Idp
+from tests.fakes.idp import NOW, Idp
 from tests.unit.idp_web.interactions import plain, signature
 
 OPERATORS = "whoever runs the service fills it, one row a deed"
@@ -120,6 +120,13 @@ def test_DOS_04_one_person_keeps_so_many_sessions_and_what_was_granted_in_the_ot
     bob, used, left = idp.client(), idp.client(), idp.client()
     for browser, name in ((bob, "bob"), (left, "alice"), (used, "alice")):
         idp.sign_in(browser, idp.path(browser, plain()), name)
+        approval = idp.finished[-1].approval
+        assert approval is not None
+        with idp.engine.begin() as connection:
+            grants.begin(
+                connection, idp.seals, f"grant-{len(idp.finished)}", client_id=approval.client_id,
+                subject=approval.account_id, now=NOW, seconds=86400, approval=approval,
+            )  # fmt: skip
     for _ in range(12):
         idp.clock.advance(60)
         assert used.get("/account/").status_code == 200
@@ -139,7 +146,9 @@ def test_DOS_04_one_person_keeps_so_many_sessions_and_what_was_granted_in_the_ot
     assert [browser.get("/account/").status_code for browser in (used, left, bob)] == [200, 303, 200]
     with reading(idp.engine) as connection:
         entries = [entry for entry in read_entries(connection, TABLES.entries) if entry.event == "session.ended"]
+        held = [grants.find(connection, idp.seals, f"grant-{number}") for number in (1, 2, 3)]
     assert {json.loads(entry.fields)["cause"] for entry in entries} == {"signed_out", "too_many"}
+    assert [None if grant is None else grant.revoked for grant in held] == [False, True, False]
 
 
 def test_DOS_04_one_browser_keeps_so_many_interactions_open_and_all_go_when_their_time_is_over(idp: Idp) -> None:
