@@ -232,7 +232,7 @@ def evict(connection: Connection) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Beyond:
-    """Sessions of an account that make room for later ones."""
+    """Sessions of an account that make room for others, by their ids."""
 
     live: tuple[str, ...]
     ended: tuple[str, ...]
