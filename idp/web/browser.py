@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar, cast
 from flask import Flask, Response, current_app, g, request
 from flask_login import LoginManager
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from foundation.jose import encode_base64url
 from idp.authn.session import Pause
@@ -42,6 +43,7 @@ _UNREAD: Final = object()
 _TOKEN_OCTETS: Final = 32
 _ID_OCTETS: Final = 16
 _MAX_COOKIE: Final = 128
+_REFUSED: Final = 400
 _PICKED: Final = frozenset("AEIM")
 """Of the 64 characters with which an identifier may begin."""
 
@@ -353,7 +355,7 @@ def _begin(
 
 def _write_cookie(response: Response) -> Response:
     token = g.pop("browser_cookie", None)
-    if token is None:
+    if token is None or (token and response.status_code >= _REFUSED and not _is_kept(token)):
         return response
     with_services = services()
     name = cookie_name(with_services)
@@ -363,6 +365,20 @@ def _write_cookie(response: Response) -> Response:
     else:
         response.delete_cookie(name, secure=secure, httponly=True, samesite="Lax", path="/")
     return response
+
+
+def _is_kept(token: str) -> bool:
+    """Whether the session of a new cookie is there.
+
+    What failed was perhaps rolled back, and the session with it: the browser then keeps the cookie that it has.
+    """
+    with_services = services()
+    now, limits = with_services.clock.now(), with_services.settings.session
+    try:
+        with reading(with_services.engine) as connection:
+            return sessions.find_by_token(connection, with_services.seals, token, now, limits) is not None
+    except SQLAlchemyError:
+        return False
 
 
 def install(app: Flask) -> None:
