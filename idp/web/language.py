@@ -85,6 +85,11 @@ def moment(at: datetime) -> str:
     return _written(at, f"{_day_pattern()}, HH:mm")
 
 
+def exact(at: datetime) -> str:
+    """A date and the time of day to the second, in UTC."""
+    return _written(at, f"{_day_pattern()}, HH:mm:ss")
+
+
 def _day_pattern() -> str:
     return _DAY.get(str(flask_babel.get_locale()), "d MMM y")
 
@@ -157,4 +162,4 @@ def install(app: Flask) -> None:
     )
     environment.globals["_"] = environment.globals["gettext"] = _text_on_page
     environment.globals["language"] = select
-    environment.filters |= {"day": day, "moment": moment}
+    environment.filters |= {"day": day, "moment": moment, "exact": exact}

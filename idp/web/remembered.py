@@ -1,4 +1,4 @@
-"""Keeps for each person what the audit chain records of their sign-ins, in the same transaction."""
+"""Keeps for each person what the audit chain records of their sign-ins and consents, in the same transaction."""
 
 from __future__ import annotations
 

@@ -402,6 +402,7 @@ def test_a_date_is_written_as_the_language_has_it(idp: Idp, tag: str, written: s
     with idp.app.test_request_context("/", headers={"Accept-Language": tag}):
         assert language.day(at) == written
         assert language.moment(at) == f"{written}, 07:30"
+        assert language.exact(at) == f"{written}, 07:30:00"
 
 
 def test_times_and_devices_that_are_not_known_are_left_out() -> None:
