@@ -151,8 +151,12 @@ def later(connection: Connection, account_id: str) -> Callable[[], Account | Non
 
 
 def lock(connection: Connection, account_id: str) -> None:
-    """Nobody else changes what belongs to the account until the transaction ends."""
-    connection.execute(select(accounts.c.id).where(accounts.c.id == account_id).with_for_update())
+    """Nobody else changes what belongs to the account until the transaction ends.
+
+    Rows that only name the account may be added meanwhile: whoever proves something writes such, and has locked what
+    the holder of this lock waits for.
+    """
+    connection.execute(select(accounts.c.id).where(accounts.c.id == account_id).with_for_update(key_share=True))
 
 
 def find_by_username(connection: Connection, username: str) -> Account | None:

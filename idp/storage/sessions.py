@@ -182,8 +182,18 @@ def revoke(connection: Connection, session_id: str, now: datetime) -> None:
     _END.put_off(connection, {"session_id": session_id, "revoked_at": epoch(now), "seal": NO_SEAL})
 
 
+def lock_all(connection: Connection, account_id: str) -> None:
+    """Nobody else changes the account's sessions until the transaction ends.
+
+    For whoever ends several: in one order, and before the audit chain is written, as whoever proves something has the
+    session before the chain.  Authenticators are locked before sessions.
+    """
+    connection.execute(select(_S.id).where(_S.account_id == account_id).order_by(_S.id).with_for_update())
+
+
 def revoke_all(connection: Connection, account_id: str, now: datetime) -> int:
     """End all sessions of an account; returns how many there were."""
+    lock_all(connection, account_id)
     ended = connection.execute(
         update(sessions)
         .where(sessions.c.account_id == account_id, sessions.c.revoked_at.is_(None))

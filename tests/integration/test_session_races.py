@@ -16,6 +16,8 @@ from idp.storage import sessions
 from idp.web import revocation
 from idp.web.services import services
 from tests.fakes.idp import NOW, POLICY, Idp, make_idp
+from tests.unit.idp_web.factors import POLICY as FACTORS
+from tests.unit.idp_web.factors import enrolment
 from tests.unit.idp_web.interactions import plain
 
 PATIENCE = 10
@@ -30,6 +32,13 @@ TWO_FACTORS = b"""\
 @pytest.fixture
 def idp(tmp_path: Path, database_url: str) -> Iterator[Idp]:
     made = make_idp(tmp_path, database_url, policy=POLICY + TWO_FACTORS)
+    yield made
+    made.engine.dispose()
+
+
+@pytest.fixture
+def factors(tmp_path: Path, database_url: str) -> Iterator[Idp]:
+    made = make_idp(tmp_path, database_url, policy=FACTORS)
     yield made
     made.engine.dispose()
 
@@ -106,6 +115,39 @@ def test_SES_03_ending_sessions_and_a_proof_in_one_of_them_do_not_wait_for_each_
         proof, ended = pool.submit(prove), pool.submit(end)
         assert ended.result() == 2
         proof.result()
+
+
+def test_SES_03_a_password_is_changed_although_something_is_proved_in_another_session_just_then(
+    factors: Idp,
+) -> None:
+    """Whoever stole the former password would otherwise keep it good by proving one thing after another."""
+    browser = factors.client()
+    path = enrolment(factors, browser, "password")
+    token = factors.csrf(browser, path)
+    _begin(factors, "thief")
+    proving = Event()
+
+    def prove() -> None:
+        with factors.app.app_context(), factors.engine.begin() as connection:
+            sessions.add_evidence(connection, factors.seals, "thief", _evidence(2))
+            proving.set()
+            _await_a_waiting_transaction(factors.engine)
+            services().audit.record(
+                connection, "login.succeeded", account_id=factors.alice, session_id="thief", factor="sms_otp",
+                authenticator_id="item-2", txn="txn", client_id="rp", action="sign_in",
+            )  # fmt: skip
+
+    with ThreadPoolExecutor(1) as pool:
+        proof = pool.submit(prove)
+        assert proving.wait(PATIENCE)
+        answer = browser.post(path, data={"csrf_token": token, "password": "ein Käfer im Klee, zweimal"})
+        assert answer.location == "/account/"
+        proof.result()
+    with factors.engine.begin() as connection:
+        ended = sessions.find_by_token(
+            connection, factors.seals, "thief", factors.clock.now(), factors.settings.session
+        )
+    assert ended is None
 
 
 class _Every(frozenset[str]):

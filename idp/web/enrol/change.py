@@ -44,6 +44,9 @@ def bind(connection: Connection, enrolment: Enrolment, account: Account, new: Ne
     _tell(connection, account, new.kind, "replaced" if former else "added")
     for item in former:
         authenticators.remove(connection, item.id, now)
+    # A kind may end sessions of its own once it is bound, and the chain is written before that.
+    sessions.lock_all(connection, account.id)
+    for item in former:
         _end_what_rests_on(connection, account, item, enrolment.session_id)
     authenticators.bind(connection, services().seals, new, now)
     services().outbox.authenticator_changed(connection, account.id)
