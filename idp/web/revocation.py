@@ -35,8 +35,12 @@ def end_sessions(connection: Connection, account_id: str, session_ids: Iterable[
     return len(ended)
 
 
-def end_grant(connection: Connection, grant_id: str, client_id: str) -> None:
-    """Take back what was granted to a relying party: its tokens, and the family of its refresh tokens, are dead."""
-    services().outbox.transaction_withdrawn(connection, grant_id)
-    grants.revoke(connection, grant_id, services().clock.now(), BY_PERSON)
-    services().audit.record(connection, "grant.revoked", client_id=client_id, grant_id=grant_id, cause=BY_PERSON)
+def end_grants(connection: Connection, grant_ids: Iterable[str], client_id: str) -> None:
+    """Take back what was granted to a relying party: its tokens, and the families of its refresh tokens, are dead."""
+    now, ended = services().clock.now(), sorted(grant_ids)
+    for grant_id in ended:
+        services().outbox.transaction_withdrawn(connection, grant_id)
+        grants.revoke(connection, grant_id, now, BY_PERSON)
+    # As above: whoever is given a token by a grant has its row before the chain's head.
+    for grant_id in ended:
+        services().audit.record(connection, "grant.revoked", client_id=client_id, grant_id=grant_id, cause=BY_PERSON)

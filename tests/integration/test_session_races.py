@@ -9,10 +9,11 @@ from pathlib import Path
 from threading import Event
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, select, text, update
 
 from idp.policy.evidence import Evidence
-from idp.storage import sessions
+from idp.storage import grants, sessions
+from idp.storage.grants import oidc_grants
 from idp.web import revocation
 from idp.web.services import services
 from tests.fakes.idp import NOW, POLICY, Idp, make_idp
@@ -117,6 +118,33 @@ def test_SES_03_ending_sessions_and_a_proof_in_one_of_them_do_not_wait_for_each_
         proof.result()
 
 
+def test_SES_03_taking_back_what_was_granted_and_a_token_that_is_given_by_it_do_not_wait_for_each_other(
+    idp: Idp,
+) -> None:
+    """A relying party that refreshes one token after another would otherwise get in the way."""
+    for name in ("grant-a", "grant-b"):
+        _grant(idp, name)
+    giving = Event()
+
+    def give() -> None:
+        with idp.app.app_context(), idp.engine.begin() as connection:
+            connection.execute(update(oidc_grants).where(oidc_grants.c.id == "grant-b").values(issued_at=1))
+            giving.set()
+            _await_a_waiting_transaction(idp.engine)
+            services().audit.record(
+                connection, "grant.revoked", client_id="rp", grant_id="none", cause=revocation.BY_PERSON
+            )
+
+    with ThreadPoolExecutor(1) as pool:
+        given = pool.submit(give)
+        assert giving.wait(PATIENCE)
+        with idp.app.app_context(), idp.engine.begin() as connection:
+            revocation.end_grants(connection, ["grant-a", "grant-b"], "rp")
+        given.result()
+    with idp.engine.connect() as connection:
+        assert None not in connection.execute(select(oidc_grants.c.revoked_at)).scalars().all()
+
+
 def test_SES_03_a_password_is_changed_although_something_is_proved_in_another_session_just_then(
     factors: Idp,
 ) -> None:
@@ -157,6 +185,13 @@ class _Every(frozenset[str]):
 
 def _evidence(number: int) -> Evidence:
     return Evidence("password", f"item-{number}", "knowledge", NOW)
+
+
+def _grant(idp: Idp, name: str) -> None:
+    with idp.engine.begin() as connection:
+        grants.begin(
+            connection, idp.seals, name, client_id="rp", subject=idp.alice, now=idp.clock.now(), seconds=3600
+        )
 
 
 def _begin(idp: Idp, name: str) -> None:

@@ -52,8 +52,7 @@ def disconnect(client_id: str) -> Response:
     with services().engine.begin() as connection:
         held = grants.of_subject(connection, services().seals, me().id, services().clock.now())
         own = [item for item in held if item.client_id == client_id]
-        for item in own:
-            revocation.end_grant(connection, item.id, client_id)
+        revocation.end_grants(connection, [item.id for item in own], client_id)
     return redirect(url_for("account.applications"), 303) if own else refused()
 
 
