@@ -76,8 +76,9 @@ def test_SES_02_in_development_the_cookie_is_still_out_of_reach_of_scripts(idp: 
 def test_SES_03_sign_out_ends_the_session_on_the_server(idp: Idp, browser: FlaskClient) -> None:
     path = at_consent(idp, browser)
     held = cookie(browser)
-    idp.post(browser, "/account/", "sign-out")
+    page = idp.post(browser, "/account/", "sign-out").text
     assert browser.get_cookie("privyseal_session") is None
+    assert re.search(r'href="/account/"[^>]*>Sign in<', page), "the page leads on"
     thief = idp.client()
     thief.set_cookie("privyseal_session", held)
     assert thief.get(path).status_code == 400
