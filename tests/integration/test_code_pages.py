@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from sqlalchemy import select
 from werkzeug.serving import make_server
 
 from idp.authn.new_password import MAX_LENGTH
+from idp.settings import OtpSettings
 from idp.storage import recovery as codes
 from tests.e2e.visitor import DESK, PHONE, Scheme, launch, violations
 from tests.fakes.idp import Idp, make_idp
@@ -135,6 +137,32 @@ def test_a_password_is_changed_with_scripts_and_without(idp: Idp, chromium: Brow
         field.fill("a quiet river in the fog")
         page.get_by_role("button", name="Change it").click()
         expect(page.get_by_role("heading", level=1)).to_have_text("Alice Example")
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["with", "without"])
+def test_until_when_the_same_code_is_not_sent_again_is_counted_down(
+    tmp_path: Path, chromium: Browser, scripts: bool
+) -> None:
+    idp = make_idp(tmp_path, policy=POLICY, otp=OtpSettings(cool_down_seconds=90))
+    browser = idp.client()
+    path = enrolment(idp, browser, "sms_otp")
+    assert idp.post(browser, path, "/send", address=ADDRESSES["sms_otp"]).status_code == 303
+    with served(idp) as origin, chromium.new_context(java_script_enabled=scripts, locale="en") as context:
+        if scripts:
+            context.clock.install()
+        page = at(context, origin, browser, path)
+        again, hint = page.locator("button[data-wait]"), page.get_by_text("ask for the same code again in 90 seconds")
+        if not scripts:
+            expect(again).to_have_text("Send the same code again")
+            expect(hint).to_be_visible()
+        else:
+            expect(again).to_have_text(re.compile(r"^Send the same code again \(1:(30|2\d)\)$"))
+            expect(again).to_be_disabled()
+            expect(hint).to_be_hidden()
+            context.clock.run_for(91_000)
+            expect(again).to_have_text("Send the same code again")
+            expect(again).to_be_enabled()
+    idp.engine.dispose()
 
 
 def paste(context: BrowserContext, field: Locator, text: str) -> None:
