@@ -60,7 +60,8 @@ _TO_CLAIM: Final = locking(
 _TO_MOVE: Final = locking(
     interactions, (_I.session_id == bindparam("in_session")) & (_I.state == "open") & _I.account_id.is_(None)
 )
-_END: Final = Statement(update(interactions).where(_IS_OPEN))
+_IN_SESSION = exists().where(sessions.c.id == _I.session_id, sessions.c.revoked_at.is_(None))
+_END: Final = Statement(update(interactions).where(_IS_OPEN, _IN_SESSION))
 _TOUCH: Final = Statement(update(interactions).where(_I.id == bindparam("interaction_id")).values(state=_I.state))
 _FORGET: Final = Statement(delete(interactions).where(_I.expires_at <= bindparam("at")))
 
@@ -264,7 +265,10 @@ def touch(connection: Connection, interaction_id: str, *, later: bool = False) -
 
 
 def close(connection: Connection, interaction_id: str) -> bool:
-    """End an interaction; true for exactly one caller, who goes on to its finisher."""
+    """End an interaction; true for exactly one caller, who goes on to its finisher.
+
+    False also where its session was ended: what was proved there may have been looked at before that (SES-03).
+    """
     ended = _END(connection, {"interaction_id": interaction_id, "state": "finished", "seal": NO_SEAL})
     return ended.rowcount == 1
 

@@ -345,10 +345,10 @@ def test_an_unclaimed_interaction_that_was_altered_does_not_follow_the_browser(e
 @pytest.mark.parametrize("case", CASES[:3], ids=lambda case: case.table.name)
 def test_what_has_ended_has_no_seal_and_does_not_begin_again(engine: Engine, seals: Sealer, case: Case) -> None:
     with engine.begin() as connection:
-        sessions.revoke(connection, "session-alice", NOW)
-        assert sessions.revoke_all(connection, "mallory", NOW) == 1
         for person in PEOPLE:
             assert interactions.close(connection, f"interaction-{person}")
+        sessions.revoke(connection, "session-alice", NOW)
+        assert sessions.revoke_all(connection, "mallory", NOW) == 1
         grants.revoke(connection, "grant-alice", NOW, "test")
         assert grants.revoke_session(connection, "session-mallory", NOW) == 1
     begun: dict[str, Any] = {"state": "open"} if case.table is models.interactions else {"revoked_at": None}

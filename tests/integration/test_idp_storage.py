@@ -341,6 +341,7 @@ def test_SES_07_an_interaction_comes_with_the_token_of_its_own_session_only(engi
 
 
 def test_of_eight_who_end_an_interaction_at_once_one_goes_on(engine: Engine) -> None:
+    begin_session(engine, "s-1", "t-1", None)
     begin_interaction(engine, "i-1", "s-1")
 
     def close() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,12 +15,14 @@ from sqlalchemy import Engine, select, text, update
 from idp.policy.evidence import Evidence
 from idp.storage import grants, sessions
 from idp.storage.grants import oidc_grants
-from idp.web import revocation
+from idp.web import progress, revocation
+from idp.web.interaction import Interaction
+from idp.web.progress import Assessment
 from idp.web.services import services
 from tests.fakes.idp import NOW, POLICY, Idp, make_idp
 from tests.unit.idp_web.factors import POLICY as FACTORS
 from tests.unit.idp_web.factors import enrolment
-from tests.unit.idp_web.interactions import plain
+from tests.unit.idp_web.interactions import plain, signature
 
 PATIENCE = 10
 TWO_FACTORS = b"""\
@@ -143,6 +146,31 @@ def test_SES_03_taking_back_what_was_granted_and_a_token_that_is_given_by_it_do_
         given.result()
     with idp.engine.connect() as connection:
         assert None not in connection.execute(select(oidc_grants.c.revoked_at)).scalars().all()
+
+
+@pytest.mark.parametrize("decision", ["approve", "deny"])
+def test_SES_03_SAD_11_a_session_that_ends_while_an_approval_is_judged_approves_nothing(
+    factors: Idp, monkeypatch: pytest.MonkeyPatch, decision: str
+) -> None:
+    """Between what the policy says and the approval's own transaction somebody signs this browser out."""
+    thief = factors.client()
+    path = factors.path(thief, signature())
+    factors.sign_in(thief, path)
+    factors.pass_otp(thief, path)
+    before = progress.assess
+
+    def assess_and_be_signed_out(interaction: Interaction) -> Assessment | None:
+        found = before(interaction)
+        with factors.engine.begin() as connection:
+            revocation.end_sessions(connection, factors.alice, [interaction.stored.session_id], "revoked")
+        return found
+
+    page = thief.get(path).text
+    fields = dict(re.findall(r'name="(csrf_token|binding)" value="([^"]+)"', page))
+    monkeypatch.setattr(progress, "assess", assess_and_be_signed_out)
+    answer = thief.post(f"{path}/consent", data={**fields, "decision": decision})
+    assert answer.status_code == 400
+    assert factors.finished == []
 
 
 def test_SES_03_a_password_is_changed_although_something_is_proved_in_another_session_just_then(
