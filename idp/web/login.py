@@ -87,7 +87,7 @@ def with_password(interaction: Interaction, username: str, password: str) -> Non
     """Sign somebody in by user name and password, in an interaction.
 
     :raises LoginRefused: something is wrong; what is never told.
-    :raises LoginBusy: too many verifications are going on.
+    :raises LoginBusy: too many verifications are going on, in all or, as LoginCrowded, for one address.
     """
     occasion = Occasion(
         interaction.txn,
@@ -112,7 +112,7 @@ def prove(occasion: Occasion, username: str, password: str) -> Authenticator:
     changed something (OTP-02).  6. What follows from it.
 
     :raises LoginRefused: something is wrong; what is never told.
-    :raises LoginBusy: too many verifications are going on.
+    :raises LoginBusy: too many verifications are going on, in all or, as LoginCrowded, for one address.
     """
     verifier = _verifier()
     with _place(verifier):
@@ -153,7 +153,7 @@ def hash_new(password: str, about: Iterable[str], present: str | None) -> str | 
     :param about: names of the service and of the person.
     :param present: the hash of the one that the person has.
     :raises PasswordRefused: it is not accepted.
-    :raises LoginBusy: too many verifications are going on.
+    :raises LoginBusy: too many verifications are going on, in all or, as LoginCrowded, for one address.
     """
     verifier = _verifier()
     with _place(verifier):

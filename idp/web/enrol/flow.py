@@ -27,6 +27,7 @@ from idp.errors import (
     InteractionLost,
     LastWayIn,
     LoginBusy,
+    LoginCrowded,
     NotWhatWasApproved,
     OtpRefused,
 )
@@ -120,8 +121,9 @@ def confirm(enrolment_id: str) -> Response:
         return _page(_open(enrolment_id), error.shown or _("That was not right. Please check it and try again."))
     except (InputRefused, AlreadyExists) as error:
         return _page(enrolment, texts.explained(error))
-    except LoginBusy:
-        return _page(enrolment, _("Many people are signing in. Please try again in a moment."), 503)
+    except LoginBusy as error:
+        status = 429 if isinstance(error, LoginCrowded) else 503
+        return _page(enrolment, _("Many people are signing in. Please try again in a moment."), status)
     return redirect(origin.after(enrolment), 303)
 
 
@@ -278,7 +280,7 @@ def _page(enrolment: Enrolment, notice: str = "", status: int = 400) -> Response
     }
     page = render_template(enroller.template, **values, **enroller.values(enrolment, account))
     response = make_response(page, status if notice else 200)
-    if status == 503:
+    if status in {429, 503}:
         response.headers["Retry-After"] = "5"
     return response
 

@@ -9,7 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from idp.errors import LoginBusy
+from idp.errors import LoginBusy, LoginCrowded
 from idp.settings import PasswordSettings
 from idp.storage import authenticators
 from idp.storage.engine import reading
@@ -113,16 +113,17 @@ def test_SES_03_a_changed_password_ends_every_other_session_and_the_former_one_i
     assert (owned.secret_hash or "").startswith("k1$argon2id$")
 
 
+@pytest.mark.parametrize(("error", "status"), [(LoginBusy, 503), (LoginCrowded, 429)])
 def test_DOS_03_where_all_places_are_taken_the_change_is_put_off_and_nothing_is_lost(
-    idp: Idp, browser: FlaskClient, monkeypatch: pytest.MonkeyPatch
+    idp: Idp, browser: FlaskClient, monkeypatch: pytest.MonkeyPatch, error: type[LoginBusy], status: int
 ) -> None:
     path = enrolment(idp, browser, "password")
 
     def busy(*_values: object) -> str | None:
-        raise LoginBusy("no place")
+        raise error("no place")
 
     with monkeypatch.context() as patch:
         patch.setattr(login, "hash_new", busy)
         put_off = idp.post(browser, path, password=NEW)
-    assert (put_off.status_code, put_off.headers["Retry-After"]) == (503, "5")
+    assert (put_off.status_code, put_off.headers["Retry-After"]) == (status, "5")
     assert idp.post(browser, path, password=NEW).status_code == 303
