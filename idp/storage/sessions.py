@@ -183,12 +183,13 @@ def revoke(connection: Connection, session_id: str, now: datetime) -> None:
 
 
 def lock_all(connection: Connection, account_id: str) -> None:
-    """Nobody else changes the account's sessions until the transaction ends.
+    """Nobody else changes the account's sessions that have not ended until the transaction ends.
 
     For whoever ends several: in one order, and before the audit chain is written, as whoever proves something has the
     session before the chain.  Authenticators are locked before sessions.
     """
-    connection.execute(select(_S.id).where(_S.account_id == account_id).order_by(_S.id).with_for_update())
+    live = (_S.account_id == account_id) & _S.revoked_at.is_(None)
+    connection.execute(select(_S.id).where(live).order_by(_S.id).with_for_update())
 
 
 def revoke_all(connection: Connection, account_id: str, now: datetime) -> int:
