@@ -7,7 +7,7 @@ It guards the machine, not a secret: what must not be guessed has its own count 
 from __future__ import annotations
 
 import threading
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -54,6 +54,48 @@ class Shares:
                 # Nothing is kept of whoever holds nothing.
                 if not self._held[key]:
                     del self._held[key]
+
+
+class Queue:
+    """Places that are given in the order in which they were asked for; safe to share between threads.
+
+    Of the standard library's semaphores whoever gives a place back may take it again before those who wait wake up:
+    a flood would keep somebody waiting for as long as it lasts (DOS-03).
+
+    :param places: that there are.
+    """
+
+    def __init__(self, places: int) -> None:
+        self._lock = threading.Lock()
+        self._free = places
+        self._waiting: deque[threading.Event] = deque()
+
+    def acquire(self, timeout: float = 0) -> bool:
+        """Take a place; False: there was none for so many seconds."""
+        with self._lock:
+            # Where somebody waits nothing is free.
+            if self._free:
+                self._free -= 1
+                return True
+            if timeout <= 0:
+                return False
+            turn = threading.Event()
+            self._waiting.append(turn)
+        if turn.wait(timeout):
+            return True
+        with self._lock:
+            if turn.is_set():  # just now
+                return True
+            self._waiting.remove(turn)
+            return False
+
+    def release(self) -> None:
+        """Give it to whoever has waited longest, if anybody has."""
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().set()
+            else:
+                self._free += 1
 
 
 class FailureRate:

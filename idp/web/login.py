@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from idp.authn.device import BrowserStanding, is_known, may_try
 from idp.authn.methods import evidence_of
 from idp.authn.password import KEY, Passwords
-from idp.authn.rate import Shares, site_of
+from idp.authn.rate import Queue, Shares, site_of
 from idp.errors import LoginBusy, LoginCrowded, LoginRefused
 from idp.policy.evidence import Evidence
 from idp.policy.limits import failure_limit
@@ -37,7 +37,7 @@ _MAX_USERNAME: Final = 256
 @dataclass(frozen=True, slots=True)
 class _Verifier:
     passwords: Passwords
-    slots: threading.BoundedSemaphore
+    slots: Queue
     """Each verification takes megabytes: a flood of logins may wait, and may not take all memory (DOS-03)."""
     room: threading.BoundedSemaphore
     """Whoever waits takes a thread: a flood may not take all of them either."""
@@ -62,7 +62,7 @@ def install(app: Flask, passwords: Passwords | None = None) -> None:
             stored = authenticators.hashes_of_all_costs(connection)
     app.extensions[_EXTENSION] = _Verifier(
         passwords or Passwords(settings, stored, key),
-        threading.BoundedSemaphore(settings.concurrent),
+        Queue(settings.concurrent),
         threading.BoundedSemaphore(settings.concurrent + settings.waiting),
         Shares(max(1, (settings.concurrent + settings.waiting) // 2)),
     )
@@ -279,7 +279,7 @@ def _renew(verifier: _Verifier, owned: Authenticator, password: str) -> None:
 
     Where no place is free now, the next login does it.
     """
-    if owned.secret_hash is None or not verifier.slots.acquire(blocking=False):
+    if owned.secret_hash is None or not verifier.slots.acquire():
         return
     try:
         renewed = verifier.passwords.renewed(owned.secret_hash, password)

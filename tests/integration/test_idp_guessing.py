@@ -397,8 +397,8 @@ def test_a_hash_is_renewed_after_the_login_and_at_the_next_one_where_no_place_is
     slots = idp.app.extensions["privyseal.passwords"].slots
     real = type(slots).acquire
 
-    def full(self: Any, blocking: bool = True, timeout: float | None = None) -> bool:
-        return real(self, blocking, timeout) if blocking or self is not slots else False
+    def full(self: Any, timeout: float = 0) -> bool:
+        return real(self, timeout) if timeout or self is not slots else False
 
     with monkeypatch.context() as patch:
         patch.setattr(type(slots), "acquire", full)
