@@ -152,7 +152,7 @@ class Supervisor:
         with self._state:
             self._closed = True
             if self._starting is not None:
-                self._starting.abandon()
+                self._starting.dismiss()
             self._dismiss_if_hopeless()
             self._state.notify_all()
             self._state.wait_for(lambda: len(self._idle) == len(self._members), self._settings.deadline_seconds)
@@ -348,6 +348,8 @@ class Supervisor:
             try:
                 worker = self._start()
             except DeviceError as error:
+                if self._closing.is_set():
+                    return
                 self._start_failed(error)
                 with self._state:
                     self._state.wait_for(lambda: self._closed, backoff)
@@ -386,17 +388,29 @@ class Supervisor:
             worker.generation = self._vitals.losses
             self._starting = worker
             if self._closed:
-                worker.abandon()
+                worker.dismiss()
         try:
             self._greet(worker)
         except DeviceError:
-            worker.kill()
-            end(process)
+            self._drop_unready(worker)
             raise
         finally:
             with self._state:
                 self._starting = None
         return worker
+
+    def _drop_unready(self, worker: Worker) -> None:
+        """Kill it, unless it is only in the way of an end of ours: then it may finish its login, within the deadline.
+
+        A token may write at a login: SoftHSM2 empties the file that makes a token of its directory and fills it again,
+        so that who kills it in between has lost the token.
+        """
+        if self._closing.is_set():
+            worker.close()
+            end(worker.process, self._settings.deadline_seconds)
+        else:
+            worker.kill()
+            end(worker.process)
 
     def _greet(self, worker: Worker) -> None:
         digest, began = secrets.token_bytes(32), time.monotonic()

@@ -52,11 +52,15 @@ class Worker:
         """Tell it to end; what it was doing, it finishes, and nobody reads."""
         self.line.close()
 
-    def abandon(self) -> None:
-        """Kill it, and wake whoever waits for it: closing a descriptor under a reader would not."""
-        self.process.kill()
+    def dismiss(self) -> None:
+        """As :meth:`close`, and wake whoever waits for it: closing a descriptor under a reader would not."""
         with contextlib.suppress(OSError):
             self.line.shutdown(socket.SHUT_RDWR)
+
+    def abandon(self) -> None:
+        """Kill it, and wake whoever waits for it."""
+        self.process.kill()
+        self.dismiss()
 
     def kill(self) -> None:
         """End it now."""
@@ -156,10 +160,10 @@ def opening(settings: DeviceSettings, kek_id: str | None) -> bytes:
     ).encode()
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
+def end(process: subprocess.Popen[bytes], seconds: float = 2.0) -> None:
     """Wait for its end, and see to it."""
     try:
-        process.wait(2.0)
+        process.wait(seconds)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

@@ -143,6 +143,9 @@ class Site:
             self.started = epoch(SystemClock().now())
             try:
                 yield process
+            except BaseException as error:
+                error.add_note(f"node {node}:\n{self.log(node).read_text()[-4000:]}")
+                raise
             finally:
                 if process.poll() is None:
                     process.terminate()

@@ -31,6 +31,7 @@ from signing.scdev.device import Pkcs11Device
 from signing.scdev.settings import DeviceSettings
 from signing.scdev.token import create_server_keys, init_token
 from tests.fakes.softhsm import SOFTHSM2_MODULE, empty_token_directory, make_token
+from tests.shim import Shim
 
 pytestmark = pytest.mark.hsm
 ROOT = Path(__file__).parent.parent.parent
@@ -89,12 +90,17 @@ class Starts:
     """Counts the processes that the supervisor starts."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.count = 0
+        self.processes: list[subprocess.Popen[bytes]] = []
         monkeypatch.setattr(supervisor_module, "start", self)
 
+    @property
+    def count(self) -> int:
+        return len(self.processes)
+
     def __call__(self, program: str, environment: Mapping[str, str]) -> Any:
-        self.count += 1
-        return real_start(program, environment)
+        process, line = real_start(program, environment)
+        self.processes.append(process)
+        return process, line
 
 
 # Loss
@@ -240,6 +246,31 @@ def test_a_closed_device_answers_nothing_and_leaves_no_process(settings: DeviceS
     with pytest.raises(DeviceUnavailable):
         device.sign(key.wrapped, ECDSA, [DIGEST])
     assert not device.health().available
+
+
+def test_OPS_02_a_worker_that_logs_in_while_the_device_is_closed_is_not_killed(
+    settings: DeviceSettings, shim: Shim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SoftHSM2 rewrites the file that makes a token at each login: a kill meanwhile loses the token."""
+    starts = Starts(monkeypatch)
+    shim.fault("C_Login", "delay", 1000, nth=2)
+    device = Pkcs11Device(shim.before(replace(settings, workers=2)))
+    until(lambda: shim.calls("C_Login") == 2)
+    device.close()
+    assert [process.returncode for process in starts.processes] == [0, 0]
+    with opened(settings) as again:
+        again.canary()
+
+
+def test_OPS_02_a_login_that_hangs_holds_the_close_up_for_no_longer_than_a_call(
+    settings: DeviceSettings, shim: Shim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts = Starts(monkeypatch)
+    shim.fault("C_Login", "hang", nth=2)
+    device = Pkcs11Device(shim.before(replace(settings, workers=2, deadline_seconds=1.0)))
+    until(lambda: shim.calls("C_Login") == 2)
+    device.close()
+    assert [process.returncode for process in starts.processes] == [0, -signal.SIGKILL]
 
 
 # PIN

@@ -277,6 +277,22 @@ def test_what_befalls_a_worker_is_in_the_log_with_the_events_name(stage: Stage) 
     assert [event for event in told if event != "scdev.start_failed"] == ["scdev.worker_ended", "scdev.pin_refused"]
 
 
+def test_a_start_that_closing_cuts_off_is_no_failure_of_the_device(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    hang = threading.Event()
+
+    def hung(_request: list[bytes]) -> None:
+        hang.wait(20)
+
+    stage.scripts = [answering(), hung]
+    pool = Supervisor(settings(workers=2), accept)
+    until(lambda: stage.started == 2)
+    pool.close()
+    hang.set()
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
 def test_KEY_09_a_pin_refused_in_the_middle_of_service_is_not_presented_again(stage: Stage) -> None:
     stage.scripts = [answering([b"error", b"pin_refused", b"C_UnwrapKey", b"0"]), answering()]
     with closing(Supervisor(settings(), accept)) as pool:
