@@ -105,6 +105,7 @@ def replace_factor(connection: Connection, desk: Desk, new: NewAuthenticator) ->
     :raises InputRefused: the address is of no form that messages may be sent to.
     :raises UnknownAccount: there is no such account.
     """
+    accounts.lock(connection, new.account_id)
     told = notify_change(
         connection,
         desk.seals,

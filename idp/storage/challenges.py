@@ -46,9 +46,7 @@ _IN_SESSION: Final = Statement(
 )
 _COUNTS: Final = Statement(
     select(
-        func.coalesce(func.sum(case((_C.created_at >= bindparam("since"), _C.failures))), 0, type_=BigInteger).label(
-            "wrong"
-        ),
+        func.coalesce(func.sum(_C.failures), 0, type_=BigInteger).label("wrong"),
         func.coalesce(func.sum(case((_C.created_at > bindparam("after"), _C.sends))), 0, type_=BigInteger).label(
             "messages"
         ),

@@ -111,6 +111,7 @@ def confirm(enrolment_id: str) -> Response:
         new = enroller.confirm(enrolment, account, request.form)
         with services().engine.begin() as connection:
             origin.proceed(connection, enrolment, new)
+            new = enroller.settled(connection, enrolment, new)
             change.bind(connection, enrolment, account, new)
             enroller.bound(connection, enrolment, new)
             origin.bound(connection, enrolment, new)

@@ -5,7 +5,7 @@ A changed one counts only after a while, and the former one is told (OTP-08); an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -40,7 +40,7 @@ _logger = log.get(__name__)
 
 def enroller(kind: str) -> Enroller:
     """The enrolment of one kind of address."""
-    return Enroller(kind, TEMPLATE, _prepare, _values, _confirm, send=_send)
+    return Enroller(kind, TEMPLATE, _prepare, _values, _confirm, settled=_settled, send=_send)
 
 
 def _prepare(_enrolment_id: str, _account: Account) -> Prepared:
@@ -54,7 +54,7 @@ def _values(enrolment: Enrolment, account: Account) -> Mapping[str, Any]:
         "kind": enrolment.kind,
         "pending": pending if live else None,
         "masked": mask(enrolment.kind, pending.address) if pending is not None and live else "",
-        "counts_from": _not_before(enrolment, account, now),
+        "counts_from": _not_before(enrolment, _owned(account), now),
         "reference": otp.reference(enrolment.txn),
         **_again(enrolment, pending, now),
     }
@@ -186,22 +186,21 @@ def _confirm(enrolment: Enrolment, account: Account, form: Mapping[str, str]) ->
     with services().engine.begin() as connection:
         enrolments.give_back(connection, enrolment.id)
         messages.bound_by(connection, pending.challenge_id)
-    return NewAuthenticator(
-        enrolment.id,
-        account.id,
-        enrolment.kind,
-        address=pending.address,
-        not_before=_not_before(enrolment, account, now),
-    )
+    return NewAuthenticator(enrolment.id, account.id, enrolment.kind, address=pending.address)
 
 
-def _not_before(enrolment: Enrolment, account: Account, now: datetime) -> datetime | None:
+def _settled(connection: Connection, enrolment: Enrolment, new: NewAuthenticator) -> NewAuthenticator:
+    owned = authenticators.of_account(connection, services().seals, enrolment.account_id)
+    return replace(new, not_before=_not_before(enrolment, owned, services().clock.now()))
+
+
+def _not_before(enrolment: Enrolment, owned: Sequence[Authenticator], now: datetime) -> datetime | None:
     """From when the address counts; None: at once.
 
     Any that the account ever had makes it a change, so nobody gets round the wait by removing that one first.  Whoever
     activates an account does so after the help desk has seen to it, under dual control.
     """
-    changed = any(item.kind == enrolment.kind for item in _owned(account))
+    changed = any(item.kind == enrolment.kind for item in owned)
     if enrolment.origin == "activation" or not changed:
         return None
     return now + timedelta(hours=services().settings.otp.address_wait_hours)

@@ -20,6 +20,10 @@ def _nothing(_connection: Connection, _enrolment: Enrolment, _new: NewAuthentica
     pass
 
 
+def _as_it_is(_connection: Connection, _enrolment: Enrolment, new: NewAuthenticator) -> NewAuthenticator:
+    return new
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """What an enrolment begins with, made in the POST that ends its approval."""
@@ -49,6 +53,9 @@ class Enroller:
 
     :raises AlreadyExists: somebody else was faster, and nothing is bound.
     """
+    settled: Callable[[Connection, Enrolment, NewAuthenticator], NewAuthenticator] = _as_it_is
+    """What is bound, where that follows from what the account has: in the transaction of the binding and before it,
+    once the account is locked, so that of two at once the second sees the first."""
     send: Callable[[Enrolment, Account, Mapping[str, str]], None] | None = None
     """Of the form: sends a code, where the proof is one that is sent.
 
