@@ -13,7 +13,7 @@ roll it back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -247,6 +247,11 @@ def revoke(connection: Connection, grant_id: str, now: datetime, reason: str) ->
     _revoke(connection, oidc_grants.c.id == grant_id, now, reason)
 
 
+def revoke_several(connection: Connection, grant_ids: Collection[str], now: datetime, reason: str) -> None:
+    """The same with several."""
+    _revoke_in_order(connection, oidc_grants.c.id.in_(tuple(grant_ids)), now, reason)
+
+
 def session_lasts(connection: Connection, seals: Sealer, session_id: str, now: datetime) -> bool:
     """Whether the session is neither ended nor past its absolute limit.
 
@@ -259,19 +264,31 @@ def session_lasts(connection: Connection, seals: Sealer, session_id: str, now: d
     return row is not None and seals.holds(sessions, row)
 
 
-def revoke_session(connection: Connection, session_id: str, now: datetime) -> int:
-    """Kill what was granted in a session; returns how many grants."""
-    return _revoke(connection, oidc_grants.c.session_id == session_id, now, "session")
+def revoke_sessions(connection: Connection, session_ids: Collection[str], now: datetime) -> int:
+    """Kill what was granted in sessions; returns how many grants.  Sessions are locked before grants."""
+    return _revoke_in_order(connection, oidc_grants.c.session_id.in_(tuple(session_ids)), now, "session")
 
 
 def revoke_subject(connection: Connection, subject: str, now: datetime) -> int:
     """Kill everything granted in a person's name, in a session or in none; returns how many grants."""
-    return _revoke(connection, oidc_grants.c.subject == subject, now, "account")
+    return _revoke_in_order(connection, oidc_grants.c.subject == subject, now, "account")
 
 
 def revoke_client(connection: Connection, client_id: str, now: datetime) -> int:
     """Kill everything granted to a client; returns how many grants."""
-    return _revoke(connection, oidc_grants.c.client_id == client_id, now, "client")
+    return _revoke_in_order(connection, oidc_grants.c.client_id == client_id, now, "client")
+
+
+def _revoke_in_order(connection: Connection, condition: Any, now: datetime, reason: str) -> int:
+    """Lock them first in the one order in which all do who take several: an update takes them as it finds them."""
+    _lock_in_order(connection, condition & oidc_grants.c.revoked_at.is_(None), kept=True)
+    return _revoke(connection, condition, now, reason)
+
+
+def _lock_in_order(connection: Connection, condition: Any, *, kept: bool) -> None:
+    # The database's order and no other's: a collation may put a before B.
+    ordered = select(oidc_grants.c.id).where(condition).order_by(oidc_grants.c.id)
+    connection.execute(ordered.with_for_update(key_share=kept))
 
 
 def _revoke(connection: Connection, condition: Any, now: datetime, reason: str) -> int:
@@ -469,13 +486,15 @@ def revoke_access(connection: Connection, token_hash: str, now: datetime) -> boo
 def purge(connection: Connection, now: datetime) -> int:
     """Forget what can no longer be used nor abused; returns how many rows."""
     at = epoch(now)
-    ended = select(oidc_grants.c.id).where(oidc_grants.c.expires_at <= at - KEEP_SECONDS)
+    over = oidc_grants.c.expires_at <= at - KEEP_SECONDS
+    ended = select(oidc_grants.c.id).where(over)
+    _lock_in_order(connection, over, kept=False)
     statements = (
         delete(oidc_access_tokens).where(oidc_access_tokens.c.expires_at <= at),
         delete(oidc_access_tokens).where(oidc_access_tokens.c.grant_id.in_(ended)),
         delete(oidc_refresh_tokens).where(oidc_refresh_tokens.c.grant_id.in_(ended)),
         delete(oidc_codes).where(oidc_codes.c.grant_id.in_(ended)),
-        delete(oidc_grants).where(oidc_grants.c.expires_at <= at - KEEP_SECONDS),
+        delete(oidc_grants).where(over),
     )
     return sum(connection.execute(statement).rowcount for statement in statements)
 

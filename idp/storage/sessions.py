@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -182,14 +182,27 @@ def revoke(connection: Connection, session_id: str, now: datetime) -> None:
     _END.put_off(connection, {"session_id": session_id, "revoked_at": epoch(now), "seal": NO_SEAL})
 
 
+def lock(connection: Connection, session_ids: Collection[str]) -> None:
+    """Nobody else changes those of these sessions that have not ended until the transaction ends.
+
+    In the database's order and no other's: a collation may put a before B.
+    """
+    _lock(connection, _S.id.in_(tuple(session_ids)))
+
+
 def lock_all(connection: Connection, account_id: str) -> None:
     """Nobody else changes the account's sessions that have not ended until the transaction ends.
 
     For whoever ends several: in one order, and before the audit chain is written, as whoever proves something has the
-    session before the chain.  Authenticators are locked before sessions.
+    session before the chain.  Authenticators are locked before sessions, and sessions before grants.
     """
-    live = (_S.account_id == account_id) & _S.revoked_at.is_(None)
-    connection.execute(select(_S.id).where(live).order_by(_S.id).with_for_update())
+    _lock(connection, _S.account_id == account_id)
+
+
+def _lock(connection: Connection, condition: Any) -> None:
+    # Rows that only name a session may be added meanwhile, as with an account.
+    live = select(_S.id).where(condition, _S.revoked_at.is_(None)).order_by(_S.id)
+    connection.execute(live.with_for_update(key_share=True))
 
 
 def revoke_all(connection: Connection, account_id: str, now: datetime) -> int:

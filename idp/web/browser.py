@@ -202,10 +202,11 @@ def sign_out(*, with_grants: bool = False) -> None:
         return
     with services().engine.begin() as connection:
         now = services().clock.now()
+        sessions.lock(connection, [found.id])
         services().outbox.session_ended(connection, found.id)
-        if with_grants:
-            grants.revoke_session(connection, found.id, now)
         sessions.revoke(connection, found.id, now)
+        if with_grants:
+            grants.revoke_sessions(connection, [found.id], now)
         if found.account_id is not None:
             services().audit.record(
                 connection, "session.ended", account_id=found.account_id, session_id=found.id, cause="signed_out"

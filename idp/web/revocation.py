@@ -21,11 +21,13 @@ def end_sessions(connection: Connection, account_id: str, session_ids: Iterable[
 
     :param cause: for the audit chain, such as ``revoked``.
     """
-    now, ended = services().clock.now(), sorted(session_ids)
+    now, ended = services().clock.now(), tuple(session_ids)
+    # All sessions, then all grants, each in the database's order: so do all who end several.
+    sessions.lock(connection, ended)
     for session_id in ended:
         services().outbox.session_ended(connection, session_id)
-        grants.revoke_session(connection, session_id, now)
         sessions.revoke(connection, session_id, now)
+    grants.revoke_sessions(connection, ended, now)
     # Once all rows are locked, in one order: whoever proves something in one of these sessions has its row before the
     # chain's head, and each would wait for the other.
     for session_id in ended:
@@ -37,10 +39,10 @@ def end_sessions(connection: Connection, account_id: str, session_ids: Iterable[
 
 def end_grants(connection: Connection, grant_ids: Iterable[str], client_id: str) -> None:
     """Take back what was granted to a relying party: its tokens, and the families of its refresh tokens, are dead."""
-    now, ended = services().clock.now(), sorted(grant_ids)
+    now, ended = services().clock.now(), tuple(grant_ids)
     for grant_id in ended:
         services().outbox.transaction_withdrawn(connection, grant_id)
-        grants.revoke(connection, grant_id, now, BY_PERSON)
+    grants.revoke_several(connection, ended, now, BY_PERSON)
     # As above: whoever is given a token by a grant has its row before the chain's head.
     for grant_id in ended:
         services().audit.record(connection, "grant.revoked", client_id=client_id, grant_id=grant_id, cause=BY_PERSON)

@@ -161,7 +161,7 @@ def test_revoking_by_session_or_client_reaches_its_grants_only(engine: Engine) -
     with engine.begin() as connection:
         grant = grant_with_code(connection)
         assert grants.issue(connection, grant, access(), NOW)
-        assert grants.revoke_session(connection, "another-session", NOW) == 0
+        assert grants.revoke_sessions(connection, ["another-session"], NOW) == 0
         assert grants.revoke_client(connection, "other", NOW) == 0
         assert grants.revoke_client(connection, "example-contracts", NOW) == 1
         found = grants.find_access(connection, SEALS, "t0")

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from threading import Event
 
 import pytest
-from sqlalchemy import Engine, select, text, update
+from sqlalchemy import Connection, Engine, select, text, update
 
 from idp.policy.evidence import Evidence
 from idp.storage import grants, sessions
 from idp.storage.grants import oidc_grants
-from idp.web import progress, revocation
+from idp.web import browser, progress, revocation
 from idp.web.interaction import Interaction
 from idp.web.progress import Assessment
 from idp.web.services import services
@@ -146,6 +147,72 @@ def test_SES_03_taking_back_what_was_granted_and_a_token_that_is_given_by_it_do_
         given.result()
     with idp.engine.connect() as connection:
         assert None not in connection.execute(select(oidc_grants.c.revoked_at)).scalars().all()
+
+
+@pytest.mark.parametrize(
+    "revoke",
+    [
+        lambda connection, idp: grants.revoke_client(connection, "rp", NOW),
+        lambda connection, idp: grants.revoke_subject(connection, idp.alice, NOW),
+        lambda connection, idp: grants.revoke_sessions(connection, ["session-a"], NOW),
+        lambda connection, idp: grants.revoke_several(connection, ["grant-b", "grant-a"], NOW, "person"),
+        lambda connection, idp: grants.purge(connection, NOW + timedelta(days=3)),
+    ],
+    ids=["client", "subject", "sessions", "several", "purge"],
+)
+def test_SES_03_several_grants_are_taken_back_in_one_order(
+    idp: Idp, revoke: Callable[[Connection, Idp], object]
+) -> None:
+    """Of two who take them back, each would otherwise hold what the other waits for."""
+    for name in ("grant-b", "grant-a"):  # as an update without an order would find them
+        _grant(idp, name)
+    with idp.engine.begin() as connection:
+        connection.execute(update(oidc_grants).values(session_id="session-a"))
+    taking = Event()
+
+    def take() -> None:
+        with idp.engine.begin() as connection:
+            for name in ("grant-a", "grant-b"):
+                grants.revoke(connection, name, NOW, "person")
+                if not taking.is_set():
+                    taking.set()
+                    _await_a_waiting_transaction(idp.engine)
+
+    with ThreadPoolExecutor(1) as pool:
+        taken = pool.submit(take)
+        assert taking.wait(PATIENCE)
+        with idp.engine.begin() as connection:
+            revoke(connection, idp)
+        taken.result()
+
+
+@pytest.mark.parametrize("signing_out", [False, True])
+def test_SES_03_an_account_is_locked_while_one_of_its_sessions_ends(idp: Idp, signing_out: bool) -> None:
+    """Both end sessions and what was granted in them: first the ones, then the others."""
+    _begin(idp, "session-a")
+    _grant(idp, "grant-a")
+    with idp.engine.begin() as connection:
+        connection.execute(update(oidc_grants).values(session_id="session-a"))
+    locking = Event()
+
+    def lock() -> None:
+        with idp.engine.begin() as connection:
+            sessions.revoke_all(connection, idp.alice, NOW)
+            locking.set()
+            _await_a_waiting_transaction(idp.engine)
+            grants.revoke_subject(connection, idp.alice, NOW)
+
+    cookie = {"Cookie": "privyseal_session=session-a"}
+    with ThreadPoolExecutor(1) as pool, idp.app.test_request_context(headers=cookie):
+        assert browser.current() is not None
+        locked = pool.submit(lock)
+        assert locking.wait(PATIENCE)
+        if signing_out:
+            browser.sign_out(with_grants=True)
+        else:
+            with idp.engine.begin() as connection:
+                revocation.end_sessions(connection, idp.alice, ["session-a"], "revoked")
+        locked.result()
 
 
 @pytest.mark.parametrize("decision", ["approve", "deny"])
