@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -23,6 +21,7 @@ from foundation.clock import SystemClock, epoch
 from foundation.errors import PrivySealError
 from foundation.files import read_secret
 from foundation.settings import load
+from foundation.termination import Termination
 
 if TYPE_CHECKING:
     from anchoring.process import Anchorer
@@ -93,9 +92,7 @@ def _anchorer(settings: AnchorSettings) -> Iterator[Anchorer]:
 
 def _run(settings: AnchorSettings, _arguments: argparse.Namespace) -> int:
     log.configure("anchor", settings.log_level)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = Termination()
     with _anchorer(settings) as made:
         made.run(stop)
     return 0

@@ -30,6 +30,7 @@ from auditlog.sql import audit_tables, checkpoint, read_entries, read_head
 from connectors.ports.tsa import TimestampAuthority, TsaError
 from foundation import log
 from foundation.clock import Clock
+from foundation.termination import Termination
 
 _TABLES: Final = audit_tables(MetaData())
 _logger = log.get(__name__)
@@ -100,7 +101,7 @@ class Anchorer:
         self._noted = noted if note is None else note.point.size
         return Round(found.sequence, found.sequence - known.sequence, anchored=True, authority=authority)
 
-    def run(self, stop: threading.Event) -> None:
+    def run(self, stop: threading.Event | Termination) -> None:
         """Rounds until told to stop.  What goes wrong is an alarm, and is tried again."""
         while True:
             try:

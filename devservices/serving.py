@@ -7,12 +7,10 @@ import errno
 import ipaddress
 import json
 import logging
-import signal
 import socket
 import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from types import FrameType
 from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
@@ -22,6 +20,7 @@ from werkzeug.wrappers import Request, Response
 
 from devservices.errors import HostRefused, NotLoopback, PortTaken, RequestRefused, RequestTooLarge
 from foundation.errors import PrivySealError
+from foundation.termination import Termination
 
 log = logging.getLogger(__name__)
 
@@ -177,18 +176,10 @@ class HttpService:
 
 def wait_for_termination(ready_line: str) -> None:
     """Announce readiness on standard output, then block until SIGTERM or SIGINT."""
-    ended = threading.Event()
-
-    def end(_number: int, _frame: FrameType | None) -> None:
-        ended.set()
-
-    signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGINT, end)
+    ended = Termination()
     sys.stdout.write(ready_line + "\n")
     sys.stdout.flush()
-    # Another thread may be given the signal; its handler runs in this one, and not while it waits.
-    while not ended.wait(1.0):
-        pass
+    ended.wait()
 
 
 def serve(listener: socket.socket, handler: Handler) -> None:

@@ -6,9 +6,7 @@ import argparse
 import json
 import os
 import secrets
-import signal
 import sys
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +23,7 @@ from foundation.clock import SystemClock
 from foundation.files import read_secret, write_secret
 from foundation.jose import VerificationKey, decode_base64url
 from foundation.settings import load
+from foundation.termination import Termination
 from signing import sam_kek
 from signing.link.client import SamClient
 from signing.link.errors import LinkError, LinkRefused
@@ -44,8 +43,6 @@ from signing.scdev.settings import DeviceSettings
 from signing.scdev.token import create_server_keys, init_token, token_exists
 
 PREFIX: Final = "SAM"
-_LOOK_SECONDS: Final = 1.0
-"""How often it is looked whether the process was told to end."""
 _PIN_OCTETS: Final = 16
 """128 bits: the PIN is read from a file by a process, never typed."""
 
@@ -156,17 +153,16 @@ def _operators(paths: Sequence[Path]) -> tuple[VerificationKey, ...]:
 
 def _serve(settings: SamSettings, _arguments: argparse.Namespace) -> int:
     log.configure("sam", settings.log_level)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: stop.set())
-    device = StandbyDevice(lambda: Pkcs11Device(device_settings(settings.device)))
+    stop, table = Termination(), device_settings(settings.device)
+    device = StandbyDevice(lambda closing: Pkcs11Device(table, lambda: closing() or stop.is_set()))
     try:
+        if stop.is_set():
+            # Its start into the chain would be of a module that serves nobody.
+            return 0
         process = SamProcess(build(settings, device, device_available=device.available, device_report=device.report))
         process.start()
         print(f"ready {settings.socket}", flush=True)
-        # The kernel may give the signal to another thread; Python runs its handler in this one, and not while it waits.
-        while not stop.wait(_LOOK_SECONDS):
-            pass
+        stop.wait()
         process.stop()
     finally:
         device.close()

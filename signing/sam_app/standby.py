@@ -53,8 +53,11 @@ def report_of(health: DeviceHealth) -> dict[str, Any]:
 class StandbyDevice:
     """:class:`signing.sam.ports.SignatureDevice` that is opened in the background."""
 
-    def __init__(self, open_device: Callable[[], Pkcs11Device]) -> None:
-        """Try once at once; where that fails, again and again, unless the PIN was refused."""
+    def __init__(self, open_device: Callable[[Callable[[], bool]], Pkcs11Device]) -> None:
+        """Try once at once; where that fails, again and again, unless the PIN was refused.
+
+        :param open_device: is given what says whether this is being closed, so that opening is not waited for.
+        """
         self._open = open_device
         self._device: Pkcs11Device | None = None
         self._failure: DeviceError = DeviceUnavailable("the device has not been opened yet")
@@ -158,7 +161,7 @@ class StandbyDevice:
 
     def _try(self) -> bool:
         try:
-            self._device = self._open()
+            self._device = self._open(self._closing.is_set)
         except DeviceError as error:
             self._failure = error
             _log.critical("the device cannot be opened", extra={"fields": {"error": error.code}})

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -52,13 +52,14 @@ class Pkcs11Device:
     Starts its workers at once and waits for the first canary signature.
     """
 
-    def __init__(self, settings: DeviceSettings) -> None:
-        """:raises PinRefused: the token refused the PIN; do not start again before it has been looked into.
-        :raises DeviceUnavailable: no token, no module, no worker.
+    def __init__(self, settings: DeviceSettings, given_up: Callable[[], bool] = lambda: False) -> None:
+        """:param given_up: asked now and then until there is a worker: whether it is not waited for any longer.
+        :raises PinRefused: the token refused the PIN; do not start again before it has been looked into.
+        :raises DeviceUnavailable: no token, no module, no worker; or it was given up.
         :raises OperationNotPermitted: the server's keys are missing, several, or not as they have to be.
         """
         self._canary_point = b""
-        self._supervisor = Supervisor(settings, self._verify_canary)
+        self._supervisor = Supervisor(settings, self._verify_canary, given_up)
 
     def generate(self, profile: KeyProfile, realm: str | None = None) -> GeneratedKey:
         """Generate a key pair inside the device; see the port."""

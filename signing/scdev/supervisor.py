@@ -64,11 +64,14 @@ VerifyCanary = Callable[[bytes, bytes, bytes], None]
 class Supervisor:
     """The pool.  Thread-safe."""
 
-    def __init__(self, settings: DeviceSettings, verify_canary: VerifyCanary) -> None:
+    def __init__(
+        self, settings: DeviceSettings, verify_canary: VerifyCanary, given_up: Callable[[], bool] = lambda: False
+    ) -> None:
         """Start the workers and wait for the first.
 
+        :param given_up: asked now and then meanwhile: whether the first is not waited for any longer.
         :raises PinRefused: the token refused the PIN; it was tried once.
-        :raises DeviceUnavailable: no worker could be started, or its canary did not verify.
+        :raises DeviceUnavailable: no worker could be started, its canary did not verify, or it was given up.
         :raises OperationNotPermitted: the token's keys are missing or not as they have to be.
         """
         self._settings = settings
@@ -90,14 +93,16 @@ class Supervisor:
         self._prober = threading.Thread(target=self._probe, name="scdev-prober", daemon=True)
         self._keeper.start()
         self._prober.start()
-        failure = self._wait_for_first()
+        failure = self._wait_for_first(given_up)
         if failure is not None:
             self.close()
             raise failure
 
-    def _wait_for_first(self) -> DeviceError | None:
+    def _wait_for_first(self, given_up: Callable[[], bool]) -> DeviceError | None:
+        until = time.monotonic() + 2 * _START_SECONDS
         with self._state:
-            self._state.wait_for(lambda: self._members or self._failure, 2 * _START_SECONDS)
+            while not (self._members or self._failure or given_up()) and time.monotonic() < until:
+                self._state.wait(_TICK_SECONDS)
             if self._members:
                 return None
             return self._failure or DeviceUnavailable("no worker of the device started in time")

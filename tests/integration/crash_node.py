@@ -26,6 +26,7 @@ from psycopg.pq.abc import PGresult
 from sqlalchemy import Engine, event
 
 from foundation.settings import load
+from foundation.termination import Termination
 from signing.sam.algorithms import SignatureAlgorithm
 from signing.sam.ledger import Reservation, State
 from signing.sam.ports import WrappedKey
@@ -139,8 +140,7 @@ class ArmedDevice(Pkcs11Device):
 
 def serve(settings: SamSettings) -> None:
     """One node, with one worker, until SIGTERM."""
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda _number, _frame: stop.set())
+    stop = Termination()
     with ArmedDevice(replace(device_settings(settings.device), workers=1)) as device:
         process = SamProcess(parts.build(settings, device, device_available=lambda: device.health().available))
         process.start()

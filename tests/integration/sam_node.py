@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from foundation.settings import load
+from foundation.termination import Termination
 from signing.sam.algorithms import KeyProfile, SignatureAlgorithm
 from signing.sam.ledger import Reservation, State
 from signing.sam.ports import GeneratedKey, SignatureDevice, WrappedKey
@@ -120,8 +120,7 @@ class DyingStore(SqlStore):
 
 def main(config: str, counter: str, point: str) -> None:
     """Serve until SIGTERM."""
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda _number, _frame: stop.set())
+    stop = Termination()
     settings = load(SamSettings, Path(config), prefix="SAM")
     setattr(parts, "SqlStore", DyingStore)  # noqa: B010 - mypy: the name is not the module's to export
     DyingStore.point = point

@@ -7,7 +7,9 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -22,7 +24,8 @@ from signing.link.errors import LinkRefused
 from signing.link.frames import receive_frame, send_frame
 from signing.storage.engine import open_engine
 from tests.fakes.sam import digest
-from tests.integration.sam_site import Site, make_site
+from tests.integration.sam_site import ROOT, Site, make_site
+from tests.shim import Shim
 
 pytestmark = pytest.mark.hsm
 
@@ -160,6 +163,46 @@ def test_without_its_device_the_module_starts_and_says_so_and_comes_back(site: S
             except LinkRefused:
                 time.sleep(0.2)
         assert site.credential(client).status == "active"
+
+
+@pytest.fixture
+def hanging(site: Site, shim: Shim) -> Site:
+    """An installation with the shim in front of its token, and a second for each call of that."""
+    site.init()
+    site.module, site.environment = shim.library, {**shim.environment, **site.environment}
+    config = site.write_config()
+    config.write_text(config.read_text().replace("[device]\n", "[device]\ndeadline_seconds = 1.0\n"))
+    return site
+
+
+def test_OPS_02_told_to_end_while_its_device_hangs_at_the_start_the_module_ends(hanging: Site, shim: Shim) -> None:
+    shim.fault("C_Login", "hang")
+    command = [sys.executable, "-m", "launcher", "sam", "serve", "--config", str(hanging.config())]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            until(lambda: shim.calls("C_Login") == 1)
+            process.terminate()
+            # The first start of a worker may take a minute.
+            said, _ = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert (process.returncode, said) == (0, "")
+
+
+def test_OPS_02_told_to_end_while_it_opens_its_device_once_more_the_module_ends(hanging: Site, shim: Shim) -> None:
+    shim.fault("C_Login", "return", 0x30, times=1)
+    shim.fault("C_Login", "hang", nth=2)
+    with hanging.serving() as process:
+        until(lambda: shim.calls("C_Login") == 2)
+        process.terminate()
+        assert process.wait(30) == 0
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "not in time"
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("pin", ["user-pin"])

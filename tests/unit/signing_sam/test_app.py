@@ -253,7 +253,7 @@ class Opening(FakeDevice):
 def standby_over(*answers: Any) -> tuple[StandbyDevice, list[Any]]:
     left = list(answers)
 
-    def open_device() -> Pkcs11Device:
+    def open_device(_closing: Callable[[], bool]) -> Pkcs11Device:
         answer = left.pop(0)
         if isinstance(answer, Exception):
             raise answer

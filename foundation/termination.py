@@ -1,0 +1,45 @@
+"""Whether this process was told to end, by SIGTERM or SIGINT.
+
+A handler that sets a ``threading.Event`` may wait for ever: it runs in the main thread, between any two steps of what
+that does, and where the main thread has just taken the event's own lock to look at it, nobody gives it back.  Here the
+handler takes no lock.  And the kernel may give the signal to another thread while the main one waits: the system's
+half of the handler, which runs at once in whichever thread it is, writes an octet for which the main one waits.
+"""
+
+from __future__ import annotations
+
+import select
+import signal
+import socket
+from types import FrameType
+from typing import Final
+
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+class Termination:
+    """Told once, told for good.  To be made in the main thread, once in the life of a process."""
+
+    def __init__(self) -> None:
+        """From now on these signals end nothing by themselves.
+
+        :raises ValueError: not in the main thread.
+        """
+        self._told = False
+        self._reader, self._writer = socket.socketpair()
+        self._writer.settimeout(0)
+        signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        for number in _SIGNALS:
+            signal.signal(number, self._tell)
+
+    def is_set(self) -> bool:
+        """Whether it was told; any thread may ask."""
+        return self._told
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until it is told, at most so long; whether it was."""
+        readable, _, _ = select.select([self._reader], [], [], seconds)
+        return self._told or bool(readable)
+
+    def _tell(self, _number: int, _frame: FrameType | None) -> None:
+        self._told = True
