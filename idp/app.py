@@ -47,6 +47,7 @@ from idp.web import (
     oidc,
     pages,
     sign_in_page,
+    wording,
 )
 from idp.web import services as composition
 from idp.web.account import setup as account
@@ -187,6 +188,7 @@ def _check_database(engine: Engine, settings: IdpSettings) -> None:
 def _assemble(app: Flask, passwords: Passwords | None) -> None:
     headers.install(app)
     language.install(app)
+    app.jinja_env.filters["duration"] = wording.duration
     browser.install(app)
     altered.install(app)
     faults.install(app)

@@ -108,7 +108,9 @@ def test_OTP_08_an_address_that_does_not_count_yet_says_until_when(idp: Idp, bro
             connection, idp.seals, authenticator_id="new", account_id=idp.alice, kind="sms_otp", now=NOW,
             address="+34600000009", not_before=NOW + timedelta(hours=72),
         )  # fmt: skip
-    assert "Not active until 5 Mar 2026, 10:00 UTC" in browser.get("/account/").text
+    page = browser.get("/account/").text
+    assert 'Not active until <time datetime="2026-03-05T10:00:00+00:00">5 Mar 2026, 10:00</time> UTC' in page
+    assert "Times are given in UTC" in page
 
 
 # Sessions
@@ -227,7 +229,7 @@ def test_credentials_are_listed_and_nobody_types_an_identifier(idp: Idp, browser
     page = browser.get("/account/credentials").text
     assert 'name="credential_id" value="cred-1"' in page
     assert 'type="hidden" name="credential_id"' in page
-    assert "valid until 1 Jan 2028" in page
+    assert 'valid until <time datetime="2028-01-01T00:00:00+00:00">1 Jan 2028</time>' in page
     idp.credentials.error = CredentialUnavailable("down")
     assert "cannot be read now" in browser.get("/account/credentials").text
 

@@ -403,6 +403,9 @@ def test_a_date_is_written_as_the_language_has_it(idp: Idp, tag: str, written: s
         assert language.day(at) == written
         assert language.moment(at) == f"{written}, 07:30"
         assert language.exact(at) == f"{written}, 07:30:00"
+        assert idp.app.jinja_env.from_string("{{ at|moment }}").render(at=at) == (
+            f'<time datetime="2026-03-05T07:30:00+00:00">{written}, 07:30</time>'
+        )
 
 
 def test_times_and_devices_that_are_not_known_are_left_out() -> None:

@@ -156,6 +156,21 @@ def test_OTP_07_the_page_says_when_the_same_code_may_be_sent_again(idp: Idp, bro
 
 @pytest.mark.parametrize(
     ("language", "words"),
+    [("en", "again in 5 minutes"), ("de", "In 5 Minuten"), ("es", "dentro de 5 minutos"), ("fr", "dans 5 minutes")],
+)
+def test_OTP_07_a_long_pause_is_said_in_minutes(tmp_path: Path, language: str, words: str) -> None:
+    """As it is where such a code was asked for too soon."""
+    limits = OtpSettings(cool_down_seconds=300, max_per_address=1000, max_per_account=1000, max_per_network=1000)
+    idp = make_idp(tmp_path, policy=POLICY, otp=limits)
+    browser = idp.client()
+    path = at_form(idp, browser)
+    send(idp, browser, path, NUMBER)
+    assert words in browser.get(path, headers={"Accept-Language": language}).text
+    idp.engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
     [
         ("en", "add this to your account"),
         ("de", "dies Ihrem Konto hinzufügen"),

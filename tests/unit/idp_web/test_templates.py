@@ -35,3 +35,11 @@ def test_SES_07_what_is_made_once_a_process_is_macros_alone_and_asks_nothing_of_
         exported = [value for each, value in vars(made).items() if not each.startswith("_")]
         assert exported
         assert all(isinstance(value, Macro) for value in exported), name
+
+
+def test_pages_write_times_in_one_way(idp: Idp) -> None:
+    """By the filters of idp.web.language, which mark them up; but for the line that a script counts down."""
+    environment = idp.app.jinja_env
+    for name in environment.list_templates(extensions=["html"]):
+        others = re.findall(r"dateformat|timeformat|strftime|isoformat|<time\b", source(idp, name))
+        assert others == (["isoformat", "strftime"] if name == "_parts.html" else []), name
