@@ -373,7 +373,8 @@ def test_the_watch_over_the_browser_sees_what_it_is_for(product: Product, chromi
         person.open_site()
         assert (person.seen.complaints, person.foreign_hosts(), person.leaks()) == ([], set(), [])
         site = product.ports.url("rp")
-        person.page.evaluate("fetch('http://other.localhost:9/').catch(() => null)")
+        with person.page.expect_console_message(lambda message: "Content Security Policy" in message.text):
+            person.page.evaluate("fetch('http://other.localhost:9/').catch(() => null)")
         assert any("Content Security Policy" in complaint for complaint in person.seen.complaints)
         for query in ("query=a+secret", "query=eyJhbGciOiJFUzI1NiJ9.e30.AAAA", "code=once"):
             before = len(person.leaks())

@@ -13,7 +13,7 @@ from examples.sample_contract import make_sample_pdf
 from signing.sam.verify import LEEWAY_SECONDS
 from tests.e2e.conftest import NewVisitor, Product
 from tests.e2e.test_browser import DOCUMENT, assert_signed
-from tests.e2e.visitor import Visitor
+from tests.e2e.visitor import Visitor, leaving
 
 pytestmark = pytest.mark.browser
 
@@ -88,7 +88,8 @@ def test_a_passkey_is_made_signs_in_and_signs_a_contract(product: Product, alice
     expect(alice.page.locator("main")).to_contain_text("my laptop")
 
     alice.page.wait_for_timeout(REFUSED_MILLISECONDS)
-    alice.form("sign-out").get_by_role("button").click()
+    with leaving(alice.page):
+        alice.form("sign-out").get_by_role("button").click()
     alice.open_site()
     alice.hand_in(contract)
     # Autofill finds the passkey: nobody types anything.

@@ -110,6 +110,17 @@ class Seen:
             self.complaints.append(f"{message.text} ({message.location['url']})")
 
 
+@contextmanager
+def leaving(page: Page) -> Iterator[None]:
+    """What is done within leads to another page, whose arrival is waited for: a click ends before its answer is there.
+
+    Who reads at once after it reads the old page, as long as the two have in common what is looked for; and who goes
+    elsewhere at once takes the request back.
+    """
+    with page.expect_navigation(timeout=SECONDS * 1000):
+        yield
+
+
 def violations(page: Page) -> list[str]:
     """What axe-core finds wrong with a page as it looks now."""
     page.evaluate(_AXE.read_text(encoding="utf-8"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.fakes.smsc import Smsc
+from tests.sockets import free_port
 
 USER: Final = "privyseal"
 PASSWORD: Final = "kannel-secret"
@@ -63,7 +63,7 @@ class Kannel:
 def kannel(directory: Path) -> Iterator[Kannel]:
     """Bearerbox and smsbox, bound to a centre of ours, until the end."""
     centre = Smsc()
-    admin, box, send = free_ports(3)
+    admin, box, send = (free_port() for _ in range(3))
     config = directory / "kannel.conf"
     config.write_text(_CONFIG.format(admin=admin, box=box, send=send, smsc=centre.port, user=USER, password=PASSWORD))
     with running("/usr/sbin/bearerbox", str(config), log=directory / "bearerbox.log"):
@@ -78,7 +78,7 @@ def kannel(directory: Path) -> Iterator[Kannel]:
 @contextmanager
 def smpp_driver(directory: Path) -> Iterator[tuple[int, Path]]:
     """Kannel's own SMPP server: its port and its log.  It lives for some seconds where no bearerbox of its own runs."""
-    (port,) = free_ports(1)
+    port = free_port()
     log = directory / "driver.log"
     with running(_DRIVER, "-v", "0", "-p", str(port), "-m", "0", log=log):
         until(lambda: listens(port))
@@ -93,15 +93,6 @@ def running(*command: str, log: Path) -> Iterator[None]:
             yield
         finally:
             process.kill()
-
-
-def free_ports(count: int) -> tuple[int, ...]:
-    """Ports that nobody listens on."""
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = tuple(item.getsockname()[1] for item in held)
-    for item in held:
-        item.close()
-    return ports
 
 
 def listens(port: int) -> bool:

@@ -147,15 +147,19 @@ class Site:
         ):
             yield connection
 
-    def raw(self, host: str, request: bytes, issued: Issued | None = None) -> bytes:
-        """All that comes back until nginx hangs up, or is silent for a second."""
+    def raw(self, host: str, request: bytes, issued: Issued | None = None, *, first: float = 60.0) -> bytes:
+        """All that comes back until nginx hangs up, or is silent for a second.
+
+        :param first: seconds in which it has to begin to answer, where it does at all.
+        """
         got = bytearray()
         with self.tls(host, issued) as connection:
             connection.sendall(request)
-            connection.settimeout(1)
+            connection.settimeout(first)
             try:
                 while chunk := connection.recv(65536):
                     got += chunk
+                    connection.settimeout(1)
             except (TimeoutError, OSError):
                 pass
         return bytes(got)

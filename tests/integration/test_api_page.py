@@ -12,7 +12,7 @@ from foundation.files import write_secret
 from signing.app import create_app
 from signing.csc.dialect import dialects
 from signing.settings import IssuerSettings, WebSettings
-from tests.e2e.visitor import DESK, PHONE, Scheme, launch, violations
+from tests.e2e.visitor import DESK, PHONE, Scheme, launch, leaving, violations
 from tests.integration.whole_world import serving
 
 pytestmark = pytest.mark.browser
@@ -81,6 +81,7 @@ def test_the_page_is_the_document_in_words(site: str, chromium: Browser) -> None
     section = page.locator("#signatures_signHash")
     assert section.get_by_role("rowheader", name="hash required").is_visible()
     assert "hashAlgorithmOID" not in section.inner_text()
-    page.get_by_role("link", name="OpenAPI document").click()
+    with leaving(page):
+        page.get_by_role("link", name="OpenAPI document").click()
     assert '"openapi":"3.1.0"' in page.content()
     page.close()

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 from idp.oidc.client import BACKCHANNEL_GRANT
 from tests.e2e.pictures import PUBLISHED
-from tests.e2e.visitor import DESK, PHONE, Scheme, launch, violations
+from tests.e2e.visitor import DESK, PHONE, Scheme, launch, leaving, violations
 from tests.integration import oidc_world
 from tests.integration.oidc_world import PASSWORD, SHA256, RelyingParty, World
 
@@ -99,7 +99,8 @@ def shoot(page: Page, path: Path) -> None:
 
 def press(page: Page, form: str, value: str = "") -> None:
     chosen = f'[value="{value}"]' if value else '[type="submit"]'
-    page.locator(f'[data-form="{form}"] button{chosen}').first.click()
+    with leaving(page):
+        page.locator(f'[data-form="{form}"] button{chosen}').first.click()
 
 
 def enter(page: Page, issuer: str) -> None:
@@ -107,7 +108,6 @@ def enter(page: Page, issuer: str) -> None:
     page.fill("#username", "alice")
     page.fill("#password", PASSWORD)
     press(page, "sign-in")
-    page.get_by_role("heading", level=1).wait_for()
 
 
 def test_a_person_finds_what_waits_looks_at_it_and_approves(
@@ -142,7 +142,8 @@ def test_a_person_finds_what_waits_looks_at_it_and_approves(
     assert [caller.collect(each).status_code for each in (handle, other)].count(200) == 1
     page.reload()
     assert "the application has fetched it" in page.get_by_role("status").inner_text()
-    page.get_by_role("link", name="Approvals (1 waits for you)").click()
+    with leaving(page):
+        page.get_by_role("link", name="Approvals (1 waits for you)").click()
     look(page)
 
 
@@ -158,7 +159,8 @@ def test_it_is_all_there_without_scripts_and_in_other_languages(
     enter(page, served[1])
     assert title in page.title()
     shoot(page, picture(f"approvals-{locale}"))
-    page.locator("ul.list a").first.click()
+    with leaving(page):
+        page.locator("ul.list a").first.click()
     shoot(page, picture(f"approval-request-{locale}"))
     press(page, "refuse")
     page.get_by_role("status").wait_for()

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests import pki
-from tests.e2e.visitor import _AXE, _AXE_OPTIONS, DESK, PHONE, launch
+from tests.e2e.visitor import _AXE, _AXE_OPTIONS, DESK, PHONE, launch, leaving
 from tests.fakes.idp import PASSWORD
 from tests.integration.nginx_site import CERT, Site, site
 from tests.pki import Issued
@@ -99,7 +99,8 @@ def test_a_person_signs_in_with_a_certificate_and_is_asked_for_it_again(
     page.goto(f"{front.issuer}/account/")
     page.get_by_label("User name").fill("alice")
     page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in", exact=True).click()
+    with leaving(page):
+        page.get_by_role("button", name="Sign in", exact=True).click()
     page.goto(f"{front.issuer}/account/credentials")
     page.locator('[data-form="order-credential"] button').first.click()
     looker.at("step-up", "Present your certificate")
@@ -131,7 +132,8 @@ def test_a_person_adds_a_certificate(front: Site, chromium: Browser, tmp_path: P
     page.goto(f"{front.issuer}/account/")
     page.get_by_label("User name").fill("bob")
     page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in", exact=True).click()
+    with leaving(page):
+        page.get_by_role("button", name="Sign in", exact=True).click()
     page.locator('[data-form="add-factor"] button[value="certificate"]').click()
     page.locator('[data-form="consent"] button[value="approve"]').click()
     looker.at("add", "Add a certificate")

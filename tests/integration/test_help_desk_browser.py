@@ -12,7 +12,7 @@ from playwright.sync_api import Page, ViewportSize, sync_playwright
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from idp.authn.totp import code_at
-from tests.e2e.visitor import DESK, PHONE, Scheme, launch, violations
+from tests.e2e.visitor import DESK, PHONE, Scheme, launch, leaving, violations
 from tests.fakes.idp import PASSWORD, Idp
 from tests.unit.idp_web.admin import make_admin_idp
 
@@ -69,12 +69,14 @@ def look(page: Page, form: str) -> None:
 
 
 def press(page: Page, form: str) -> None:
-    page.locator(f'[data-form="{form}"] button[type="submit"]').first.click()
+    with leaving(page):
+        page.locator(f'[data-form="{form}"] button[type="submit"]').first.click()
 
 
 def prove(idp: Idp, page: Page) -> None:
     """A code by text message."""
-    page.locator('button[name="factor"][value="sms_otp"]').click()
+    with leaving(page):
+        page.locator('button[name="factor"][value="sms_otp"]').click()
     page.fill("#code", idp.inbox.code)
     press(page, "otp")
 

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, CDPSession, Page, expect, sync_playwright
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from tests.e2e.visitor import DESK, PHONE, SECONDS, launch, violations
+from tests.e2e.visitor import DESK, PHONE, SECONDS, launch, leaving, violations
 from tests.fakes.idp import PASSWORD, Idp, make_idp
 from tests.sockets import free_port
 from tests.unit.idp_web.factors import POLICY
@@ -175,7 +175,8 @@ def test_a_passkey_is_bound_signs_in_and_signs(chromium: Browser, idp: Idp, tmp_
         (held,) = alice.held()
         assert held["isResidentCredential"]
 
-        alice.press("Sign out")
+        with leaving(alice.page):
+            alice.press("Sign out")
         alice.set("setAutomaticPresenceSimulation", enabled=False)
         alice.go("/account/")
         alice.at("Sign in")
@@ -199,7 +200,8 @@ def test_a_passkey_is_bound_signs_in_and_signs(chromium: Browser, idp: Idp, tmp_
 def test_autofill_offers_a_passkey_without_anything_typed(chromium: Browser, idp: Idp, tmp_path: Path) -> None:
     with visit(chromium, idp, tmp_path) as alice:
         alice.bind("my laptop")
-        alice.press("Sign out")
+        with leaving(alice.page):
+            alice.press("Sign out")
         alice.go("/account/")
         alice.at("Alice Example")
 
@@ -276,5 +278,6 @@ def test_without_scripts_the_other_ways_are_open(chromium: Browser, idp: Idp, tm
         expect(alice.page.get_by_text("Passkeys need JavaScript.")).to_be_visible()
         alice.press("Sign in with a passkey")
         expect(alice.page.get_by_role("alert")).to_contain_text("Passkeys need JavaScript.")
-        alice.password()
+        with alice.page.expect_request(re.compile("rp.localhost")):
+            alice.password()
         assert len(idp.finished) == 1

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, text
 
 from signing.scdev.settings import DeviceSettings
+from tests import sockets
 from tests.conftest import NetworkForbiddenError
 from tests.scheduling import scope_of
+from tests.sockets import free_port
+
+ROOT = Path(__file__).parents[3]
 
 
 def test_a_unit_test_cannot_open_a_socket_even_on_this_machine() -> None:
@@ -34,6 +41,17 @@ def test_no_test_leaves_this_machine(address: str) -> None:
         sock.connect((address, 9))
     with pytest.raises(NetworkForbiddenError):
         socket.getaddrinfo("example.org", 443)
+
+
+@pytest.mark.loopback
+def test_a_port_that_one_test_process_was_given_no_other_one_is_given() -> None:
+    mine, other = free_port(), free_port()
+    sockets._kept.pop().close()
+    assert max(mine, other) < int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    chance = f"looked_at = iter(({mine}, {other})); sockets._CHANCE.choice = lambda _: next(looked_at)"
+    program = f"from tests import sockets; {chance}; print(sockets.free_port())"
+    told = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert int(told.stdout) == other
 
 
 def test_unix_sockets_stay_usable_in_unit_tests() -> None:
