@@ -15,7 +15,8 @@ from launcher.accounts import Account
 
 PR_SET_PDEATHSIG = 1
 PR_SET_NO_NEW_PRIVS = 38
-STOP_SECONDS = 10.0
+STOP_SECONDS = 30.0
+"""The signature activation module takes up to 15 for what is being signed, and then for what its device is doing."""
 
 _libc = ctypes.CDLL(None, use_errno=True)  # loaded before any fork
 

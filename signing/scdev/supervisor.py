@@ -30,7 +30,7 @@ from signing.scdev.frames import pack, receive, send
 from signing.scdev.returncodes import CKR_OPERATION_ACTIVE, STALE_CODES, down_for_all, name_of_code, worth_another_try
 from signing.scdev.settings import DeviceHealth, DeviceSettings
 from signing.scdev.vitals import Vitals
-from signing.scdev.workers import Answered, Turn, Worker, answered, end, health_of, opening, preferred
+from signing.scdev.workers import Answered, Late, Turn, Worker, answered, end, health_of, opening, preferred
 
 _log = log.get(__name__)
 
@@ -83,6 +83,7 @@ class Supervisor:
         self._members: set[Worker] = set()
         self._ending: list[subprocess.Popen[bytes]] = []
         self._starting: Worker | None = None
+        self._late = Late(_START_SECONDS)
         self._failure: DeviceError | None = None
         self._pin_refused = False
         self._closed = False
@@ -169,6 +170,7 @@ class Supervisor:
             self._idle.clear()
         self._keeper.join()
         self._prober.join()
+        self._late.end(self._settings.deadline_seconds)
         for process in self._ending:
             end(process)
         self._ending.clear()
@@ -376,6 +378,7 @@ class Supervisor:
     def _reap(self) -> None:
         """Take dead workers out of the pool; collect the exit codes of those that were ended."""
         self._ending = [process for process in self._ending if process.poll() is None]
+        self._late.look()
         for worker in [worker for worker in self._idle if worker.process.poll() is not None]:
             worker.close()
             self._idle.remove(worker)
@@ -396,23 +399,27 @@ class Supervisor:
                 worker.dismiss()
         try:
             self._greet(worker)
-        except DeviceError:
-            self._drop_unready(worker)
+        except DeviceError as error:
+            self._drop_unready(worker, late=isinstance(error.__cause__, TimeoutError))
             raise
         finally:
             with self._state:
                 self._starting = None
         return worker
 
-    def _drop_unready(self, worker: Worker) -> None:
-        """Kill it, unless it is only in the way of an end of ours: then it may finish its login, within the deadline.
+    def _drop_unready(self, worker: Worker, *, late: bool) -> None:
+        """Kill it where it has answered; else tell it to end, for it may be in its login, and is to finish that: on the
+        way of an end of ours within the deadline of a call, otherwise within the time that the next one has, too.
 
         A token may write at a login: SoftHSM2 empties the file that makes a token of its directory and fills it again,
-        so that who kills it in between has lost the token.
+        so that who kills it in between has lost the token.  One that hangs holds nobody up, and they do not pile up.
         """
         if self._closing.is_set():
             worker.close()
             end(worker.process, self._settings.deadline_seconds)
+        elif late:
+            worker.close()
+            self._late.take(worker.process)
         else:
             worker.kill()
             end(worker.process)

@@ -33,7 +33,7 @@ import json
 import select
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +60,13 @@ from signing.scdev.wrapping import KEPT, Keks, candidates, offered_by
 class Device:
     """The logged-in token and the handles of the server's keys."""
 
-    def __init__(self, settings: Mapping[str, Any]) -> None:
-        """:raises Refused: whatever keeps the token from being used."""
+    def __init__(self, settings: Mapping[str, Any], wanted: Callable[[], None] = lambda: None) -> None:
+        """:param wanted: called before the PIN is presented; raises where it need not be.
+        :raises Refused: whatever keeps the token from being used.
+        """
         self._usable = True
         # Held on to: the library finalises its module when nobody knows it any longer.
-        self._library, self._session = _login(settings)
+        self._library, self._session = _login(settings, wanted)
         try:
             keks = Keks(self._session, require_trusted=bool(settings["require_trusted_kek"]))
             self.kek_id = keks.chosen(settings["kek_id"])
@@ -157,7 +159,7 @@ class Device:
         return True
 
 
-def _login(settings: Mapping[str, Any]) -> tuple[LockingLibrary, Any]:
+def _login(settings: Mapping[str, Any], wanted: Callable[[], None]) -> tuple[LockingLibrary, Any]:
     """Load the module, open the session that stays, log in, once."""
     try:
         pin = read_secret(Path(settings["pin_file"])).decode("utf-8")
@@ -169,6 +171,7 @@ def _login(settings: Mapping[str, Any]) -> tuple[LockingLibrary, Any]:
     try:
         library = open_library(settings["module"], settings.get("parameters"))
         token = library.get_token(token_label=settings["token_label"])
+        wanted()
         try:
             return library, token.open(rw=True, user_pin=pin)
         except UserAlreadyLoggedIn:
@@ -228,7 +231,7 @@ def serve(line: socket.socket) -> None:
     """Open the token as the first frame says, then answer until the line is closed or the device is lost."""
     _, settings, digest = receive(line)
     try:
-        device = Device(json.loads(settings))
+        device = Device(json.loads(settings), lambda: _look_whether_open(line))
         token = json.dumps(device.token()).encode()
         line.sendall(pack([b"ready", device.canary_point, device.canary(digest), device.kek_id.encode(), token]))
     except Refused as refused:
@@ -240,6 +243,16 @@ def serve(line: socket.socket) -> None:
             return
         request = receive(line)
         line.sendall(_answer_or_error(device, request))
+
+
+def _look_whether_open(line: socket.socket) -> None:
+    """Whoever took too long to get here was told to end, and another one presents the PIN: once is enough.
+
+    :raises FrameBroken: the line was closed.
+    """
+    readable, _, _ = select.select([line], [], [], 0)
+    if readable and not line.recv(1, socket.MSG_PEEK):
+        raise FrameBroken("the line was closed")
 
 
 def _answer_or_error(device: Device, request: list[bytes]) -> bytes:

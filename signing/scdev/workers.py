@@ -8,6 +8,7 @@ import secrets
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -66,6 +67,32 @@ class Worker:
         """End it now."""
         self.line.close()
         self.process.kill()
+
+
+class Late:
+    """A worker's process that was not ready in time and was told to end: it may finish its login.  One at a time."""
+
+    def __init__(self, seconds: float) -> None:
+        """:param seconds: in which it ends at the latest."""
+        self._seconds = seconds
+        self._process: subprocess.Popen[bytes] | None = None
+        self._until = 0.0
+
+    def take(self, process: subprocess.Popen[bytes]) -> None:
+        """This one, and kill the one before."""
+        self.end(0.0)
+        self._process, self._until = process, time.monotonic() + self._seconds
+
+    def look(self) -> None:
+        """Kill it where its time is over."""
+        if self._process is not None and (self._process.poll() is not None or time.monotonic() > self._until):
+            self.end(0.0)
+
+    def end(self, seconds: float) -> None:
+        """Wait for its end, and see to it."""
+        if self._process is not None:
+            end(self._process, seconds)
+        self._process = None
 
 
 class Turn:

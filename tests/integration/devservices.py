@@ -81,7 +81,7 @@ class Command:
     def end(self) -> tuple[int, str]:
         """SIGTERM; its exit status and what it wrote to standard error."""
         self.process.send_signal(signal.SIGTERM)
-        _out, err = self.process.communicate(timeout=10)
+        _out, err = self.process.communicate(timeout=60)
         return self.process.returncode, err
 
 

@@ -151,6 +151,19 @@ class Site:
                     process.terminate()
                 process.wait(30)
 
+    def workers(self, node: str = "a") -> tuple[int, ...]:
+        """Processes of a node's device, once all are there that it is to have.
+
+        A node is ready with the first of them.  Who kills the next one while it logs in loses the token: SoftHSM2
+        empties a file of it then, and writes it anew.
+        """
+        until = time.monotonic() + 60
+        with SamClient(self.admin(node)) as admin:
+            while (device := admin.call("status", {})["device"])["workers_ready"] < device.get("workers", 1):
+                assert time.monotonic() < until, device
+                time.sleep(0.05)
+        return tuple(each["process"] for each in device["processes"])
+
     def log(self, node: str = "a") -> Path:
         """Where a node's log goes."""
         return self.directory / f"{node}.log"

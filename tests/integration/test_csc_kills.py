@@ -31,7 +31,7 @@ from tests.integration.bola_requests import to_dialect
 from tests.integration.oidc_world import SHA256
 from tests.integration.oracle import Oracle
 from tests.integration.sam_site import ROOT, Site
-from tests.integration.test_sam_kills import children, shimmed_site, signs, until
+from tests.integration.test_sam_kills import shimmed_site, signs, until
 from tests.integration.web_node import POINTS, settings_in
 from tests.shim import Shim, of_digest
 
@@ -139,7 +139,7 @@ def test_SAD_03_a_module_killed_before_its_answer_signs_nothing_twice_in_any_ver
     with SamClient(site.socket()) as client, ThreadPoolExecutor(3) as pool:
         web = create_app(settings_in(tmp_path), sam=client)
         with site.serving() as process:
-            until(lambda: signs(client))
+            workers = site.workers()
             view = site.credential(client)
             before, handed = shim.calls("C_Sign/users"), len(shim.sent())
             requested = [
@@ -149,7 +149,7 @@ def test_SAD_03_a_module_killed_before_its_answer_signs_nothing_twice_in_any_ver
             shim.fault("C_Sign/users", "hang")
             waiting = [pool.submit(answered, web.test_client(), each) for each in requested]
             until(lambda: shim.calls("C_Sign/users") > before)
-            for pid in (*children(process.pid), process.pid):
+            for pid in (*workers, process.pid):
                 os.kill(pid, signal.SIGKILL)
             shim.heal()
             for asking in waiting:

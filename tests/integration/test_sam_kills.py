@@ -351,14 +351,15 @@ def test_SAD_03_OPS_01_the_product_killed_with_its_workers_while_it_signs(shim: 
     url = f"sqlite:///{tmp_path / 'sam.sqlite'}"
     site = shimmed_site(tmp_path, url, shim)
     with ThreadPoolExecutor(1) as pool, site.serving() as process, SamClient(site.socket()) as client:
-        until(lambda: signs(client))
+        workers = site.workers()
+        assert len(workers) == len(children(process.pid)) == 2
         view = site.credential(client)
         birth, before = len(shim.sent()), shim.calls(SIGNING)
         sad = site.sad(view)
         shim.fault(SIGNING, "hang", times=1)
         asking = pool.submit(client.sign, site.request(sad))
         until(lambda: shim.calls(SIGNING) > before)
-        for pid in (*children(process.pid), process.pid):
+        for pid in (*workers, process.pid):
             os.kill(pid, signal.SIGKILL)
         shim.heal()
         with pytest.raises(LinkUnavailable):

@@ -273,6 +273,51 @@ def test_OPS_02_a_login_that_hangs_holds_the_close_up_for_no_longer_than_a_call(
     assert [process.returncode for process in starts.processes] == [0, -signal.SIGKILL]
 
 
+def test_OPS_02_a_worker_that_takes_too_long_to_log_in_is_not_killed_in_it(
+    settings: DeviceSettings, shim: Shim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts = Starts(monkeypatch)
+    with opened(shim.before(settings), workers=1) as device:
+        shim.fault("C_Login", "delay", 6000, times=1)
+        device._supervisor._start_limit = 3.0
+        os.kill(device.worker_processes()[0], signal.SIGKILL)
+        until(lambda: starts.count >= 3)
+        until(lambda: starts.processes[1].poll() is not None)
+        assert starts.processes[1].returncode == 0
+        until(lambda: device.health().available)
+        device.canary()
+
+
+def test_KEY_09_a_worker_that_was_told_to_end_before_its_login_presents_no_pin(
+    settings: DeviceSettings, shim: Shim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts = Starts(monkeypatch)
+    with opened(shim.before(settings), workers=1) as device:
+        shim.fault("C_Initialize", "hang", times=1)
+        device._supervisor._start_limit = 4.0
+        os.kill(device.worker_processes()[0], signal.SIGKILL)
+        until(lambda: starts.count >= 3)
+        shim.heal()
+        until(lambda: device.health().available)
+        until(lambda: starts.processes[1].poll() is not None)
+        assert starts.processes[1].returncode == 0
+        assert shim.calls("C_Login") == sum(process.returncode != 0 for process in starts.processes)
+
+
+def test_OPS_02_of_workers_that_hang_in_their_login_no_more_than_one_is_left(
+    settings: DeviceSettings, shim: Shim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts = Starts(monkeypatch)
+    with opened(shim.before(settings), workers=1) as device:
+        shim.fault("C_Login", "hang")
+        device._supervisor._start_limit = 1.0
+        os.kill(device.worker_processes()[0], signal.SIGKILL)
+        until(lambda: starts.count >= 4)
+        assert starts.processes[1].returncode == -signal.SIGKILL
+        shim.heal()
+        until(lambda: device.health().available)
+
+
 # PIN
 
 
