@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     bindparam,
+    case,
     insert,
     select,
     update,
@@ -93,6 +94,21 @@ def asked(statement: Any) -> Ask:
     return lambda connection, given: connection.execute(statement, given)
 
 
+def _counted(move: Ask) -> Ask:
+    """What moves the head, and sees whether it did.
+
+    :raises ChainNotReady: it did not.
+    """
+
+    def moved(connection: Connection, given: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Any:
+        result = move(connection, given)
+        if result.rowcount != 1:
+            raise ChainNotReady("the audit chain's head moved under its lock")
+        return result
+
+    return moved
+
+
 class AuditLog:
     """A chain in a database."""
 
@@ -105,7 +121,8 @@ class AuditLog:
     ) -> None:
         """
         :param prepare: makes of a statement what asks it, for whoever has a quicker way.
-        :param put_off: the same for what may be asked together with the next one of the transaction.
+        :param put_off: the same for what may be asked together with the next one of the transaction, or its commit.
+            A head that moved under its lock is then told by the database, as a violation of what its column takes.
         """
         self._catalogue = catalogue
         self._entries = tables.entries
@@ -114,11 +131,22 @@ class AuditLog:
         head = select(tables.head.c.sequence, tables.head.c.hash).where(tables.head.c.id == _HEAD)
         self._lock = prepare(head.with_for_update())
         self._insert = (put_off or prepare)(insert(tables.entries))
-        self._move = prepare(
-            update(tables.head)
-            .where(tables.head.c.id == _HEAD, tables.head.c.sequence == bindparam("before"))
-            .values(sequence=bindparam("after"), hash=bindparam("moved_to"))
-        )
+        unmoved = tables.head.c.sequence == bindparam("before")
+        if put_off is None:
+            self._move = _counted(
+                prepare(
+                    update(tables.head)
+                    .where(tables.head.c.id == _HEAD, unmoved)
+                    .values(sequence=bindparam("after"), hash=bindparam("moved_to"))
+                )
+            )
+        else:
+            # Nobody waits to hear how many rows it changed, so it fails by itself: the column takes no NULL.
+            self._move = put_off(
+                update(tables.head)
+                .where(tables.head.c.id == _HEAD)
+                .values(sequence=case((unmoved, bindparam("after", type_=BigInteger))), hash=bindparam("moved_to"))
+            )
 
     def initialise(self, connection: Connection) -> None:
         """Begin a chain where there is none."""
@@ -165,11 +193,7 @@ class AuditLog:
                 for entry in entries
             ],
         )
-        moved = self._move(
-            connection, {"before": before.sequence, "after": head.sequence, "moved_to": head.hash}
-        )
-        if moved.rowcount != 1:
-            raise ChainNotReady("the audit chain's head moved under its lock")
+        self._move(connection, {"before": before.sequence, "after": head.sequence, "moved_to": head.hash})
         return entries
 
     def lock(self, connection: Connection) -> Head:

@@ -238,6 +238,7 @@ class DatabaseAudit:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        # What is written goes with the commit, so that the chain is locked for one way to the database less.
         self._log = AuditLog(TABLES, CATALOGUE, Statement, lambda clause: Statement(clause).put_off)
 
     def initialise(self, connection: Connection) -> None:

@@ -256,12 +256,9 @@ def set_request(
         raise InteractionLost("the interaction has ended")
 
 
-def touch(connection: Connection, interaction_id: str, *, later: bool = False) -> None:
-    """Write the row as it is.
-
-    :param later: with what comes next in the transaction.
-    """
-    (_TOUCH.put_off if later else _TOUCH)(connection, {"interaction_id": interaction_id})
+def touch(connection: Connection, interaction_id: str) -> None:
+    """Write the row as it is, with what comes next in the transaction."""
+    _TOUCH.put_off(connection, {"interaction_id": interaction_id})
 
 
 def close(connection: Connection, interaction_id: str) -> bool:

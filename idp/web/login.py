@@ -142,8 +142,8 @@ def _signed_in(
 
 
 def _touch(interaction: Interaction, connection: Connection) -> None:
-    # As the record of a failure: its entry goes with the next statement, which moves the chain's head (OTP-11).
-    interactions.touch(connection, interaction.id, later=True)
+    # As the record of a failure: its entry, and what moves the chain's head, go with the commit (OTP-11).
+    interactions.touch(connection, interaction.id)
     interactions.touch(connection, interaction.id)
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, Engine, MetaData, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Engine, MetaData, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from auditlog import cli
 from auditlog.catalogue import Catalogue, Event
@@ -17,6 +18,7 @@ from auditlog.chain import EMPTY, Head, append, verify
 from auditlog.cli import main
 from auditlog.errors import ChainNotReady, EventRefused
 from auditlog.sql import AuditLog, AuditTables, asked, audit_tables, read_entries
+from auditlog.sql import Written as Record
 from foundation.clock import from_epoch
 from foundation.files import write_secret
 from signing.storage.engine import open_engine
@@ -107,13 +109,26 @@ def test_without_a_head_nothing_is_written(written: Written) -> None:
 
 def test_a_head_that_moved_under_its_lock_is_refused(written: Written) -> None:
     head = written.tables.head
-    written.log._move = asked(
-        update(head)
-        .where(head.c.id == 1, head.c.sequence == bindparam("before") + 1)
-        .values(sequence=bindparam("after"), hash=bindparam("moved_to"))
-    )
-    with written.engine.begin() as connection, pytest.raises(ChainNotReady):
-        written.log.append(connection, "demo.event", {"number": 1}, AT)
+    with written.engine.begin() as connection:
+        locked = written.log.lock(connection)
+        connection.execute(update(head).values(sequence=locked.sequence + 1))
+        with pytest.raises(ChainNotReady):
+            written.log.extend(connection, locked, [Record("demo.event", {"number": 1}, AT)])
+
+
+def test_a_head_that_moved_under_its_lock_is_refused_by_the_database_where_nobody_asks(written: Written) -> None:
+    head = written.tables.head
+    log = AuditLog(written.tables, Catalogue([Event("demo.event", "", frozenset({"number"}))]), put_off=asked)
+    with written.engine.begin() as connection:
+        log.append(connection, "demo.event", {"number": 1}, AT)
+    with written.engine.connect() as connection:
+        assert verify(read_entries(connection, written.tables.entries)) == log.head(connection)
+    with written.engine.begin() as connection:
+        locked = log.lock(connection)
+        connection.execute(update(head).values(sequence=locked.sequence + 1))
+        with pytest.raises(IntegrityError):
+            log.extend(connection, locked, [Record("demo.event", {"number": 1}, AT)])
+        connection.rollback()
 
 
 def test_records_written_during_a_verification_are_left_for_the_next(
