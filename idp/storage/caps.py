@@ -8,14 +8,15 @@ at one time as many get through as may.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import JSON, BigInteger, Column, Connection, String, Table, bindparam, delete, select, update
+from sqlalchemy import JSON, BigInteger, Column, Connection, String, Table, bindparam, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from foundation.clock import epoch
@@ -39,29 +40,45 @@ message_stops: Final = Table(
     Column("until", BigInteger, nullable=False),
 )
 
+_T: Final = message_counts.c
 _SLICES: Final = 30
 """A count outlives its window by a thirtieth of it at most, and never falls short of it."""
 
 
-def _counted() -> dict[str, Statement]:
-    """Of each kind of database: gives the row of a key, made where there is none.
+@functools.cache
+def _counted(kind: str, keys: int) -> Statement:
+    """Gives the rows of so many keys, made where there are none, and locks them in the order of the keys given.
 
-    The update is what locks a row that is there, and reads it as others left it.
+    What is written is what locks a row that is there, and reads it as others left it.
+
+    :param kind: of database.
     """
-    found = {}
-    for name, kind in (("postgresql", postgresql), ("sqlite", sqlite)):
-        adding: Any = kind.insert(message_counts)
-        found[name] = Statement(
-            adding.on_conflict_do_update(
-                index_elements=["key"], set_={"expires_at": adding.excluded.expires_at}
-            ).returning(message_counts.c.slices)
-        )
-    return found
+    adding, excluded = _adding(kind, keys)
+    changed = {"expires_at": excluded.expires_at}
+    return Statement(adding.on_conflict_do_update(index_elements=["key"], set_=changed).returning(_T.key, _T.slices))
 
 
-# Made once: putting a statement together takes longer than the database's answer.
-_COUNTED: Final = _counted()
-_WRITE: Final = Statement(update(message_counts).where(message_counts.c.key == bindparam("of")))
+@functools.cache
+def _written(kind: str, keys: int) -> Statement:
+    """Writes the slices of so many keys, whose rows are there."""
+    adding, excluded = _adding(kind, keys)
+    return Statement(adding.on_conflict_do_update(index_elements=["key"], set_={"slices": excluded.slices}))
+
+
+def _adding(kind: str, keys: int) -> tuple[Any, Any]:
+    """An insert of so many rows, and what it calls one that is there already."""
+    given = [
+        {column.name: bindparam(f"{column.name}_{number}", type_=column.type) for column in _T}
+        for number in range(keys)
+    ]
+    adding: Any = (postgresql if kind == "postgresql" else sqlite).insert(message_counts).values(given)
+    return adding, adding.excluded
+
+
+def _asked(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    return {f"{name}_{number}": value for number, row in enumerate(rows) for name, value in row.items()}
+
+
 _STOPS: Final = Statement(select(message_stops).where(message_stops.c.until > bindparam("at")))
 
 
@@ -118,7 +135,7 @@ def take(connection: Connection, secret: bytes, caps: Sequence[Cap], now: dateti
         held = dict(slices)
         begin = at - at % size
         held[begin] = held.get(begin, 0) + 1
-        changes.append({"of": key, "slices": sorted(map(list, held.items()))})
+        changes.append({"key": key, "slices": sorted(map(list, held.items())), "expires_at": _forgotten_at(cap, at)})
     _write(connection, changes)
     return None
 
@@ -126,17 +143,20 @@ def take(connection: Connection, secret: bytes, caps: Sequence[Cap], now: dateti
 def give_back(connection: Connection, secret: bytes, caps: Sequence[Cap], now: datetime) -> None:
     """A message that was counted certainly did not go out."""
     keyed = sorted(((cap.key(secret), cap) for cap in caps), key=lambda item: item[0])
+    at = epoch(now)
+    rows = _locked(connection, keyed, at)
     changes: list[dict[str, Any]] = []
-    for key, slices in _locked(connection, keyed, epoch(now)).items():
-        if slices:
+    for key, cap in keyed:
+        if slices := rows[key]:
             *earlier, (begin, count) = slices
-            changes.append({"of": key, "slices": [*map(list, earlier), *([[begin, count - 1]] if count > 1 else [])]})
+            left = [*map(list, earlier), *([[begin, count - 1]] if count > 1 else [])]
+            changes.append({"key": key, "slices": left, "expires_at": _forgotten_at(cap, at)})
     _write(connection, changes)
 
 
-def _write(connection: Connection, changes: list[dict[str, Any]]) -> None:
+def _write(connection: Connection, changes: Sequence[Mapping[str, Any]]) -> None:
     if changes:
-        _WRITE.put_off(connection, changes)
+        _written(connection.dialect.name, len(changes)).put_off(connection, _asked(changes))
 
 
 def _until_room(slices: list[tuple[int, int]], size: int, cap: Cap, at: int) -> int:
@@ -150,12 +170,11 @@ def _until_room(slices: list[tuple[int, int]], size: int, cap: Cap, at: int) -> 
 
 def _locked(connection: Connection, caps: Sequence[tuple[str, Cap]], at: int) -> dict[str, list[tuple[int, int]]]:
     """Rows by key, made where there are none, and locked until the transaction ends."""
-    counted = _COUNTED[connection.dialect.name]
-    asked = [
-        (key, counted.put_off(connection, {"key": key, "slices": [], "expires_at": _forgotten_at(cap, at)}))
-        for key, cap in caps
-    ]
-    return {key: [(int(begin), int(count)) for begin, count in of().all()[0].slices] for key, of in asked}
+    if not caps:
+        return {}
+    new = [{"key": key, "slices": [], "expires_at": _forgotten_at(cap, at)} for key, cap in caps]
+    found = _counted(connection.dialect.name, len(new))(connection, _asked(new))
+    return {row.key: [(int(begin), int(count)) for begin, count in row.slices] for row in found.all()}
 
 
 def _forgotten_at(cap: Cap, at: int) -> int:
