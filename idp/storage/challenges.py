@@ -153,8 +153,20 @@ def live_later(connection: Connection, purpose: Purpose, now: datetime) -> Calla
 
 def latest(connection: Connection, session_id: str, txn: str, now: datetime) -> Challenge | None:
     """The live challenge of a transaction that was sent last, whatever its authenticator."""
-    row = _BY_TXN(connection, {"of_txn": txn, "in_session": session_id, "at": epoch(now)}).first()
-    return None if row is None else _challenge(row)
+    return latest_later(connection, session_id, txn, now)()
+
+
+def latest_later(
+    connection: Connection, session_id: str, txn: str, now: datetime
+) -> Callable[[], Challenge | None]:
+    """The same, asked for with what comes next."""
+    later = _BY_TXN.put_off(connection, {"of_txn": txn, "in_session": session_id, "at": epoch(now)})
+
+    def found() -> Challenge | None:
+        row = later().first()
+        return None if row is None else _challenge(row)
+
+    return found
 
 
 def in_session(connection: Connection, session_id: str, now: datetime) -> tuple[Challenge, ...]:

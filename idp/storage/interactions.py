@@ -219,18 +219,25 @@ def move_unclaimed(connection: Connection, seals: Sealer, old_session: str, new_
     change(connection, seals, interactions, _TO_MOVE, lambda _: values, in_session=old_session)
 
 
-def add_evidence(connection: Connection, seals: Sealer, interaction_id: str, item: Evidence) -> None:
+def add_evidence(
+    connection: Connection, seals: Sealer, interaction_id: str, item: Evidence
+) -> StoredInteraction:
     """Add evidence that is bound to this transaction (SES-06).
 
+    :returns: the interaction as it is once the transaction is committed.
     :raises InteractionLost: it has ended.
     """
+    found: list[StoredInteraction] = []
 
     def added(row: Row[Any]) -> dict[str, Any]:
         kept = [old for old in row.evidence if old["authenticator_id"] != item.authenticator_id]
-        return {"evidence": [*kept, item.to_json()][-_MAX_EVIDENCE:]}
+        evidence = [*kept, item.to_json()][-_MAX_EVIDENCE:]
+        found.append(replace(_stored(row), evidence=tuple(Evidence.from_json(each) for each in evidence)))
+        return {"evidence": evidence}
 
     if change(connection, seals, interactions, _TO_CHANGE, added, interaction_id=interaction_id) != 1:
         raise InteractionLost("the interaction has ended")
+    return found[0]
 
 
 def set_credential(connection: Connection, seals: Sealer, interaction_id: str, credential: Mapping[str, Any]) -> None:
@@ -266,8 +273,13 @@ def close(connection: Connection, interaction_id: str) -> bool:
 
     False also where its session was ended: what was proved there may have been looked at before that (SES-03).
     """
-    ended = _END(connection, {"interaction_id": interaction_id, "state": "finished", "seal": NO_SEAL})
-    return ended.rowcount == 1
+    return close_later(connection, interaction_id)()
+
+
+def close_later(connection: Connection, interaction_id: str) -> Callable[[], bool]:
+    """The same, with what comes next: the caller rolls back what it wrote meanwhile where it is false."""
+    ended = _END.put_off(connection, {"interaction_id": interaction_id, "state": "finished", "seal": NO_SEAL})
+    return lambda: ended().rowcount == 1
 
 
 def purge(connection: Connection, now: datetime) -> int:

@@ -153,14 +153,26 @@ def needs_touch(session: StoredSession, now: datetime) -> bool:
     return epoch(session.last_seen_at) <= epoch(now) - _TOUCH_SECONDS
 
 
-def change_token(connection: Connection, seals: Sealer, session_id: str, token: str) -> None:
+def change_token(
+    connection: Connection, seals: Sealer, session_id: str, token: str, item: Evidence | None = None
+) -> StoredSession:
     """Give the session another cookie: the former one is worth nothing from now on.
 
+    :param item: evidence that holds for the whole session from now on; an older use of the same authenticator is
+        dropped.
+    :returns: the session as it is once the transaction is committed.
     :raises InteractionLost: the session has ended.
     """
-    values = {"token_hash": hash_token(token)}
-    if change(connection, seals, sessions, _TO_CHANGE, lambda _: values, session_id=session_id) != 1:
+    found: list[StoredSession] = []
+
+    def changed(row: Row[Any]) -> dict[str, Any]:
+        kept = row.evidence if item is None else _with_evidence(row.evidence, item)
+        found.append(_session(row, kept))
+        return {"token_hash": hash_token(token), **({} if item is None else {"evidence": kept})}
+
+    if change(connection, seals, sessions, _TO_CHANGE, changed, session_id=session_id) != 1:
         raise InteractionLost("the session has ended")
+    return found[0]
 
 
 def add_evidence(connection: Connection, seals: Sealer, session_id: str, item: Evidence) -> None:
@@ -170,11 +182,15 @@ def add_evidence(connection: Connection, seals: Sealer, session_id: str, item: E
     """
 
     def added(row: Row[Any]) -> dict[str, Any]:
-        kept = [old for old in row.evidence if old["authenticator_id"] != item.authenticator_id]
-        return {"evidence": [*kept, item.to_json()][-_MAX_EVIDENCE:]}
+        return {"evidence": _with_evidence(row.evidence, item)}
 
     if change(connection, seals, sessions, _TO_CHANGE, added, session_id=session_id) != 1:
         raise InteractionLost("the session has ended")
+
+
+def _with_evidence(former: list[dict[str, Any]], item: Evidence) -> list[dict[str, Any]]:
+    kept = [old for old in former if old["authenticator_id"] != item.authenticator_id]
+    return [*kept, item.to_json()][-_MAX_EVIDENCE:]
 
 
 def revoke(connection: Connection, session_id: str, now: datetime) -> None:
@@ -293,11 +309,11 @@ def forget(connection: Connection, session_ids: Iterable[str]) -> None:
     connection.execute(delete(sessions).where(_S.id.in_(tuple(session_ids)), _S.revoked_at.is_not(None)))
 
 
-def _session(row: Row[Any]) -> StoredSession:
+def _session(row: Row[Any], evidence: list[dict[str, Any]] | None = None) -> StoredSession:
     return StoredSession(
         id=row.id,
         account_id=row.account_id,
-        evidence=tuple(Evidence.from_json(item) for item in row.evidence),
+        evidence=tuple(Evidence.from_json(item) for item in (row.evidence if evidence is None else evidence)),
         device=row.device,
         created_at=from_epoch(row.created_at),
         last_seen_at=from_epoch(row.last_seen_at),

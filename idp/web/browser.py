@@ -28,6 +28,7 @@ from idp.storage.accounts import Account
 from idp.storage.authenticators import Authenticator
 from idp.storage.engine import reading
 from idp.storage.interactions import StoredInteraction
+from idp.storage.sessions import StoredSession
 from idp.web import language, revocation
 from idp.web.services import Services, services
 
@@ -39,6 +40,8 @@ _SIGNED_IN: Final = "account_signed_in"
 """In ``g``: who signed in in this request, as the transaction that did it read them."""
 _INTERACTION: Final = "interaction_read_with_session"
 """In ``g``: the interaction that the request's path names, as it was read together with the session."""
+_WRITTEN: Final = "browser_written"
+"""In ``g``: session and interaction as a step-up has written them, for when that is committed."""
 _UNREAD: Final = object()
 _TOKEN_OCTETS: Final = 32
 _ID_OCTETS: Final = 16
@@ -143,8 +146,7 @@ def sign_in(connection: Connection, account: Account, item: Evidence, session_id
     before = current()
     setattr(g, _SIGNED_IN, account)
     if before is not None and before.account_id == account.id:
-        sessions.add_evidence(connection, services().seals, before.id, item)
-        return step_up(connection, before)
+        return step_up(connection, before, item)
     after = _begin(connection, account.id, session_id, item=item)
     setattr(g, _KNOWN, True)
     if before is not None:
@@ -181,14 +183,26 @@ def begin_anew(connection: Connection, session_id: str) -> BrowserSession:
     return after
 
 
-def step_up(connection: Connection, session: BrowserSession) -> BrowserSession:
-    """The session's cookie changes: one that was stolen before the step-up does not profit from it."""
+def step_up(
+    connection: Connection,
+    session: BrowserSession,
+    item: Evidence | None = None,
+    *,
+    stored: StoredInteraction | None = None,
+) -> BrowserSession:
+    """The session's cookie changes: one that was stolen before the step-up does not profit from it.
+
+    :param item: what was proved, where it holds for the whole session.
+    :param stored: the interaction in which it was proved, as it is once the transaction is committed.
+    """
     token = encode_base64url(services().random(_TOKEN_OCTETS))
-    sessions.change_token(connection, services().seals, session.id, token)
+    row = sessions.change_token(connection, services().seals, session.id, token, item)
     g.browser_cookie = token
     g.browser = session
     g.pop(_KNOWN, None)
     g.pop(_INTERACTION, None)
+    # What may yet be rolled back counts for nobody before :func:`reload`.
+    setattr(g, _WRITTEN, (_session_of(row), stored))
     return session
 
 
@@ -220,16 +234,23 @@ def reload() -> None:
     found = current()
     if found is None or g.pop(_KNOWN, False):
         return
+    written = g.pop(_WRITTEN, None)
+    if written is not None:
+        # As the transaction had it, with its row locked.
+        g.browser, stored = written
+        setattr(g, _INTERACTION, stored)
+        return
     seals, now = services().seals, services().clock.now()
     named = _interaction_named()
     with reading(services().engine) as connection:
         again = None if named is None else interactions.find_later(connection, seals, named, found.id, now)
         row = sessions.find_by_id(connection, seals, found.id, now, services().settings.session)
         setattr(g, _INTERACTION, None if again is None or row is None else again())
-    made = None if row is None else BrowserSession(
-        row.id, row.account_id, row.evidence, form_token(row.id), row.pauses
-    )
-    g.browser = made
+    g.browser = None if row is None else _session_of(row)
+
+
+def _session_of(row: StoredSession) -> BrowserSession:
+    return BrowserSession(row.id, row.account_id, row.evidence, form_token(row.id), row.pauses)
 
 
 def interaction_read(session: BrowserSession, interaction_id: str) -> StoredInteraction | None:
@@ -255,12 +276,19 @@ def account_of(session: BrowserSession | None) -> Account | None:
     return _active(found)
 
 
-def person_of(session: BrowserSession | None) -> tuple[Account, tuple[Authenticator, ...]] | None:
-    """The active account that is signed in, and its authenticators, disabled ones too: read together."""
+def person_of(
+    session: BrowserSession | None, besides: Callable[[Connection], None] | None = None
+) -> tuple[Account, tuple[Authenticator, ...]] | None:
+    """The active account that is signed in, and its authenticators, disabled ones too: read together.
+
+    :param besides: puts off what else is to be asked with them.
+    """
     if session is None or session.account_id is None:
         return None
     found = _signed_in(session)
     with reading(services().engine) as connection:
+        if besides is not None:
+            besides(connection)
         looked_for = None if found is not None else accounts.later(connection, session.account_id)
         owned = authenticators.of_account(connection, services().seals, session.account_id)
         account = _active(found if looked_for is None else looked_for())
@@ -336,6 +364,7 @@ def _begin(
     connection: Connection, account_id: str | None, session_id: str = "", *, item: Evidence | None = None
 ) -> BrowserSession:
     with_services = services()
+    g.pop(_WRITTEN, None)
     session_id = session_id or new_id(with_services)
     token = encode_base64url(with_services.random(_TOKEN_OCTETS))
     sessions.create(

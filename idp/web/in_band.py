@@ -49,6 +49,7 @@ from idp.policy.keys import SIGN_IN_BAND
 from idp.storage import accounts, authenticators, challenges
 from idp.storage.accounts import Account
 from idp.storage.authenticators import Authenticator
+from idp.storage.challenges import Challenge
 from idp.storage.engine import reading
 from idp.storage.interactions import StoredInteraction
 from idp.web import login, otp, progress, proof, shadow
@@ -228,13 +229,17 @@ def _kind(asked: InBand, name: str) -> str:
         return "password"
     if name != OTP:
         return name
-    with reading(asked.services.engine) as connection:
-        now = asked.services.clock.now()
-        sent = challenges.latest(connection, asked.principal.grant.id, asked.txn, now)
+    sent = _latest(asked)
     kinds = {item.id: item.kind for item in asked.owned}
     if sent is not None and sent.purpose.authenticator_id in kinds:
         return kinds[sent.purpose.authenticator_id]
     return next((kind for kind in asked.kinds if kind in _JUDGES), OTP)
+
+
+def _latest(asked: InBand) -> Challenge | None:
+    with reading(asked.services.engine) as connection:
+        now = asked.services.clock.now()
+        return challenges.latest(connection, asked.principal.grant.id, asked.txn, now)
 
 
 def _password(asked: InBand, value: str, found: list[Evidence]) -> None:
@@ -274,7 +279,7 @@ def _code(asked: InBand, kind: str, value: str, found: list[Evidence]) -> None:
     try:
         if kind in MESSAGES:
             mine = tuple(item for item in asked.owned if item.kind == kind)
-            otp.judge(interaction, replace(assessed, authenticators=mine), value, accept)
+            otp.judge(interaction, replace(assessed, authenticators=mine), _latest(asked), value, accept)
         else:
             uses, chance = _JUDGES[kind]
             typed.judge(interaction, assessed, kind, uses(value[:_MAX_CODE]), chance, accept)

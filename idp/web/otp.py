@@ -30,7 +30,7 @@ from idp.settings import OtpSettings
 from idp.storage import challenges, messages
 from idp.storage.authenticators import Authenticator
 from idp.storage.challenges import Challenge, Purpose, Verdict
-from idp.storage.engine import reading
+from idp.storage.engine import writing
 from idp.web import browser, caps, proof
 from idp.web.interaction import BeginInteraction, Interaction
 from idp.web.language import gettext as _
@@ -69,7 +69,7 @@ def send(interaction: Interaction, found: Assessment, factor: str) -> None:
     limits = _limits(item)
     own = caps.of(item, limits, found.facts.network)
     try:
-        with services().engine.begin() as connection:
+        with writing(services().engine) as connection:
             challenge = challenges.open_or_resend(
                 connection,
                 _purpose(interaction, found, item),
@@ -96,28 +96,30 @@ def send(interaction: Interaction, found: Assessment, factor: str) -> None:
                 caps.give_back(connection, own, now)
             services().audit.record(connection, "otp.not_sent", **fields, cause=error.code)
         raise OtpNotSent("the gateway did not take the message") from None
-    with services().engine.begin() as connection:
+    with writing(services().engine) as connection:
         messages.add(connection, message_id, challenge.id, delivery, now)
         services().audit.record(connection, "otp.sent", **fields, sends=challenge.sent.sends)
 
 
-def verify(interaction: Interaction, found: Assessment, typed: str) -> None:
+def verify(interaction: Interaction, found: Assessment, latest: Challenge | None, typed: str) -> None:
     """Judge a code; a right one becomes evidence, once, and the session's cookie changes.
 
+    :param latest: the live challenge of the transaction, as it was a moment ago: it tells whose code is judged.
     :raises OtpRefused: wrong, dead, locked, or nothing was sent.
     """
-    judge(interaction, found, typed, proof.accept)
+    judge(interaction, found, latest, typed, proof.accept)
     browser.reload()
 
 
-def judge(interaction: Interaction, found: Assessment, typed: str, accept: proof.Accept) -> None:
+def judge(
+    interaction: Interaction, found: Assessment, latest: Challenge | None, typed: str, accept: proof.Accept
+) -> None:
     """Judge a code; a right one becomes evidence, once.
 
+    :param latest: as above.
     :raises OtpRefused: wrong, dead, locked, or nothing was sent.
     """
     now = services().clock.now()
-    with reading(services().engine) as connection:
-        latest = challenges.latest(connection, found.context.session_id, interaction.txn, now)
     if latest is None:
         with services().engine.begin() as connection:
             challenges.close_expired(connection, found.context.session_id, interaction.txn, now)
@@ -126,7 +128,7 @@ def judge(interaction: Interaction, found: Assessment, typed: str, accept: proof
     if item is None:
         raise NoSuchFactor("the authenticator is not this person's")
     fields = proof.fields(interaction, found, item)
-    with services().engine.begin() as connection:
+    with writing(services().engine) as connection:
         verdict, challenge_id = challenges.attempt(
             connection,
             _purpose(interaction, found, item),

@@ -6,10 +6,13 @@ A GET shows where the interaction is and changes nothing; it never sends a messa
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final, cast
 
 from flask import Blueprint, g, make_response, render_template, request
+from sqlalchemy import Connection
 from werkzeug.wrappers import Response
 
 from idp.authn.methods import MESSAGES
@@ -38,7 +41,6 @@ from idp.errors import (
 )
 from idp.storage import challenges, interactions
 from idp.storage.challenges import Challenge
-from idp.storage.engine import reading
 from idp.web import because, browser, choosing, login, otp, passkeys, progress, proof, resume, sign_in_page, wording
 from idp.web.approval import signing
 from idp.web.certificates.trust import trust
@@ -133,7 +135,8 @@ def code(interaction_id: str) -> Response:
     """Somebody typed a code."""
     interaction = load(interaction_id)
     try:
-        otp.verify(interaction, assessed(interaction), request.form.get("code", ""))
+        found = assessed(interaction, _ask_live(interaction))
+        otp.verify(interaction, found, _live(), request.form.get("code", ""))
     except OtpRefused as error:
         return render(interaction, notice_of(error))
     return progress.advance(load(interaction_id))
@@ -192,13 +195,16 @@ def leave(interaction_id: str) -> Response:
     return progress.refuse(interaction, "access_denied", "denied", found)
 
 
-def assessed(interaction: Interaction) -> Assessment:
+def assessed(
+    interaction: Interaction, besides: Callable[[Connection, str], None] | None = None
+) -> Assessment:
     """Where the person who is signed in stands.
 
+    :param besides: see :func:`idp.web.progress.assess`.
     :raises InteractionLost: nobody is signed in.
     :raises CredentialUnavailable: :raises CredentialUnusable: see :func:`idp.web.progress.assess`.
     """
-    found = progress.assess(interaction)
+    found = progress.assess(interaction, besides)
     if found is None:
         raise InteractionLost("nobody is signed in")
     return found
@@ -256,7 +262,7 @@ def render(
     if interaction.request.return_to:
         allow_form_target(interaction.request.return_to)
     try:
-        found = progress.assess(interaction)
+        found = progress.assess(interaction, _ask_live(interaction))
     except CredentialNotChosen:
         return _choose(interaction, notice)
     except (CredentialUnavailable, CredentialUnusable) as error:
@@ -323,7 +329,7 @@ def _ask(interaction: Interaction, found: Assessment, notice: Notice | None, cho
     ways, chosen = offers(found), choice.factor
     kinds = {offer.parts[0].kind: offer.parts[0].recognised for offer in ways}
     if chosen not in kinds and not choice.again:
-        chosen = _sent_by(interaction, found)
+        chosen = _sent_by(found)
         if chosen is None and len(kinds) == 1 and not kinds.keys() & MESSAGES.keys():
             chosen = next(iter(kinds))
     if choice.again or chosen not in kinds:
@@ -339,21 +345,24 @@ def _ask(interaction: Interaction, found: Assessment, notice: Notice | None, cho
     return _page(own.template, interaction, notice, found, others=len(ways) > 1, labels=labels, **values)
 
 
-def _live(interaction: Interaction, found: Assessment) -> Challenge | None:
-    """The challenge whose code would be right now; while one page is made, the database is asked once."""
-    if _LIVE not in g:
-        setattr(g, _LIVE, _read_live(interaction, found))
-    return cast("Challenge | None", g.get(_LIVE))
+def _ask_live(interaction: Interaction) -> Callable[[Connection, str], None]:
+    """Has the live challenge asked for with the person: while one page is made, the database is asked once."""
+
+    def ask(connection: Connection, session_id: str) -> None:
+        now = services().clock.now()
+        setattr(g, _LIVE, cache(challenges.latest_later(connection, session_id, interaction.txn, now)))
+
+    return ask
 
 
-def _read_live(interaction: Interaction, found: Assessment) -> Challenge | None:
-    with reading(services().engine) as connection:
-        return challenges.latest(connection, found.context.session_id, interaction.txn, services().clock.now())
+def _live() -> Challenge | None:
+    """The challenge whose code would be right now, as :func:`_ask_live` has asked for it."""
+    return cast("Callable[[], Challenge | None]", getattr(g, _LIVE))()
 
 
-def _sent_by(interaction: Interaction, found: Assessment) -> str | None:
+def _sent_by(found: Assessment) -> str | None:
     """The kind of the authenticator that a live code was sent to."""
-    challenge = _live(interaction, found)
+    challenge = _live()
     kinds = {item.id: item.kind for item in found.authenticators}
     return None if challenge is None else kinds.get(challenge.purpose.authenticator_id)
 
@@ -362,7 +371,7 @@ def _code(
     interaction: Interaction, found: Assessment, notice: Notice | None, ways: tuple[Offer, ...], factor: str
 ) -> Response:
     """Where a code that was sent is typed; without a live one, the choice."""
-    challenge = _live(interaction, found) if _sent_by(interaction, found) == factor else None
+    challenge = _live() if _sent_by(found) == factor else None
     if challenge is None:
         return _page("choose.html", interaction, notice, found, offers=ways)
     return _page(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
+from sqlalchemy import Connection
 from werkzeug.wrappers import Response
 
 from idp.authn import methods
@@ -41,9 +42,12 @@ class Assessment:
     credential: CredentialView | None
 
 
-def assess(interaction: Interaction) -> Assessment | None:
+def assess(
+    interaction: Interaction, besides: Callable[[Connection, str], None] | None = None
+) -> Assessment | None:
     """What the policy says now; None while nobody has proved who they are in this interaction.
 
+    :param besides: puts off what else is to be asked with the person, about the session of this identifier.
     :raises CredentialUnavailable: the credential to be used cannot be read.
     :raises CredentialUnusable: it is not this person's, or disabled.
     :raises CredentialNotChosen: the person has to say first which.
@@ -51,7 +55,7 @@ def assess(interaction: Interaction) -> Assessment | None:
     session = browser.current()
     if session is None or session.account_id is None or interaction.stored.account_id != session.account_id:
         return None
-    person = browser.person_of(session)
+    person = browser.person_of(session, None if besides is None else lambda asked: besides(asked, session.id))
     if person is None:
         return None
     account, owned = person
@@ -220,13 +224,15 @@ def approve(
     with_services, asked = services(), interaction.request
     approval, shown = approval_of(interaction, found, signer_proof=signer_proof), documents.check(interaction)
     with writing(with_services.engine) as connection:
-        if not interactions.close(connection, interaction.id):
-            raise InteractionLost("the interaction has ended")
+        closed = interactions.close_later(connection, interaction.id)
         kept = record_decision(connection, interaction, found, approval.decision_id)
         fields = approved_fields(interaction, approval) | {"decision_sha256": kept}
         fields |= documents.record(interaction, shown)
         documents.forget(connection, interaction)
         outcome = grant(connection, asked.kind, Finished(asked.payload, approval=approval))
+        if not closed():
+            # What was written meanwhile is rolled back with it.
+            raise InteractionLost("the interaction has ended")
         with_services.audit.record(connection, "transaction.approved", **fields)
     shadow.compare(approval.decision_id, interaction.txn, found.facts, found.decision)
     return finish(asked.kind, outcome)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from idp.authn.stepup import AskFactor
 from idp.errors import NoSuchFactor, OtpDead
 from idp.policy.evidence import Evidence
-from idp.storage import interactions, sessions
+from idp.storage import interactions
 from idp.storage.authenticators import Authenticator
 from idp.web import browser
 from idp.web.interaction import Interaction
@@ -57,10 +57,10 @@ def accept(connection: Connection, interaction: Interaction, found: Assessment, 
     if session is None or session.id != found.context.session_id:
         raise OtpDead("the session has changed")
     if interaction.binds_evidence:
-        interactions.add_evidence(connection, services().seals, interaction.id, evidence)
+        stored = interactions.add_evidence(connection, services().seals, interaction.id, evidence)
+        browser.step_up(connection, session, stored=stored)
     else:
-        sessions.add_evidence(connection, services().seals, session.id, evidence)
-    browser.step_up(connection, session)
+        browser.step_up(connection, session, evidence, stored=interaction.stored)
 
 
 def fields(interaction: Interaction, found: Assessment, item: Authenticator) -> dict[str, Any]:

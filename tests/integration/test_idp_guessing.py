@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ from typing import Any
 import argon2
 import pytest
 from flask.testing import FlaskClient
-from psycopg.pq.abc import PGresult
 from sqlalchemy import event, func, select
 
 from idp.authn.device import MAX_BROWSERS_FAILURES, MAX_STRANGERS_FAILURES
@@ -19,11 +18,11 @@ from idp.authn.password import Passwords
 from idp.settings import PasswordSettings
 from idp.storage import accounts, authenticators, sessions
 from idp.storage.authenticators import Authenticator
-from idp.storage.driver import Asked, Driver, DriverCursor
 from idp.storage.engine import reading
 from idp.storage.models import device_failures
 from idp.web.interaction import BeginInteraction
 from tests.fakes.idp import PASSWORD, Idp, make_idp
+from tests.integration.ways import watched
 
 SIGN_IN = BeginInteraction("test", "sign_in", "example-contracts", {}, prompt=("login",))
 """Asks for the password whoever is signed in."""
@@ -419,30 +418,7 @@ def test_OTP_11_a_wrong_password_and_an_unknown_name_go_to_the_database_as_often
     on_postgresql: Idp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each way there and back can be measured from outside, whatever is sent on it."""
-    ways: list[str] = []
-    exchange, command, execute = Driver._exchange, Driver._command, DriverCursor.execute
-
-    def exchanged(self: Driver, sent: Sequence[Asked]) -> None:
-        ways.append(" ".join(asked.sql.split()[0] for asked in sent))
-        exchange(self, sent)
-
-    def commanded(self: Driver, text: bytes) -> PGresult:
-        ways.append(text.decode())
-        return command(self, text)
-
-    def executed(self: DriverCursor, query: Any, *rest: Any, **options: Any) -> Any:
-        ways.append(str(query).split()[0])
-        return execute(self, query, *rest, **options)
-
-    def alone(self: Driver, asked: Asked) -> Any:
-        if not self._kept_back:
-            ways.append(asked.sql.split()[0])
-        return ask(self, asked)
-
-    ask = Driver.ask
-    for name, watched in (("_exchange", exchanged), ("_command", commanded), ("ask", alone)):
-        monkeypatch.setattr(Driver, name, watched)
-    monkeypatch.setattr(DriverCursor, "execute", executed)
+    ways = watched(monkeypatch)
     seen: dict[str, list[str]] = {}
     guess(on_postgresql)  # what is looked for once a process
     for username in ("alice", "nobody", "nul\0", "alice"):

@@ -306,7 +306,7 @@ def test_an_interaction_moved_to_ones_own_session_counts_as_absent(engine: Engin
 def test_no_seal_is_put_under_what_was_altered(engine: Engine, seals: Sealer) -> None:
     write(engine, CASES[0], "alice", evidence=STRONGER)
     write(engine, CASES[1], "alice", evidence=STRONGER)
-    changes: tuple[Callable[[Connection], None], ...] = (
+    changes: tuple[Callable[[Connection], object], ...] = (
         lambda connection: sessions.add_evidence(connection, seals, "session-alice", PASSWORD),
         lambda connection: sessions.change_token(connection, seals, "session-alice", "another"),
         lambda connection: interactions.add_evidence(connection, seals, "interaction-alice", PASSWORD),

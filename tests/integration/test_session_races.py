@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine, select, text, update
@@ -226,8 +227,8 @@ def test_SES_03_SAD_11_a_session_that_ends_while_an_approval_is_judged_approves_
     factors.pass_otp(thief, path)
     before = progress.assess
 
-    def assess_and_be_signed_out(interaction: Interaction) -> Assessment | None:
-        found = before(interaction)
+    def assess_and_be_signed_out(interaction: Interaction, besides: Any = None) -> Assessment | None:
+        found = before(interaction, besides)
         with factors.engine.begin() as connection:
             revocation.end_sessions(connection, factors.alice, [interaction.stored.session_id], "revoked")
         return found
