@@ -18,7 +18,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from launcher.ports import Ports
-from tests.e2e.conftest import AS_ROOT, ROOT, Product, children, free_ports, start
+from tests.e2e.conftest import AS_ROOT, ROOT, START_SECONDS, Product, children, free_ports, start
 
 SECRET_FILES = (
     "sam/user-pin", "sam/so-pin", "dev/person-password", "dev/admin-password", "dev/rp-secret", "dev/ca-token",
@@ -175,13 +175,13 @@ def test_secret_files_are_for_their_owners_only(product: Product) -> None:
 
 def test_a_second_supervisor_on_the_same_state_is_refused(product: Product, place: Path) -> None:
     output = place / "second"
-    assert start(product.state, product.ports, output, "--once").wait(30) == 2
+    assert start(product.state, product.ports, output, "--once").wait(120) == 2
     assert "another privyseal dev is running" in output.read_text()
 
 
 def test_a_taken_port_is_named_with_the_setting(product: Product, place: Path) -> None:
     output = place / "taken"
-    assert start(place / "never-made", product.ports, output, "--once").wait(30) == 4
+    assert start(place / "never-made", product.ports, output, "--once").wait(120) == 4
     assert f"port {product.ports.of('idp')} (identity provider) is taken" in output.read_text()
     assert "--base-port" in output.read_text()
     assert not (place / "never-made").exists()
@@ -193,15 +193,16 @@ def _processor_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
+@pytest.mark.timeout(900)
 def test_the_second_run_on_a_state_is_quick_and_ends_by_itself(product: Product, place: Path) -> None:
     # a copy of a stopped installation would do, but a state belongs to its ports: so a new one is run twice
     ports, state = free_ports(), place / "twice"
     first, second = place / "first-run", place / "second-run"
     before = _processor_seconds()
-    assert start(state, ports, first, "--once").wait(150) == 0, first.read_text()
+    assert start(state, ports, first, "--once").wait(START_SECONDS) == 0, first.read_text()
     prepared = _processor_seconds() - before
     before = _processor_seconds()
-    assert start(state, ports, second, "--once").wait(150) == 0, second.read_text()
+    assert start(state, ports, second, "--once").wait(START_SECONDS) == 0, second.read_text()
     # Of itself and of all that it started and waited for: other work on the machine takes time, not this.
     used = _processor_seconds() - before
     assert "preparing" not in second.read_text()
@@ -209,18 +210,19 @@ def test_the_second_run_on_a_state_is_quick_and_ends_by_itself(product: Product,
     assert used < 0.5 * prepared, f"{used:.1f} s of processor time, {prepared:.1f} s with all preparations"
     assert children_of_state(state) == []
     refused = place / "other-ports"
-    assert start(state, Ports(ports.base + 1), refused, "--once").wait(30) == 2
+    assert start(state, Ports(ports.base + 1), refused, "--once").wait(120) == 2
     assert "--reset" in refused.read_text()
-    assert start(state, ports, first, "--once", "--reset").wait(150) == 0, first.read_text()
+    assert start(state, ports, first, "--once", "--reset").wait(START_SECONDS) == 0, first.read_text()
     assert "preparing" in first.read_text()
     shutil.rmtree(state)
 
 
+@pytest.mark.timeout(600)
 def test_a_service_that_dies_ends_all_and_its_log_is_shown(place: Path) -> None:
     ports, state, output = free_ports(), place / "dying", place / "dying-output"
     process = start(state, ports, output)
     try:
-        until = time.monotonic() + 150
+        until = time.monotonic() + START_SECONDS
         while "Try it by hand" not in output.read_text():
             assert process.poll() is None, output.read_text()
             assert time.monotonic() < until, output.read_text()

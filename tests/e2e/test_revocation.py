@@ -19,7 +19,7 @@ from tests.e2e.test_refusals import Act, act, authorised, credential, digest, gi
 
 __all__ = ["act", "credential", "given"]
 
-DELIVERED_SECONDS = 15
+DELIVERED_SECONDS = 60
 AGAIN_SECONDS = 7
 Command = Callable[..., None]
 

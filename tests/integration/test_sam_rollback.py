@@ -177,7 +177,7 @@ def test_SAD_03_killed_while_a_change_is_anchored_the_module_starts_again(tmp_pa
                 admin.call("execute_operation", {"operation": suspend.read_text().strip()})
             assert process.wait(10) == -signal.SIGKILL
         with site.serving(), SamClient(site.socket()) as client, SamClient(site.admin()) as admin:
-            client.ping()
+            wait_for_device(client)
             found = client.credential(view.credential_id).status
             assert found == ("active" if point in {"before_anchor", "after_anchor"} else "suspended")
             if found == "active":

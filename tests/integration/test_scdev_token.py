@@ -279,7 +279,7 @@ def worker_keys(settings: DeviceSettings, cache: int) -> Any:
         "kek_id": None,
         "key_wrap": "auto",
         "key_cache": cache,
-        "key_cache_seconds": 2.0,
+        "key_cache_seconds": 4.0,
         "require_trusted_kek": True,
     }
     done = subprocess.run(

@@ -298,7 +298,7 @@ def test_the_server_delivers_by_itself_right_after_the_request_through_its_egres
         sad, browser = approve(line, b"one")
         browser.submit(browser.get("/account/"), "sign-out")
         delivery.wake()
-        for _ in range(100):
+        for _ in range(1000):
             if waiting(line) == 0:
                 break
             threading.Event().wait(0.05)

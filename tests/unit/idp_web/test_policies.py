@@ -383,7 +383,7 @@ def test_threads_that_look_and_read_at_one_time_never_see_half_of_a_policy(site:
         thread.start()
     for number in range(8):
         site.write(policy(f"r{number}"))
-        for _ in range(200):
+        for _ in range(3000):
             site.clock.advance(10)
             if worker.current.policy.rules[0].id == f"r{number}":
                 break

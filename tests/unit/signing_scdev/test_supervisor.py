@@ -34,6 +34,8 @@ from signing.scdev.settings import DeviceSettings
 from signing.scdev.supervisor import Supervisor
 
 Script = Callable[[list[bytes]], list[bytes] | None]
+SECONDS = 30.0
+"""For what happens at once."""
 READY = [b"ready", b"point", b"value", b"aa", b'{"slot": 7, "serial": "abc"}']
 
 
@@ -103,7 +105,7 @@ def accept(_point: bytes, _digest: bytes, _value: bytes) -> None:
     return None
 
 
-def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "not in time"
@@ -194,18 +196,18 @@ def test_a_busy_pool_is_unavailable_at_the_deadline_and_certain_not_to_have_sent
             return READY
         requests.append(request[1])
         entered.set()
-        release.wait(5)
+        release.wait(SECONDS)
         return [b"ok"]
 
     stage.scripts = [slow]
-    with closing(Supervisor(settings(deadline_seconds=0.5), accept)) as pool, ThreadPoolExecutor(1) as threads:
+    with closing(Supervisor(settings(deadline_seconds=SECONDS), accept)) as pool, ThreadPoolExecutor(1) as threads:
         first = threads.submit(pool.call, [b"sign", b"first"])
-        assert entered.wait(2)
+        assert entered.wait(SECONDS)
         # A shorter wait than the first call's own deadline, which would free the pool by killing its worker.
         with pytest.raises(DeviceUnavailable) as unavailable:
             pool._take(time.monotonic() + 0.1)
         release.set()
-        assert first.result(2) == []
+        assert first.result(SECONDS) == []
     assert unavailable.value.certainly_not_signed
     assert requests == [b"first"]
 
@@ -248,7 +250,7 @@ def test_callers_are_served_in_the_order_in_which_they_came(stage: Stage) -> Non
         for _ in range(6):
             gate.release()
         for call in calls:
-            call.result(5)
+            call.result(SECONDS)
     assert served == [bytes([number]) for number in range(6)]
 
 
@@ -322,9 +324,15 @@ def test_closing_does_not_wait_for_a_worker_that_hangs_while_it_starts(stage: St
 
 
 def test_a_device_that_is_down_is_said_so_at_once_and_tried_again_with_growing_pauses(stage: Stage) -> None:
-    down = answering(opening=[b"error", b"device_unavailable", b"no token", b"0"])
-    stage.scripts = [answering([b"error", b"device_lost", b"", b"0"]), down, down, down, down, answering()]
+    down, back = answering(opening=[b"error", b"device_unavailable", b"no token", b"0"]), threading.Event()
+
+    def late(request: list[bytes]) -> list[bytes]:
+        back.wait(SECONDS)
+        return READY if request[0] == b"open" else [b"ok"]
+
+    stage.scripts = [answering([b"error", b"device_lost", b"", b"0"]), down, down, down, down, late]
     with closing(Supervisor(settings(deadline_seconds=5.0), accept)) as pool:
+        lost = time.monotonic()
         with pytest.raises(DeviceLost):
             pool.call([b"sign"])
         until(lambda: stage.started >= 2)
@@ -332,9 +340,10 @@ def test_a_device_that_is_down_is_said_so_at_once_and_tried_again_with_growing_p
         with pytest.raises(DeviceUnavailable):
             pool.call([b"sign"])
         assert time.monotonic() - began < 1.0
+        back.set()
         until(lambda: pool.health().available)
         # Pauses of 10, 20, 40 and 80 ms.
-        assert time.monotonic() - began > 0.1
+        assert time.monotonic() - lost >= 0.15
         assert stage.started == 6
 
 
@@ -360,15 +369,15 @@ def test_closing_lets_a_call_under_way_finish_and_refuses_those_that_wait(stage:
     pool = Supervisor(settings(deadline_seconds=5.0), accept)
     with ThreadPoolExecutor(3) as threads:
         first = threads.submit(pool.call, [b"sign"])
-        assert entered.wait(2)
+        assert entered.wait(SECONDS)
         second = threads.submit(pool.call, [b"sign"])
         until(lambda: len(pool._turns) == 1)
         closed = threads.submit(pool.close)
         with pytest.raises(DeviceUnavailable):
-            second.result(2)
+            second.result(SECONDS)
         release.set()
-        assert first.result(2) == [b"done"]
-        closed.result(5)
+        assert first.result(SECONDS) == [b"done"]
+        closed.result(SECONDS)
 
 
 def test_KEY_08_what_goes_down_the_line_at_the_start_names_the_pins_file_and_not_the_pin(stage: Stage) -> None:
@@ -419,11 +428,11 @@ def test_requests_for_one_key_go_to_one_worker_and_to_any_other_when_that_is_bus
         assert all(len(names) == 1 for names in chosen.values())
         assert len(set().union(*chosen.values())) == 4
         busy = threads.submit(pool.call, [b"slow"], bytes([0]))
-        assert began.wait(2)
+        assert began.wait(SECONDS)
         (other,) = pool.call([b"sign"], bytes([0]))
         assert other not in chosen[0]
         release.set()
-        assert set(busy.result(2)) == chosen[0]
+        assert set(busy.result(SECONDS)) == chosen[0]
 
 
 def test_nobody_is_passed_over_for_long(stage: Stage) -> None:
@@ -450,7 +459,7 @@ def test_nobody_is_passed_over_for_long(stage: Stage) -> None:
         for _ in range(13):
             release.release()
         for call in (first, *calls):
-            call.result(5)
+            call.result(SECONDS)
     # Four are served before the first, and four more before the second.
     assert order == [b"running", b"2", b"3", b"4", b"5", b"0", b"6", b"7", b"8", b"9", b"1", b"10", b"11"]
 
@@ -497,7 +506,7 @@ def test_OPS_03_a_loss_is_for_all_workers_and_calls_are_refused_until_one_proves
         until(lambda: pool.health().workers_ready == 2)
         pool._idle.sort(key=lambda worker: worker.proved, reverse=True)
         held = threads.submit(pool.call, [b"sign"])
-        assert entered.wait(2)
+        assert entered.wait(SECONDS)
         with pytest.raises(DeviceError) as lost:
             pool.call([b"sign"])
         assert isinstance(lost.value, DeviceLost if kind == b"device_lost" else DeviceUnavailable)
@@ -514,7 +523,7 @@ def test_OPS_03_a_loss_is_for_all_workers_and_calls_are_refused_until_one_proves
         assert time.monotonic() - began < 1.0
         # What another worker had in hand is not thrown away; that worker then ends.
         gate.set()
-        assert held.result(2) == [b"finished"]
+        assert held.result(SECONDS) == [b"finished"]
         start_gate.set()
         until(lambda: pool.health().available)
         assert pool.call([b"sign"]) == [b"new"]
@@ -620,6 +629,8 @@ def test_OPS_02_a_device_that_answers_no_canary_is_down_and_no_approval_is_spent
             pool.call([b"sign"])
         assert refused.value.certainly_not_signed
         assert pool.health().failure is not None
+        # A machine that is busy does not answer each of them in time.
+        monkeypatch.setattr(module, "_PROBE_SECONDS", 3600.0)
         hang.set()
         until(lambda: pool.health().available)
         assert pool.call([b"sign", b"x"]) == [b"x"]
