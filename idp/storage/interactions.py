@@ -37,6 +37,9 @@ _FIND: Final = Statement(_OPEN.where(_I.session_id == bindparam("in_session")))
 _SESSION_OF_TOKEN = select(sessions.c.id).where(sessions.c.token_hash == bindparam("token")).scalar_subquery()
 _OF_TOKEN: Final = Statement(_OPEN.where(_I.session_id == _SESSION_OF_TOKEN))
 _FIND_EXPIRED: Final = Statement(select(interactions).where(_IS_OPEN, _I.session_id == bindparam("in_session")))
+_WHOSE: Final = Statement(
+    select(interactions).where(_I.id == bindparam("interaction_id"), _I.session_id == bindparam("in_session"))
+)
 _OF_SESSION: Final = Statement(
     select(interactions)
     .where(_I.session_id == bindparam("in_session"), _I.state == "open", _I.expires_at > bindparam("at"))
@@ -175,6 +178,15 @@ def find_expired(
     given = {"interaction_id": interaction_id, "in_session": session_id}
     row = _FIND_EXPIRED(connection, given).one_or_none()
     return None if row is None or not seals.holds(interactions, row) else _stored(row)
+
+
+def whose(connection: Connection, interaction_id: str, session_id: str) -> str | None:
+    """The identifier of the relying party that asked for an interaction of that browser's session, or None.
+
+    One that has ended has no seal any more: whatever rests on this has to be harmless with any relying party's.
+    """
+    row = _WHOSE(connection, {"interaction_id": interaction_id, "in_session": session_id}).one_or_none()
+    return None if row is None else str(row.request["client_id"])
 
 
 def of_session(

@@ -128,6 +128,7 @@ def lost(_error: ActivationLost) -> Response:
         _("This request is over"),
         _("It has ended or expired. What you have set up stays. If something is missing, ask for another code."),
         400,
+        way_on=(url_for("activate.show"), _("I have an activation code")),
     )
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import urlsplit
 
-from flask import Flask, abort, make_response, render_template, request, url_for
+from flask import Flask, abort, make_response, render_template, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
@@ -13,7 +12,9 @@ from foundation import log
 from foundation.certificates.errors import CertificateRefused
 from foundation.errors import PrivySealError
 from idp.errors import ConsentMismatch, CsrfRefused, DocumentsNotShown, IdpError, InteractionExpired, InteractionLost
+from idp.web import way_back
 from idp.web.language import gettext as _
+from idp.web.way_back import WayOn
 
 _SERVER_ERROR: Final = 500
 _FORBIDDEN: Final = 403
@@ -40,11 +41,15 @@ def _refuse_nul() -> None:
         abort(404)
 
 
-def page(title: str, text: str, status: int, detail: str = "", way_on: tuple[str, str] | None = None) -> Response:
+def page(title: str, text: str, status: int, detail: str = "", way_on: WayOn | None = None) -> Response:
     """An error page; the detail is for whoever has to repair the cause, in English.
 
-    :param way_on: an address where the person can go on, already checked, and what its link says.
+    :param way_on: where the person can go on, already checked; None: back to whoever asked for what this request is
+        about, or to their own pages.
     """
+    if way_on is None:
+        # Where something is broken, the database may be.
+        way_on = way_back.account() if status >= _SERVER_ERROR else way_back.of_request()
     values = {"title": title, "text": text, "detail": detail, "way_on": way_on}
     return make_response(render_template("error.html", **values), status)
 
@@ -92,16 +97,8 @@ def _expired(error: InteractionExpired) -> Response:
         _("The time for this request is over"),
         _("It was not finished in time, so nothing was signed and nothing was changed. You can start again."),
         _GONE,
-        way_on=_start_again(error),
+        way_on=way_back.of_expired(error),
     )
-
-
-def _start_again(error: InteractionExpired) -> tuple[str, str]:
-    """Back to the relying party's own site: the origin of the redirect URI that was registered (SES-08)."""
-    parts = urlsplit(error.return_to)
-    if parts.scheme in {"http", "https"} and parts.netloc:
-        return f"{parts.scheme}://{parts.netloc}/", _("Go back to %(party)s", party=error.party)
-    return url_for("account.overview"), _("Your account")
 
 
 def _mismatch(_error: ConsentMismatch) -> Response:

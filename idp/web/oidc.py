@@ -46,6 +46,7 @@ from idp.web import (
     oidc_explicit,
     oidc_grants,
     oidc_tokens,
+    way_back,
 )
 from idp.web.headers import allow_form_target
 from idp.web.interaction import BeginInteraction, Finished, begin, register_finisher
@@ -244,6 +245,7 @@ def _refuse_authorization(error: OidcError) -> Response:
         _("Nothing was signed or changed. Please go back to the application; if it stays so, tell its makers this:"),
         error.status,
         f"{error.description} ({error.code})",
+        way_back.of_client(_find_client(request.values.get("client_id", ""))),
     )
 
 
@@ -490,4 +492,4 @@ def _logout(pairs: Iterable[tuple[str, str]]) -> LogoutRequest:
 def _signed_out(asked: LogoutRequest) -> Response:
     if asked.redirect_uri is not None:
         return redirect(asked.redirect_uri, [("state", asked.state)])
-    return make_response(render_template("oidc_signed_out.html"))
+    return make_response(render_template("oidc_signed_out.html", way_on=way_back.of_client(asked.client)))

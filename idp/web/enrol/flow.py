@@ -148,10 +148,14 @@ def send(enrolment_id: str) -> Response:
 
 @blueprint.errorhandler(ActivationLost)
 @blueprint.errorhandler(EnrolmentLost)
-def lost(_error: ActivationLost | EnrolmentLost) -> Response:
+def lost(error: ActivationLost | EnrolmentLost) -> Response:
     """It ended, expired, or is another browser's."""
+    again = (url_for("activate.show"), _("I have an activation code"))
     return faults.page(
-        _("This request is over"), _("It has ended or expired. Nothing was added. You can start again."), 400
+        _("This request is over"),
+        _("It has ended or expired. Nothing was added. You can start again."),
+        400,
+        way_on=again if isinstance(error, ActivationLost) else None,
     )
 
 
