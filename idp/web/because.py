@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from idp.authn.need import Need, need_of
 from idp.web.interaction import BeginInteraction
-from idp.web.language import gettext as _
+from idp.web.language import text_on_page as _
 from idp.web.progress import Assessment
 
 

@@ -22,6 +22,8 @@ _MOST_TEXTS: Final = 4096
 """Of a language; there are some hundreds."""
 _DAY: Final = {"de": "d. MMM y"}
 """How a date is written where it is not as elsewhere."""
+_NAMES: Final = frozenset({"name", "party", "person", "username"})
+"""Values of texts that are names of people, relying parties, documents and devices."""
 _CATALOGUE: Final = "catalogue"
 """In ``g``: the texts in the language that was chosen."""
 
@@ -72,7 +74,28 @@ def _text_on_page(context: EvalContext, text: str, /, **values: Any) -> str:
     # What Jinja's own newstyle functions do, without making the same text of the same parts for every page.
     if not context.autoescape:
         return _texts().catalogue.gettext(text) % values
-    return Markup(_texts().catalogue.gettext(text)) % values if values else _texts().on_page(text)  # noqa: S704 - as above: the catalogues are ours
+    return text_on_page(text, **values)
+
+
+def text_on_page(text: str, **values: Any) -> Markup:
+    """A text with values, as it stands in a page: names in it stand by themselves."""
+    if not values:
+        return _texts().on_page(text)
+    return Markup(_texts().catalogue.gettext(text)) % _with_names(values)  # noqa: S704 - as above: the catalogues are ours
+
+
+def _plural_on_page(singular: str, plural: str, num: int, **values: Any) -> str:
+    text = _texts().catalogue.ngettext(singular, plural, num)
+    return Markup(text) % _with_names({"num": num, **values})  # noqa: S704 - as above: the catalogues are ours
+
+
+def name(text: Any) -> Markup:
+    """A name on a page: whichever way it is written, it changes nothing around it (HTML, ``bdi``)."""
+    return text if isinstance(text, Markup) else Markup("<bdi>{}</bdi>").format(text)
+
+
+def _with_names(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: name(value) if key in _NAMES else value for key, value in values.items()}
 
 
 def day(at: datetime) -> str:
@@ -171,9 +194,11 @@ def install(app: Flask) -> None:
     install_texts = environment.install_gettext_callables  # type: ignore[attr-defined] # the extension adds it
     install_texts(
         gettext=gettext,
-        ngettext=lambda singular, plural, num: _texts().catalogue.ngettext(singular, plural, num),  # noqa: PLW0108 - each request has its own catalogue
+        ngettext=ngettext,
         newstyle=True,
     )
     environment.globals["_"] = environment.globals["gettext"] = _text_on_page
+    environment.globals["ngettext"] = _plural_on_page
     environment.globals["language"] = select
+    environment.filters["name"] = name
     environment.filters |= {form.__name__: on_page(form) for form in (day, moment, exact, clock)}

@@ -16,7 +16,7 @@ from idp.storage import clients, interactions
 from idp.storage.engine import reading
 from idp.web import browser
 from idp.web.certificates.transport import LISTENER
-from idp.web.language import gettext as _
+from idp.web.language import text_on_page as _
 from idp.web.services import services
 
 WayOn = tuple[str, str]

@@ -113,7 +113,7 @@ def test_a_person_approves_two_digests_out_of_band_and_they_are_signed_at_scal2(
     assert handle_of(everything.call(CHECK, {"handle": handle}, token, version)) == handle, "asked too soon: waits"
     shown = decide(everything)
     assert "Order 4711" in shown
-    assert "Calling Party asks for your signature" in shown
+    assert "<bdi>Calling Party</bdi> asks for your signature" in shown
     everything.restart()
     answer = everything.call(CHECK, {"handle": handle}, token, version)
     assert answer.status_code == 200, answer.text

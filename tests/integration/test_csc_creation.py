@@ -301,12 +301,16 @@ def test_who_approves_sees_whom_the_certificate_names_and_what_becomes_of_a_cred
     browser, rp = everything.idp.browser(), requester(everything)
     page = everything.sign_in(browser, browser.get(rp.pushed_url(asked(rp, CREATION))), "alice")
     page = browser.step_up(page)
-    for text in ("Ordering Party asks for a signing credential in your name", "Alice Example", "standard"):
+    for text in ("<bdi>Ordering Party</bdi> asks for a signing credential in your name", "Alice Example", "standard"):
         assert text in page.text
     credential_id = everything.people["alice"].credential_id
     page = browser.get(rp.pushed_url(asked(rp, DELETION, credentialID=credential_id)))
     page = browser.step_up(page)
-    for text in ("Ordering Party asks to delete this credential", credential_id, "Nothing can bring them back."):
+    for text in (
+        "<bdi>Ordering Party</bdi> asks to delete this credential",
+        credential_id,
+        "Nothing can bring them back.",
+    ):
         assert text in page.text
     answered = answer(browser.submit(page, "consent", decision="deny"))
     assert answered["error"] == "access_denied"

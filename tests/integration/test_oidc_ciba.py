@@ -82,7 +82,12 @@ def test_a_person_approves_what_a_client_asked_for_without_a_browser(world: Worl
     assert "(1 waits for you)" in browser.get("/account/").text
     path = waiting(browser)[0]
     page = opened(browser, path)
-    for shown in ("Calling Party asks for your signature", MESSAGE, "contract.pdf", "Digest of the data to be signed"):
+    for shown in (
+        "<bdi>Calling Party</bdi> asks for your signature",
+        MESSAGE,
+        "contract.pdf",
+        "Digest of the data to be signed",
+    ):
         assert shown in page.text
     done = browser.approve(page)
     assert done.request.path == path
@@ -326,7 +331,7 @@ def test_a_sign_in_can_be_approved_elsewhere(world: World) -> None:
     handle = asked(rp, scope="openid service", authorization_details=None)
     path = waiting(browser)[0]
     page = browser.submit(browser.get(path), "open")
-    assert "Calling Party wants to know who you are" in page.text
+    assert "<bdi>Calling Party</bdi> wants to know who you are" in page.text
     assert MESSAGE in page.text
     browser.approve(page)
     tokens = collect(rp, handle).get_json()

@@ -35,4 +35,4 @@ def _told(words: Any, item: Shown, party: str) -> Iterator[str]:
 
 def _plain(*parts: Any) -> str:
     """Parts of a page as text."""
-    return " ".join(" ".join(str(part.unescape()).split()) for part in parts)
+    return " ".join(part.striptags() for part in parts)

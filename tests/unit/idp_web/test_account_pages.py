@@ -181,7 +181,7 @@ def test_the_history_has_what_the_person_consented_to_and_not_what_only_opened_p
     assert page.count("Approved</strong> · Your signature") == 1
     assert page.count("Approved") == 1, "signing in opened pages and needed no consent"
     asked = signature()
-    assert f'<span class="detail">{asked.client_id}</span>' in page
+    assert f'<span class="detail"><bdi>{asked.client_id}</bdi></span>' in page
     enrolment(idp, browser, "totp")
     assert "Approved</strong> · Adding a way to prove who you are" in browser.get("/account/history").text
     # A signature that is denied was not consented to.

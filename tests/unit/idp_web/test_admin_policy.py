@@ -118,7 +118,7 @@ def test_what_was_in_force_and_what_was_refused_is_in_the_history(tmp_path: Path
     second = re.search(r'href="(/admin/policy/history/[0-9a-f]{64})"', history)
     assert second is not None
     version = browser.get(second[1]).text
-    assert f"What differs from tests {first[:8]}" in version
+    assert f"What differs from <bdi>tests {first[:8]}</bdi>" in version
     assert "<del>      - {category: possession, max_age: 1h}</del>" in version
     assert "rule &#39;administration&#39;" in version
     assert "They say the same" in browser.get(f"{second[1]}?from={second[1][-64:]}").text

@@ -63,7 +63,7 @@ def decide(idp: Idp, browser: FlaskClient, proposal: str, decision: str = "confi
 def test_ADM_01_one_operator_proposes_and_another_confirms(idp: Idp, olivia: FlaskClient, oscar: FlaskClient) -> None:
     proposal = propose(idp, olivia)
     assert held(idp, "carol") == set()
-    assert "carol shall hold the role Policy" in oscar.get("/admin/roles").text
+    assert "<bdi>carol</bdi> shall hold the role Policy" in oscar.get("/admin/roles").text
     begun = decide(idp, oscar, proposal)
     idp.pass_otp(oscar, begun.location)
     shown = oscar.get(begun.location).text

@@ -72,7 +72,8 @@ def test_the_page_says_in_words_why_a_signature_needs_more_and_what_is_proved(
 def test_who_wanted_a_stronger_sign_in_is_named(idp: Idp, browser: FlaskClient) -> None:
     path = idp.path(browser, plain(acr_values=(SUBSTANTIAL,)))
     idp.sign_in(browser, path)
-    said = "Your sign-in to Example Contracts needs a second factor of another kind. Example Contracts asks for it."
+    party = "<bdi>Example Contracts</bdi>"
+    said = f"Your sign-in to {party} needs a second factor of another kind. {party} asks for it."
     assert reason(browser.get(path).text) == said
 
 
@@ -123,11 +124,11 @@ def test_a_signature_takes_password_code_and_consent_and_yields_an_approval(idp:
 
 def test_the_consent_page_shows_who_asks_what_digests_and_which_credential(idp: Idp, browser: FlaskClient) -> None:
     shown = browser.get(at_consent(idp, browser)).text
-    assert "Example Contracts asks for your signature" in shown
-    assert "Name as stated by Example Contracts" in shown
+    assert "<bdi>Example Contracts</bdi> asks for your signature" in shown
+    assert "Name as stated by <bdi>Example Contracts</bdi>" in shown
     assert f'data-digest="{bytes(range(32)).hex()}"' in shown
     assert "<span>0001</span><span>0203</span>" in shown
-    assert "Digest of the data to be signed, SHA-256" in shown
+    assert 'Digest of the data to be signed, <span class="whole">SHA-256</span>' in shown
     assert "C=ES,O=Example,CN=Alice Example" in shown
     assert "C=ES,CN=Example Issuing CA" in shown
     assert idp.credentials.asked == [(idp.alice, "example-contracts", "cred-1")]

@@ -67,7 +67,7 @@ def test_an_app_is_bound_and_asked_for(idp: Idp, browser: FlaskClient) -> None:
     path = at_step_up(idp, browser)
     assert 'value="totp"' in browser.get(path).text
     assert idp.post(browser, path, "/factor", factor="totp").location == f"{path}?factor=totp"
-    assert "Yours: my phone" in browser.get(f"{path}?factor=totp").text
+    assert "Yours: <bdi>my phone</bdi>" in browser.get(f"{path}?factor=totp").text
     done = idp.post(browser, path, "/totp", code=code_at(seed, idp.clock.now()))
     assert done.status_code == 303
     assert 'data-form="consent"' in browser.get(path).text
