@@ -74,8 +74,11 @@ def flags_of(kind: str, data: Mapping[str, object], *, bound: bool) -> frozenset
     return frozenset(_FLAGS.get(kind, frozenset()) | own | binding)
 
 
-def enrolled_factor(item: Owned, *, bound: bool) -> EnrolledFactor:
-    """What the person could be asked for with this authenticator."""
+def enrolled_factor(item: Owned, *, bound: bool, proved: Iterable[Evidence] = ()) -> EnrolledFactor:
+    """What the person could be asked for with this authenticator.
+
+    :param proved: what they proved before; a password that was too short then is as short when it is typed again.
+    """
     attestation = item.data.get("attestation")
     return EnrolledFactor(
         item.kind,
@@ -83,15 +86,25 @@ def enrolled_factor(item: Owned, *, bound: bool) -> EnrolledFactor:
         flags_of(item.kind, item.data, bound=bound),
         channel=MESSAGES.get(item.kind),
         attestation=attestation if isinstance(attestation, str) else None,
+        min_length=known_length(item.id, proved),
     )
 
 
-def enrolled(owned: Iterable[Owned], kinds: Collection[str], *, bound: bool) -> tuple[EnrolledFactor, ...]:
+def known_length(authenticator_id: str, proved: Iterable[Evidence]) -> int | None:
+    """What the latest evidence of a password that says so says of its length; see :attr:`Evidence.min_length`."""
+    known = [item for item in proved if item.authenticator_id == authenticator_id and item.min_length is not None]
+    return max(known, key=lambda item: item.at).min_length if known else None
+
+
+def enrolled(
+    owned: Iterable[Owned], kinds: Collection[str], *, bound: bool, proved: Collection[Evidence] = ()
+) -> tuple[EnrolledFactor, ...]:
     """What a person could be asked for, where these kinds are enabled, in the order in which they are asked.
 
     :param owned: the authenticators that are usable now.
+    :param proved: what they proved before, in this session or for this transaction.
     """
-    found = [enrolled_factor(item, bound=bound) for item in owned if item.kind in kinds]
+    found = [enrolled_factor(item, bound=bound, proved=proved) for item in owned if item.kind in kinds]
     return tuple(dict.fromkeys(sorted(found, key=lambda item: NATIVE.index(item.factor))))
 
 
@@ -117,11 +130,13 @@ def evidence_of(
     bound: bool,
     flags: frozenset[str] | None = None,
     attestation: str | None = None,
+    min_length: int | None = None,
 ) -> Evidence:
     """The evidence that one successful use yields.
 
     :param bound: it was asked for in one transaction, and counts for no other (SES-06).
     :param flags: what this very use showed, where a use can show more or less than was expected of the authenticator.
+    :param min_length: of a password, what :func:`idp.authn.password.length_met` says.
     """
     found = flags_of(item.kind, item.data, bound=bound)
     if flags is not None:
@@ -137,4 +152,5 @@ def evidence_of(
         transaction=txn,
         attestation=attestation,
         transports=tuple(map(str, transports)) if isinstance(transports, (list, tuple)) else (),
+        min_length=min_length,
     )

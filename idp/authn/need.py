@@ -7,10 +7,12 @@ the options alone.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from enum import Enum
 
-from idp.policy.evidence import FACTOR_CATEGORIES, KEY_FACTORS, Evidence
-from idp.policy.model import Decision
+from idp.policy.evaluate import evaluate
+from idp.policy.evidence import FACTOR_CATEGORIES, KEY_FACTORS, MIN_LENGTH_ALONE, Evidence
+from idp.policy.model import Decision, Facts, Policy
 
 
 class Need(Enum):
@@ -45,3 +47,17 @@ def need_of(decision: Decision, evidence: Iterable[Evidence]) -> Need | None:
     if "possession" in proved and all("possession" in categories for categories in asked):
         return Need.KEY if all(set(kinds) & KEY_FACTORS for kinds in sets) else Need.NOW
     return Need.MORE
+
+
+def lacks_length_only(policy: Policy, facts: Facts, decision: Decision) -> bool:
+    """Whether the person's password is known to be too short, and a longer one would be all that it takes.
+
+    Only who has proved the password is told (OTP-11): nothing else says of it how long it is.
+    """
+    known = {item.min_length for item in facts.enrolled if item.min_length is not None}
+    if decision.outcome == "allow" or not known or min(known) >= MIN_LENGTH_ALONE:
+        return False
+    proved = tuple(
+        item if item.min_length is None else replace(item, min_length=MIN_LENGTH_ALONE) for item in facts.evidence
+    )
+    return evaluate(policy, replace(facts, evidence=proved)).outcome == "allow"

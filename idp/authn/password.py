@@ -16,6 +16,7 @@ from argon2.exceptions import HashingError, InvalidHashError, VerificationError
 from idp.authn import new_password
 from idp.authn.new_password import MAX_LENGTH
 from idp.errors import PasswordRefused
+from idp.policy.evidence import MIN_LENGTH_ALONE
 from idp.settings import PasswordSettings
 
 _MAX_TYPED: Final = 4 * MAX_LENGTH
@@ -39,6 +40,14 @@ def normalise(password: str) -> str:
     if len(password) > _MAX_TYPED:
         raise PasswordRefused("too_long", f"a password has at most {MAX_LENGTH} characters")
     return unicodedata.normalize("NFC", password)
+
+
+def length_met(password: str) -> int:
+    """What a right password's evidence says of its length, counted as that of a new one is: code points in NFC.
+
+    :raises PasswordRefused: there is more than any password has.
+    """
+    return MIN_LENGTH_ALONE if len(normalise(password)) >= MIN_LENGTH_ALONE else 0
 
 
 class Passwords:

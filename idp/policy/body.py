@@ -30,6 +30,7 @@ from idp.policy.matching import (
     obstacle,
     proofed,
     slept,
+    too_short,
 )
 from idp.policy.model import Facts, Level, Policy, Requirement
 from idp.policy.selecting import FREE_TRIES, MAX_TRIES, Search
@@ -112,6 +113,8 @@ class Body:
         why = misfit(need, item, self.facts, quest.freshness)
         if why is None and slept(self.policy, item, quest.towards):
             return "idle"
+        if why is None and quest.sort.alone and too_short(item, self.facts):
+            return "unmeasured" if item.min_length is None else "short"
         return "cap" if why is None and capped(self.policy, item, quest.towards) else why
 
     def selection(self, quest: Quest, mask: int) -> tuple[Evidence, ...] | None:
@@ -206,6 +209,7 @@ class _Sorted:
         self._for_this = 0
         self._kinds: dict[int, int] = {}
         self._rested = tuple((item, 1 << index) for index, item in enumerate(items) if item.idle)
+        self._short = sum(1 << index for index, item in enumerate(items) if too_short(item, facts))
         for index, item in enumerate(items):
             bit = 1 << index
             self._factors[item.factor] = self._factors.get(item.factor, 0) | bit
@@ -227,6 +231,8 @@ class _Sorted:
         for item, bit in self._rested:
             if slept(self._policy, item, sort.towards):
                 allowed &= ~bit
+        if sort.alone:
+            allowed &= ~self._short
         found = []
         for kind, newest in zip(sort.kinds, young, strict=True):
             mask = self._kinds.get(id(kind))

@@ -21,9 +21,11 @@ from idp.policy.json_schema import (
     table,
     text,
     text_of,
+    whole,
     word,
     words,
 )
+from idp.policy.keys import MIN_LENGTH
 from idp.policy.model import LOAS, OUTCOMES, PROOFING, REFUSALS, SCALS
 from idp.policy.schema import Keys
 
@@ -61,6 +63,10 @@ _DETAILS: Final[Mapping[str, Schema]] = {
     "channel": said("how the secret travelled", text()),
     "attestation": said("make or model", text()),
     "id": said("of the authenticator", text()),
+    "min_length": said(
+        "characters that a password was found to reach; unless given, as many as a new one has where it stands alone",
+        whole(0, MIN_LENGTH[1]),
+    ),
 }
 
 

@@ -12,7 +12,18 @@ from typing import Final
 
 from idp.policy.document import MAX_FAULTS, Node, Scalar, Unreadable, read_document
 from idp.policy.errors import Fault, PolicyLoadError
-from idp.policy.evidence import CATEGORIES, FACTOR_CATEGORIES, FACTORS, FLAGS, SELF, Category, Evidence
+from idp.policy.evidence import (
+    CATEGORIES,
+    FACTOR_CATEGORIES,
+    FACTORS,
+    FLAGS,
+    PASSWORD,
+    SELF,
+    Category,
+    Evidence,
+    assumed_length,
+)
+from idp.policy.keys import MIN_LENGTH
 from idp.policy.loading import one_line
 from idp.policy.model import (
     LOAS,
@@ -47,10 +58,13 @@ CASE_KEYS: Final = Keys(
     ),
 )  # fmt: skip
 CREDENTIAL_KEYS: Final = Keys(required=("id", "scal"), optional=("qualifier",))
-ENROLLED_KEYS: Final = Keys(required=("factor",), optional=("flags", "issuer", "category", "channel", "attestation"))
+ENROLLED_KEYS: Final = Keys(
+    required=("factor",),
+    optional=("flags", "issuer", "category", "channel", "attestation", "min_length"),
+)
 EVIDENCE_KEYS: Final = Keys(
     required=("factor",),
-    optional=("age", "for", "flags", "issuer", "category", "channel", "attestation", "id"),
+    optional=("age", "for", "flags", "issuer", "category", "channel", "attestation", "id", "min_length"),
 )
 LOGIN_KEYS: Final = Keys(required=("issuer",), optional=("class", "acr", "amr", "attributes", "age", "for"))
 REQUEST_KEYS: Final = Keys(optional=("acr_values", "essential_acr", "max_age", "force"))
@@ -206,6 +220,7 @@ class _Loader:
             self._read.text(fields.get("issuer"), "issuer") or SELF,
             self._read.text(fields.get("channel"), "channel") or None,
             self._read.text(fields.get("attestation"), "attestation") or None,
+            self._min_length(factor, fields),
         )
 
     # A case
@@ -280,7 +295,18 @@ class _Loader:
             channel=read.text(fields.get("channel"), "channel") or None,
             transaction=read.text(fields.get("for"), "for") or None,
             attestation=read.text(fields.get("attestation"), "attestation") or None,
+            min_length=assumed_length(factor, self._min_length(factor, fields)),
         )
+
+    def _min_length(self, factor: str, fields: Fields) -> int | None:
+        """What a password was found to reach; None: the file does not say."""
+        node = fields.get("min_length")
+        if node is None:
+            return None
+        if factor != PASSWORD:
+            self._read.fault(node.where, "min_length is of a password")
+            return None
+        return self._read.integer(node, "min_length", 0, MIN_LENGTH[1], 0)
 
     def _login(self, node: Node, now: datetime) -> UpstreamLogin:
         read = self._read

@@ -35,6 +35,8 @@ FACTORS: Final = frozenset({*FACTOR_CATEGORIES, "upstream"})
 """Every factor kind that a policy may name.  ``upstream`` is a login at another identity provider; its category is
 that of the evidence derived from it."""
 
+PASSWORD: Final = "password"
+
 KEY_FACTORS: Final = frozenset({"certificate", "passkey", "mobile_id"})
 """Factors that prove possession of a private key."""
 
@@ -52,10 +54,13 @@ copied to other devices.  ``backed_up``: it had been when it was used (WebAuthn 
 SELF: Final = "self"
 """The issuer of evidence that this identity provider verified itself."""
 
+MIN_LENGTH_ALONE: Final = 15
+"""Characters of a password that is the only factor (NIST SP 800-63B r4 3.1.1.2)."""
+
 _JSON_KEYS: Final = frozenset(
     {"factor", "authenticator_id", "category", "at", "issuer", "flags", "channel", "attestation", "transaction"}
 )
-_LEFT_OUT: Final = frozenset({"idle", "transports"})
+_LEFT_OUT: Final = frozenset({"idle", "transports", "min_length"})
 """Keys that are there only where there is something to say."""
 
 
@@ -86,6 +91,9 @@ class Evidence:
     transports: tuple[str, ...] = ()
     """How the authenticator may be reached, as the browser said when it was registered (WebAuthn 5.8.4).  Nobody signs
     that: it is on record, and no requirement can ask for it."""
+    min_length: int | None = None
+    """Of a password, what it was found to reach when it was verified: :data:`MIN_LENGTH_ALONE` code points in NFC, or 0
+    where it is shorter.  None: nobody looked, which is worth no more than 0.  How long it is, is said nowhere."""
 
     def __post_init__(self) -> None:
         if self.factor not in FACTORS:
@@ -99,6 +107,8 @@ class Evidence:
             raise EvidenceInvalid("authenticator_id and issuer may not be empty")
         if self.idle < 0:
             raise EvidenceInvalid("'idle' is not negative")
+        if self.min_length is not None and (self.factor != PASSWORD or self.min_length < 0):
+            raise EvidenceInvalid("'min_length' is of a password, and not negative")
         if self.at.tzinfo is None or self.at.utcoffset() != timedelta(0):
             raise EvidenceInvalid("the time of evidence is aware and in UTC")
         object.__setattr__(self, "at", self.at.replace(microsecond=0))
@@ -110,11 +120,13 @@ class Evidence:
     def to_json(self) -> dict[str, Any]:
         """The record as JSON values; ``at`` is a NumericDate, ``flags`` is sorted.
 
-        An ``idle`` of 0 is left out, and so is ``transports`` where there are none.
+        An ``idle`` of 0 is left out, and so are ``transports`` and ``min_length`` where there are none.
         """
         said: dict[str, Any] = {"idle": self.idle} if self.idle else {}
         if self.transports:
             said["transports"] = list(self.transports)
+        if self.min_length is not None:
+            said["min_length"] = self.min_length
         return {
             **said,
             "factor": self.factor,
@@ -143,6 +155,9 @@ class Evidence:
         idle = value.get("idle", 0)
         if not isinstance(idle, int) or isinstance(idle, bool):
             raise EvidenceInvalid("'idle' is a whole number of seconds")
+        least = value.get("min_length")
+        if "min_length" in value and (not isinstance(least, int) or isinstance(least, bool)):
+            raise EvidenceInvalid("'min_length' is a whole number")
         try:
             time = from_epoch(at)
         except (ValueError, OverflowError, OSError) as error:
@@ -159,7 +174,13 @@ class Evidence:
             attestation=_optional_text(value, "attestation"),
             idle=idle,
             transports=_texts(value.get("transports", []), "transports"),
+            min_length=least,
         )
+
+
+def assumed_length(factor: str, stated: int | None = None) -> int | None:
+    """What evidence that somebody assumes says of a password's length: unless stated, it is as long as a new one."""
+    return MIN_LENGTH_ALONE if factor == PASSWORD and stated is None else stated
 
 
 def _texts(value: object, key: str) -> tuple[str, ...]:

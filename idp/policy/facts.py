@@ -45,6 +45,9 @@ class EnrolledFactor:
     """How its secret would travel."""
     attestation: str | None = None
     """Its make or model, where that is proved."""
+    min_length: int | None = None
+    """Of a password, what its evidence will say (:attr:`Evidence.min_length`).  None: nobody knows before it is typed,
+    and it is offered as one that is long enough."""
 
     def __post_init__(self) -> None:
         if self.factor not in FACTORS:
@@ -93,6 +96,9 @@ class Facts:
     force_reauthentication: bool = False
     """Only evidence made for ``transaction`` counts (``prompt=login``, SAML ``ForceAuthn``)."""
     enrolled: tuple[EnrolledFactor, ...] = ()
+    replaces: str | None = None
+    """The kind of factor of which the action puts another in the place of the one that the person has.  A password
+    that is replaced may be too short to stand alone: that is what the change mends."""
 
     def __post_init__(self) -> None:
         if self.now.tzinfo is None or self.now.utcoffset() != timedelta(0):

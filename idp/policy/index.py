@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 UNLIMITED: Final = sys.maxsize
 """Seconds that no evidence is old."""
 
+LONG_ALONE: Final = "nist-800-63b:r4", "aal1"
+"""The framework's level that asks for a longer password where it is the only factor (3.1.1.2); all above it include
+it."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sort:
@@ -32,6 +36,9 @@ class Sort:
     different_categories: int
     simple: bool
     """Whether anything that meets its only requirement meets all of it."""
+    alone: bool = False
+    """Whether what meets its only requirement stands alone where revision 4 of NIST SP 800-63B is claimed: a password
+    serves there only if it is long enough."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,18 +98,24 @@ class _Quests:
         self._kinds: dict[Requirement, Requirement] = {}
         self._sorts: dict[object, Sort] = {}
 
-    def make(self, needed: EvidenceSet, freshness: int | None, towards: tuple[str, ...]) -> Quest:
-        """The quest for a set of requirements."""
+    def make(
+        self, needed: EvidenceSet, freshness: int | None, towards: tuple[str, ...], *, long_alone: bool = False
+    ) -> Quest:
+        """The quest for a set of requirements.
+
+        :param long_alone: a password that meets all of it has to be long.
+        """
         words = tuple(wording.requirement(item) for item in needed.all_of)
         asks = wording.alternative(needed)
         lacking = f"{asks} (missing: {wording.listed(words, 'and')}"
         limits = tuple(_least(item.max_age, freshness) for item in needed.all_of)
-        return Quest(needed, self._sort_of(needed, towards), limits, freshness, towards, asks, words, lacking)
+        sort = self._sort_of(needed, towards, alone=long_alone and len(needed.all_of) == 1)
+        return Quest(needed, sort, limits, freshness, towards, asks, words, lacking)
 
-    def _sort_of(self, needed: EvidenceSet, towards: tuple[str, ...]) -> Sort:
+    def _sort_of(self, needed: EvidenceSet, towards: tuple[str, ...], *, alone: bool) -> Sort:
         kinds, different = self._kinds_of(needed.all_of), needed.different_categories
-        made = Sort(kinds, towards, different, len(kinds) == 1 and different == 1)
-        return self._sorts.setdefault((kinds, towards, different), made)
+        made = Sort(kinds, towards, different, len(kinds) == 1 and different == 1, alone)
+        return self._sorts.setdefault((kinds, towards, different, alone), made)
 
     def _kinds_of(self, needs: Iterable[Requirement]) -> tuple[Requirement, ...]:
         plain = (replace(item, where=self._nowhere, max_age=None) for item in needs)
@@ -110,7 +123,8 @@ class _Quests:
 
     def of_level(self, level: Level) -> tuple[Quest, ...]:
         """One for each alternative."""
-        return tuple(self.make(item, level.freshness, (level.name,)) for item in level.any_of)
+        claimed = any((claim.framework, claim.level) == LONG_ALONE for claim in level.included)
+        return tuple(self.make(item, level.freshness, (level.name,), long_alone=claimed) for item in level.any_of)
 
     def of_rules(self, policy: Policy) -> dict[str, Quest]:
         """By rule; rules that ask for the same have the same quest, so that it is looked for once."""

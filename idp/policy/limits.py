@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from idp.code_settings import CodeSettings
-from idp.policy.lint.limits import MIN_LENGTH_ALONE, lone_password
+from idp.policy.evidence import MIN_LENGTH_ALONE
+from idp.policy.lint.limits import lone_password
 from idp.policy.model import Policy
 from idp.settings import OtpSettings, PasswordSettings
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Final, Literal
 
-from idp.policy.evidence import SELF, Evidence
+from idp.policy.evidence import MIN_LENGTH_ALONE, PASSWORD, SELF, Evidence
 from idp.policy.model import PROOFING, Facts, Level, Policy, Requirement, Upstream
 
 CLOCK_SKEW: Final = timedelta(seconds=5)
@@ -17,8 +17,11 @@ _SECOND: Final = timedelta(seconds=1)
 Obstacle = Literal["future", "max_age", "reauthentication", "bound_elsewhere", "upstream_age"]
 """Why evidence counts for nothing in this evaluation."""
 
-Misfit = Literal["kind", "issuer", "flags", "channel", "attestation", "transaction", "age", "cap", "idle"]
-"""Why evidence does not meet one requirement; ``kind`` is another factor or category altogether."""
+Misfit = Literal[
+    "kind", "issuer", "flags", "channel", "attestation", "transaction", "age", "cap", "idle", "short", "unmeasured"
+]
+"""Why evidence does not meet one requirement; ``kind`` is another factor or category altogether.  ``unmeasured`` is a
+password of which it is not known whether it is ``short``."""
 
 
 def for_this(item: Evidence, facts: Facts) -> bool:
@@ -82,6 +85,14 @@ def slept(policy: Policy, item: Evidence, towards: Iterable[str]) -> bool:
     and goes on counting towards levels that bear more."""
     limits = (policy.by_name[name].idle_limit for name in towards)
     return any(limit is not None and item.idle >= limit for limit in limits)
+
+
+def too_short(item: Evidence, facts: Facts) -> bool:
+    """Whether it is a password that is not known to be long enough to be the only factor (NIST SP 800-63B r4 3.1.1.2);
+    elsewhere, whoever vouches judges its length."""
+    if item.factor != PASSWORD or item.issuer != SELF or facts.replaces == PASSWORD:
+        return False
+    return (item.min_length or 0) < MIN_LENGTH_ALONE
 
 
 def capped(policy: Policy, item: Evidence, towards: Iterable[str]) -> bool:

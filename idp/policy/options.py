@@ -8,7 +8,7 @@ from typing import Final
 
 from idp.policy.body import Body, Standing
 from idp.policy.demand import Demand
-from idp.policy.evidence import SELF, Evidence
+from idp.policy.evidence import MIN_LENGTH_ALONE, PASSWORD, SELF, Evidence
 from idp.policy.model import EnrolledFactor, Facts, StepUpOption
 
 MAX_COMBINED: Final = 10
@@ -35,6 +35,7 @@ def steps(facts: Facts) -> tuple[Step, ...]:
 
 def _as_if_used(item: EnrolledFactor, facts: Facts) -> Evidence:
     flags = item.flags if facts.transaction is not None else item.flags - {"transaction_bound"}
+    unknown = item.factor == PASSWORD and item.min_length is None
     return Evidence(
         factor=item.factor,
         authenticator_id="enrolled",
@@ -45,6 +46,7 @@ def _as_if_used(item: EnrolledFactor, facts: Facts) -> Evidence:
         transaction=facts.transaction,
         channel=item.channel,
         attestation=item.attestation,
+        min_length=MIN_LENGTH_ALONE if unknown else item.min_length,
     )
 
 

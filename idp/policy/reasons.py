@@ -9,7 +9,7 @@ from typing import Final
 from idp.policy import wording
 from idp.policy.body import Fits, Reached, Standing
 from idp.policy.demand import Demand
-from idp.policy.evidence import SELF, Evidence
+from idp.policy.evidence import MIN_LENGTH_ALONE, SELF, Evidence
 from idp.policy.index import Quest
 from idp.policy.matching import Misfit, Obstacle, capped, misfit, proofed
 from idp.policy.model import Level, Policy, Reason, Where
@@ -200,4 +200,7 @@ _MISFITS: Final[dict[Misfit, str]] = {
     "age": "is too old",
     "idle": "was left alone for longer than the level bears",
     "cap": "is capped below it",
+    "short": f"has fewer than {MIN_LENGTH_ALONE} characters, and does not stand alone",
+    "unmeasured": f"was verified before it was looked whether it has {MIN_LENGTH_ALONE} characters, and does not stand "
+    "alone",
 }

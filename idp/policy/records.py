@@ -144,6 +144,7 @@ def _facts_json(facts: Facts, attributes: frozenset[str]) -> dict[str, Any]:
         "max_age": facts.max_age,
         "force_reauthentication": facts.force_reauthentication,
         "enrolled": [_enrolled_json(item) for item in facts.enrolled],
+        **({} if facts.replaces is None else {"replaces": facts.replaces}),
     }
 
 
@@ -155,6 +156,7 @@ def _enrolled_json(item: EnrolledFactor) -> dict[str, Any]:
         "issuer": item.issuer,
         "channel": item.channel,
         "attestation": item.attestation,
+        **({} if item.min_length is None else {"min_length": item.min_length}),
     }
 
 
@@ -185,7 +187,7 @@ def facts_from_json(value: object) -> Facts:
 
     :raises RecordInvalid: they do not have the form of facts.
     """
-    facts = _object(value, _FACTS_KEYS, "'facts'")
+    facts = _object(value, _FACTS_KEYS, "'facts'", frozenset({"replaces"}))
     attributes = facts["attributes"]
     if not isinstance(attributes, Mapping):
         raise RecordInvalid("'attributes' is an object")
@@ -211,13 +213,16 @@ def facts_from_json(value: object) -> Facts:
             max_age=max_age,
             force_reauthentication=facts["force_reauthentication"],
             enrolled=tuple(_enrolled(item) for item in _list(facts, "enrolled")),
+            replaces=_text(facts, "replaces") if "replaces" in facts else None,
         )
     except (EvidenceInvalid, FactsInvalid) as error:
         raise RecordInvalid(str(error)) from error
 
 
 def _enrolled(value: object) -> EnrolledFactor:
-    item = _object(value, _ENROLLED_KEYS, "an enrolled factor")
+    item = _object(value, _ENROLLED_KEYS, "an enrolled factor", frozenset({"min_length"}))
+    if "min_length" in item and not _whole(item["min_length"]):
+        raise RecordInvalid("'min_length' is a whole number")
     return EnrolledFactor(
         _text(item, "factor"),
         _word(item, "category", CATEGORIES),
@@ -225,6 +230,7 @@ def _enrolled(value: object) -> EnrolledFactor:
         _text(item, "issuer"),
         _optional(item, "channel"),
         _optional(item, "attestation"),
+        item.get("min_length"),
     )
 
 
@@ -258,8 +264,11 @@ def _verdict(value: object) -> Verdict:
         raise RecordInvalid("'decision' does not have the form of a decision") from error
 
 
-def _object(value: object, keys: frozenset[str], what: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping) or set(value) != keys:
+def _object(
+    value: object, keys: frozenset[str], what: str, left_out: frozenset[str] = frozenset()
+) -> Mapping[str, Any]:
+    """:param left_out: keys that may be there too: where there is nothing to say, they are left out."""
+    if not isinstance(value, Mapping) or set(value) - left_out != keys:
         raise RecordInvalid(f"{what} is an object with exactly the keys {', '.join(sorted(keys))}")
     return value
 

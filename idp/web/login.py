@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from idp.authn.device import BrowserStanding, is_known, may_try
 from idp.authn.methods import evidence_of
-from idp.authn.password import KEY, Passwords
+from idp.authn.password import KEY, Passwords, length_met
 from idp.authn.rate import Queue, Shares, site_of
 from idp.errors import LoginBusy, LoginCrowded, LoginRefused
 from idp.policy.evidence import Evidence
@@ -120,8 +120,10 @@ def prove(occasion: Occasion, username: str, password: str) -> Authenticator:
         tried = _usable(occasion, found)
         encoded = found.owned.secret_hash if found.owned is not None and tried else None
         matched = verifier.passwords.verify(encoded, password)
+    # Of a right one only: nobody else learns of any length, nor from the time that it takes to look.
+    met = length_met(password) if matched else None
     with writing(services().engine) as connection:
-        owned = _settle(connection, occasion, found, tried=tried, matched=matched)
+        owned = _settle(connection, occasion, found, tried=tried, met=met)
     if owned is None:
         raise LoginRefused("user name or password is not right")
     _renew(verifier, owned, password)
@@ -227,17 +229,20 @@ def _usable(occasion: Occasion, found: _Standing) -> bool:
 
 
 def _settle(
-    connection: Connection, occasion: Occasion, found: _Standing, *, tried: bool, matched: bool
+    connection: Connection, occasion: Occasion, found: _Standing, *, tried: bool, met: int | None
 ) -> Authenticator | None:
-    """What becomes of a password that was verified; None: it was not right."""
+    """What becomes of a password that was verified; None: it was not right.
+
+    :param met: what is known of its length; None: it did not match.
+    """
     now = _look_again(connection, found)
     if now.account is None or now.owned is None or not tried or not _usable(occasion, now):
         _count_nothing(connection, occasion)
         return None
-    if not matched:
+    if met is None:
         _count_failure(connection, occasion, now.owned, now.known)
         return None
-    item = evidence_of(now.owned, services().clock.now(), occasion.txn, bound=False)
+    item = evidence_of(now.owned, services().clock.now(), occasion.txn, bound=False, min_length=met)
     occasion.succeed(connection, now.account, now.owned, item)
     return now.owned
 

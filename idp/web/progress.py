@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from idp.authn.approval import Approval
 from idp.authn.session import AuthnContext, context_of, decide
 from idp.authn.stepup import Allowed, AskFactor, AskPassword, Refused, Step, next_step
 from idp.errors import CredentialNotChosen, CredentialUnavailable, CredentialUnusable, InteractionLost
+from idp.policy.evidence import Evidence
 from idp.policy.model import CredentialFacts, Decision, EnrolledFactor, Facts
 from idp.storage import decisions, interactions
 from idp.storage.accounts import Account
@@ -111,7 +112,8 @@ def _facts(
         essential_acr=asked.essential_acr,
         max_age=asked.max_age,
         force_reauthentication=asked.fresh,
-        enrolled=enrolled(owned, bound=interaction.binds_evidence),
+        enrolled=enrolled(owned, bound=interaction.binds_evidence, proved=context.evidence),
+        replaces=replaced(asked.action, asked.detail, owned),
     )
 
 
@@ -119,11 +121,19 @@ def _credential_facts(credential: CredentialView) -> CredentialFacts:
     return CredentialFacts(credential.credential_id, "2" if credential.scal == "2" else "1", credential.qualifier)
 
 
-def enrolled(owned: tuple[Authenticator, ...], *, bound: bool) -> tuple[EnrolledFactor, ...]:
+def enrolled(
+    owned: tuple[Authenticator, ...], *, bound: bool, proved: tuple[Evidence, ...] = ()
+) -> tuple[EnrolledFactor, ...]:
     """What the person can be asked for now: usable, and with a gateway where a message is needed."""
     now = services().clock.now()
     usable = [item for item in owned if item.usable(now)]
-    return methods.enrolled(usable, services().messaging.factors, bound=bound)
+    return methods.enrolled(usable, services().messaging.factors, bound=bound, proved=proved)
+
+
+def replaced(action: str, detail: Mapping[str, Any], owned: Iterable[Authenticator]) -> str | None:
+    """The kind of factor of which an action puts another in the place of the one that the person has, if any."""
+    kind = detail.get("factor") if action == "account.enrol_factor" else None
+    return kind if kind in methods.SINGLE and any(item.kind == kind and not item.disabled for item in owned) else None
 
 
 def for_anybody(interaction: Interaction) -> Decision:

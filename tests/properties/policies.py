@@ -9,10 +9,19 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
-from idp.policy.evidence import CATEGORIES, FACTOR_CATEGORIES, FLAGS, Evidence
+from idp.policy.evidence import (
+    CATEGORIES,
+    FACTOR_CATEGORIES,
+    FLAGS,
+    MIN_LENGTH_ALONE,
+    PASSWORD,
+    Evidence,
+    assumed_length,
+)
 from idp.policy.keys import UPSTREAM_FLAGS
 from idp.policy.model import (
     PROOFING,
+    Claim,
     Condition,
     EnrolledFactor,
     EvidenceSet,
@@ -36,6 +45,7 @@ TRANSACTIONS: Final = (None, "t1", "t2")
 ISSUERS: Final = ("https://a.example", "https://b.example", "https://c.example")
 """The last one is known to no policy."""
 LIMITS: Final = (None, 30, 600)
+LENGTHS: Final = (None, 0, MIN_LENGTH_ALONE)
 
 flags = st.frozensets(st.sampled_from(sorted(FLAGS)), max_size=2)
 factors = st.sampled_from(FACTORS)
@@ -120,6 +130,7 @@ def policies(draw: st.DrawFn) -> Policy:
             where=HERE,
             name=name,
             any_of=draw(st.lists(sets, min_size=1, max_size=2).map(tuple)),
+            claims=draw(st.sampled_from(((), (Claim("nist-800-63b:r4", "aal1"),)))),
             acr=(f"urn:{name}",),
             implies=draw(st.lists(st.sampled_from(NAMES[:index]), max_size=2, unique=True).map(tuple)) if index else (),
             freshness=draw(st.sampled_from(LIMITS)),
@@ -154,6 +165,7 @@ def evidence(draw: st.DrawFn) -> Evidence:
         at=NOW - timedelta(seconds=draw(st.sampled_from((-10, 0, 29, 30, 31, 600, 601)))),
         flags=draw(flags),
         transaction=draw(st.sampled_from(TRANSACTIONS)),
+        min_length=draw(st.sampled_from(LENGTHS)) if factor == PASSWORD else None,
     )
 
 
@@ -161,8 +173,12 @@ bodies = st.lists(evidence(), max_size=4).map(tuple)
 acrs = st.lists(st.sampled_from((*(f"urn:{name}" for name in NAMES), "urn:none")), max_size=3).map(tuple)
 
 
+def _enrolled(name: str, chosen: frozenset[str], length: int | None) -> EnrolledFactor:
+    return EnrolledFactor(name, FACTOR_CATEGORIES[name], chosen, min_length=length if name == PASSWORD else None)
+
+
 enrolments = st.one_of(
-    st.builds(lambda name, chosen: EnrolledFactor(name, FACTOR_CATEGORIES[name], chosen), factors, flags),
+    st.builds(_enrolled, factors, flags, st.sampled_from(LENGTHS)),
     st.builds(
         EnrolledFactor,
         factor=st.just("upstream"),
@@ -187,6 +203,7 @@ def situations(draw: st.DrawFn) -> Facts:
         now=NOW,
         proofing=draw(st.sampled_from(PROOFING)),
         transaction=draw(st.sampled_from(TRANSACTIONS)),
+        replaces=draw(st.sampled_from((None, None, None, "password"))),
         acr_values=draw(acrs),
         essential_acr=draw(st.one_of(st.just(()), acrs)),
         max_age=draw(st.sampled_from((None, 0, 30, 600))),
@@ -210,7 +227,7 @@ well_equipped = st.builds(
 
 
 def use(facts: Facts, names: Collection[str]) -> tuple[Evidence, ...]:
-    """Every enrolled authenticator of these kinds, used now."""
+    """Every enrolled authenticator of these kinds, used now; a password of which nobody knows turns out to be long."""
     bound = frozenset({"transaction_bound"})
     return tuple(
         Evidence(
@@ -223,6 +240,7 @@ def use(facts: Facts, names: Collection[str]) -> tuple[Evidence, ...]:
             transaction=facts.transaction,
             channel=item.channel,
             attestation=item.attestation,
+            min_length=assumed_length(item.factor, item.min_length),
         )
         for item in facts.enrolled
         if item.factor in names

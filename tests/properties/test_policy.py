@@ -18,17 +18,18 @@ from idp.policy.body import Body, standing
 from idp.policy.conditions import applies
 from idp.policy.errors import Fault, PolicyLoadError
 from idp.policy.evaluate import evaluate, join
-from idp.policy.evidence import FACTOR_CATEGORIES, Evidence
+from idp.policy.evidence import FACTOR_CATEGORIES, MIN_LENGTH_ALONE, Evidence
 from idp.policy.index import quest
 from idp.policy.load import parse_policy
 from idp.policy.matching import categories, misfit, obstacle
-from idp.policy.model import EvidenceSet, Facts, Policy, Requirement, StepUpOption
+from idp.policy.model import Claim, EvidenceSet, Facts, Policy, Requirement, StepUpOption
 from idp.policy.schema import Keys
 from idp.policy.upstream import UpstreamLogin, evidence_of
 from tests.properties.examples import examples
 from tests.properties.policies import (
     HERE,
     ISSUERS,
+    LENGTHS,
     LIMITS,
     NAMES,
     NOW,
@@ -56,6 +57,50 @@ def test_more_evidence_never_turns_allow_into_less(policy: Policy, facts: Facts,
     assert set(before.reached) <= set(after.reached)
     if before.outcome == "allow":
         assert after.outcome == "allow"
+
+
+def _takes_a_password(policy: Policy) -> Policy:
+    """The same policy, whose weakest level is reached by a password alone and claims revision 4."""
+    need = Requirement(HERE, factors=frozenset({"password"}))
+    first = replace(policy.levels[0], any_of=(EvidenceSet(HERE, (need,)),), claims=(Claim("nist-800-63b:r4", "aal1"),))
+    return replace(policy, levels=(first, *policy.levels[1:]))
+
+
+lone = policies().map(_takes_a_password)
+
+
+def _typed(facts: Facts, length: int | None) -> Facts:
+    typed = Evidence("password", "typed", "knowledge", facts.now, transaction=facts.transaction, min_length=length)
+    others = [replace(item, min_length=length) if item.factor == "password" else item for item in facts.evidence]
+    return replace(facts, evidence=(typed, *others))
+
+
+@given(lone, st.one_of(situations(), well_equipped))
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=BUSY)
+def test_a_longer_password_never_turns_allow_into_less_and_one_that_nobody_measured_is_a_short_one(
+    policy: Policy, facts: Facts
+) -> None:
+    unknown, short, long = (evaluate(policy, _typed(facts, length)) for length in (None, 0, MIN_LENGTH_ALONE))
+    event(f"the length decides: {short.reached != long.reached}, {short.outcome} or {long.outcome}")
+    assert (unknown.outcome, unknown.reached, unknown.options) == (short.outcome, short.reached, short.options)
+    assert set(short.reached) <= set(long.reached)
+    if short.outcome == "allow":
+        assert long.outcome == "allow"
+
+
+@given(lone, st.one_of(situations(), well_equipped), st.sampled_from(LENGTHS))
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=BUSY)
+def test_where_revision_4_is_claimed_no_level_rests_on_a_short_password_alone(
+    policy: Policy, facts: Facts, length: int | None
+) -> None:
+    facts = _typed(replace(facts, replaces=None), length)
+    for found in (standing(policy, facts).level(level.name) for level in policy.levels):
+        if found is None or not any(claim.framework == "nist-800-63b:r4" for claim in found.by.included):
+            continue
+        (item, *others) = found.evidence
+        own = (item.factor, item.issuer) == ("password", "self")
+        event(f"alone: {own and not others}")
+        assert others or not own or item.min_length == MIN_LENGTH_ALONE
 
 
 loose_needs = st.builds(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from idp.cli.policy.common import Usage, load_cases
-from idp.policy.evidence import CATEGORIES, FACTOR_CATEGORIES, SELF, Category, Evidence
+from idp.policy.evidence import CATEGORIES, FACTOR_CATEGORIES, SELF, Category, Evidence, assumed_length
 from idp.policy.explain import reason_line
 from idp.policy.loading import one_line
 from idp.policy.model import PROOFING, CredentialFacts, EnrolledFactor, Facts, Policy, Proofing
@@ -25,11 +26,15 @@ FORM: Final = """FACTOR is a factor's name, followed by details after commas:
   channel=NAME       how the secret travels
   attestation=NAME   the authenticator's make or model
   for=TRANSACTION    the transaction it was made for (evidence only)
+  min_length=NUMBER  characters that a password was found to reach: below 15 it does not stand alone at a level of
+                     NIST SP 800-63B r4 (evidence: 15 unless given; enrolled: not known unless given)
 
 LOGIN is the issuer of a login at another identity provider, followed by what it says after commas: class=URI, acr=URI,
 amr=A+B, age=SECONDS, for=TRANSACTION, and NAME=VALUE for attributes. The policy decides what it counts as.
 """
 
+_NUMBER: Final = re.compile(r"[0-9]{1,4}", re.ASCII)
+_OF_BOTH: Final = frozenset({"flags", "issuer", "category", "channel", "attestation", "min_length"})
 _OPTIONS: Final = (
     "evidence", "enrolled", "upstream", "client", "group", "attribute", "proofing", "network", "at", "credential",
     "scal", "qualifier", "transaction", "acr", "essential_acr", "max_age", "force", "config", "person",
@@ -165,7 +170,7 @@ def _known(options: argparse.Namespace, now: datetime) -> _Person:
     from idp.authn.roles import VISITS
     from idp.cli.policy.database import enabled_factors, opened
     from idp.errors import UnknownAccount
-    from idp.storage import accounts, authenticators
+    from idp.storage import accounts, authenticators, sessions
     from idp.storage.keys import KeyStore
     from idp.storage.seal import Sealer
 
@@ -177,7 +182,9 @@ def _known(options: argparse.Namespace, now: datetime) -> _Person:
         owned = authenticators.of_account(connection, seals, account.id)
         usable = [item for item in owned if item.usable(now)]
         bound = options.action != "sign_in" and options.action not in VISITS
-        enrolled = methods.enrolled(usable, enabled_factors(settings), bound=bound)
+        live = sessions.of_account(connection, seals, account.id, now, settings.session)
+        proved = tuple(item for session in live for item in session.evidence)
+        enrolled = methods.enrolled(usable, enabled_factors(settings), bound=bound, proved=proved)
         return _Person(account.groups, account.proofing, enrolled, account.attributes)
 
 
@@ -237,7 +244,7 @@ def _ago(text: str, age: str, now: datetime) -> datetime:
 
 
 def _evidence(text: str, position: int, now: datetime) -> Evidence:
-    factor, details = _details(text, {"age", "flags", "issuer", "category", "channel", "attestation", "for"})
+    factor, details = _details(text, {*_OF_BOTH, "age", "for"})
     return Evidence(
         factor=factor,
         authenticator_id=f"argument-{position}",
@@ -248,11 +255,12 @@ def _evidence(text: str, position: int, now: datetime) -> Evidence:
         channel=details.get("channel"),
         transaction=details.get("for"),
         attestation=details.get("attestation"),
+        min_length=assumed_length(factor, _min_length(text, details)),
     )
 
 
 def _enrolled(text: str) -> EnrolledFactor:
-    factor, details = _details(text, {"flags", "issuer", "category", "channel", "attestation"})
+    factor, details = _details(text, _OF_BOTH)
     return EnrolledFactor(
         factor,
         _category(factor, details),
@@ -260,10 +268,20 @@ def _enrolled(text: str) -> EnrolledFactor:
         details.get("issuer", SELF),
         details.get("channel"),
         details.get("attestation"),
+        _min_length(text, details),
     )
 
 
-def _details(text: str, known: set[str]) -> tuple[str, dict[str, str]]:
+def _min_length(text: str, details: dict[str, str]) -> int | None:
+    stated = details.get("min_length")
+    if stated is None:
+        return None
+    if not _NUMBER.fullmatch(stated):
+        raise Usage(f"'{text}': min_length is a number of characters")
+    return int(stated)
+
+
+def _details(text: str, known: Set[str]) -> tuple[str, dict[str, str]]:
     factor, *parts = text.split(",")
     details: dict[str, str] = {}
     for part in parts:

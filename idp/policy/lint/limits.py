@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from idp.policy import wording
-from idp.policy.evidence import SELF
+from idp.policy.evidence import MIN_LENGTH_ALONE, SELF
 from idp.policy.lint.deployment import NOTHING_KNOWN
 from idp.policy.lint.frameworks import (
     LONE_PASSWORD,
@@ -30,8 +30,6 @@ MAX_FAILURES: Final = 100
 """In a row."""
 MIN_LENGTH: Final = 8
 """Characters of a password beside another factor."""
-MIN_LENGTH_ALONE: Final = 15
-"""Characters of a password that stands alone, in revision 4."""
 
 _LIFETIME: Final = ("NIST SP 800-63B-3, 5.1.3.2", "NIST SP 800-63B-4, 3.1.3.2")
 _STEP: Final = ("NIST SP 800-63B-3, 5.1.4.1", "NIST SP 800-63B-4, 3.1.4.1", "RFC 6238 5.2")

@@ -20,7 +20,7 @@ from idp.authn.methods import MESSAGES, flags_of
 from idp.authn.roles import MATRIX, VISITS
 from idp.errors import InputRefused
 from idp.policy.evaluate import evaluate
-from idp.policy.evidence import FACTOR_CATEGORIES, Evidence
+from idp.policy.evidence import FACTOR_CATEGORIES, Evidence, assumed_length
 from idp.policy.explain import explain_json
 from idp.policy.load import ACTIONS
 from idp.policy.model import PROOFING, CredentialFacts, Decision, EnrolledFactor, Facts, Policy
@@ -199,6 +199,7 @@ def _evidence(asked: Question, at: datetime) -> Iterator[Evidence]:
                 flags=_flags(asked, factor, bound=bound),
                 channel=MESSAGES.get(factor),
                 transaction=TRANSACTION if bound else None,
+                min_length=assumed_length(factor),
             )
 
 

@@ -194,6 +194,7 @@ cases:
       enrolled:
         - totp
         - {factor: upstream, category: knowledge, flags: user_verified, issuer: https://i, channel: c, attestation: a}
+        - {factor: password, min_length: 9}
     action: signature.activate
     client: shop
     credential: {id: c1, scal: "2", qualifier: eu_eidas_qes}
@@ -202,6 +203,7 @@ cases:
     at: "2026-06-01T00:00:00Z"
     evidence:
       - {factor: password, age: 5m}
+      - {factor: password, min_length: 0}
       - {factor: sms_otp, for: t1, flags: restricted, channel: sms, id: p, category: inherence, issuer: i,
          attestation: a}
     request: {acr_values: [b, a], essential_acr: c, max_age: 0, force: true}
@@ -224,9 +226,12 @@ cases:
     assert facts.enrolled == (
         EnrolledFactor("totp", "possession"),
         EnrolledFactor("upstream", "knowledge", frozenset({"user_verified"}), "https://i", "c", "a"),
+        EnrolledFactor("password", "knowledge", min_length=9),
     )
     assert facts.evidence == (
-        Evidence("password", "password", "knowledge", datetime(2026, 5, 31, 23, 55, tzinfo=UTC)),
+        # Unless a case says otherwise, it is as long as a new one.
+        Evidence("password", "password", "knowledge", datetime(2026, 5, 31, 23, 55, tzinfo=UTC), min_length=15),
+        Evidence("password", "password", "knowledge", now, min_length=0),
         Evidence("sms_otp", "p", "inherence", now, "i", frozenset({"restricted"}), "sms", "t1", "a"),
     )
     assert (facts.acr_values, facts.essential_acr, facts.max_age) == (("b", "a"), ("c",), 0)

@@ -188,11 +188,15 @@ def test_a_policy_with_faults_explains_nothing(faulty: str, capsys: pytest.Captu
         (("--evidence", "password,age=" + "9" * 40), "age is a number of seconds"),
         (
             ("--evidence", "password,age"),
-            "'age' is not one of age, attestation, category, channel, flags, for, issuer with",
+            "'age' is not one of age, attestation, category, channel, flags, for, issuer, min_length with",
         ),
         (("--evidence", "password,level=high"), "'level=high' is not one of"),
         (("--evidence", "password,age=1,age=2"), "each once"),
-        (("--enrolled", "password,age=1"), "'age=1' is not one of attestation, category, channel, flags, issuer with"),
+        (
+            ("--enrolled", "password,age=1"),
+            "'age=1' is not one of attestation, category, channel, flags, issuer, min_length with",
+        ),
+        (("--evidence", "password,min_length=long"), "min_length is a number of characters"),
         (("--evidence", "upstream"), "'upstream' needs category=knowledge|possession|inherence, or is unknown"),
         (("--evidence", "upstream,category=luck"), "'upstream' needs category="),
         (("--evidence", "charm"), "'charm' needs category="),

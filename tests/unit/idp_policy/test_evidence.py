@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -39,6 +40,26 @@ def test_what_there_is_nothing_to_say_of_is_left_out_and_read_back() -> None:
     for wrong in ("usb", [1], None):
         with pytest.raises(EvidenceInvalid, match="'transports' is a list of strings"):
             Evidence.from_json(said | {"transports": wrong})
+
+
+@pytest.mark.parametrize("known", [0, 15])
+def test_what_a_password_was_found_to_reach_is_said_and_one_from_before_says_nothing(known: int) -> None:
+    record = replace(used("password"), min_length=known)
+    assert Evidence.from_json(record.to_json()) == record
+    assert record.to_json()["min_length"] == known
+    assert "min_length" not in used("password").to_json()
+    assert Evidence.from_json(used("password").to_json()).min_length is None
+
+
+@pytest.mark.parametrize("wrong", ["15", None, True, 1.5, -1])
+def test_a_length_of_another_form_is_refused(wrong: object) -> None:
+    with pytest.raises(EvidenceInvalid, match="'min_length' is"):
+        Evidence.from_json(used("password").to_json() | {"min_length": wrong})
+
+
+def test_nothing_but_a_password_has_a_length() -> None:
+    with pytest.raises(EvidenceInvalid, match="'min_length' is of a password"):
+        replace(used("totp"), min_length=15)
 
 
 def test_fractions_of_a_second_are_dropped_so_that_memory_and_token_agree() -> None:
