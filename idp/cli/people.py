@@ -123,14 +123,16 @@ def _activate(settings: IdpSettings, options: argparse.Namespace) -> dict[str, A
 
 def _factors(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
     from idp.desk import disable_factors
-    from idp.storage import authenticators
+    from idp.storage import authenticators, sessions
     from idp.storage.roles import COMMAND_LINE
 
     with transaction(settings) as (connection, seals):
         account = account_of(connection, options.username)
         owned = authenticators.of_account(connection, seals, account.id)
         if not options.remove:
-            return {"username": account.username, "factors": people_view.factor_list(owned, options.clock.now())}
+            now = options.clock.now()
+            proved = people_view.proved_in(sessions.of_account(connection, seals, account.id, now, settings.session))
+            return {"username": account.username, "factors": people_view.factor_list(owned, now, proved)}
         enabled = {item.id: item for item in owned if not item.disabled}
         unknown = [given for given in options.remove if given not in enabled]
         if unknown:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from idp.cli.common import account_of, add, transaction
+from idp.policy.evidence import MIN_LENGTH_ALONE, Evidence
 from idp.settings import IdpSettings
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from idp.storage.authenticators import Authenticator
+    from idp.storage.sessions import StoredSession
 
 _SIGN_INS: Final = 5
 
@@ -26,8 +28,13 @@ def add_commands(commands: Any) -> None:
     show.add_argument("--username", required=True)
 
 
-def factor_list(owned: Iterable[Authenticator], now: datetime) -> list[dict[str, Any]]:
-    """Factors as an operator sees them: which one is meant, and whether it counts."""
+def factor_list(
+    owned: Iterable[Authenticator], now: datetime, proved: Collection[Evidence] = ()
+) -> list[dict[str, Any]]:
+    """Factors as an operator sees them: which one is meant, whether it counts, and what that may lack.
+
+    :param proved: what the person's live sessions remember.
+    """
     return [
         {
             "id": item.id,
@@ -37,9 +44,27 @@ def factor_list(owned: Iterable[Authenticator], now: datetime) -> list[dict[str,
             "since": _time(item.created_at),
             "last_used": "never" if item.last_used is None else _time(item.last_used),
             "failures": item.failures,
+            "remark": _length(item, proved) if item.kind == "password" and not item.disabled else "",
         }
         for item in owned
     ]
+
+
+def _length(item: Authenticator, proved: Collection[Evidence]) -> str:
+    """Of a password, what is known of its length, which is kept nowhere but with what a session proved."""
+    from idp.authn.methods import known_length
+
+    known = known_length(item.id, proved)
+    if known is None:
+        return "no live session tells whether it is long enough to stand alone under NIST SP 800-63B r4"
+    if known < MIN_LENGTH_ALONE:
+        return f"fewer than {MIN_LENGTH_ALONE} characters: does not stand alone under NIST SP 800-63B r4"
+    return f"{MIN_LENGTH_ALONE} characters or more"
+
+
+def proved_in(live: Iterable[StoredSession]) -> tuple[Evidence, ...]:
+    """What some sessions remember."""
+    return tuple(item for session in live for item in session.evidence)
 
 
 def _show(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
@@ -66,7 +91,7 @@ def _show(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
         "roles": sorted(held),
         "sessions": len(live),
         "activation": waiting,
-        "factors": factor_list(owned, now),
+        "factors": factor_list(owned, now, proved_in(live)),
         "sign_ins": last,
     }
 

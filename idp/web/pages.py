@@ -41,7 +41,20 @@ from idp.errors import (
 )
 from idp.storage import challenges, interactions
 from idp.storage.challenges import Challenge
-from idp.web import because, browser, choosing, login, otp, passkeys, progress, proof, resume, sign_in_page, wording
+from idp.web import (
+    because,
+    browser,
+    choosing,
+    login,
+    longer,
+    otp,
+    passkeys,
+    progress,
+    proof,
+    resume,
+    sign_in_page,
+    wording,
+)
 from idp.web.approval import signing
 from idp.web.certificates.trust import trust
 from idp.web.headers import allow_form_target
@@ -396,7 +409,7 @@ def _because(found: Assessment) -> tuple[str, ...]:
 def _page(
     template: str, interaction: Interaction, notice: Notice | None, found: Assessment | None = None, **values: Any
 ) -> Response:
-    session = browser.current()
+    session, short = browser.current(), None if found is None else longer.wanted(found)
     response = make_response(
         render_template(
             template,
@@ -405,7 +418,8 @@ def _page(
             found=found,
             notice=notice.text if notice else "",
             because=() if found is None else _because(found),
-            need=() if found is None else because.in_words(interaction.request, found),
+            need=() if found is None else because.in_words(interaction.request, found, short),
+            longer=short,
             until=interaction.stored.expires_at,
             reference=otp.reference(interaction.txn),
             csrf=session.csrf if session else "",

@@ -13,11 +13,13 @@ from typing import Final
 from idp.authn import methods
 from idp.authn.approval import Approval
 from idp.policy.evaluate import evaluate
+from idp.policy.evidence import Evidence
 from idp.policy.limits import failure_limit
 from idp.policy.model import CredentialFacts, Decision, Facts
 from idp.settings import ACCOUNT_CLIENT_ID
 from idp.storage.accounts import Account
 from idp.storage.authenticators import Authenticator
+from idp.web import browser
 from idp.web.address import client_address
 from idp.web.services import CredentialView, services
 
@@ -66,13 +68,27 @@ def prospect(
     )
 
 
-def proves_enough(account: Account, owned: Iterable[Authenticator], approval: Approval) -> bool:
+def can_replace(account: Account, owned: Iterable[Authenticator], kind: str, proved: tuple[Evidence, ...]) -> bool:
+    """Whether the policy lets the person put another authenticator of a kind in the place of the one that they have.
+
+    :param proved: what they proved in this browser.
+    """
+    usable = [item for item in owned if item.usable(services().clock.now())]
+    facts = replace(_facts(account, usable, "account.enrol_factor", bound=True), evidence=proved, replaces=kind)
+    return evaluate(services().policy, facts).outcome != "deny"
+
+
+def proves_enough(
+    account: Account, owned: Iterable[Authenticator], approval: Approval, replaces: str | None = None
+) -> bool:
     """Whether a change of factors was approved with what the person proves when nothing of theirs is out of use.
 
     An address that does not count yet, or a factor that met too many wrong codes, is still what the person has: whoever
     has the password alone could bring either about, and does not bind something of their own behind it (ENR-02).
     What was locked counts until something was bound after it, as the help desk sees to; a recovery code that was used
     for the change stands for it, as everywhere.
+
+    :param replaces: see :attr:`idp.policy.model.Facts.replaces`.
     """
     owned, now = tuple(owned), services().clock.now()
     usable = [item for item in owned if item.usable(now)]
@@ -80,7 +96,7 @@ def proves_enough(account: Account, owned: Iterable[Authenticator], approval: Ap
     if not asleep:
         return True
     facts = _facts(account, [*usable, *asleep], approval.action, bound=True)
-    proved = replace(facts, evidence=approval.evidence, transaction=approval.txn)
+    proved = replace(facts, evidence=approval.evidence, transaction=approval.txn, replaces=replaces)
     return evaluate(services().policy, proved).outcome == "allow"
 
 
@@ -131,5 +147,11 @@ def _facts(
         credential=credential,
         network=client_address(),
         transaction=_NOBODYS,
-        enrolled=methods.enrolled(having, services().messaging.factors, bound=bound),
+        enrolled=methods.enrolled(having, services().messaging.factors, bound=bound, proved=_proved(account)),
     )
+
+
+def _proved(account: Account) -> tuple[Evidence, ...]:
+    """What this browser's session remembers of the person: a password may be too short to be the last way in."""
+    session = browser.current()
+    return () if session is None or session.account_id != account.id else session.evidence

@@ -5,8 +5,9 @@ from __future__ import annotations
 from flask import redirect, url_for
 from werkzeug.wrappers import Response
 
-from idp.authn.methods import NATIVE, SINGLE
+from idp.authn.methods import NATIVE, SINGLE, known_length
 from idp.authn.recovery import LOW
+from idp.policy.evidence import MIN_LENGTH_ALONE
 from idp.storage import authenticators, history, recovery, sessions
 from idp.storage.authenticators import Authenticator
 from idp.storage.engine import reading
@@ -55,7 +56,15 @@ def described(item: Authenticator) -> dict[str, object]:
         "not_before": item.not_before,
         "manageable": not item.disabled,
         "few_left": _few_left(item),
+        "longer": _longer(item),
     }
+
+
+def _longer(item: Authenticator) -> int | None:
+    """Characters that a password would need to stand alone, where it is known in this browser that it has fewer."""
+    session, needed = browser.current(), services().settings.password.min_length
+    known = None if session is None else known_length(item.id, session.evidence)
+    return needed if known is not None and known < MIN_LENGTH_ALONE <= needed else None
 
 
 def _few_left(item: Authenticator) -> int | None:

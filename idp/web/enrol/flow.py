@@ -38,7 +38,7 @@ from idp.storage.authenticators import Authenticator
 from idp.storage.engine import reading
 from idp.storage.enrolments import Enrolment, NewEnrolment
 from idp.storage.seal import Altered
-from idp.web import browser, faults, prospects
+from idp.web import browser, faults, progress, prospects
 from idp.web.enrol import (
     certificate,
     change,
@@ -177,7 +177,7 @@ def _approved(outcome: Finished) -> Response:
     approval = _checked(outcome)
     if approval is None:
         return faults.not_approved(outcome.cause)
-    if not _proved_enough(approval):
+    if not _proved_enough(approval, outcome.payload):
         return _too_little()
     account, kind = _me(), str(outcome.payload["factor"])
     enroller = enroller_of(kind)
@@ -205,7 +205,7 @@ def _removed(outcome: Finished) -> Response:
     approval = _checked(outcome)
     if approval is None:
         return faults.not_approved(outcome.cause)
-    if not _proved_enough(approval):
+    if not _proved_enough(approval, outcome.payload):
         return _too_little()
     account, authenticator_id = _me(), str(outcome.payload["authenticator_id"])
     try:
@@ -231,10 +231,11 @@ def _checked(outcome: Finished) -> Approval | None:
     return outcome.approval
 
 
-def _proved_enough(approval: Approval) -> bool:
+def _proved_enough(approval: Approval, detail: Mapping[str, Any]) -> bool:
     with reading(services().engine) as connection:
         owned = authenticators.of_account(connection, services().seals, approval.account_id)
-    return prospects.proves_enough(_me(), owned, approval)
+    replaces = progress.replaced(approval.action, detail, owned)
+    return prospects.proves_enough(_me(), owned, approval, replaces)
 
 
 def _too_little() -> Response:

@@ -15,7 +15,8 @@ from sqlalchemy import Connection
 
 from idp.authn.methods import SINGLE
 from idp.errors import EnrolmentLost
-from idp.storage import accounts, activations, authenticators, sessions
+from idp.policy.evidence import MIN_LENGTH_ALONE
+from idp.storage import accounts, activations, authenticators, interactions, sessions
 from idp.storage.accounts import Account
 from idp.storage.activations import Activation
 from idp.storage.authenticators import NewAuthenticator
@@ -124,10 +125,22 @@ def allows(having: frozenset[str], kind: str) -> bool:
 
 
 def after(enrolment: Enrolment) -> str:
-    """Where the person goes on once it is done."""
+    """Where the person goes on once it is done: if a password that is too short stopped them, where it did."""
     if enrolment.origin == "approval":
-        return url_for("account.overview")
+        stopped = _stopped_by_length(enrolment) if enrolment.kind == FIRST else None
+        return url_for("account.overview") if stopped is None else url_for("interaction.show", interaction_id=stopped)
     return url_for("activate.show" if enrolment.kind == FIRST else "activate.done")
+
+
+def _stopped_by_length(enrolment: Enrolment) -> str | None:
+    """The latest interaction that waits for a longer password in this browser."""
+    session = browser.current()
+    typed = [] if session is None else [item for item in session.evidence if item.factor == FIRST]
+    if session is None or not typed or typed[-1].min_length is None or typed[-1].min_length >= MIN_LENGTH_ALONE:
+        return None
+    with reading(services().engine) as connection:
+        found = interactions.of_session(connection, services().seals, session.id, services().clock.now())
+    return next((item.id for item in found if item.account_id == enrolment.account_id), None)
 
 
 def back(enrolment: Enrolment) -> str:
