@@ -80,17 +80,21 @@ class LoopbackReceiver:
                 raise TimedOutError("the browser did not come back in time")
             return self._found[0]
 
-    def _take(self, query: str) -> bool:
+    def _take(self, query: str) -> dict[str, str] | None:
         pairs = parse_qsl(query, keep_blank_values=True)
         parameters = dict(pairs)
         with self._arrived:
             # Whoever can make a browser call this address does not know the state, and ends nothing here.
             if len(parameters) != len(pairs) or self._state is None or parameters.get("state") != self._state:
-                return False
+                return None
             self._state = None
+        return parameters
+
+    def _arrive(self, parameters: dict[str, str]) -> None:
+        """Go on: not before the page is out, for who goes on may be at the end, and the process with it."""
+        with self._arrived:
             self._found.append(parameters)
             self._arrived.notify_all()
-        return True
 
     def _handler(self) -> type[http.server.BaseHTTPRequestHandler]:
         receiver = self
@@ -102,7 +106,14 @@ class LoopbackReceiver:
 
             def do_GET(self) -> None:
                 parts = urlsplit(self.path)
-                taken = parts.path == receiver._path and receiver._take(parts.query)
+                taken = receiver._take(parts.query) if parts.path == receiver._path else None
+                try:
+                    self._answer(taken=taken is not None)
+                finally:
+                    if taken is not None:
+                        receiver._arrive(taken)
+
+            def _answer(self, *, taken: bool) -> None:
                 page = (_DONE if taken else _NOT_OURS).encode()
                 self.send_response(200 if taken else 404)
                 self.send_header("Content-Type", "text/html; charset=utf-8")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import threading
+from http.server import BaseHTTPRequestHandler
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -68,6 +70,27 @@ def test_a_receiver_serves_one_visit_after_the_other() -> None:
         for state in ("one", "two"):
             asked = Pending(f"{uri}?state={state}&code={state}", "service", state, "verifier")
             assert receiver(asked)["code"] == state
+
+
+def test_the_browser_has_its_page_before_the_program_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    port, sent, begin = free_port(), BaseHTTPRequestHandler.send_response, threading.Event()
+    came: list[socket.socket] = []
+
+    def late(handler: BaseHTTPRequestHandler, *status: int) -> None:
+        begin.wait(0.5)
+        sent(handler, *status)
+
+    def browse(url: str) -> None:
+        came.append(socket.create_connection(("127.0.0.1", port), 5))
+        came[0].sendall(f"GET {urlsplit(url).path}?{urlsplit(url).query} HTTP/1.0\r\n\r\n".encode())
+
+    monkeypatch.setattr(BaseHTTPRequestHandler, "send_response", late)
+    asked = Pending(f"http://127.0.0.1:{port}/callback?state=s&code=c", "service", "s", "verifier")
+    with LoopbackReceiver(f"http://127.0.0.1:{port}/callback", open_browser=browse, seconds=20) as receiver:
+        assert receiver(asked)["code"] == "c"
+        with came[0] as browser:
+            browser.setblocking(False)
+            assert b"You can close this window" in browser.recv(65536)
 
 
 def test_nobody_coming_is_a_timeout() -> None:
