@@ -76,9 +76,9 @@ def test_the_browser_has_its_page_before_the_program_goes_on(monkeypatch: pytest
     port, sent, begin = free_port(), BaseHTTPRequestHandler.send_response, threading.Event()
     came: list[socket.socket] = []
 
-    def late(handler: BaseHTTPRequestHandler, *status: int) -> None:
+    def late(handler: BaseHTTPRequestHandler, status: int) -> None:
         begin.wait(0.5)
-        sent(handler, *status)
+        sent(handler, status)
 
     def browse(url: str) -> None:
         came.append(socket.create_connection(("127.0.0.1", port), 5))
