@@ -169,6 +169,17 @@ def test_the_history_has_sign_ins_and_failures_and_forgets_after_ninety_days(idp
         assert history.of_account(connection, idp.alice, NOW) == (), "purged, not only hidden"
 
 
+def test_the_history_names_the_device_where_there_was_one(idp: Idp, browser: FlaskClient) -> None:
+    with idp.engine.begin() as connection:
+        for outcome in ("approved", "refused"):
+            factor = "signature" if outcome == "approved" else "password"
+            entry = history.Entry(NOW, outcome, factor, "rp", None, "", "192.0.2.0/24")
+            history.add(connection, idp.alice, entry)
+    page = browser.get("/account/history").text
+    assert '<span class="detail">network 192.0.2.0/24</span>' in page, "what came in band came from no browser"
+    assert '<span class="detail">Unknown device · network 192.0.2.0/24</span>' in page
+
+
 def test_the_history_has_what_the_person_consented_to_and_not_what_only_opened_pages(
     idp: Idp, browser: FlaskClient
 ) -> None:
