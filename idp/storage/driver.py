@@ -9,6 +9,7 @@ fails.
 from __future__ import annotations
 
 import functools
+import json
 import select
 import threading
 from collections.abc import Callable, Sequence
@@ -16,7 +17,8 @@ from typing import Any, Final, cast
 
 import psycopg
 from psycopg import pq
-from psycopg.adapt import Transformer
+from psycopg.adapt import AdaptersMap, Transformer
+from psycopg.types.json import set_json_loads
 
 _OK: Final = frozenset({pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK})
 _EITHER: Final = select.POLLIN | select.POLLOUT
@@ -207,13 +209,41 @@ class Driver(psycopg.Connection[Any]):
         return result
 
 
+_scanned: Final = json.JSONDecoder().raw_decode
+
+
+def _document(octets: str | bytes) -> Any:
+    """What JSON says, without the looks for its encoding and for white space around it that :func:`json.loads` begins
+    and ends with: a column's text has neither, as it is written here.
+
+    :raises ValueError: it is none.
+    """
+    text = octets if isinstance(octets, str) else octets.decode()
+    try:
+        found, end = _scanned(text)
+    except ValueError:
+        return json.loads(text)
+    return found if end == len(text) else json.loads(text)
+
+
+class _Reading:
+    """How a reader reads: as the driver does, but for JSON."""
+
+    connection = None
+
+    def __init__(self) -> None:
+        self.adapters = AdaptersMap(psycopg.adapters)
+        set_json_loads(_document, self)
+
+
 class _Reader(threading.local):
     """The driver's reader of values.  A thread's: whoever reads what came may have given the connection back."""
 
     def __init__(self) -> None:
-        self.values = Transformer()
+        self.values = Transformer(_READING)
 
 
+_READING: Final = _Reading()
 _reader: Final = _Reader()
 
 

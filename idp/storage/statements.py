@@ -31,6 +31,8 @@ from idp.storage.driver import Asked, Driver, StatementFailed, checked, rows
 Parameters = Mapping[str, Any]
 READS: Final = "privyseal_reads_only"
 """The option of a connection on which each statement is a transaction of its own, on PostgreSQL."""
+_ONE: Final = (dict, Mapping)
+"""Nearly always the first: whether something is a mapping takes longer to find out."""
 _NOTHING: Final[Parameters] = MappingProxyType({})
 _DOLLARS: Final[Dialect] = PGDialect_psycopg(
     paramstyle="numeric_dollar"
@@ -111,7 +113,7 @@ class Statement:
         """
         if not connection.in_transaction() and not connection.get_execution_options().get(READS, False):
             raise InvalidRequestError("a statement is asked within a transaction")
-        if not isinstance(given, Mapping):
+        if not isinstance(given, _ONE):
             return _together([self(connection, each) for each in given])
         form = self._form(connection.dialect, tuple(given))
         values = {**form.constants, **given} if form.constants else given
@@ -138,7 +140,7 @@ class Statement:
         if connection.dialect.name != "postgresql" or connection.in_nested_transaction():
             answer = self(connection, given)
             return lambda: answer
-        each = [given] if isinstance(given, Mapping) else given
+        each = [given] if isinstance(given, _ONE) else given
         later = [self._put_off(connection, values) for values in each]
         if len(later) == 1:
             return later[0]

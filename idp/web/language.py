@@ -26,6 +26,8 @@ _NAMES: Final = frozenset({"name", "party", "person", "username"})
 """Values of texts that are names of people, relying parties, documents and devices."""
 _CATALOGUE: Final = "catalogue"
 """In ``g``: the texts in the language that was chosen."""
+_FORCED: Final = "language_of_somebody"
+"""In ``g``: the language of texts that are not for whoever sent the request."""
 
 
 class _Texts:
@@ -61,7 +63,8 @@ def _texts() -> _Texts:
     found: _Texts | None = g.get(_CATALOGUE)
     if found is None:
         known = cast("dict[str, _Texts]", current_app.extensions[_EXTENSION])
-        language = str(flask_babel.get_locale())
+        # As flask_babel has it, which looks for the language among those that Babel knows, in files, for each answer.
+        language = g.get(_FORCED) or select()
         found = known.get(language)
         if found is None:
             found = known.setdefault(language, _Texts(flask_babel.get_translations()))
@@ -175,11 +178,13 @@ def _first(tags: Iterable[str]) -> str | None:
 def in_language(tag: str | None) -> Iterator[None]:
     """Texts in somebody's language, whoever asks; the first of the settings where there are none in it."""
     language = _first((tag or "").replace("_", "-").split()) or services().settings.languages[0]
-    outside = g.pop(_CATALOGUE, None)
+    outside, before = g.pop(_CATALOGUE, None), g.get(_FORCED)
+    setattr(g, _FORCED, language)
     try:
         with flask_babel.force_locale(language):
             yield
     finally:
+        setattr(g, _FORCED, before)
         setattr(g, _CATALOGUE, outside)
 
 

@@ -114,6 +114,17 @@ def test_what_is_written_and_read_is_what_sqlalchemy_reads_and_writes(engine: En
         assert tuple(map(bool, nulls)) == (False, True)
 
 
+@pytest.mark.parametrize("written", ["[1, {}]", " [1, {}]", "[1, {}]\n", "\t[1, {}] "])
+def test_json_is_read_whatever_white_space_somebody_else_put_around_it(engine: Engine, written: str) -> None:
+    with engine.begin() as connection:
+        ADD(connection, FULL)
+        connection.execute(text("UPDATE things SET kept = :written"), {"written": written})
+    with reading(engine) as connection:
+        row = FIND(connection, {"wanted": FULL["name"]}).one_or_none()
+        assert row is not None
+        assert row.kept == [1, {}]
+
+
 def test_an_update_writes_the_columns_that_are_named(engine: Engine) -> None:
     with engine.begin() as connection:
         ADD(connection, FULL)
