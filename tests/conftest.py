@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from jinja2 import BytecodeCache
 from jinja2.bccache import Bucket
 from sqlalchemy import event
@@ -26,7 +26,12 @@ from tests.postgres import PostgresServer
 
 UNIT = Path(__file__).parent / "unit"
 
-settings.register_profile("full", max_examples=2000)
+# How long an example takes says how busy the machine is: a stop of 0.2 s would be a failure, and one that Hypothesis
+# cannot repeat.
+BUSY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("busy", BUSY)
+settings.register_profile("full", BUSY, max_examples=2000)
+settings.load_profile("busy")
 
 
 class CompiledTemplates(BytecodeCache):

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from sqlalchemy import create_engine, text
 
 from signing.scdev.settings import DeviceSettings
@@ -52,6 +53,12 @@ def test_a_port_that_one_test_process_was_given_no_other_one_is_given() -> None:
     program = f"from tests import sockets; {chance}; print(sockets.free_port())"
     told = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert int(told.stdout) == other
+
+
+def test_an_example_may_take_long_on_a_machine_that_is_busy() -> None:
+    assert settings().deadline is None
+    assert HealthCheck.too_slow in settings().suppress_health_check
+    assert settings().max_examples >= 100
 
 
 def test_unix_sockets_stay_usable_in_unit_tests() -> None:
