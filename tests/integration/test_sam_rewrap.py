@@ -124,7 +124,8 @@ def killed_at_random(site: Site, operation: Path) -> None:
     with site.serving() as process, SamClient(site.admin(), timeout_seconds=60) as admin:
         timer = threading.Timer(random.uniform(0.005, 0.2), process.kill)
         timer.start()
-        with suppress(LinkUnavailable):
+        # Refused where its device is not there yet: the one before may still be logging in.
+        with suppress(LinkUnavailable, LinkRefused):
             admin.call("rewrap", {"operation": operation.read_text().strip()})
         timer.join()
         process.wait(20)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import http.client
-import socket
 from urllib.parse import urlencode
 
 import pytest
 
 from benchmarks.phones import ACCOUNT_SID, Phones, phones
+from tests.sockets import free_port
 
 
 def test_a_code_is_taken_once_and_only_by_its_phone() -> None:
@@ -23,8 +23,7 @@ def test_a_code_is_taken_once_and_only_by_its_phone() -> None:
 @pytest.mark.loopback
 @pytest.mark.parametrize(("account", "status"), [(ACCOUNT_SID, 201), ("AC" + "f" * 32, 404)])
 def test_messages_of_one_account_arrive_and_those_of_another_do_not(account: str, status: int) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     with phones(port) as arrived:
         client = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
         form = urlencode({"To": "+15550100", "From": "+15550199", "Body": "654321 is your code"})
