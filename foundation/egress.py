@@ -121,12 +121,23 @@ class Egress:
             cutter.cut()
 
 
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Nowhere.
+
+        :raises TooManyRedirects: at once: requests would read the whole body first, however long it is.
+        """
+        if super().get_redirect_target(resp) is None:
+            return None
+        resp.close()
+        raise requests.TooManyRedirects("a redirect is not followed", response=resp)
+
+
 def _session(adapter: HTTPAdapter) -> requests.Session:
-    session = requests.Session()
+    session = _Session()
     session.trust_env = False  # no proxies and no .netrc from the surroundings
     session.mount("http://", adapter)
     session.mount("https://", adapter)
-    session.max_redirects = 0
     return session
 
 

@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -66,12 +67,28 @@ def test_localhost_names_are_loopback_without_asking_anybody() -> None:
     assert resolve("idp.localhost", 80) == ["127.0.0.1"]
 
 
+MIB = 1024 * 1024
+FLOOD = 64
+
+
 class Handler(BaseHTTPRequestHandler):
+    flooded = 0
+    """MiB that went out behind a redirect."""
+
     def do_GET(self) -> None:
         if self.path == "/redirect":
             self.send_response(302)
             self.send_header("Location", "http://169.254.169.254/")
             self.end_headers()
+            return
+        if self.path == "/flood":
+            self.send_response(302)
+            self.send_header("Location", "http://169.254.169.254/")
+            self.end_headers()
+            with suppress(OSError):
+                for _ in range(FLOOD):
+                    self.wfile.write(b"x" * MIB)
+                    type(self).flooded += 1
             return
         body = b"x" * 100_000 if self.path == "/large" else self.headers["Host"].encode()
         self.send_response(200)
@@ -104,6 +121,16 @@ def test_the_host_of_the_url_is_named_to_the_server(server: str) -> None:
 def test_PKI_01_a_redirect_is_not_followed(server: str) -> None:
     with Egress((server,)).session(5) as session, pytest.raises(requests.TooManyRedirects):
         session.get(f"http://{server}/redirect")
+
+
+@pytest.mark.loopback
+def test_PKI_03_what_comes_behind_a_redirect_is_not_read(server: str) -> None:
+    Handler.flooded = 0
+    for follow in (True, False):
+        with Egress((server,)).session(5) as session, pytest.raises(requests.TooManyRedirects):
+            session.get(f"http://{server}/flood", stream=True, allow_redirects=follow)
+    # What the two sides' sockets hold, and no more.
+    assert Handler.flooded < FLOOD
 
 
 @pytest.mark.loopback
