@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from foundation.clock import epoch
 from idp.authn.activation import Code, Purpose, new_code
 from idp.notices import Change, notify_change
-from idp.storage import accounts, activations, authenticators, sessions
+from idp.storage import accounts, activations, authenticators, grants, sessions
 from idp.storage.activations import Activation, NewActivation
 from idp.storage.authenticators import Authenticator, NewAuthenticator
 from idp.storage.outbox import Outbox
@@ -54,6 +54,17 @@ class Issued:
     code: Code
 
 
+def end_all_sessions(connection: Connection, outbox: Outbox, account_id: str, now: datetime) -> int:
+    """End all sessions of an account, with everything that was granted in them; returns how many there were.
+
+    Relying parties that were given an ID token in one are told; of signatures under way it is the caller who tells.
+    """
+    ended = outbox.all_sessions_ended(connection, account_id)
+    done = sessions.revoke_all(connection, account_id, now)
+    grants.revoke_sessions(connection, ended, now)
+    return done
+
+
 def disable_factors(
     connection: Connection,
     desk: Desk,
@@ -82,7 +93,7 @@ def disable_factors(
             random=desk.random,
         )
     done = [item for item in factors if authenticators.remove(connection, item.id, desk.now)]
-    ended = sessions.revoke_all(connection, account_id, desk.now)
+    ended = end_all_sessions(connection, desk.outbox, account_id, desk.now)
     desk.outbox.authenticator_changed(connection, account_id)
     for item in done:
         desk.audit.record(
@@ -126,7 +137,7 @@ def replace_factor(connection: Connection, desk: Desk, new: NewAuthenticator) ->
         secret_hash=new.secret_hash,
         not_before=new.not_before,
     )
-    ended = sessions.revoke_all(connection, new.account_id, desk.now)
+    ended = end_all_sessions(connection, desk.outbox, new.account_id, desk.now)
     desk.outbox.authenticator_changed(connection, new.account_id)
     desk.audit.record(
         connection,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from flask import Flask
 
 from foundation.memory import keep_for_good, use_large_pages
-from idp import checkpointer, delivery, delivery_status, notifier
+from idp import checkpointer, delivery, delivery_status, logout_delivery, notifier
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 def served(app: Flask) -> WSGIApplication:
     """An application that is complete, ready for a server's process; to be called once in it."""
-    for start in (delivery.start, notifier.start, delivery_status.start, checkpointer.start):
-        start(app)
+    for each in (delivery, logout_delivery, notifier, delivery_status, checkpointer):
+        each.start(app)
     # Last, so that what has been made by then stays where it is.
     keep_for_good()
     use_large_pages()

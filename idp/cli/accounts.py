@@ -273,18 +273,20 @@ def _revoke_code(connection: Connection, seals: Sealer, options: argparse.Namesp
 
 def set_status(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
     """Lock or unlock a person; what they signed in with stays as it was, disabled or not."""
-    from idp.storage import accounts, authenticators, grants, sessions
+    from idp.desk import end_all_sessions
+    from idp.storage import accounts, authenticators, grants
     from idp.storage.audit import DatabaseAudit
     from idp.storage.outbox import Outbox
 
     with transaction(settings) as (connection, seals):
         account = account_of(connection, options.username)
-        disabled = options.status == "disabled"
-        ended = sessions.revoke_all(connection, account.id, options.clock.now()) if disabled else 0
+        disabled, ended = options.status == "disabled", 0
         if disabled:
+            outbox = Outbox(seals, options.clock, secrets.token_bytes)
+            ended = end_all_sessions(connection, outbox, account.id, options.clock.now())
             # What was granted in no session has none that ends: unlocking would bring it back.
             grants.revoke_subject(connection, account.id, options.clock.now())
-            Outbox(seals, options.clock, secrets.token_bytes).account_disabled(connection, account.id)
+            outbox.account_disabled(connection, account.id)
             _revoke_code(connection, seals, options, account.id)
         accounts.set_status(connection, account.id, options.status)
         DatabaseAudit(options.clock).record(

@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import secrets
 from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from foundation.clock import epoch
 from foundation.errors import TokenMalformed
 from foundation.files import write_secret
 from foundation.jose import parse_json_object
@@ -23,7 +26,8 @@ def add_commands(commands: Any) -> None:
     """Add ``client ...``."""
     client = group(commands, "client", "relying parties")
     _client_options(add(client, "create", _create_client, "register a relying party"))
-    add(client, "list", _list_clients, "print all relying parties: id, status, method, name, redirect URIs")
+    add(client, "list", _list_clients, "print all relying parties: id, status, method, name, URIs")
+    add(client, "logouts", _logouts, "print which relying parties were told of ended sessions, and which were not")
     for name, active in (("disable", False), ("enable", True)):
         command = add(client, name, _set_client_active, f"{name} a relying party")
         command.add_argument("--client-id", required=True)
@@ -46,6 +50,8 @@ def _client_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--redirect-uri", action="append", default=[], metavar="URI", help="may be repeated")
     command.add_argument("--post-logout-redirect-uri", action="append", default=[], metavar="URI")
+    command.add_argument("--backchannel-logout-uri", metavar="URI", help="told there that sessions have ended")
+    command.add_argument("--backchannel-logout-session-required", action="store_true", help="it wants sid in that")
     command.add_argument("--scope", action="append", metavar="SCOPE", help="openid, service, credential, ...; repeat")
     command.add_argument("--grant-type", action="append", metavar="GRANT")
     command.add_argument("--resource", action="append", default=[], metavar="URI", help="audiences besides the CSC API")
@@ -101,6 +107,8 @@ def _create_client(settings: IdpSettings, options: argparse.Namespace) -> dict[s
         tls_client_certificate_bound_access_tokens=options.certificate_bound,
         in_band_signatures=options.in_band_signatures,
         in_band_login=options.in_band_login,
+        backchannel_logout_uri=options.backchannel_logout_uri,
+        backchannel_logout_session_required=options.backchannel_logout_session_required,
     )
     if options.certificate_bound and settings.mutual_tls is None:
         raise InputRefused("mutual_tls is missing in the settings: such a client could obtain no token")
@@ -108,11 +116,14 @@ def _create_client(settings: IdpSettings, options: argparse.Namespace) -> dict[s
         raise InputRefused("mode is production: redirect URIs must be https, or a code would travel in clear")
     if settings.production and registration.plain_documents:
         raise InputRefused("mode is production: document locations must be https")
+    if settings.production and registration.plain_logout:
+        raise InputRefused("mode is production: backchannel_logout_uri must be https")
     if options.client_id in {ACCOUNT_CLIENT_ID, ADMIN_CLIENT_ID}:
         raise InputRefused(f"{options.client_id} names pages of this server")
     needs_secret = options.auth_method in {"client_secret_basic", "client_secret_post"}
     if needs_secret != (options.secret_file is not None):
         raise InputRefused("--secret-file goes with client_secret_basic and client_secret_post, and only with them")
+    logout_uri = registration.backchannel_logout_uri
     with transaction(settings) as (connection, _seals):
         client, secret = clients.create(connection, registration, options.clock.now(), secrets.token_bytes)
         if secret is not None:
@@ -127,6 +138,7 @@ def _create_client(settings: IdpSettings, options: argparse.Namespace) -> dict[s
             grant_types=list(registration.grant_types),
             redirect_uris=list(registration.redirect_uris),
             introspects=list(registration.introspects),
+            **({"backchannel_logout_uri": logout_uri} if logout_uri is not None else {}),
         )
     return {"client_id": client.client_id, "secret_file": str(options.secret_file or "")}
 
@@ -145,10 +157,26 @@ def _list_clients(settings: IdpSettings, options: argparse.Namespace) -> dict[st
                 "auth_method": client.registration.auth_method,
                 "name": client.name,
                 "redirect_uris": list(client.registration.redirect_uris),
+                "backchannel_logout_uri": client.registration.backchannel_logout_uri or "-",
             }
             for client in known
         ]
     }
+
+
+def _logouts(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:
+    from idp.storage import logouts
+    from idp.storage.engine import reading
+
+    with database(settings) as engine, reading(engine) as connection:
+        found = logouts.standings(connection, epoch(options.clock.now()))
+    return {"clients": [{name: _shown(value) for name, value in asdict(each).items()} for each in found]}
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return "-" if value in {None, ""} else value
 
 
 def _set_client_active(settings: IdpSettings, options: argparse.Namespace) -> dict[str, Any]:

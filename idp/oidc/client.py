@@ -14,6 +14,7 @@ from urllib.parse import unquote_plus, urlsplit
 
 from foundation.errors import JoseError
 from foundation.jose import VerificationKey, encode_base64url, import_verification_key
+from idp.oidc.backchannel_logout import is_plain, uri_faults
 from idp.oidc.document_locations import prefix_faults
 from idp.oidc.errors import ClientAuthenticationFailed, RequestInvalid
 
@@ -108,6 +109,16 @@ class Registration:
     in_band_login: bool = False
     """The signing service's ``auth/login`` signs in to it: for applications that know no other way."""
 
+    backchannel_logout_uri: str | None = None
+    """Where it is told that a session has ended in which it was given an ID token (OIDC Back-Channel Logout 2.2)."""
+    backchannel_logout_session_required: bool = False
+    """It wants ``sid`` in that; there always is one."""
+
+    @property
+    def plain_logout(self) -> bool:
+        """Whether it is told of ended sessions without TLS, for development."""
+        return self.backchannel_logout_uri is not None and is_plain(self.backchannel_logout_uri)
+
     @property
     def plain_documents(self) -> tuple[str, ...]:
         """Folders of documents without TLS, for development."""
@@ -135,6 +146,11 @@ class Registration:
         yield from self._in_band_faults()
         yield from self._uri_faults()
         yield from self._document_faults()
+        yield from uri_faults(
+            self.backchannel_logout_uri,
+            session_required=self.backchannel_logout_session_required,
+            scopes=self.scopes,
+        )
         yield from self._key_faults()
         if len(self.default_acr_values) > MAX_ACR_VALUES or not all(map(ACR_VALUE.match, self.default_acr_values)):
             yield f"default_acr_values: at most {MAX_ACR_VALUES}, each 1 to 255 visible ASCII characters"
@@ -240,7 +256,7 @@ class Client:
         return tuple(import_verification_key(jwk) for jwk in self.registration.jwks)
 
     def without_plain_uris(self) -> Client:
-        """The client as production knows it: it redirects nowhere without TLS, whatever was registered elsewhere."""
+        """The client as production knows it: nothing goes to it without TLS, whatever was registered elsewhere."""
         kept = self.registration
         plain = kept.plain_uris
         return replace(
@@ -252,6 +268,7 @@ class Client:
                     uri for uri in kept.document_locations if uri not in kept.plain_documents
                 ),
                 post_logout_redirect_uris=tuple(uri for uri in kept.post_logout_redirect_uris if uri not in plain),
+                backchannel_logout_uri=None if kept.plain_logout else kept.backchannel_logout_uri,
             ),
         )
 

@@ -10,12 +10,14 @@ from typing import Final
 
 from auditlog.catalogue import Event
 
+_LOGOUT: Final = frozenset({"client_id", "account_id", "session_id", "notice_id", "attempts"})
+
 EVENTS: Final = (
     Event(
         "client.created",
         "A client was registered.",
         frozenset({"client_id", "auth_method", "scopes", "grant_types"}),
-        frozenset({"redirect_uris", "introspects"}),
+        frozenset({"redirect_uris", "introspects", "backchannel_logout_uri"}),
     ),
     Event(
         "client.changed",
@@ -84,5 +86,11 @@ EVENTS: Final = (
         frozenset({"client_id", "request_id"}),
         frozenset({"account_id"}),
     ),
+    Event(
+        "logout.told",
+        "A relying party was told that a session has ended in which it was given an ID token.",
+        _LOGOUT | {"jti"},
+    ),
+    Event("logout.dropped", "A relying party was not told of that, and will not be.", _LOGOUT | {"cause"}),
     Event("token.revoked", "A client gave an access token back.", frozenset({"client_id", "grant_id", "jti"})),
 )

@@ -53,6 +53,8 @@ def discovery(
         "backchannel_authentication_endpoint": f"{oauth2}/bc-authorize",
         "backchannel_token_delivery_modes_supported": ["poll"],
         "backchannel_user_code_parameter_supported": False,
+        "backchannel_logout_supported": True,
+        "backchannel_logout_session_supported": True,
         "revocation_endpoint": f"{oauth2}/revoke",
         "introspection_endpoint": f"{oauth2}/introspect",
         "scopes_supported": list(SCOPES),

@@ -13,6 +13,7 @@ from foundation.clock import epoch
 from foundation.errors import JoseError
 from foundation.jose import Algorithm, VerificationKey, encode_base64url, verify_compact
 from idp.authn.approval import Approval
+from idp.oidc.backchannel_logout import sid_of
 from idp.oidc.errors import RequestInvalid
 
 ACCESS_TOKEN_TYPE: Final = "at+jwt"
@@ -42,7 +43,7 @@ def id_token_claims(
         "auth_time": epoch(approval.auth_time),
         "acr": approval.acr,
         "amr": list(approval.amr),
-        "sid": approval.session_id,
+        "sid": sid_of(approval.session_id, approval.client_id),
         "at_hash": half_hash(access_token, algorithm),
     }
     if nonce is not None:
@@ -93,7 +94,7 @@ def access_token_claims(
         claims["acr"] = approval.acr
         claims["amr"] = list(approval.amr)
         if approval.session_id:
-            claims["sid"] = approval.session_id
+            claims["sid"] = sid_of(approval.session_id, client_id)
     if actor is not None:
         claims["act"] = {"sub": actor}
     if confirmation is not None:

@@ -56,6 +56,7 @@ KEPT: Final = frozenset(
         "device_failures",
         "event_outbox",
         "hotp_devices",
+        "logout_notices",
         "message_counts",
         "message_stops",
         "notices",

@@ -486,7 +486,12 @@ def revoke_access(connection: Connection, token_hash: str, now: datetime) -> boo
 def purge(connection: Connection, now: datetime) -> int:
     """Forget what can no longer be used nor abused; returns how many rows."""
     at = epoch(now)
-    over = oidc_grants.c.expires_at <= at - KEEP_SECONDS
+    # As long as the session lasts, its grants say which relying parties are told of its end.
+    lasts = select(sessions.c.id).where(
+        sessions.c.id == oidc_grants.c.session_id, sessions.c.revoked_at.is_(None), sessions.c.expires_at > at
+    )
+    kept = oidc_grants.c.issued_at.is_not(None) & lasts.exists()
+    over = (oidc_grants.c.expires_at <= at - KEEP_SECONDS) & ~kept
     ended = select(oidc_grants.c.id).where(over)
     _lock_in_order(connection, over, kept=False)
     statements = (

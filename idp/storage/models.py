@@ -13,7 +13,7 @@ from typing import Final
 
 from sqlalchemy import JSON, BigInteger, Column, ForeignKey, Index, Integer, MetaData, String, Table, Text
 
-SCHEMA_VERSION: Final = 7
+SCHEMA_VERSION: Final = 8
 ADDED_TO_SINCE: Final = 4
 """The earliest version whose tables are all here as they were: from it on, versions only added tables and indexes."""
 

@@ -31,7 +31,7 @@ from foundation.clock import Clock, epoch
 from foundation.jose import encode_base64url
 from idp.activation.mint import MAX_LIFETIME_SECONDS
 from idp.activation.notices import Notice
-from idp.storage import grants
+from idp.storage import grants, logouts, sessions
 from idp.storage.grants import Grant, oidc_grants
 from idp.storage.models import metadata
 from idp.storage.seal import Sealer
@@ -94,7 +94,12 @@ class Outbox:
         self._random = random
 
     def session_ended(self, connection: Connection, session_id: str) -> None:
-        """A session was ended before its time: the signatures that were approved in it, and may be under way."""
+        """A session is ended before its time: the signatures that were approved in it, and may be under way.
+
+        And the relying parties that were given an ID token in it (:mod:`idp.logout_delivery` tells them).
+        The session's row is locked: of several who end it one tells them.
+        """
+        self._logouts(connection, session_id)
         live = select(oidc_grants).where(
             oidc_grants.c.session_id == session_id,
             oidc_grants.c.revoked_at.is_(None),
@@ -103,6 +108,16 @@ class Outbox:
         )
         for row in connection.execute(live).all():
             self._transaction(connection, "session-ended", grants.of_row(self._seals, row))
+
+    def all_sessions_ended(self, connection: Connection, account_id: str) -> tuple[str, ...]:
+        """All sessions of an account are ended: the relying parties.  Returns the sessions' ids; they are locked.
+
+        Of the signatures that were approved in them something else tells, such as :meth:`account_disabled`.
+        """
+        ended = sessions.lock_all(connection, account_id)
+        for session_id in ended:
+            self._logouts(connection, session_id)
+        return ended
 
     def transaction_withdrawn(self, connection: Connection, grant_id: str) -> None:
         """A grant was revoked; nothing is written where it is not one of a signature, or has ended."""
@@ -121,6 +136,11 @@ class Outbox:
     def authenticator_changed(self, connection: Connection, account_id: str) -> None:
         """One of a person's authenticators was replaced, disabled or removed."""
         self._put(connection, "authenticator-changed", account_id)
+
+    def _logouts(self, connection: Connection, session_id: str) -> None:
+        session = sessions.lock_live(connection, self._seals, session_id)
+        if session is not None:
+            logouts.put(connection, self._seals, session, self._clock.now(), self._random)
 
     def _transaction(self, connection: Connection, event: EventName, grant: Grant | None) -> None:
         if grant is None or grant.approval is None or grant.request is None or grant.request.intent is None:

@@ -42,6 +42,7 @@ _TO_PROLONG: Final = locking(
     sessions, _ACTIVE & _S.account_id.is_(None) & (_S.expires_at < bindparam("ends_before"))
 )
 _BEGIN: Final = Statement(insert(sessions))
+_TO_END: Final = Statement(select(sessions).where(_ACTIVE).with_for_update(key_share=True))
 _END: Final = Statement(update(sessions).where(_ACTIVE))
 _FORGET: Final = Statement(delete(sessions).where(
     or_(_S.account_id.is_(None) & (_S.expires_at <= bindparam("unused_before")), _S.expires_at <= bindparam("day_ago"))
@@ -206,19 +207,25 @@ def lock(connection: Connection, session_ids: Collection[str]) -> None:
     _lock(connection, _S.id.in_(tuple(session_ids)))
 
 
-def lock_all(connection: Connection, account_id: str) -> None:
-    """Nobody else changes the account's sessions that have not ended until the transaction ends.
+def lock_live(connection: Connection, seals: Sealer, session_id: str) -> Row[Any] | None:
+    """The row of a session that has not ended, or None; nobody else changes it until the transaction ends."""
+    row = _TO_END(connection, {"session_id": session_id}).one_or_none()
+    return row if row is not None and seals.holds(sessions, row) else None
+
+
+def lock_all(connection: Connection, account_id: str) -> tuple[str, ...]:
+    """Nobody else changes the account's sessions that have not ended until the transaction ends; returns their ids.
 
     For whoever ends several: in one order, and before the audit chain is written, as whoever proves something has the
     session before the chain.  Authenticators are locked before sessions, and sessions before grants.
     """
-    _lock(connection, _S.account_id == account_id)
+    return _lock(connection, _S.account_id == account_id)
 
 
-def _lock(connection: Connection, condition: Any) -> None:
+def _lock(connection: Connection, condition: Any) -> tuple[str, ...]:
     # Rows that only name a session may be added meanwhile, as with an account.
     live = select(_S.id).where(condition, _S.revoked_at.is_(None)).order_by(_S.id)
-    connection.execute(live.with_for_update(key_share=True))
+    return tuple(connection.execute(live.with_for_update(key_share=True)).scalars())
 
 
 def revoke_all(connection: Connection, account_id: str, now: datetime) -> int:

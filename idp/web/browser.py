@@ -156,6 +156,9 @@ def sign_in(connection: Connection, account: Account, item: Evidence, session_id
         else:
             services().outbox.session_ended(connection, before.id)
         sessions.revoke(connection, before.id, now)
+        if before.account_id is not None:
+            # Whoever redeems a code of it at this moment finds the grant dead: no ID token comes after the logout.
+            grants.revoke_sessions(connection, [before.id], now)
     # As with strangers' sessions, chance picks one of sixteen.
     if after.id[0] in _PICKED:
         _make_room(connection, account.id, after.id)
@@ -206,11 +209,8 @@ def step_up(
     return session
 
 
-def sign_out(*, with_grants: bool = False) -> None:
-    """End the browser's session on the server and in the browser.
-
-    :param with_grants: and all that was granted in it.
-    """
+def sign_out() -> None:
+    """End the browser's session on the server and in the browser, with all that was granted in it."""
     found = current()
     if found is None:
         return
@@ -219,8 +219,7 @@ def sign_out(*, with_grants: bool = False) -> None:
         sessions.lock(connection, [found.id])
         services().outbox.session_ended(connection, found.id)
         sessions.revoke(connection, found.id, now)
-        if with_grants:
-            grants.revoke_sessions(connection, [found.id], now)
+        grants.revoke_sessions(connection, [found.id], now)
         if found.account_id is not None:
             services().audit.record(
                 connection, "session.ended", account_id=found.account_id, session_id=found.id, cause="signed_out"

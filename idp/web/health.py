@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response
 from foundation import log
 from foundation.clock import epoch
 from foundation.errors import PrivySealError
-from idp.storage import caps, notices
+from idp.storage import caps, logouts, notices
 from idp.storage.engine import check_schema, reading
 from idp.storage.outbox import backlog
 from idp.web.services import services
@@ -33,7 +33,7 @@ def ready() -> tuple[Response, int]:
 
     ``degraded``: a policy file was refused, and the one before it is still in force.  ``events``: what the signing side
     has not been told of yet, and for how long the oldest of it has waited.  ``notices``: messages about changed
-    factors that no gateway has taken yet.
+    factors that no gateway has taken yet.  ``logouts``: ended sessions that relying parties have not been told of yet.
     """
     try:
         check_schema(services().engine)
@@ -42,11 +42,14 @@ def ready() -> tuple[Response, int]:
         with reading(services().engine) as connection:
             events = backlog(connection, epoch(services().clock.now()))
             untold = notices.waiting(connection)
+            ended = logouts.backlog(connection, epoch(services().clock.now()))
             stopped = caps.stops(connection, services().clock.now())
     except (PrivySealError, SQLAlchemyError) as error:
         _logger.warning("not ready", extra={"fields": {"cause": getattr(error, "code", type(error).__name__)}})
         return jsonify(status="unavailable"), 503
     more: dict[str, Any] = {"events": asdict(events)} if events.waiting else {}
+    if ended.waiting:
+        more["logouts"] = asdict(ended)
     if untold:
         more["notices"] = untold
     troubles = (*services().policies.troubles, *(f"messages_{name}" for name in sorted(stopped)))

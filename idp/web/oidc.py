@@ -481,7 +481,7 @@ def logout_confirmed() -> Response:
         asked = _logout(pair for pair in request.form.items(multi=True) if pair[0] != browser.CSRF_FIELD)
     except OidcError as error:
         return _refuse_authorization(error)
-    browser.sign_out(with_grants=True)
+    browser.sign_out()
     return _signed_out(asked)
 
 

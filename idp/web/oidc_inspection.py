@@ -12,6 +12,7 @@ from authlib.oauth2.rfc7662 import IntrospectionEndpoint
 
 from foundation.clock import epoch
 from idp.oidc import rar
+from idp.oidc.backchannel_logout import sid_of
 from idp.oidc.client import LOGIN_GRANT, Client
 from idp.oidc.config import OidcConfig
 from idp.oidc.errors import ClientAuthenticationFailed, RequestInvalid
@@ -167,7 +168,7 @@ class Introspection(IntrospectionEndpoint):
         }
         if grant.approval is not None:
             if grant.session_id is not None:
-                value["sid"] = grant.session_id
+                value["sid"] = sid_of(grant.session_id, grant.client_id)
             value["acr"] = grant.approval.acr
             value["auth_time"] = epoch(grant.approval.auth_time)
         # The token is in the request whose answer this is.

@@ -17,7 +17,8 @@ BY_PERSON: Final = "person"
 def end_sessions(connection: Connection, account_id: str, session_ids: Iterable[str], cause: str) -> int:
     """End sessions of an account on the server, with everything that was granted in them (SES-03); returns how many.
 
-    The signing side is told of every signature that was approved in them and may be under way.
+    The signing side is told of every signature that was approved in them and may be under way, and every relying party
+    that was given an ID token in them.
 
     :param cause: for the audit chain, such as ``revoked``.
     """

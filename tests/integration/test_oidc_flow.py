@@ -299,9 +299,9 @@ def test_OAU_06_a_family_does_not_outlive_its_term(world: World) -> None:
 def test_SES_03_what_a_session_granted_ends_with_it(world: World) -> None:
     rp, csc = world.rp(), world.rp("csc")
     tokens = rp.tokens()
-    session_id = csc.introspect(tokens["access_token"])["sid"]
+    [issued] = world.events("token.issued")
     with world.engine.begin() as connection:
-        sessions.revoke(connection, session_id, world.clock.now())
+        sessions.revoke(connection, issued["session_id"], world.clock.now())
     assert csc.introspect(tokens["access_token"]) == {"active": False}
     assert error_of(rp.refresh(tokens["refresh_token"])) == "invalid_grant"
 

@@ -209,7 +209,7 @@ def test_SES_03_an_account_is_locked_while_one_of_its_sessions_ends(idp: Idp, si
         locked = pool.submit(lock)
         assert locking.wait(PATIENCE)
         if signing_out:
-            browser.sign_out(with_grants=True)
+            browser.sign_out()
         else:
             with idp.engine.begin() as connection:
                 revocation.end_sessions(connection, idp.alice, ["session-a"], "revoked")

@@ -8,10 +8,11 @@ from typing import Any
 from flask import abort, redirect, request, url_for
 from werkzeug.wrappers import Response
 
+from foundation.clock import epoch
 from idp.authn.approval import Approval
 from idp.oidc.client import Client
 from idp.storage import clients as stored
-from idp.storage import grants
+from idp.storage import grants, logouts
 from idp.storage.engine import reading
 from idp.web import faults
 from idp.web.admin.guard import ask, blueprint, page
@@ -30,7 +31,10 @@ def clients() -> Response:
 @blueprint.get("/clients/<client_id>")
 def client(client_id: str) -> Response:
     """One of them."""
-    return page("admin_client.html", parent="admin.clients", client=_client(client_id))
+    found = _client(client_id)
+    with reading(services().engine) as connection:
+        told = logouts.standings(connection, epoch(services().clock.now()), client_id)
+    return page("admin_client.html", parent="admin.clients", client=found, told=next(iter(told), None))
 
 
 def _client(client_id: str) -> Client:

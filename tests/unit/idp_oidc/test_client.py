@@ -75,6 +75,9 @@ def test_the_samples_have_no_faults() -> None:
         ({"in_band_login": True, "auth_method": "none"}, "in_band_login"),
         ({"in_band_login": True, "scopes": ("openid",)}, "in_band_login"),
         ({"in_band_login": True, "dpop_bound_access_tokens": True}, "in_band_login"),
+        ({"backchannel_logout_uri": "http://rp.example.org/logout"}, "backchannel_logout_uri"),
+        ({"backchannel_logout_uri": "https://rp.example.org/logout", "scopes": ("service",)}, "the scope openid"),
+        ({"backchannel_logout_session_required": True}, "backchannel_logout_session_required"),
         ({"auth_method": "none", "introspects": ("https://sign.example.org/csc/v2",)}, "introspects"),
     ],
 )

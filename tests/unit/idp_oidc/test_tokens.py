@@ -10,6 +10,7 @@ import pytest
 from foundation.clock import epoch
 from foundation.jose import generate_signing_key, sign_compact
 from idp.authn.approval import Approval
+from idp.oidc.backchannel_logout import sid_of
 from idp.oidc.client import BACKCHANNEL_GRANT, EXTENSION_GRANT, Client
 from idp.oidc.errors import ClientUnknown, OidcError, RedirectUriRefused, RequestInvalid
 from idp.oidc.logout import parse_logout_request
@@ -54,7 +55,7 @@ def test_an_id_token_says_who_how_and_in_which_session() -> None:
         "auth_time": epoch(NOW) - 30,
         "acr": "urn:example:substantial",
         "amr": ["pwd", "otp", "mfa"],
-        "sid": "a-session",
+        "sid": sid_of("a-session", "example-contracts"),
         "nonce": "n",
         "at_hash": half_hash("at", "ES256"),
     }
@@ -82,7 +83,8 @@ def test_an_access_token_is_of_rfc_9068() -> None:
     claims = access_token_claims(**common, subject="alice", approval=APPROVAL)
     assert claims["aud"] == RESOURCE
     assert claims["scope"] == "openid service"
-    assert (claims["sub"], claims["sid"], claims["acr"]) == ("alice", "a-session", APPROVAL.acr)
+    assert (claims["sub"], claims["acr"]) == ("alice", APPROVAL.acr)
+    assert claims["sid"] == sid_of("a-session", "example-contracts")
     assert claims["exp"] - claims["iat"] == 600
     own = access_token_claims(**common, subject="example-contracts", approval=None)
     assert own["sub"] == own["client_id"]
@@ -93,7 +95,8 @@ def test_a_hint_may_have_expired_but_must_be_an_id_token_of_ours() -> None:
     keys = [KEY.verification_key()]
     token = sign_compact(id_token(exp=1), KEY, "JWT")
     assert read_id_token_hint(token, keys, issuer=ISSUER, client_id="example-contracts")["sub"] == "alice"
-    assert read_id_token_hint(token, keys, issuer=ISSUER, client_id=None)["sid"] == "a-session"
+    sid = sid_of("a-session", "example-contracts")
+    assert read_id_token_hint(token, keys, issuer=ISSUER, client_id=None)["sid"] == sid
     for bad in (
         sign_compact(id_token(), OTHER_KEY, "JWT"),
         sign_compact(id_token(), KEY, "at+jwt"),

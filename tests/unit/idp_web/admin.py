@@ -72,13 +72,16 @@ def carry_out(idp: Idp, browser: FlaskClient, begun: TestResponse) -> TestRespon
     return idp.approve(browser, page)
 
 
-def add_client(idp: Idp, client_id: str = "example-contracts", name: str = "Example Contracts") -> None:
+def add_client(
+    idp: Idp, client_id: str = "example-contracts", name: str = "Example Contracts", **more: Any
+) -> None:
     """Register a relying party."""
     registration = Registration(
         client_id=client_id,
         name=name,
         auth_method="client_secret_basic",
         redirect_uris=("http://rp.localhost:8405/callback",),
+        **more,
     )
     with idp.engine.begin() as connection:
         clients.create(connection, registration, NOW, lambda count: b"x" * count)

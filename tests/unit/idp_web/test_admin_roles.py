@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 from werkzeug.test import TestResponse
 
+from foundation.clock import epoch
 from idp.storage import accounts, clients, roles
 from idp.storage.engine import reading
+from idp.storage.logouts import logout_notices
 from idp.storage.models import admin_proposals
 from idp.storage.outbox import event_outbox
 from tests.fakes.idp import NOW, Idp
@@ -280,6 +282,29 @@ def test_a_relying_party_is_stopped_and_served_again(idp: Idp) -> None:
         ("disabled", idp.alice),
         ("enabled", idp.alice),
     ]
+
+
+def test_administrators_see_where_a_relying_party_is_told_of_ended_sessions_and_how_that_goes(idp: Idp) -> None:
+    told = "https://rp.example.org/logout"
+    add_client(idp, backchannel_logout_uri=told)
+    browser = administrator(idp, "alice", "auditors")
+    page = browser.get("/admin/clients/example-contracts").text
+    assert told in page
+    assert "still to be told" not in page
+    rows = {"client_id": "example-contracts", "account_id": "a", "session_id": "s", "created_at": epoch(NOW)}
+    over = {"attempts": 1, "next_attempt_at": None, "ended_at": epoch(NOW)}
+    with idp.engine.begin() as connection:
+        for number, more in enumerate(
+            (
+                {"attempts": 1, "next_attempt_at": epoch(NOW), "ended_at": None, "state": "waiting", "cause": "failed"},
+                {**over, "state": "told", "cause": ""},
+                {**over, "state": "dropped", "cause": "overdue"},
+            )
+        ):
+            connection.execute(insert(logout_notices).values(**rows, **more, id=str(number)))
+    page = browser.get("/admin/clients/example-contracts").text
+    for words in ("still to be told: 1", "last told ", "last given up ", "failed"):
+        assert words in page
 
 
 def test_ADM_02_an_auditor_sees_a_relying_party_and_no_button(idp: Idp) -> None:

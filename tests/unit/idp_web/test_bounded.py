@@ -49,6 +49,7 @@ BOUNDED_BY = {
     "event_outbox": OUTBOX,
     "hotp_devices": OPERATORS,
     "interactions": STRANGERS,
+    "logout_notices": OUTBOX,
     "message_counts": PERSON,
     "message_stops": OPERATORS,
     "notices": OUTBOX,

@@ -235,12 +235,41 @@ def test_clients_are_listed_without_anything_of_their_secrets(
 ) -> None:
     assert run(registered, "client", "list") == EXIT_DONE
     uri = "http://rp.localhost:8405/callback"
-    fields = ("example-contracts", "active", "client_secret_basic", "Example Contracts", uri)
+    fields = ("example-contracts", "active", "client_secret_basic", "Example Contracts", uri, "-")
     assert capsys.readouterr().out == "\t".join(fields) + "\n"
     assert run(registered, "client", "list", "--json") == EXIT_DONE
     (listed,) = json.loads(capsys.readouterr().out)["clients"]
     assert listed["redirect_uris"] == [uri]
-    assert set(listed) == {"client_id", "status", "auth_method", "name", "redirect_uris"}
+    assert set(listed) == {"client_id", "status", "auth_method", "name", "redirect_uris", "backchannel_logout_uri"}
+
+
+TOLD = "https://rp.example.org/logout"
+
+
+def test_a_client_is_registered_to_be_told_of_ended_sessions(
+    ready: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = (*CLIENT, "--redirect-uri", "https://rp.example.org/callback", "--secret-file", str(ready / "secret"))
+    for refused in ("http://rp.example.org/logout", "https://rp.example.org/logout#x"):
+        assert run(ready, *argv, "--backchannel-logout-uri", refused) == EXIT_FAILED
+        assert "backchannel_logout_uri" in capsys.readouterr().err
+    assert run(ready, *argv, "--backchannel-logout-session-required") == EXIT_FAILED
+    told = ("--backchannel-logout-uri", TOLD, "--backchannel-logout-session-required")
+    assert run(ready, *argv, *told) == EXIT_DONE
+    capsys.readouterr()
+    engine = open_engine(f"sqlite:///{ready / 'idp.sqlite'}")
+    with reading(engine) as connection:
+        client = clients.find(connection, "example-contracts")
+        entries = read_entries(connection, TABLES.entries)
+        [created] = [json.loads(entry.fields) for entry in entries if entry.event == "client.created"]
+    engine.dispose()
+    assert client is not None
+    assert client.registration.backchannel_logout_uri == created["backchannel_logout_uri"] == TOLD
+    assert client.registration.backchannel_logout_session_required
+    assert run(ready, "client", "list") == EXIT_DONE
+    assert capsys.readouterr().out.endswith(f"\t{TOLD}\n")
+    assert run(ready, "client", "logouts", "--json") == EXIT_DONE
+    assert json.loads(capsys.readouterr().out) == {"clients": []}
 
 
 def test_OAU_08_disabling_a_client_revokes_what_it_was_given_and_enabling_does_not_bring_it_back(
@@ -322,6 +351,9 @@ def test_SUP_05_a_redirect_uri_over_http_is_refused_in_production(
     argv = (*CLIENT, "--redirect-uri", "http://rp.example.org/callback", "--secret-file", str(ready / "secret"))
     assert run(ready, *argv) == EXIT_FAILED
     assert "https" in capsys.readouterr().err
+    secure = tuple(item.replace("http:", "https:") for item in argv)
+    assert run(ready, *secure, "--backchannel-logout-uri", "http://rp.localhost:8405/logout") == EXIT_FAILED
+    assert "backchannel_logout_uri must be https" in capsys.readouterr().err
     assert not (ready / "secret").exists()
 
 
