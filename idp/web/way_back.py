@@ -52,7 +52,8 @@ def of_request() -> WayOn:
     if "administrator" in g:
         return url_for("admin.overview"), _("Administration")
     interaction_id = (request.view_args or {}).get("interaction_id")
-    session_id = None if interaction_id is None else browser.lately()
+    # The database takes no NUL: an address with one is refused, and this looks for the refusal's way on.
+    session_id = None if interaction_id is None or "\0" in interaction_id else browser.lately()
     if session_id is None:
         return account()
     with reading(services().engine) as connection:
