@@ -33,7 +33,7 @@ from idp.oidc.metadata import discovery, jwks
 from idp.oidc.parameters import read_parameters
 from idp.oidc.possession import Shown, bound_to, read_shown
 from idp.oidc.request import AuthorizationRequest, RequestContext, parse_authorization_request
-from idp.storage import accounts, clients, grants, pushed_requests
+from idp.storage import accounts, clients, grant_tokens, grants, pushed_requests
 from idp.storage.engine import reading
 from idp.storage.seal import Altered
 from idp.web import (
@@ -335,7 +335,7 @@ def granted(connection: Connection, outcome: Finished) -> str | _NotGranted | No
         request=asked,
         approval=approval,
     )
-    grants.add_code(connection, code, grant.id, now, seconds=config.code_seconds)
+    grant_tokens.add_code(connection, code, grant.id, now, seconds=config.code_seconds)
     return code
 
 

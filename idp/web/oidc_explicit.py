@@ -27,7 +27,7 @@ from idp.oidc.errors import AuthenticationDataInvalid, ClientNotPermitted, Grant
 from idp.oidc.possession import bound_to, check_shown
 from idp.oidc.request import AuthorizationRequest
 from idp.policy.facts import CredentialFacts
-from idp.storage import grants
+from idp.storage import grant_tokens, grants
 from idp.web import in_band, oidc_grants, oidc_tokens
 from idp.web.in_band import Approved, InBand
 from idp.web.language import gettext as _
@@ -300,7 +300,7 @@ def _mint(agreed: Approved, intent: SignatureIntent, details_type: str | None, t
 
     def record(connection: Connection) -> bool:
         # Once more: a password takes long to verify, and the token may have been given back meanwhile.
-        held = grants.find_access(connection, with_services.seals, token)
+        held = grant_tokens.find_access(connection, with_services.seals, token)
         if held is None or held.revoked or not oidc_grants.is_alive(connection, with_services, held.grant):
             return False
         agreed.record(connection)

@@ -22,9 +22,9 @@ from idp.oidc.client import EXTENSION_GRANT, Client
 from idp.oidc.config import OidcConfig
 from idp.oidc.errors import ClientCertificateRequired, GrantInvalid
 from idp.oidc.possession import Shown, check_shown
-from idp.storage import authenticators, clients, grants
+from idp.storage import authenticators, clients, grant_tokens
 from idp.storage.engine import reading
-from idp.storage.grants import AccessToken
+from idp.storage.grant_tokens import AccessToken
 from idp.storage.seal import Altered
 from idp.web import oidc_tokens
 from idp.web.services import Services
@@ -71,7 +71,7 @@ def extend(services: Services, token: str, caller: Client, shown: Shown | None) 
 
     def retire(connection: Connection) -> bool:
         stands = _evidence_stands(connection, services, approval, from_epoch(old.since))
-        return stands and grants.revoke_access(connection, found.token_hash, services.clock.now())
+        return stands and grant_tokens.revoke_access(connection, found.token_hash, services.clock.now())
 
     return oidc_tokens.give_sad(services, grant, content, shown, first=retire, refusal=_REFUSED)
 
@@ -88,7 +88,7 @@ def _check_shown(shown: Shown | None, caller: Client, old: Sad) -> None:
 
 def _found(services: Services, token: str, caller: Client) -> AccessToken:
     with reading(services.engine) as connection:
-        found = grants.find_access(connection, services.seals, token)
+        found = grant_tokens.find_access(connection, services.seals, token)
         client = None if found is None else clients.find_active(connection, found.grant.client_id)
     if found is None or client is None or found.kind != "sad" or EXTENSION_GRANT not in client.registration.grant_types:
         raise GrantInvalid(_REFUSED)

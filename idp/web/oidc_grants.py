@@ -13,9 +13,19 @@ from idp.oidc.config import OidcConfig
 from idp.oidc.errors import GrantInvalid
 from idp.oidc.request import AuthorizationRequest
 from idp.settings import ACCOUNT_CLIENT_ID
-from idp.storage import accounts, authenticators, backchannel, clients, grants, pushed_requests, single_use
+from idp.storage import (
+    accounts,
+    authenticators,
+    backchannel,
+    clients,
+    grant_tokens,
+    grants,
+    pushed_requests,
+    single_use,
+)
 from idp.storage.engine import reading
-from idp.storage.grants import Grant, Refused
+from idp.storage.grant_tokens import Refused
+from idp.storage.grants import Grant
 from idp.web import tidying
 from idp.web.services import Services
 
@@ -74,7 +84,7 @@ def redeem_code(services: Services, code: str, client: Client) -> Grant:
     :raises GrantInvalid: unknown, used, expired, another client's, or what it rests on has ended.
     """
     with services.engine.begin() as connection:
-        found = grants.redeem_code(connection, services.seals, code, client.client_id, services.clock.now())
+        found = grant_tokens.redeem_code(connection, services.seals, code, client.client_id, services.clock.now())
         _record_leak(connection, services, client, found, "code")
     return _alive_grant(services, found, "Invalid parameter code")
 
@@ -85,7 +95,7 @@ def check_refresh(services: Services, token: str, client: Client) -> Grant:
     :raises GrantInvalid: unknown, used, expired, revoked, another client's, or what it rests on has ended.
     """
     with services.engine.begin() as connection:
-        found = grants.check_refresh(connection, services.seals, token, client.client_id, services.clock.now())
+        found = grant_tokens.check_refresh(connection, services.seals, token, client.client_id, services.clock.now())
         _record_leak(connection, services, client, found, "refresh_token")
     return _alive_grant(services, found, "Invalid parameter refresh_token")
 

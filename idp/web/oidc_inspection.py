@@ -17,9 +17,10 @@ from idp.oidc.client import LOGIN_GRANT, Client
 from idp.oidc.config import OidcConfig
 from idp.oidc.errors import ClientAuthenticationFailed, RequestInvalid
 from idp.oidc.possession import bound_to
-from idp.storage import grants
+from idp.storage import grant_tokens, grants
 from idp.storage.engine import reading
-from idp.storage.grants import AccessToken, Grant
+from idp.storage.grant_tokens import AccessToken
+from idp.storage.grants import Grant
 from idp.web import oidc_grants, oidc_login
 from idp.web.oidc_http import form
 from idp.web.services import Services
@@ -65,12 +66,12 @@ class StoredToken(TokenMixin):
 def find_token(services: Services, token: str) -> StoredToken | None:
     """An access or refresh token that was given out, whatever has become of it."""
     with reading(services.engine) as connection:
-        access = grants.find_access(connection, services.seals, token)
-        grant = grants.find_refresh(connection, services.seals, token) if access is None else access.grant
+        access = grant_tokens.find_access(connection, services.seals, token)
+        grant = grant_tokens.find_refresh(connection, services.seals, token) if access is None else access.grant
         if grant is None:
             return None
         # A refresh token that was used up is still good for giving the family back, and for nothing else.
-        alive = oidc_grants.is_alive(connection, services, grant) and not grants.is_used(connection, token)
+        alive = oidc_grants.is_alive(connection, services, grant) and not grant_tokens.is_used(connection, token)
         return StoredToken(grant, access, alive, services.clock.now())
 
 
@@ -112,7 +113,7 @@ class Revocation(RevocationEndpoint):
                     connection, "grant.revoked", client_id=client_id, grant_id=token.grant.id, cause="client_request"
                 )
             else:
-                grants.revoke_access(connection, token.access.token_hash, now)
+                grant_tokens.revoke_access(connection, token.access.token_hash, now)
                 if token.access.kind == "sad":
                     services.outbox.transaction_withdrawn(connection, token.grant.id)
                     grants.revoke(connection, token.grant.id, now, "client_request")

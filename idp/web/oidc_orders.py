@@ -18,8 +18,9 @@ from idp.oidc import tokens
 from idp.oidc.client import Client
 from idp.oidc.errors import GrantInvalid
 from idp.oidc.possession import Shown, check_shown
-from idp.storage import grants
-from idp.storage.grants import Grant, NewAccessToken
+from idp.storage import grant_tokens
+from idp.storage.grant_tokens import NewAccessToken
+from idp.storage.grants import Grant
 from idp.storage.hashes import hash_token
 from idp.storage.seal import Altered
 from idp.web import oidc_grants, oidc_tokens
@@ -75,7 +76,7 @@ def give(services: Services, grant: Grant, client: Client, shown: Shown | None =
         issued = (
             oidc_grants.is_alive(connection, services, grant)
             and oidc_grants.evidence_stands(connection, services, approval)
-            and grants.issue(connection, grant, access, now)
+            and grant_tokens.issue(connection, grant, access, now)
         )
         if issued:
             services.audit.record(

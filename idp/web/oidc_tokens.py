@@ -22,9 +22,10 @@ from idp.oidc.config import OidcConfig
 from idp.oidc.errors import DpopProofInvalid, GrantInvalid
 from idp.oidc.possession import Shown, check_shown
 from idp.oidc.request import AuthorizationRequest
-from idp.storage import grants, single_use
+from idp.storage import grant_tokens, grants, single_use
 from idp.storage.engine import reading
-from idp.storage.grants import Grant, NewAccessToken
+from idp.storage.grant_tokens import NewAccessToken
+from idp.storage.grants import Grant
 from idp.storage.hashes import hash_token
 from idp.storage.seal import Altered
 from idp.web.oidc_grants import evidence_stands, is_alive, tidy_sometimes
@@ -153,7 +154,7 @@ def for_refresh(  # noqa: PLR0917 - who, what, with what, and shown how
     :raises DpopProofInvalid: no proof where one is demanded, another key's, or one that was used before.
     """
     with reading(services.engine) as connection:
-        jkt = grants.refresh_jkt(connection, token)
+        jkt = grant_tokens.refresh_jkt(connection, token)
     check_shown(shown, client, jkt)
     issue = Issue(
         grant=grant,
@@ -250,7 +251,7 @@ def _issue(services: Services, issue: Issue) -> dict[str, Any]:
     refresh = secret_token(services) if issue.refreshable else None
     with services.engine.begin() as connection:
         spend(connection, issue.shown)
-        raced = issue.used_refresh is not None and not grants.use_refresh(connection, issue.used_refresh, now)
+        raced = issue.used_refresh is not None and not grant_tokens.use_refresh(connection, issue.used_refresh, now)
         if raced:
             # Two requests with one refresh token: which of them is the thief's cannot be told, so both lose.
             grants.revoke(connection, grant.id, now, "refresh_used_again")
@@ -261,10 +262,10 @@ def _issue(services: Services, issue: Issue) -> dict[str, Any]:
                 grant_id=grant.id,
                 cause="refresh_token_used",
             )
-        issued = not raced and issue.first(connection) and grants.issue(connection, grant, access, now)
+        issued = not raced and issue.first(connection) and grant_tokens.issue(connection, grant, access, now)
         if issued:
             if refresh is not None:
-                grants.add_refresh(connection, refresh, grant.id, now, jkt=issue.refresh_jkt)
+                grant_tokens.add_refresh(connection, refresh, grant.id, now, jkt=issue.refresh_jkt)
             _audit_token(connection, services, issue, jti, access.expires_at)
     if not issued:
         raise GrantInvalid("the grant has been revoked")
@@ -370,7 +371,7 @@ def give_sad(
             is_alive(connection, services, grant)
             and evidence_stands(connection, services, approval)
             and first(connection)
-            and grants.issue(connection, grant, access, now)
+            and grant_tokens.issue(connection, grant, access, now)
         )
         if issued:
             services.audit.record(

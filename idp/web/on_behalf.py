@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from foundation.clock import epoch
 from idp.oidc.client import Client
 from idp.oidc.errors import ClientNotPermitted, GrantInvalid
-from idp.storage import clients, grants
+from idp.storage import clients, grant_tokens
 from idp.storage.engine import reading
 from idp.storage.grants import Grant
 from idp.web import oidc_grants
@@ -40,7 +40,7 @@ def principal_of(services: Services, token: str, caller: Client) -> Principal:
     :raises ClientNotPermitted: with it this server reads the signing service itself: no relying party was given it.
     """
     with reading(services.engine) as connection:
-        found = grants.find_access(connection, services.seals, token)
+        found = grant_tokens.find_access(connection, services.seals, token)
         if found is None or found.kind != "access" or "service" not in found.scopes:
             raise GrantInvalid(_REFUSED)
         if found.resource not in caller.registration.introspects or found.grant.subject == found.grant.client_id:

@@ -20,7 +20,7 @@ from idp.activation.intent import SignatureIntent
 from idp.authn.approval import Approval
 from idp.authn.methods import evidence_of
 from idp.policy.evidence import Evidence
-from idp.storage import grants, pushed_requests
+from idp.storage import grant_tokens, grants, pushed_requests
 from idp.storage.authenticators import NewAuthenticator
 from idp.storage.models import interactions, sessions
 from idp.web import services as composition
@@ -182,7 +182,7 @@ def invent(world: World, rp: RelyingParty, code: str) -> None:
                 expires_at=now + 999,
             )
         )
-        grants.add_code(connection, code, "G", NOW, seconds=60)
+        grant_tokens.add_code(connection, code, "G", NOW, seconds=60)
 
 
 def test_OAU_10_invented_rows_give_no_sad(world: World, caplog: pytest.LogCaptureFixture) -> None:

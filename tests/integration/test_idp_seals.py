@@ -16,10 +16,11 @@ from idp.errors import InteractionLost
 from idp.oidc.request import AuthorizationRequest
 from idp.policy.evidence import Evidence
 from idp.settings import SessionSettings
-from idp.storage import accounts, authenticators, grants, interactions, models, pushed_requests, sessions
+from idp.storage import accounts, authenticators, grant_tokens, grants, interactions, models, pushed_requests, sessions
 from idp.storage.accounts import NewAccount
 from idp.storage.engine import create_tables, open_engine, reading
-from idp.storage.grants import Refused, oidc_grants
+from idp.storage.grant_tokens import Refused
+from idp.storage.grants import oidc_grants
 from idp.storage.hashes import hash_token
 from idp.storage.pushed_requests import oidc_pushed_requests
 from idp.storage.seal import Sealer
@@ -128,8 +129,8 @@ def enter(connection: Connection, seals: Sealer, person: str) -> None:
         request=REQUEST,
         approval=approval(person),
     )
-    grants.add_code(connection, f"code-{person}", grant.id, NOW, seconds=60)
-    grants.add_refresh(connection, f"refresh-{person}", grant.id, NOW)
+    grant_tokens.add_code(connection, f"code-{person}", grant.id, NOW, seconds=60)
+    grant_tokens.add_refresh(connection, f"refresh-{person}", grant.id, NOW)
     assert pushed_requests.push(connection, seals, f"handle-{person}", REQUEST, NOW, seconds=90, limit=9)
 
 
@@ -361,16 +362,17 @@ def test_what_has_ended_has_no_seal_and_does_not_begin_again(engine: Engine, sea
 def test_OAU_02_codes_and_tokens_of_an_altered_grant_are_worth_nothing(engine: Engine, seals: Sealer) -> None:
     write(engine, CASES[2], "alice", subject="mallory")
     with engine.begin() as connection:
-        assert grants.redeem_code(connection, seals, "code-alice", CLIENT, NOW) == Refused("unknown")
-        assert grants.check_refresh(connection, seals, "refresh-alice", CLIENT, NOW) == Refused("unknown")
-        assert grants.find_refresh(connection, seals, "refresh-alice") is None
+        assert grant_tokens.redeem_code(connection, seals, "code-alice", CLIENT, NOW) == Refused("unknown")
+        assert grant_tokens.check_refresh(connection, seals, "refresh-alice", CLIENT, NOW) == Refused("unknown")
+        assert grant_tokens.find_refresh(connection, seals, "refresh-alice") is None
 
 
 def test_OAU_02_a_code_whose_time_was_changed_dies_with_its_grant(engine: Engine, seals: Sealer) -> None:
     with engine.begin() as connection:
         connection.execute(update(grants.oidc_codes).values(expires_at=LATER + 86400))
         late = NOW + timedelta(seconds=600)
-        assert grants.redeem_code(connection, seals, "code-alice", CLIENT, late) == Refused("expired", "grant-alice")
+        found = grant_tokens.redeem_code(connection, seals, "code-alice", CLIENT, late)
+        assert found == Refused("expired", "grant-alice")
 
 
 def test_a_session_that_is_used_keeps_a_seal_that_holds(engine: Engine, seals: Sealer) -> None:

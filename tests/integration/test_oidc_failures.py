@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 from auditlog.errors import ChainNotReady
 from auditlog.sql import read_entries
 from idp.errors import KeyUnavailable, NotActivatable
-from idp.storage import audit, clients, grants, pushed_requests
+from idp.storage import audit, clients, grant_tokens, grants, pushed_requests
 from idp.storage.keys import KeyStore
 from idp.web import oidc, oidc_tokens, tidying
 from idp.web.interaction import Finished
@@ -151,7 +151,7 @@ def test_an_approval_whose_code_cannot_be_kept_is_none(world: World, monkeypatch
     rp, browser = world.rp(), world.browser()
     page = browser.get(rp.url())
     with monkeypatch.context() as broken:
-        broken.setattr(grants, "add_code", fail)
+        broken.setattr(grant_tokens, "add_code", fail)
         assert browser.sign_in(page).status_code == 500
     with world.engine.begin() as connection:
         events = [entry.event for entry in read_entries(connection, audit.TABLES.entries)]
@@ -176,7 +176,7 @@ def test_OAU_02_a_grant_that_is_revoked_while_its_tokens_are_made_gives_none(
 ) -> None:
     rp = world.rp()
     codes = [rp.code(), rp.signing_code()]
-    monkeypatch.setattr(grants, "issue", lambda *_args: False)
+    monkeypatch.setattr(grant_tokens, "issue", lambda *_args: False)
     for code in codes:
         assert error_of(rp.redeem(code)) == "invalid_grant"
     assert world.events("token.issued") == world.events("sad.issued") == []

@@ -18,9 +18,10 @@ from idp.errors import AlreadyExists, InputRefused
 from idp.oidc.assertion import AssertionUse
 from idp.oidc.client import Registration
 from idp.oidc.request import AuthorizationRequest
-from idp.storage import accounts, clients, grants, pushed_requests, single_use
+from idp.storage import accounts, clients, grant_tokens, grants, pushed_requests, single_use
 from idp.storage.engine import create_tables, open_engine
-from idp.storage.grants import Grant, NewAccessToken, Refused
+from idp.storage.grant_tokens import NewAccessToken, Refused
+from idp.storage.grants import Grant
 from idp.storage.hashes import hash_token
 from tests.fakes.seals import make_sealer
 from tests.integration.oidc_world import NOW, REDIRECT_URI, RESOURCE, World, seed, start
@@ -65,7 +66,7 @@ def grant_with_code(connection: Connection, code: str = "a-code") -> Grant:
     grant = grants.begin(
         connection, SEALS, "a-grant", client_id=CLIENT, subject="alice", now=NOW, seconds=600, request=REQUEST
     )
-    grants.add_code(connection, code, grant.id, NOW, seconds=60)
+    grant_tokens.add_code(connection, code, grant.id, NOW, seconds=60)
     return grant
 
 
@@ -94,7 +95,7 @@ def test_OAU_02_of_many_who_redeem_a_code_one_gets_it_and_the_grant_dies(engine:
 
     def redeem() -> Grant | Refused:
         with engine.begin() as connection:
-            return grants.redeem_code(connection, SEALS, "a-code", CLIENT, NOW)
+            return grant_tokens.redeem_code(connection, SEALS, "a-code", CLIENT, NOW)
 
     results = racing(redeem)
     assert sum(isinstance(item, Grant) for item in results) == 1
@@ -103,17 +104,17 @@ def test_OAU_02_of_many_who_redeem_a_code_one_gets_it_and_the_grant_dies(engine:
         found = grants.find(connection, SEALS, "a-grant")
         assert found is not None
         assert found.revoked
-        assert not grants.issue(connection, found, access(), NOW), "nothing is given out on it any more"
+        assert not grant_tokens.issue(connection, found, access(), NOW), "nothing is given out on it any more"
 
 
 def test_OAU_06_of_many_who_use_a_refresh_token_one_does(engine: Engine) -> None:
     with engine.begin() as connection:
         grant_with_code(connection)
-        grants.add_refresh(connection, "a-token", "a-grant", NOW)
+        grant_tokens.add_refresh(connection, "a-token", "a-grant", NOW)
 
     def use() -> bool:
         with engine.begin() as connection:
-            return grants.use_refresh(connection, "a-token", NOW)
+            return grant_tokens.use_refresh(connection, "a-token", NOW)
 
     assert sorted(racing(use)) == [False] * (THREADS - 1) + [True]
 
@@ -131,40 +132,40 @@ def test_OAU_07_of_many_who_bring_an_assertion_one_is_let_in(engine: Engine) -> 
 def test_OAU_03_a_code_from_another_client_kills_the_grant(engine: Engine) -> None:
     with engine.begin() as connection:
         grant_with_code(connection)
-        assert grants.redeem_code(connection, SEALS, "a-code", "other", NOW) == Refused("other_client", "a-grant")
-        assert grants.redeem_code(connection, SEALS, "a-code", CLIENT, NOW) == Refused("revoked", "a-grant")
-        assert grants.redeem_code(connection, SEALS, "unknown", "other", NOW) == Refused("unknown")
+        assert grant_tokens.redeem_code(connection, SEALS, "a-code", "other", NOW) == Refused("other_client", "a-grant")
+        assert grant_tokens.redeem_code(connection, SEALS, "a-code", CLIENT, NOW) == Refused("revoked", "a-grant")
+        assert grant_tokens.redeem_code(connection, SEALS, "unknown", "other", NOW) == Refused("unknown")
 
 
 def test_a_code_is_refused_from_its_last_second_on(engine: Engine) -> None:
     with engine.begin() as connection:
         grant_with_code(connection)
         late = NOW + timedelta(seconds=60)
-        assert grants.redeem_code(connection, SEALS, "a-code", CLIENT, late) == Refused("expired", "a-grant")
+        assert grant_tokens.redeem_code(connection, SEALS, "a-code", CLIENT, late) == Refused("expired", "a-grant")
 
 
 def test_a_refresh_token_tells_why_it_is_refused(engine: Engine) -> None:
     with engine.begin() as connection:
         grant_with_code(connection)
         for token in ("first", "second"):
-            grants.add_refresh(connection, token, "a-grant", NOW)
-        assert isinstance(grants.check_refresh(connection, SEALS, "first", CLIENT, NOW), Grant)
+            grant_tokens.add_refresh(connection, token, "a-grant", NOW)
+        assert isinstance(grant_tokens.check_refresh(connection, SEALS, "first", CLIENT, NOW), Grant)
         late = NOW + timedelta(seconds=600)
-        assert grants.check_refresh(connection, SEALS, "first", CLIENT, late) == Refused("expired", "a-grant")
-        assert grants.check_refresh(connection, SEALS, "unknown", CLIENT, NOW) == Refused("unknown")
-        assert grants.use_refresh(connection, "first", NOW)
-        assert grants.check_refresh(connection, SEALS, "first", CLIENT, NOW) == Refused("used", "a-grant")
-        assert grants.check_refresh(connection, SEALS, "second", CLIENT, NOW) == Refused("revoked", "a-grant")
+        assert grant_tokens.check_refresh(connection, SEALS, "first", CLIENT, late) == Refused("expired", "a-grant")
+        assert grant_tokens.check_refresh(connection, SEALS, "unknown", CLIENT, NOW) == Refused("unknown")
+        assert grant_tokens.use_refresh(connection, "first", NOW)
+        assert grant_tokens.check_refresh(connection, SEALS, "first", CLIENT, NOW) == Refused("used", "a-grant")
+        assert grant_tokens.check_refresh(connection, SEALS, "second", CLIENT, NOW) == Refused("revoked", "a-grant")
 
 
 def test_revoking_by_session_or_client_reaches_its_grants_only(engine: Engine) -> None:
     with engine.begin() as connection:
         grant = grant_with_code(connection)
-        assert grants.issue(connection, grant, access(), NOW)
+        assert grant_tokens.issue(connection, grant, access(), NOW)
         assert grants.revoke_sessions(connection, ["another-session"], NOW) == 0
         assert grants.revoke_client(connection, "other", NOW) == 0
         assert grants.revoke_client(connection, "example-contracts", NOW) == 1
-        found = grants.find_access(connection, SEALS, "t0")
+        found = grant_tokens.find_access(connection, SEALS, "t0")
         assert found is not None
         assert found.grant.revoked
         assert not found.revoked, "the token itself was not touched"
