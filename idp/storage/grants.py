@@ -213,6 +213,14 @@ def session_lasts(connection: Connection, seals: Sealer, session_id: str, now: d
     return row is not None and seals.holds(sessions, row)
 
 
+def lock_sessions(connection: Connection, session_ids: Collection[str]) -> None:
+    """Nothing more is given out in these sessions until the transaction ends.
+
+    For whoever ends several, once it has locked these and before it looks at what was given out.
+    """
+    _lock_in_order(connection, oidc_grants.c.session_id.in_(tuple(session_ids)), kept=True)
+
+
 def revoke_sessions(connection: Connection, session_ids: Collection[str], now: datetime) -> int:
     """Kill what was granted in sessions; returns how many grants.  Sessions are locked before grants."""
     return _revoke_in_order(connection, oidc_grants.c.session_id.in_(tuple(session_ids)), now, "session")

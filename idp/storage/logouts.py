@@ -107,16 +107,20 @@ def put(
     that were revoked before are among them, since the client goes on showing the person as signed in.  These have no
     seal any more; but all that is taken from a grant is which client is told of the end of a session that does end.
 
+    The session's grants are locked, also those that gave nothing yet: whoever gives something out at this moment is
+    waited for, and counts.  Who ends several sessions locks the grants of all before.
+
     :param session: its row, as it was written, which nobody else changes until the transaction ends.
     """
     if session.account_id is None:
         return 0
-    query = select(oidc_grants.c.client_id, oidc_grants.c.request).where(
-        oidc_grants.c.session_id == session.id,
-        oidc_grants.c.subject == session.account_id,
-        oidc_grants.c.issued_at.is_not(None),
-    )
-    asked = {row.client_id for row in connection.execute(query).all() if _asked_who(row.request)}
+    columns = (oidc_grants.c.client_id, oidc_grants.c.subject, oidc_grants.c.request, oidc_grants.c.issued_at)
+    query = select(*columns).where(oidc_grants.c.session_id == session.id).order_by(oidc_grants.c.id)
+    asked = {
+        row.client_id
+        for row in connection.execute(query.with_for_update(key_share=True)).all()
+        if row.subject == session.account_id and row.issued_at is not None and _asked_who(row.request)
+    }
     told = 0
     for client_id in sorted(asked):
         client = clients.find_active(connection, client_id)

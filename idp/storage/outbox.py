@@ -115,6 +115,7 @@ class Outbox:
         Of the signatures that were approved in them something else tells, such as :meth:`account_disabled`.
         """
         ended = sessions.lock_all(connection, account_id)
+        grants.lock_sessions(connection, ended)
         for session_id in ended:
             self._logouts(connection, session_id)
         return ended

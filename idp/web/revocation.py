@@ -25,6 +25,7 @@ def end_sessions(connection: Connection, account_id: str, session_ids: Iterable[
     now, ended = services().clock.now(), tuple(session_ids)
     # All sessions, then all grants, each in the database's order: so do all who end several.
     sessions.lock(connection, ended)
+    grants.lock_sessions(connection, ended)
     for session_id in ended:
         services().outbox.session_ended(connection, session_id)
         sessions.revoke(connection, session_id, now)

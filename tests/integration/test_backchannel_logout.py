@@ -46,6 +46,7 @@ from tests.integration.oidc_world import (
     seed,
 )
 from tests.integration.oidc_world import start as start_world
+from tests.integration.test_session_races import await_a_waiting_transaction
 
 PATIENCE = 20
 PARTY = "example-contracts"
@@ -373,6 +374,30 @@ def test_SES_03_a_code_that_is_redeemed_while_the_session_ends_gives_no_id_token
     monkeypatch.setattr(oidc_tokens, "_issue", late)
     assert error_of(rp.redeem(code)) == "invalid_grant"
     assert waiting(world) == 0, "nothing was given out"
+
+
+def test_SES_03_a_relying_party_that_is_given_its_id_token_while_the_session_ends_is_told_of_the_end(
+    world: World, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser, rp = world.browser(), world.rp()
+    code = rp.code(browser)
+    record = oidc_tokens._audit_token
+    page = browser.get("/account/")
+
+    with ThreadPoolExecutor(1) as pool:
+        ends = []
+
+        def slow(*given: Any) -> None:
+            # What is given out is written, and not committed; now the person signs out.
+            ends.append(pool.submit(browser.submit, page, "sign-out"))
+            await_a_waiting_transaction(world.engine)
+            record(*given)
+
+        monkeypatch.setattr(oidc_tokens, "_audit_token", slow)
+        given = id_token(world, rp.redeem(code).get_json())
+        ends[0].result(PATIENCE)
+    assert deliver(world, receiver)
+    assert [claims_of(world, token)["sid"] for token in receiver.tokens] == [given["sid"]]
 
 
 def test_two_nodes_that_deliver_at_one_time_send_a_notice_once(

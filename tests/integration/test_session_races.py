@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, select, text, update
 
+from idp import desk
 from idp.policy.evidence import Evidence
 from idp.storage import grants, sessions
 from idp.storage.grants import oidc_grants
@@ -105,7 +106,7 @@ def test_SES_03_ending_sessions_and_a_proof_in_one_of_them_do_not_wait_for_each_
             sessions.add_evidence(connection, idp.seals, "session-b", _evidence(2))
             proving.set()
             assert ending.wait(PATIENCE)
-            _await_a_waiting_transaction(idp.engine)
+            await_a_waiting_transaction(idp.engine)
             services().audit.record(
                 connection, "session.ended", account_id=idp.alice, session_id="none", cause="test"
             )
@@ -135,7 +136,7 @@ def test_SES_03_taking_back_what_was_granted_and_a_token_that_is_given_by_it_do_
         with idp.app.app_context(), idp.engine.begin() as connection:
             connection.execute(update(oidc_grants).where(oidc_grants.c.id == "grant-b").values(issued_at=1))
             giving.set()
-            _await_a_waiting_transaction(idp.engine)
+            await_a_waiting_transaction(idp.engine)
             services().audit.record(
                 connection, "grant.revoked", client_id="rp", grant_id="none", cause=revocation.BY_PERSON
             )
@@ -177,13 +178,48 @@ def test_SES_03_several_grants_are_taken_back_in_one_order(
                 grants.revoke(connection, name, NOW, "person")
                 if not taking.is_set():
                     taking.set()
-                    _await_a_waiting_transaction(idp.engine)
+                    await_a_waiting_transaction(idp.engine)
 
     with ThreadPoolExecutor(1) as pool:
         taken = pool.submit(take)
         assert taking.wait(PATIENCE)
         with idp.engine.begin() as connection:
             revoke(connection, idp)
+        taken.result()
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda connection, idp: revocation.end_sessions(connection, idp.alice, ["session-a", "session-b"], "revoked"),
+        lambda connection, idp: desk.end_all_sessions(connection, services().outbox, idp.alice, NOW),
+    ],
+    ids=["several", "all"],
+)
+def test_SES_03_sessions_end_with_their_grants_in_one_order(
+    idp: Idp, end: Callable[[Connection, Idp], object]
+) -> None:
+    """What was given out in a session is looked at with its grants locked: those of all sessions at once."""
+    for session, grant in (("session-a", "grant-b"), ("session-b", "grant-a")):
+        _begin(idp, session)
+        _grant(idp, grant)
+        with idp.engine.begin() as connection:
+            connection.execute(update(oidc_grants).where(oidc_grants.c.id == grant).values(session_id=session))
+    taking = Event()
+
+    def take() -> None:
+        with idp.engine.begin() as connection:
+            for name in ("grant-a", "grant-b"):
+                grants.revoke(connection, name, NOW, "person")
+                if not taking.is_set():
+                    taking.set()
+                    await_a_waiting_transaction(idp.engine)
+
+    with ThreadPoolExecutor(1) as pool, idp.app.app_context():
+        taken = pool.submit(take)
+        assert taking.wait(PATIENCE)
+        with idp.engine.begin() as connection:
+            end(connection, idp)
         taken.result()
 
 
@@ -200,7 +236,7 @@ def test_SES_03_an_account_is_locked_while_one_of_its_sessions_ends(idp: Idp, si
         with idp.engine.begin() as connection:
             sessions.revoke_all(connection, idp.alice, NOW)
             locking.set()
-            _await_a_waiting_transaction(idp.engine)
+            await_a_waiting_transaction(idp.engine)
             grants.revoke_subject(connection, idp.alice, NOW)
 
     cookie = {"Cookie": "privyseal_session=session-a"}
@@ -255,7 +291,7 @@ def test_SES_03_a_password_is_changed_although_something_is_proved_in_another_se
         with factors.app.app_context(), factors.engine.begin() as connection:
             sessions.add_evidence(connection, factors.seals, "thief", _evidence(2))
             proving.set()
-            _await_a_waiting_transaction(factors.engine)
+            await_a_waiting_transaction(factors.engine)
             services().audit.record(
                 connection, "login.succeeded", account_id=factors.alice, session_id="thief", factor="sms_otp",
                 authenticator_id="item-2", txn="txn", client_id="rp", action="sign_in",
@@ -305,7 +341,7 @@ def _begin(idp: Idp, name: str) -> None:
         )
 
 
-def _await_a_waiting_transaction(engine: Engine) -> None:
+def await_a_waiting_transaction(engine: Engine) -> None:
     """On SQLite whoever writes has the whole database, and nobody can wait for half of it."""
     if engine.dialect.name != "postgresql":
         return
