@@ -36,6 +36,7 @@ def test_records_are_found_by_event_and_by_what_they_name(idp: Idp, browser: Fla
     idp.sign_in(other, other.get("/account/").location, "bob")
     assert "login.succeeded" in browser.get("/admin/audit").text
     only = browser.get("/admin/audit?event=login.").text
+    assert re.search(r'<span class="at"><time [^>]*>[^<]*</time> UTC</span>', only), "one item of the record's line"
     assert "otp.sent</strong>" not in only
     assert only.count("login.succeeded</strong>") == 2
     assert browser.get("/admin/audit?text=account-bob&event=login.").text.count("login.succeeded</strong>") == 1
