@@ -280,6 +280,8 @@ def set_status(settings: IdpSettings, options: argparse.Namespace) -> dict[str, 
 
     with transaction(settings) as (connection, seals):
         account = account_of(connection, options.username)
+        # Before its sessions, as with whoever binds a factor.
+        accounts.lock(connection, account.id)
         disabled, ended = options.status == "disabled", 0
         if disabled:
             outbox = Outbox(seals, options.clock, secrets.token_bytes)

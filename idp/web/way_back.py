@@ -40,7 +40,9 @@ def of_client(client: Client | None) -> WayOn:
     """The site of a relying party that is served."""
     if client is None:
         return account()
-    sites = (_site(uri, client.registration.name) for uri in client.registration.redirect_uris)
+    # It may have been registered with the settings of another mode.
+    served = client.without_plain_uris() if services().settings.production else client
+    sites = (_site(uri, client.registration.name) for uri in served.registration.redirect_uris)
     return next((site for site in sites if site is not None), account())
 
 

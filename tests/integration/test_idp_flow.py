@@ -49,6 +49,13 @@ def at_consent(idp: Idp, browser: FlaskClient) -> tuple[str, dict[str, str]]:
     return path, {**fields, "decision": "approve"}
 
 
+
+def test_an_address_that_the_database_does_not_take_is_no_page_for_who_has_a_session_either(idp: Idp) -> None:
+    browser = idp.client()
+    idp.path(browser, SIGN_IN)
+    assert browser.get("/interaction/%00").status_code == 404
+
+
 def at_once(number: int, work: Callable[[], object]) -> Counter[object]:
     gate = threading.Barrier(number)
     results: Counter[object] = Counter()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from argparse import Namespace
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -15,8 +16,9 @@ import pytest
 from sqlalchemy import Connection, Engine, select, text, update
 
 from idp import desk
+from idp.cli.accounts import set_status
 from idp.policy.evidence import Evidence
-from idp.storage import grants, sessions
+from idp.storage import accounts, grants, sessions
 from idp.storage.grants import oidc_grants
 from idp.web import browser, progress, revocation
 from idp.web.interaction import Interaction
@@ -250,6 +252,26 @@ def test_SES_03_an_account_is_locked_while_one_of_its_sessions_ends(idp: Idp, si
             with idp.engine.begin() as connection:
                 revocation.end_sessions(connection, idp.alice, ["session-a"], "revoked")
         locked.result()
+
+
+def test_SES_03_an_account_is_locked_by_the_help_desk_while_its_owner_binds_a_factor(idp: Idp) -> None:
+    """Both have the account before its sessions: neither holds what the other waits for."""
+    _begin(idp, "session-a")
+    binding = Event()
+
+    def bind() -> None:
+        with idp.engine.begin() as connection:
+            accounts.lock(connection, idp.alice)
+            binding.set()
+            await_a_waiting_transaction(idp.engine)
+            sessions.lock_all(connection, idp.alice)
+
+    with ThreadPoolExecutor(1) as pool:
+        bound = pool.submit(bind)
+        assert binding.wait(PATIENCE)
+        options = Namespace(username="alice", status="disabled", clock=idp.clock, reason=None)
+        assert set_status(idp.settings, options)["sessions_ended"] == 1
+        bound.result()
 
 
 @pytest.mark.parametrize("decision", ["approve", "deny"])

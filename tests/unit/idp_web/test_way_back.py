@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from idp.oidc.client import Registration
 from idp.storage import clients
 from idp.storage.models import interactions
 from idp.web import faults
+from idp.web import services as composition
 from tests.fakes.idp import NOW, Idp, make_idp
 from tests.unit.idp_web.admin import administrator, make_admin_idp
 from tests.unit.idp_web.interactions import plain
@@ -125,6 +127,18 @@ def test_a_relying_party_that_was_stopped_is_not_led_to(idp: Idp) -> None:
     with idp.engine.begin() as connection:
         clients.set_active(connection, "example-contracts", active=False)
     assert way_on(browser.get(path).text) == ACCOUNT
+
+
+def test_in_production_no_way_back_is_without_TLS_whatever_was_registered_before(
+    idp: Idp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(idp, redirect_uris=("http://rp.example/callback", "https://rp.example/callback"))
+    browser = idp.client()
+    path = finished(idp, browser)
+    policies = composition.of(idp.app).policies
+    view = replace(policies.current, settings=replace(policies.current.settings, mode="production"))
+    monkeypatch.setattr(type(policies), "current", property(lambda _: view))
+    assert way_on(browser.get(path).text) == ("https://rp.example/", CONTRACTS[1])
 
 
 @pytest.mark.parametrize(("client_id", "way"), [("example-contracts", CONTRACTS), ("nobody", ACCOUNT)])
