@@ -6,6 +6,8 @@ one may be claimed.  A client that answered, while this process ended before it 
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -28,6 +30,8 @@ from idp.web.services import TOLD, Services
 
 SECONDS: Final = 5.0
 """After which an attempt is cut off, whatever goes on there: less than the shortest wait until the next one."""
+SLOW_SECONDS: Final = 1.0
+"""Whoever took longer to answer is told nothing more in the same round: others' turn comes."""
 MOST_REFUSED: Final = 6
 """Attempts, over a quarter of an hour: whoever keeps our keys for a while may not know the one yet that signs now."""
 _ACCEPTED: Final = frozenset({200, 204})
@@ -44,14 +48,22 @@ _log = log.get(__name__)
 class LogoutDeliverer:
     """Sends Logout Tokens."""
 
-    def __init__(self, services: Services, egress: Egress | None = None, seconds: float = SECONDS) -> None:
+    def __init__(
+        self,
+        services: Services,
+        egress: Egress | None = None,
+        seconds: float = SECONDS,
+        watch: Callable[[], float] = time.monotonic,
+    ) -> None:
         """:param egress: where it may go; by default where the settings allow it.
 
         :param seconds: that an attempt may take.
+        :param watch: seconds, as they pass.
         """
         self._services = services
         self._egress = egress or Egress(services.settings.egress_allow)
         self._seconds = seconds
+        self._watch = watch
         self._tidied: datetime | None = None
 
     def deliver(self) -> bool:
@@ -63,13 +75,18 @@ class LogoutDeliverer:
         self._tidy()
         with reading(services.engine) as connection:
             due = logouts.due(connection, services.seals, self._at(), _BATCH)
-        well = True
+        well, slow = True, set[str]()
         for notice in due:
+            if notice.client_id in slow:
+                continue
             # Nobody gets it of which another node has it, nor what was put back because its client is silent.
             with services.engine.begin() as connection:
                 mine = logouts.claim(connection, notice, self._at())
             if mine:
+                began = self._watch()
                 well = self._attempt(replace(notice, attempts=notice.attempts + 1)) and well
+                if self._watch() - began > SLOW_SECONDS:
+                    slow.add(notice.client_id)
         return well
 
     def _attempt(self, notice: LogoutNotice) -> bool:

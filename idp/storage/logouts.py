@@ -66,11 +66,12 @@ _MOST_WAITING_SECONDS: Final = 60 * 60
 _ID_OCTETS: Final = 16
 
 _N = logout_notices.c
+_TURN: Final = func.row_number().over(partition_by=_N.client_id, order_by=(_N.next_attempt_at, _N.id)).label("turn")
+_RANKED: Final = select(logout_notices, _TURN).where(_N.next_attempt_at <= bindparam("at")).subquery()
 # Made once: it is asked every second, whether or not there is anything.
 _DUE: Final = Statement(
-    select(logout_notices)
-    .where(_N.next_attempt_at <= bindparam("at"))
-    .order_by(_N.next_attempt_at, _N.id)
+    select(*(_RANKED.c[column.name] for column in logout_notices.c))
+    .order_by(_RANKED.c.turn, _RANKED.c.next_attempt_at, _RANKED.c.id)
     .limit(bindparam("most", type_=Integer))
 )
 _PUT: Final = Statement(insert(logout_notices))
@@ -146,7 +147,8 @@ def _asked_who(request: Any) -> bool:
 
 
 def due(connection: Connection, seals: Sealer, at: int, limit: int) -> tuple[LogoutNotice, ...]:
-    """What is to be told now, the longest due first; altered rows are left out, and reported."""
+    """What is to be told now: of each client what is due longest, then of each the next, so that none with a lot to be
+    told is before all others.  Altered rows are left out, and reported."""
     rows = _DUE(connection, {"at": at, "most": limit}).all()
     return tuple(_notice(row) for row in rows if seals.holds(logout_notices, row))
 
@@ -265,8 +267,10 @@ def _last_cause(connection: Connection, client_id: str) -> str:
 
 
 def purge(connection: Connection, now: datetime) -> int:
-    """Forget what was over a week ago; returns how many rows."""
-    return connection.execute(delete(logout_notices).where(_N.ended_at <= epoch(now) - KEPT_SECONDS)).rowcount
+    """Forget what was over a week ago, also what nobody ends because it was altered; returns how many rows."""
+    before = epoch(now) - KEPT_SECONDS
+    over = (_N.ended_at <= before) | (_N.created_at <= before - LIFE_SECONDS)
+    return connection.execute(delete(logout_notices).where(over)).rowcount
 
 
 def _notice(row: Row[Any]) -> LogoutNotice:

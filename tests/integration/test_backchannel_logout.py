@@ -312,6 +312,12 @@ def test_a_notice_that_was_altered_is_not_signed(world: World, receiver: Receive
         connection.execute(update(logout_notices).values(account_id="account-of-mallory"))
     assert deliver(world, receiver)
     assert receiver.tokens == []
+    world.clock.advance(LIFE_SECONDS + KEPT_SECONDS - 1)
+    assert deliver(world, receiver)
+    assert waiting(world) == 1, "for operators to see"
+    world.clock.advance(60)
+    assert deliver(world, receiver)
+    assert waiting(world) == 0
 
 
 def test_the_grants_of_a_session_that_lasts_are_kept_for_its_end(world: World, receiver: Receiver) -> None:
@@ -518,6 +524,47 @@ def test_who_hangs_is_cut_off_and_holds_up_nobody_else(world: World, receiver: R
     assert [claims_of(world, token, "other")["aud"] for token in receiver.tokens] == ["other"]
     assert node.deliver(), "and then is left alone for a while, with all that it has to be told"
     assert waiting(world) == 3
+
+
+def test_who_answers_slowly_holds_up_nobody_else(world: World, receiver: Receiver) -> None:
+    register(world, "other", receiver.uri)
+    passed = [0.0]
+
+    def slowly() -> Response:
+        passed[0] += 4
+        return Response("", 200)
+
+    with receiving() as slow:
+        slow.answer = slowly
+        register(world, PARTY, slow.uri)
+        browsers = [world.browser() for _ in range(3)]
+        for browser in browsers:
+            world.rp().tokens(browser)
+        world.rp("other").tokens(browsers[-1])
+        for browser in browsers:
+            _logout_page(world, browser)
+        egress = Egress((*receiver.allowed, *slow.allowed))
+        node = LogoutDeliverer(services_of(world), egress, watch=lambda: passed[0])
+        for told in (1, 2, 3):
+            assert node.deliver()
+            assert (len(slow.tokens), len(receiver.tokens)) == (told, 1)
+    assert waiting(world) == 0
+
+
+def test_who_has_a_lot_to_be_told_is_not_before_all_others(
+    world: World, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("idp.logout_delivery._BATCH", 2)
+    register(world, "other", receiver.uri)
+    browsers = [world.browser() for _ in range(3)]
+    for browser in browsers:
+        world.rp().tokens(browser)
+    world.rp("other").tokens(browsers[-1])
+    for browser in browsers:
+        _logout_page(world, browser)
+        world.clock.advance(1)
+    assert deliver(world, receiver)
+    assert {claims_of_any(token)["aud"] for token in receiver.tokens} == {PARTY, "other"}
 
 
 def test_PKI_03_an_answer_without_an_end_is_not_read(world: World, receiver: Receiver) -> None:
