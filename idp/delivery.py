@@ -158,7 +158,11 @@ class Delivery:
 
 def start(app: Flask) -> Delivery:
     """Deliver in the background of an app's process, and right after the requests that wrote something."""
-    delivery = Delivery(Deliverer(composition.of(app)))
+    return started(app, Delivery(Deliverer(composition.of(app))))
+
+
+def started(app: Flask, delivery: Delivery) -> Delivery:
+    """The delivery, begun, and woken right after the app's requests that wrote to the outbox."""
 
     def wake(response: Response) -> Response:
         if g.get(TOLD, False):

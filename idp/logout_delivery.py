@@ -13,20 +13,20 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import requests
-from flask import Flask, Response, g
+from flask import Flask
 
 from foundation import log
 from foundation.clock import epoch
 from foundation.egress import Egress
 from foundation.errors import EgressRefused
 from foundation.jose import encode_base64url, sign_compact
-from idp.delivery import Delivery
+from idp.delivery import Delivery, started
 from idp.oidc.backchannel_logout import LOGOUT_TOKEN_TYPE, logout_token_claims
 from idp.storage import clients, logouts
 from idp.storage.engine import reading
 from idp.storage.logouts import Cause, LogoutNotice
 from idp.web import services as composition
-from idp.web.services import TOLD, Services
+from idp.web.services import Services
 
 SECONDS: Final = 5.0
 """After which an attempt is cut off, whatever goes on there: less than the shortest wait until the next one."""
@@ -193,13 +193,4 @@ def _cause(status: int) -> Cause | None:
 
 def start(app: Flask) -> Delivery:
     """Tell in the background of an app's process, and right after the requests that ended a session."""
-    delivery = Delivery(LogoutDeliverer(composition.of(app)), name="logouts")
-
-    def wake(response: Response) -> Response:
-        if g.get(TOLD, False):
-            delivery.wake()
-        return response
-
-    app.after_request(wake)
-    delivery.start()
-    return delivery
+    return started(app, Delivery(LogoutDeliverer(composition.of(app)), name="logouts"))

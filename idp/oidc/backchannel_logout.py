@@ -51,8 +51,8 @@ def logout_token_claims(
 
 
 def is_plain(uri: str) -> bool:
-    """Whether a URI is without TLS: for development, on the machine itself."""
-    # A scheme is written in either case (RFC 3986 3.1).
+    """Whether a URI is without TLS: for development."""
+    # A scheme is written in either case (RFC 3986 3.1): HTTP: is http:.
     return uri.partition(":")[0].lower() == "http"
 
 

@@ -122,7 +122,7 @@ class Registration:
     @property
     def plain_documents(self) -> tuple[str, ...]:
         """Folders of documents without TLS, for development."""
-        return tuple(uri for uri in self.document_locations if uri.partition(":")[0].lower() == "http")
+        return tuple(uri for uri in self.document_locations if is_plain(uri))
 
     @property
     def plain_uris(self) -> tuple[str, ...]:
@@ -130,9 +130,8 @@ class Registration:
 
         Those on a loopback address are not among them: the code does not leave the machine (RFC 8252 7.3, 8.3).
         """
-        # A scheme is written in either case (RFC 3986 3.1): HTTP: is http:.
         uris = (*self.redirect_uris, *self.post_logout_redirect_uris)
-        return tuple(uri for uri in uris if uri.partition(":")[0].lower() == "http" and not _LOOPBACK.match(uri))
+        return tuple(uri for uri in uris if is_plain(uri) and not _LOOPBACK.match(uri))
 
     def faults(self) -> Iterable[str]:
         """What is wrong with the registration, one sentence each."""

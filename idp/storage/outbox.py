@@ -1,7 +1,8 @@
 """What the signing side has to be told of, written in the transaction of what it tells of; delivered from here.
 
 A row is signed as it stands, so it is sealed like those that decisions rest on.  It is deleted once it was delivered,
-or is moot: when every SAD that it is about has expired.
+or is moot: when every SAD that it is about has expired.  What relying parties have to be told of a session's end is
+written by the same calls, into a table of its own (:mod:`idp.storage.logouts`).
 """
 
 from __future__ import annotations

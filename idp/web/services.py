@@ -149,7 +149,7 @@ class Services:
 
     @property
     def outbox(self) -> Outbox:
-        """Where is written what the signing side has to be told of; it is delivered after this request."""
+        """Where is written what the signing side and relying parties have to be told of, after this request."""
         if has_app_context():
             setattr(g, TOLD, True)
         return Outbox(self.seals, self.clock, self.random)

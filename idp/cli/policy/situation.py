@@ -168,6 +168,7 @@ def _known(options: argparse.Namespace, now: datetime) -> _Person:
         raise Usage("--person states groups, attributes, proofing and enrolled factors: they are not given beside it")
     from idp.authn import methods
     from idp.authn.roles import VISITS
+    from idp.cli.people_view import proved_in
     from idp.cli.policy.database import enabled_factors, opened
     from idp.errors import UnknownAccount
     from idp.storage import accounts, authenticators, sessions
@@ -183,8 +184,7 @@ def _known(options: argparse.Namespace, now: datetime) -> _Person:
         usable = [item for item in owned if item.usable(now)]
         bound = options.action != "sign_in" and options.action not in VISITS
         live = sessions.of_account(connection, seals, account.id, now, settings.session)
-        proved = tuple(item for session in live for item in session.evidence)
-        enrolled = methods.enrolled(usable, enabled_factors(settings), bound=bound, proved=proved)
+        enrolled = methods.enrolled(usable, enabled_factors(settings), bound=bound, proved=proved_in(live))
         return _Person(account.groups, account.proofing, enrolled, account.attributes)
 
 
