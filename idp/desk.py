@@ -92,7 +92,9 @@ def disable_factors(
             now=desk.now,
             random=desk.random,
         )
-    done = [item for item in factors if authenticators.remove(connection, item.id, desk.now)]
+    # In the order in which whoever types codes has their rows locked: each would otherwise wait for the other.
+    in_order = sorted(factors, key=lambda item: item.id)
+    done = [item for item in in_order if authenticators.remove(connection, item.id, desk.now)]
     ended = end_all_sessions(connection, desk.outbox, account_id, desk.now)
     desk.outbox.authenticator_changed(connection, account_id)
     for item in done:

@@ -18,9 +18,10 @@ from sqlalchemy import Connection, Engine, select, text, update
 from idp import desk
 from idp.cli.accounts import set_status
 from idp.policy.evidence import Evidence
-from idp.storage import accounts, grants, sessions
+from idp.storage import accounts, authenticators, grants, sessions
 from idp.storage.grants import oidc_grants
 from idp.web import browser, progress, revocation
+from idp.web import services as composition
 from idp.web.interaction import Interaction
 from idp.web.progress import Assessment
 from idp.web.services import services
@@ -28,6 +29,7 @@ from tests.fakes.idp import NOW, POLICY, Idp, make_idp
 from tests.unit.idp_web.factors import POLICY as FACTORS
 from tests.unit.idp_web.factors import enrolment
 from tests.unit.idp_web.interactions import plain, signature
+from tests.unit.idp_web.typed import give, standing
 
 PATIENCE = 10
 TWO_FACTORS = b"""\
@@ -272,6 +274,30 @@ def test_SES_03_an_account_is_locked_by_the_help_desk_while_its_owner_binds_a_fa
         options = Namespace(username="alice", status="disabled", clock=idp.clock, reason=None)
         assert set_status(idp.settings, options)["sessions_ended"] == 1
         bound.result()
+
+
+def test_ENR_03_factors_are_reset_while_somebody_guesses_their_codes(factors: Idp) -> None:
+    """Whoever goes on guessing would otherwise keep the help desk from it."""
+    for name in ("app-b", "app-a"):  # in the order of their enrolment
+        give(factors, "totp", name)
+    guessing, made = Event(), composition.of(factors.app)
+    at_work = desk.Desk(made.seals, made.audit, made.outbox, made.keys.secret, made.random, NOW)
+
+    def guess() -> None:
+        with factors.engine.begin() as connection:
+            authenticators.lock(connection, "app-a")
+            guessing.set()
+            await_a_waiting_transaction(factors.engine)
+            authenticators.lock(connection, "app-b")
+
+    apps = [standing(factors, name) for name in ("app-b", "app-a")]
+    with ThreadPoolExecutor(1) as pool:
+        guessed = pool.submit(guess)
+        assert guessing.wait(PATIENCE)
+        with factors.engine.begin() as connection:
+            desk.disable_factors(connection, at_work, factors.alice, apps, by="command_line")
+        guessed.result()
+    assert [standing(factors, item.id).disabled for item in apps] == [True, True]
 
 
 @pytest.mark.parametrize("decision", ["approve", "deny"])
