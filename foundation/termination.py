@@ -18,7 +18,10 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class Termination:
-    """Told once, told for good.  To be made in the main thread, once in the life of a process."""
+    """Told once, told for good.  To be made in the main thread, once in the life of a process.
+
+    Where that has handlers of Python's for other signals too, these wake whoever waits as well.
+    """
 
     def __init__(self) -> None:
         """From now on these signals end nothing by themselves.

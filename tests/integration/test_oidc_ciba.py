@@ -81,6 +81,7 @@ def test_a_person_approves_what_a_client_asked_for_without_a_browser(world: Worl
     assert error_of(collect(rp, answer["auth_req_id"])) == "authorization_pending"
     assert "(1 waits for you)" in browser.get("/account/").text
     path = waiting(browser)[0]
+    assert "<title>Calling Party asks for your signature" in browser.get(path).text
     page = opened(browser, path)
     for shown in (
         "<bdi>Calling Party</bdi> asks for your signature",

@@ -7,6 +7,7 @@ import re
 from jinja2 import meta
 from jinja2.runtime import Macro
 
+from idp.web import language
 from tests.fakes.idp import Idp
 
 
@@ -43,3 +44,15 @@ def test_pages_write_times_in_one_way(idp: Idp) -> None:
     for name in environment.list_templates(extensions=["html"]):
         others = re.findall(r"dateformat|timeformat|strftime|isoformat|<time\b", source(idp, name))
         assert others == (["isoformat", "strftime"] if name == "_parts.html" else []), name
+
+
+def test_in_attributes_names_are_plain_text(idp: Idp) -> None:
+    """There is no markup there: what sets a name apart on a page would be read out with it."""
+    environment, found = idp.app.jinja_env, 0
+    named = re.compile(rf"%\((?:{'|'.join(sorted(language._NAMES))})\)|\|name\b")
+    for name in environment.list_templates(extensions=["html"]):
+        for value in re.findall(r'[\w-]+="([^"]*)"', source(idp, name)):
+            if named.search(value):
+                found += 1
+                assert value.endswith("|striptags }}"), (name, value)
+    assert found
