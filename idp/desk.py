@@ -60,7 +60,8 @@ def end_all_sessions(connection: Connection, outbox: Outbox, account_id: str, no
     Relying parties that were given an ID token in one are told; of signatures under way it is the caller who tells.
     """
     ended = outbox.all_sessions_ended(connection, account_id)
-    done = sessions.revoke_all(connection, account_id, now)
+    # Those and no others: what has begun since is not locked in the one order.
+    done = sessions.revoke_several(connection, ended, now)
     grants.revoke_sessions(connection, ended, now)
     return done
 

@@ -228,14 +228,10 @@ def _lock(connection: Connection, condition: Any) -> tuple[str, ...]:
     return tuple(connection.execute(live.with_for_update(key_share=True)).scalars())
 
 
-def revoke_all(connection: Connection, account_id: str, now: datetime) -> int:
-    """End all sessions of an account; returns how many there were."""
-    lock_all(connection, account_id)
-    ended = connection.execute(
-        update(sessions)
-        .where(sessions.c.account_id == account_id, sessions.c.revoked_at.is_(None))
-        .values(revoked_at=epoch(now), seal=NO_SEAL)
-    )
+def revoke_several(connection: Connection, session_ids: Collection[str], now: datetime) -> int:
+    """End sessions that are locked; returns how many there were."""
+    live = sessions.c.id.in_(tuple(session_ids)) & sessions.c.revoked_at.is_(None)
+    ended = connection.execute(update(sessions).where(live).values(revoked_at=epoch(now), seal=NO_SEAL))
     return ended.rowcount
 
 

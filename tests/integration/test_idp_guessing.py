@@ -325,7 +325,7 @@ def test_OTP_02_what_changed_while_a_password_was_verified_counts(
                     now=now,
                     secret_hash=self.hash("another password"),
                 )
-                sessions.revoke_all(connection, idp.alice, now)
+                sessions.revoke_several(connection, sessions.lock_all(connection, idp.alice), now)
             elif meanwhile == "account_disabled":
                 accounts.set_status(connection, idp.alice, "disabled")
             elif meanwhile == "hash_changed":

@@ -349,7 +349,7 @@ def test_what_has_ended_has_no_seal_and_does_not_begin_again(engine: Engine, sea
         for person in PEOPLE:
             assert interactions.close(connection, f"interaction-{person}")
         sessions.revoke(connection, "session-alice", NOW)
-        assert sessions.revoke_all(connection, "mallory", NOW) == 1
+        assert sessions.revoke_several(connection, sessions.lock_all(connection, "mallory"), NOW) == 1
         grants.revoke(connection, "grant-alice", NOW, "test")
         assert grants.revoke_sessions(connection, ["session-mallory"], NOW) == 1
     begun: dict[str, Any] = {"state": "open"} if case.table is models.interactions else {"revoked_at": None}

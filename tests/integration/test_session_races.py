@@ -6,7 +6,7 @@ import re
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from threading import Event
@@ -20,6 +20,7 @@ from idp.cli.accounts import set_status
 from idp.policy.evidence import Evidence
 from idp.storage import accounts, authenticators, grants, sessions
 from idp.storage.grants import oidc_grants
+from idp.storage.models import sessions as sessions_table
 from idp.web import browser, progress, revocation
 from idp.web import services as composition
 from idp.web.interaction import Interaction
@@ -238,7 +239,7 @@ def test_SES_03_an_account_is_locked_while_one_of_its_sessions_ends(idp: Idp, si
 
     def lock() -> None:
         with idp.engine.begin() as connection:
-            sessions.revoke_all(connection, idp.alice, NOW)
+            sessions.revoke_several(connection, sessions.lock_all(connection, idp.alice), NOW)
             locking.set()
             await_a_waiting_transaction(idp.engine)
             grants.revoke_subject(connection, idp.alice, NOW)
@@ -356,6 +357,50 @@ def test_SES_03_a_password_is_changed_although_something_is_proved_in_another_se
             connection, factors.seals, "thief", factors.clock.now(), factors.settings.session
         )
     assert ended is None
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("whose", ["help desk", "person"])
+def test_SES_03_a_session_that_begins_while_all_are_ended_is_not_waited_for(
+    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch, whose: str
+) -> None:
+    """It is not locked in the one order: each would hold what the other waits for."""
+    factors = make_idp(tmp_path, postgres_url, policy=FACTORS)
+    browser = factors.client()
+    path = enrolment(factors, browser, "password")
+    fields = {"csrf_token": factors.csrf(browser, path), "password": "ein Käfer im Klee, zweimal"}
+    _begin(factors, "session-a")
+    lock_all, begun = sessions.lock_all, Event()
+
+    def lock_both() -> None:
+        with factors.engine.begin() as connection:
+            sessions.lock(connection, ["-first"])
+            begun.set()
+            sessions.lock(connection, ["session-a"])
+
+    with ThreadPoolExecutor(1) as pool:
+
+        def and_one_begins(connection: Connection, account_id: str) -> tuple[str, ...]:
+            locked = lock_all(connection, account_id)
+            if not begun.is_set():
+                _begin(factors, "-first")
+                waiting.append(pool.submit(lock_both))
+                assert begun.wait(PATIENCE)
+                await_a_waiting_transaction(factors.engine)
+            return locked
+
+        waiting: list[Future[None]] = []
+        monkeypatch.setattr(sessions, "lock_all", and_one_begins)
+        if whose == "person":
+            assert browser.post(path, data=fields).location == "/account/"
+        else:
+            with factors.app.app_context(), factors.engine.begin() as connection:
+                desk.end_all_sessions(connection, services().outbox, factors.alice, NOW)
+        waiting[0].result()
+    with factors.engine.connect() as connection:
+        ended = select(sessions_table.c.revoked_at).where(sessions_table.c.id == "session-a")
+        assert connection.execute(ended).scalar_one() is not None
+    factors.engine.dispose()
 
 
 class _Every(frozenset[str]):

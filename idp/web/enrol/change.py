@@ -5,6 +5,7 @@ The person's account is locked first, so that of two changes at once the second 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from sqlalchemy import Connection
@@ -44,10 +45,7 @@ def bind(connection: Connection, enrolment: Enrolment, account: Account, new: Ne
     _tell(connection, account, new.kind, "replaced" if former else "added")
     for item in former:
         authenticators.remove(connection, item.id, now)
-    # A kind may end sessions of its own once it is bound, and the chain is written before that.
-    sessions.lock_all(connection, account.id)
-    for item in former:
-        _end_what_rests_on(connection, account, item, enrolment.session_id)
+    _end_others(connection, account, former, enrolment.session_id, every=new.kind == "password")
     authenticators.bind(connection, services().seals, new, now)
     services().outbox.authenticator_changed(connection, account.id)
     services().audit.record(
@@ -78,7 +76,7 @@ def remove(connection: Connection, account: Account, authenticator_id: str, appr
         raise LastWayIn("the last way to sign in to an account is not removed")
     _tell(connection, account, item.kind, "removed")
     authenticators.remove(connection, item.id, services().clock.now())
-    _end_what_rests_on(connection, account, item, approval.session_id)
+    _end_others(connection, account, [item], approval.session_id)
     services().outbox.authenticator_changed(connection, account.id)
     services().audit.record(
         connection,
@@ -111,16 +109,24 @@ def _tell(connection: Connection, account: Account, kind: str, change: Change) -
     )
 
 
-def _end_what_rests_on(connection: Connection, account: Account, item: Authenticator, kept: str) -> None:
+def _end_others(
+    connection: Connection, account: Account, gone: Iterable[Authenticator], kept: str, *, every: bool = False
+) -> None:
     """Other browsers in which it was used are signed out: it may have been lost with one of them.
 
+    All at once, and of those that were locked together: sessions, and then grants, are locked in one order.
+
     :param kept: the session in which the person makes the change.
+    :param every: whether it was used there or not: whoever knew the former password may be signed in anywhere.
     """
+    locked, lost = sessions.lock_all(connection, account.id), {item.id for item in gone}
     now, limits = services().clock.now(), services().settings.session
     live = sessions.of_account(connection, services().seals, account.id, now, limits)
-    resting = [
+    ended = [
         session.id
         for session in live
-        if session.id != kept and any(used.authenticator_id == item.id for used in session.evidence)
+        if session.id in locked
+        and session.id != kept
+        and (every or any(used.authenticator_id in lost for used in session.evidence))
     ]
-    revocation.end_sessions(connection, account.id, resting, "authenticator_changed")
+    revocation.end_sessions(connection, account.id, ended, "password_changed" if every else "authenticator_changed")

@@ -8,15 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sqlalchemy import Connection
-
 from idp.errors import PasswordRefused
-from idp.storage import authenticators, sessions
+from idp.storage import authenticators
 from idp.storage.accounts import Account
 from idp.storage.authenticators import NewAuthenticator
 from idp.storage.engine import reading
 from idp.storage.enrolments import Enrolment
-from idp.web import login, revocation
+from idp.web import login
 from idp.web.enrol.registry import Enroller, Prepared
 from idp.web.services import services
 
@@ -51,12 +49,4 @@ def _confirm(enrolment: Enrolment, account: Account, form: Mapping[str, str]) ->
     return NewAuthenticator(enrolment.id, account.id, KIND, secret_hash=encoded)
 
 
-def _bound(connection: Connection, enrolment: Enrolment, new: NewAuthenticator) -> None:
-    """Whoever knew the former password may be signed in anywhere."""
-    now, limits = services().clock.now(), services().settings.session
-    live = sessions.of_account(connection, services().seals, new.account_id, now, limits)
-    others = [session.id for session in live if session.id != enrolment.session_id]
-    revocation.end_sessions(connection, new.account_id, others, "password_changed")
-
-
-ENROLLER: Final = Enroller(KIND, "enrol_password.html", _prepare, _values, _confirm, _bound)
+ENROLLER: Final = Enroller(KIND, "enrol_password.html", _prepare, _values, _confirm)

@@ -161,7 +161,7 @@ def test_ENR_02_whoever_is_signed_out_while_a_proof_is_judged_binds_nothing_behi
             if meanwhile == "disabled":
                 accounts.set_status(connection, idp.alice, "disabled")
             else:
-                sessions.revoke_all(connection, idp.alice, NOW)
+                sessions.revoke_several(connection, sessions.lock_all(connection, idp.alice), NOW)
         return NewAuthenticator(enrolment_.id, account.id, "totp", data={"step": 30})
 
     idp.app.extensions["privyseal.enrol"]["totp"] = replace(totp.ENROLLER, confirm=slow)
