@@ -19,6 +19,7 @@ from idp.storage.accounts import NewAccount
 from idp.storage.backchannel import backchannel_requests
 from idp.storage.challenges import Challenge, Purpose, Verdict
 from idp.storage.engine import check_schema, create_tables, open_engine, reading
+from idp.storage.logouts import logout_notices
 from idp.storage.messages import binding_codes
 from idp.storage.models import metadata, otp_challenges, schema_version
 from tests.fakes.seals import make_sealer
@@ -384,7 +385,14 @@ def test_a_user_name_is_taken_once_whatever_its_case(engine: Engine) -> None:
     assert found.id == "alice"
 
 
-@pytest.mark.parametrize(("version", "later"), [(4, (backchannel_requests, binding_codes)), (6, (binding_codes,))])
+@pytest.mark.parametrize(
+    ("version", "later"),
+    [
+        (4, (backchannel_requests, binding_codes, logout_notices)),
+        (6, (binding_codes, logout_notices)),
+        (7, (logout_notices,)),
+    ],
+)
 def test_a_version_that_only_lacks_tables_and_indexes_gets_them_from_init(
     engine: Engine, version: int, later: tuple[Table, ...]
 ) -> None:
