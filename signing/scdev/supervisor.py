@@ -97,7 +97,7 @@ class Supervisor:
         failure = self._wait_for_first(given_up)
         if failure is not None:
             self.close()
-            raise failure
+            raise PinRefused("the token refused the PIN") if self._pin_refused else failure
 
     def _wait_for_first(self, given_up: Callable[[], bool]) -> DeviceError | None:
         until = time.monotonic() + 2 * _START_SECONDS
@@ -170,7 +170,7 @@ class Supervisor:
             self._idle.clear()
         self._keeper.join()
         self._prober.join()
-        self._late.end(self._settings.deadline_seconds)
+        self._heed(self._late.end(self._settings.deadline_seconds))
         for process in self._ending:
             end(process)
         self._ending.clear()
@@ -378,7 +378,7 @@ class Supervisor:
     def _reap(self) -> None:
         """Take dead workers out of the pool; collect the exit codes of those that were ended."""
         self._ending = [process for process in self._ending if process.poll() is None]
-        self._late.look()
+        self._heed(self._late.look())
         for worker in [worker for worker in self._idle if worker.process.poll() is not None]:
             worker.close()
             self._idle.remove(worker)
@@ -418,11 +418,18 @@ class Supervisor:
             worker.close()
             end(worker.process, self._settings.deadline_seconds)
         elif late:
-            worker.close()
-            self._late.take(worker.process)
+            worker.finish()
+            self._heed(self._late.take(worker))
         else:
             worker.kill()
             end(worker.process)
+
+    def _heed(self, refused: Answered | None) -> None:
+        """What came of a start that took too long: where the PIN was refused, no other one presents it."""
+        if refused is not None:
+            self._note(refused)
+            if isinstance(refused.error, PinRefused):
+                self._start_failed(refused.error)
 
     def _greet(self, worker: Worker) -> None:
         digest, began = secrets.token_bytes(32), time.monotonic()
@@ -448,7 +455,8 @@ class Supervisor:
 
     def _start_failed(self, error: DeviceError) -> None:
         with self._state:
-            self._failure = error
+            if not isinstance(self._failure, PinRefused):
+                self._failure = error
             self._pin_refused = self._pin_refused or isinstance(error, PinRefused)
             self._dismiss_if_hopeless()
             self._state.notify_all()

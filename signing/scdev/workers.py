@@ -20,6 +20,8 @@ from signing.sam.ports import (
     PinRefused,
     WrappedKeyRefused,
 )
+from signing.scdev.errors import FrameBroken
+from signing.scdev.frames import receive
 from signing.scdev.settings import DeviceHealth, DeviceSettings, WorkerHealth
 from signing.scdev.vitals import Vitals
 
@@ -53,6 +55,20 @@ class Worker:
         """Tell it to end; what it was doing, it finishes, and nobody reads."""
         self.line.close()
 
+    def finish(self) -> None:
+        """As :meth:`close`, but it may still say what came of it; see :meth:`refusal`."""
+        with contextlib.suppress(OSError):
+            self.line.shutdown(socket.SHUT_WR)
+
+    def refusal(self) -> Answered | None:
+        """What a worker said last before its process ended, if that was that it could not; nothing comes any more."""
+        try:
+            with self.line:
+                kind, *fields = receive(self.line, 0.0)
+        except (OSError, FrameBroken):
+            return None
+        return answered(kind, fields) if kind == b"error" else None
+
     def dismiss(self) -> None:
         """As :meth:`close`, and wake whoever waits for it: closing a descriptor under a reader would not."""
         with contextlib.suppress(OSError):
@@ -70,29 +86,36 @@ class Worker:
 
 
 class Late:
-    """A worker's process that was not ready in time and was told to end: it may finish its login.  One at a time."""
+    """A worker that was not ready in time and was told to end: it may finish its login.  One at a time.
+
+    Where it could not, all that ends it gives what it said: a PIN that was refused so late was refused.
+    """
 
     def __init__(self, seconds: float) -> None:
         """:param seconds: in which it ends at the latest."""
         self._seconds = seconds
-        self._process: subprocess.Popen[bytes] | None = None
+        self._worker: Worker | None = None
         self._until = 0.0
 
-    def take(self, process: subprocess.Popen[bytes]) -> None:
+    def take(self, worker: Worker) -> Answered | None:
         """This one, and kill the one before."""
-        self.end(0.0)
-        self._process, self._until = process, time.monotonic() + self._seconds
+        refused = self.end(0.0)
+        self._worker, self._until = worker, time.monotonic() + self._seconds
+        return refused
 
-    def look(self) -> None:
-        """Kill it where its time is over."""
-        if self._process is not None and (self._process.poll() is not None or time.monotonic() > self._until):
-            self.end(0.0)
+    def look(self) -> Answered | None:
+        """Whether it has ended; kill it where its time is over."""
+        if self._worker is not None and (self._worker.process.poll() is not None or time.monotonic() > self._until):
+            return self.end(0.0)
+        return None
 
-    def end(self, seconds: float) -> None:
+    def end(self, seconds: float) -> Answered | None:
         """Wait for its end, and see to it."""
-        if self._process is not None:
-            end(self._process, seconds)
-        self._process = None
+        worker, self._worker = self._worker, None
+        if worker is None:
+            return None
+        end(worker.process, seconds)
+        return worker.refusal()
 
 
 class Turn:

@@ -28,8 +28,11 @@ from signing.sam.ports import DeviceError, DeviceLost, DeviceUnavailable, Genera
 from signing.scdev import supervisor as supervisor_module
 from signing.scdev.children import start as real_start
 from signing.scdev.device import Pkcs11Device
+from signing.scdev.frames import pack, send
 from signing.scdev.settings import DeviceSettings
+from signing.scdev.supervisor import Supervisor
 from signing.scdev.token import create_server_keys, init_token
+from signing.scdev.workers import Worker, opening
 from tests.fakes.softhsm import SOFTHSM2_MODULE, empty_token_directory, make_token
 from tests.shim import Shim
 
@@ -331,6 +334,45 @@ def test_KEY_09_a_wrong_pin_is_presented_once_whatever_the_number_of_workers(
     assert starts.count == 1
     assert "wrong-pin-7391" not in repr(refused.value) + caplog.text
     assert any(record.levelno == logging.CRITICAL for record in caplog.records)
+
+
+def test_KEY_09_a_pin_that_is_refused_after_the_time_for_a_start_is_not_presented_on_and_on(
+    tmp_path: Path, shim: Shim
+) -> None:
+    settings = make_token(tmp_path / "hsm")
+    with opened(shim.before(settings), workers=1) as device:
+        settings.pin_file.unlink()
+        write_secret(settings.pin_file, b"wrong-pin-7391")
+        logins = shim.calls("C_Login")
+        # Longer than the first two starts may take.
+        shim.fault("C_Login", "delay", 4000)
+        device._supervisor._start_limit = 2.0
+        os.kill(device.worker_processes()[0], signal.SIGKILL)
+        until(lambda: device.health().pin_refused)
+        time.sleep(0.5)
+        # The second one is on its way when the first one is refused.
+        assert shim.calls("C_Login") - logins <= 2
+        with pytest.raises(PinRefused):
+            device.canary()
+
+
+def test_KEY_09_a_pin_that_is_refused_after_the_time_for_the_first_start_was_refused(
+    tmp_path: Path, shim: Shim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = make_token(tmp_path / "hsm")
+    settings.pin_file.unlink()
+    write_secret(settings.pin_file, b"wrong-pin-7391")
+    shim.fault("C_Login", "delay", 1000)
+
+    def greet(supervisor: Supervisor, worker: Worker) -> None:
+        send(worker.line, pack([b"open", opening(supervisor._settings, None), bytes(32)]), 30)
+        until(lambda: shim.calls("C_Login") == 1)
+        raise DeviceUnavailable("not in time") from TimeoutError()
+
+    monkeypatch.setattr(Supervisor, "_greet", greet)
+    with pytest.raises(PinRefused):
+        Pkcs11Device(shim.before(settings))
+    assert shim.calls("C_Login") == 1
 
 
 def test_KEY_09_a_pin_that_went_wrong_later_is_presented_once_and_never_again(
