@@ -282,12 +282,13 @@ def set_status(settings: IdpSettings, options: argparse.Namespace) -> dict[str, 
         account = account_of(connection, options.username)
         # Before its sessions, as with whoever binds a factor.
         accounts.lock(connection, account.id)
-        disabled, ended = options.status == "disabled", 0
-        if disabled:
-            outbox = Outbox(seals, options.clock, secrets.token_bytes)
+        disabled, ended, outbox = options.status == "disabled", 0, Outbox(seals, options.clock, secrets.token_bytes)
+        if disabled or not account.active:
+            # Once more with the unlocking: what began in the moment of the lock would come back with it.
             ended = end_all_sessions(connection, outbox, account.id, options.clock.now())
             # What was granted in no session has none that ends: unlocking would bring it back.
             grants.revoke_subject(connection, account.id, options.clock.now())
+        if disabled:
             outbox.account_disabled(connection, account.id)
             _revoke_code(connection, seals, options, account.id)
         accounts.set_status(connection, account.id, options.status)

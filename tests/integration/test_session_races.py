@@ -277,6 +277,25 @@ def test_SES_03_an_account_is_locked_by_the_help_desk_while_its_owner_binds_a_fa
         bound.result()
 
 
+def test_SES_03_what_began_in_the_moment_of_a_lock_does_not_come_back_with_the_account(idp: Idp) -> None:
+    """Whoever signs in just then has seen an account that was not locked yet."""
+
+    def become(status: str) -> int:
+        options = Namespace(username="alice", status=status, clock=idp.clock, reason=None)
+        ended: int = set_status(idp.settings, options)["sessions_ended"]
+        return ended
+
+    assert become("disabled") == 0
+    _begin(idp, "late")
+    _grant(idp, "late")
+    assert become("active") == 1
+    with idp.engine.connect() as connection:
+        assert None not in connection.execute(select(oidc_grants.c.revoked_at)).scalars().all()
+    _begin(idp, "new")
+    assert become("active") == 0, "nobody was locked"
+    assert become("disabled") == 1
+
+
 def test_ENR_03_factors_are_reset_while_somebody_guesses_their_codes(factors: Idp) -> None:
     """Whoever goes on guessing would otherwise keep the help desk from it."""
     for name in ("app-b", "app-a"):  # in the order of their enrolment
