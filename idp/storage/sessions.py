@@ -248,6 +248,16 @@ def of_account(
     return tuple(_session(row) for row in rows.all() if seals.holds(sessions, row))
 
 
+def lasting(connection: Connection, seals: Sealer, account_id: str, now: datetime) -> tuple[StoredSession, ...]:
+    """The account's sessions in which something granted may still be good; also those idle for too long for a browser.
+
+    For whoever ends them: a relying party goes on with a person who has no page of ours open.
+    """
+    lasts = (_S.account_id == account_id) & _S.revoked_at.is_(None) & (_S.expires_at > epoch(now))
+    rows = connection.execute(select(sessions).where(lasts).order_by(_S.id)).all()
+    return tuple(_session(row) for row in rows if seals.holds(sessions, row))
+
+
 def purge(connection: Connection, now: datetime) -> int:
     """Forget sessions an hour after they have ended where nobody signed in, others after a day; returns how many."""
     at = epoch(now)

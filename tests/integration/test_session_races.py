@@ -378,6 +378,26 @@ def test_SES_03_a_password_is_changed_although_something_is_proved_in_another_se
     assert ended is None
 
 
+def test_SES_03_a_new_password_ends_what_was_granted_in_a_browser_that_has_not_been_used_for_a_while(
+    factors: Idp,
+) -> None:
+    """The idle limit is the browser's: a relying party goes on with what it was granted there."""
+    _begin(factors, "thief")
+    _grant(factors, "granted")
+    with factors.engine.begin() as connection:
+        connection.execute(update(oidc_grants).values(session_id="thief"))
+    factors.clock.advance(factors.settings.session.idle_seconds)
+    with factors.engine.connect() as connection:
+        assert grants.session_lasts(connection, factors.seals, "thief", factors.clock.now())
+    browser = factors.client()
+    path = enrolment(factors, browser, "password")
+    fields = {"csrf_token": factors.csrf(browser, path), "password": "ein Käfer im Klee, zweimal"}
+    assert browser.post(path, data=fields).location == "/account/"
+    with factors.engine.connect() as connection:
+        assert connection.execute(select(oidc_grants.c.revoked_at)).scalar_one() is not None
+        assert not grants.session_lasts(connection, factors.seals, "thief", factors.clock.now())
+
+
 @pytest.mark.postgres
 @pytest.mark.parametrize("whose", ["help desk", "person"])
 def test_SES_03_a_session_that_begins_while_all_are_ended_is_not_waited_for(

@@ -93,9 +93,11 @@ def revoke(session_id: str) -> Response:
 @blueprint.post("/sessions/revoke-others")
 @signed_in
 def revoke_others() -> Response:
-    """End all of the person's sessions but this browser's."""
+    """End all of the person's sessions but this browser's, also those idle for too long to be listed."""
     current = browser.current()
-    return _end([item.id for item in _mine() if current is not None and item.id != current.id])
+    with reading(services().engine) as connection:
+        lasting = sessions.lasting(connection, services().seals, me().id, services().clock.now())
+    return _end([item.id for item in lasting if current is not None and item.id != current.id])
 
 
 def _mine() -> tuple[StoredSession, ...]:

@@ -120,11 +120,9 @@ def _end_others(
     :param every: whether it was used there or not: whoever knew the former password may be signed in anywhere.
     """
     locked, lost = sessions.lock_all(connection, account.id), {item.id for item in gone}
-    now, limits = services().clock.now(), services().settings.session
-    live = sessions.of_account(connection, services().seals, account.id, now, limits)
     ended = [
         session.id
-        for session in live
+        for session in sessions.lasting(connection, services().seals, account.id, services().clock.now())
         if session.id in locked
         and session.id != kept
         and (every or any(used.authenticator_id in lost for used in session.evidence))

@@ -128,6 +128,16 @@ def test_SES_03_all_other_sessions_end_at_once_on_the_server(idp: Idp, browser: 
     assert len(left) == 1
 
 
+def test_SES_03_all_other_sessions_end_with_those_idle_for_too_long_to_be_listed(idp: Idp) -> None:
+    """What was granted in them to relying parties is good all the same."""
+    signed_in(idp)
+    idp.clock.advance(idp.settings.session.idle_seconds)
+    browser = signed_in(idp)
+    assert account_post(browser, "/account/sessions/revoke-others").status_code == 303
+    with reading(idp.engine) as connection:
+        assert len(sessions.lasting(connection, idp.seals, idp.alice, idp.clock.now())) == 1
+
+
 def test_a_session_is_shown_with_its_browser_and_no_more_of_its_network_than_needed(
     idp: Idp, browser: FlaskClient
 ) -> None:
