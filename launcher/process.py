@@ -15,8 +15,9 @@ from launcher.accounts import Account
 
 PR_SET_PDEATHSIG = 1
 PR_SET_NO_NEW_PRIVS = 38
-STOP_SECONDS = 30.0
-"""The signature activation module takes up to 15 for what is being signed, and then for what its device is doing."""
+STOP_SECONDS = 60.0
+"""The signature activation module takes up to 15 at each of two doors for what is being signed, and then for what its
+device is doing; a kill of its workers may cost a token that is files (docs/hsm.md)."""
 
 _libc = ctypes.CDLL(None, use_errno=True)  # loaded before any fork
 

@@ -22,19 +22,19 @@ from idp.web.services import services
 @blueprint.get("/")
 @signed_in
 def overview() -> Response:
-    """Factors and sessions."""
+    """Factors and sessions, also those idle for too long for a browser, while what was granted in them lasts."""
     account, now = me(), services().clock.now()
     with reading(services().engine) as connection:
         owned = authenticators.of_account(connection, services().seals, account.id)
-        live = sessions.of_account(connection, services().seals, account.id, now, services().settings.session)
-        networks = history.networks(connection, account.id, [item.id for item in live])
+        lasting = sessions.lasting(connection, services().seals, account.id, now)
+        networks = history.networks(connection, account.id, [item.id for item in lasting])
     shown = sorted(_shown(owned), key=lambda item: NATIVE.index(item.kind))
     offered = [kind for kind in enrolled_kinds() if kind in services().messaging.factors]
     replaceable = [kind for kind in offered if kind in SINGLE and any(item.kind == kind for item in shown)]
     return page(
         "account.html",
         factors=[described(item) for item in shown],
-        sessions=live,
+        sessions=sorted(lasting, key=lambda item: item.last_seen_at, reverse=True),
         networks=networks,
         wording=wording,
         addable=[kind for kind in offered if kind not in replaceable],
@@ -93,18 +93,14 @@ def revoke(session_id: str) -> Response:
 @blueprint.post("/sessions/revoke-others")
 @signed_in
 def revoke_others() -> Response:
-    """End all of the person's sessions but this browser's, also those idle for too long to be listed."""
+    """End all of the person's sessions but this browser's."""
     current = browser.current()
-    with reading(services().engine) as connection:
-        lasting = sessions.lasting(connection, services().seals, me().id, services().clock.now())
-    return _end([item.id for item in lasting if current is not None and item.id != current.id])
+    return _end([item.id for item in _mine() if current is not None and item.id != current.id])
 
 
 def _mine() -> tuple[StoredSession, ...]:
     with reading(services().engine) as connection:
-        return sessions.of_account(
-            connection, services().seals, me().id, services().clock.now(), services().settings.session
-        )
+        return sessions.lasting(connection, services().seals, me().id, services().clock.now())
 
 
 def _end(session_ids: list[str]) -> Response:

@@ -58,7 +58,7 @@ def _person(account: Account, notice: str = "", status: int = 200) -> Response:
     with_services, now = services(), services().clock.now()
     with reading(with_services.engine) as connection:
         owned = authenticators.of_account(connection, with_services.seals, account.id)
-        live = sessions.of_account(connection, with_services.seals, account.id, now, with_services.settings.session)
+        lasting = sessions.lasting(connection, with_services.seals, account.id, now)
         held = roles.of_account(connection, with_services.seals, account.id)
         code = activations.waiting(connection, with_services.seals, account.id, now)
         open_ = [item for item in resets.waiting(connection, with_services.seals, now) if item.account_id == account.id]
@@ -68,7 +68,7 @@ def _person(account: Account, notice: str = "", status: int = 200) -> Response:
         parent="admin.accounts",
         account=account,
         factors=[_shown(item) for item in sorted(owned, key=_order)],
-        sessions=len(live),
+        sessions=len(lasting),
         held=sorted(held),
         code=code,
         waiting=open_,

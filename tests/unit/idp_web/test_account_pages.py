@@ -128,11 +128,13 @@ def test_SES_03_all_other_sessions_end_at_once_on_the_server(idp: Idp, browser: 
     assert len(left) == 1
 
 
-def test_SES_03_all_other_sessions_end_with_those_idle_for_too_long_to_be_listed(idp: Idp) -> None:
+def test_SES_03_all_other_sessions_are_listed_and_end_also_those_idle_for_too_long_for_a_browser(idp: Idp) -> None:
     """What was granted in them to relying parties is good all the same."""
     signed_in(idp)
     idp.clock.advance(idp.settings.session.idle_seconds)
     browser = signed_in(idp)
+    page = browser.get("/account/").get_data(as_text=True)
+    assert page.count('data-form="revoke-session"') == page.count('data-form="revoke-others"') == 1
     assert account_post(browser, "/account/sessions/revoke-others").status_code == 303
     with reading(idp.engine) as connection:
         assert len(sessions.lasting(connection, idp.seals, idp.alice, idp.clock.now())) == 1
