@@ -25,10 +25,12 @@ def idp() -> WSGIApplication:
     """The identity provider and authorisation server."""
     from foundation import log
     from foundation.settings import load
+    from foundation.termination import wake_for_signals
     from idp.app import create_app
     from idp.serving import served
     from idp.settings import IdpSettings
 
+    wake_for_signals()
     log.configure("idp")
     return served(create_app(load(IdpSettings, _config("IDP"), prefix="IDP")))
 
@@ -37,9 +39,11 @@ def signing() -> WSGIApplication:
     """The signing web tier: the CSC API."""
     from foundation.memory import give_back_large_blocks, keep_for_good
     from foundation.settings import load
+    from foundation.termination import wake_for_signals
     from signing.app import create_app, start_jobs
     from signing.settings import WebSettings
 
+    wake_for_signals()
     app = create_app(load(WebSettings, _config("WEB"), prefix="WEB"))
     start_jobs(app)
     keep_for_good()
@@ -52,11 +56,13 @@ def portal() -> WSGIApplication:
     from foundation import log
     from foundation.memory import keep_for_good
     from foundation.settings import load
+    from foundation.termination import wake_for_signals
     from portal.app import create_app
     from portal.purger import Purger
     from portal.settings import PortalSettings
     from portal.web.parts import of
 
+    wake_for_signals()
     log.configure("portal")
     app = create_app(load(PortalSettings, _config("PORTAL"), prefix="PORTAL"))
     Purger(of(app)).start()

@@ -11,10 +11,16 @@ from __future__ import annotations
 import select
 import signal
 import socket
+import threading
+import time
 from types import FrameType
 from typing import Final
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_NUDGE: Final = signal.SIGWINCH
+"""By which the main thread is woken: servers have no window, and whoever has no handler ignores it."""
+_NUDGES: Final = 3
+_NUDGE_SECONDS: Final = 0.1
 
 
 class Termination:
@@ -46,3 +52,30 @@ class Termination:
 
     def _tell(self, _number: int, _frame: FrameType | None) -> None:
         self._told = True
+
+
+def wake_for_signals() -> None:
+    """Have handlers of signals run at once in a program of somebody else's that waits without a limit of time.
+
+    Granian's workers do: where the kernel gives SIGTERM to another of their threads, they would wait on until they are
+    killed, and requests with them.  Does nothing where it is not called in the main thread.
+    """
+    main = threading.main_thread()
+    if threading.current_thread() is not main or main.ident is None:
+        return
+    reader, writer = socket.socketpair()
+    writer.settimeout(0)
+    signal.signal(_NUDGE, lambda _number, _frame: None)
+    signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    arguments = (reader, writer, main.ident)
+    threading.Thread(target=_pass_on, args=arguments, name="signals", daemon=True).start()
+
+
+def _pass_on(reader: socket.socket, _kept_open: socket.socket, main: int) -> None:
+    while numbers := reader.recv(64):
+        if set(numbers) == {_NUDGE}:
+            continue
+        # More than once: it may just have been about to wait.
+        for _ in range(_NUDGES):
+            signal.pthread_kill(main, _NUDGE)
+            time.sleep(_NUDGE_SECONDS)

@@ -161,9 +161,12 @@ def _serve(settings: SamSettings, _arguments: argparse.Namespace) -> int:
             return 0
         process = SamProcess(build(settings, device, device_available=device.available, device_report=device.report))
         process.start()
-        print(f"ready {settings.socket}", flush=True)
-        stop.wait()
-        process.stop()
+        try:
+            print(f"ready {settings.socket}", flush=True)
+            stop.wait()
+        finally:
+            # Also where nobody reads what it says: its threads would serve on, and hold up the process's end for ever.
+            process.stop()
     finally:
         device.close()
     return 0

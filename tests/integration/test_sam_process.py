@@ -198,6 +198,19 @@ def test_OPS_02_told_to_end_while_it_opens_its_device_once_more_the_module_ends(
         assert process.wait(30) == 0
 
 
+def test_OPS_02_a_module_that_cannot_say_that_it_is_ready_ends(site: Site) -> None:
+    site.init()
+    command = [sys.executable, "-m", "launcher", "sam", "serve", "--config", str(site.config())]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        try:
+            assert process.wait(60) != 0
+        finally:
+            process.kill()
+    assert not site.socket().exists()
+
+
 def until(condition: Callable[[], bool]) -> None:
     end = time.monotonic() + 60
     while not condition():

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[3]
 SECONDS = 60.0
 """For a process to start and to end."""
-IMPORTS = "import signal, sys, threading\nfrom foundation.termination import Termination\n"
+IMPORTS = "import signal, sys, threading\nfrom foundation.termination import Termination, wake_for_signals\n"
 
 
 def said(program: str, number: signal.Signals | None = None) -> str:
@@ -50,6 +50,32 @@ threading.Thread(target=other, daemon=True).start()
 print(stop.wait())
 """
     assert said(program, signal.SIGTERM) == "True\n"
+
+
+def test_a_signal_that_another_thread_is_given_wakes_a_main_thread_that_waits_for_anything() -> None:
+    program = """
+def other():
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    print('ready', flush=True)
+    threading.Event().wait()
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+done = threading.Event()
+signal.signal(signal.SIGTERM, lambda *_: done.set())
+wake_for_signals()
+threading.Thread(target=other, daemon=True).start()
+done.wait()
+print('told')
+"""
+    assert said(program, signal.SIGTERM) == "told\n"
+
+
+def test_signals_are_left_as_they_are_outside_the_main_thread() -> None:
+    program = """
+aside = threading.Thread(target=wake_for_signals)
+aside.start(); aside.join()
+print(signal.set_wakeup_fd(-1), signal.getsignal(signal.SIGWINCH) == signal.SIG_DFL)
+"""
+    assert said(program) == "-1 True\n"
 
 
 def test_a_signal_at_any_step_of_looking_is_known_and_does_not_hold_the_process_up() -> None:
